@@ -52,7 +52,7 @@ async function checkFiles({ model, archive }: CheckFilesJob): Promise<CheckedFil
       const { definition, digest } = await load(path, { name: model, printed: files.get(printedName(model)) })
       const issue =
         (await issueOfPrograms(folder, definition)) ??
-        (isOfProject(definition) ? await issueOfColumns(definition) : undefined) ??
+        (isOfProject(definition) ? await issueOfColumns(definition, { showsCells: false }) : undefined) ??
         (await issueOfBusiness(definition))
       if (issue !== undefined) throw invalid(issue)
       // What a file in Python prints is compared as its definition.
@@ -109,11 +109,12 @@ async function makePrinted(path: string, printed: Buffer | undefined): Promise<L
   return { definition: makePythonModel(path, given, await import('../../models/define.ts')).definition }
 }
 
-/** Whether the files of the source lie in the project: the heading of another file would be in the answer. */
+/** Whether the files of the source are data of the project: the first line of another file would be in the answer. */
 const isOfProject = ({ source }: ModelDefinition): boolean =>
   source.kind !== 'csv' ||
   Object.values(source.files).every(
-    (file) => !relative(projectFolder, join(projectFolder, file)).startsWith('..'),
+    (file) =>
+      /\.[ct]sv(\.gz)?$/i.test(file) && !/^\.|\/\./.test(relative(projectFolder, join(projectFolder, file))),
   )
 
 async function issueOfPrograms(
@@ -140,11 +141,16 @@ function readable(): string[] {
   const names = new Set(sources.map((path) => path.replace(/\/.*/, '')))
   const own = [...names, 'dist', 'package.json'].map((name) => join(checkout, name))
   const packages: string[] = []
+  // Node refuses to say that a file is absent which may not be read.
+  const projects: string[] = []
   for (const from of [checkout, projectFolder])
-    for (let folder = from; folder !== dirname(folder); folder = dirname(folder))
+    for (let folder = from; ; folder = dirname(folder)) {
       packages.push(join(folder, 'node_modules'))
-  const project = [projectFile, 'package.json'].map((name) => join(projectFolder, name))
-  return [...own, ...packages, ...project].filter((each) => existsSync(each))
+      projects.push(join(folder, projectFile))
+      if (folder === dirname(folder)) break
+    }
+  const all = [...own, ...packages, join(projectFolder, 'package.json')]
+  return [...all.filter((each) => existsSync(each)), ...projects]
 }
 
 /** Runs a model file until it has loaded, or until its time or memory is used up. */
@@ -167,10 +173,14 @@ function runModelFile(job: LoadFileJob): Promise<LoadedFile> {
       child.kill('SIGKILL')
     }
     let timer = setTimeout(kill, startLimitMs)
-    child.on('message', (message: LoadedFile | { isReady: true }) => {
+    // The first message comes before the file runs, and may be the only one that gives it more time.
+    child.once('message', () => {
       clearTimeout(timer)
-      if (!('isReady' in message)) loaded = message
-      else timer = setTimeout(kill, loadLimitMs)
+      timer = setTimeout(kill, loadLimitMs)
+      child.once('message', (message: LoadedFile) => {
+        loaded = message
+        child.kill('SIGKILL')
+      })
     })
     child.once('error', reject)
     child.once('close', (code, signal) => {

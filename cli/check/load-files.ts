@@ -3,7 +3,11 @@
  * writes nothing, and reaches no network and no other process: Node's permissions forbid files, programs and native code, and this file
  * takes away what they leave open.
  */
+import dgram from 'node:dgram'
+import dns from 'node:dns'
 import nodeModule from 'node:module'
+import net from 'node:net'
+import os from 'node:os'
 import { explainLoadError, isThrownBy } from '../../models/define/load-error.ts'
 import { importModel, shareVocabulary } from '../../models/index.ts'
 import type { LoadedFile, LoadFileJob } from './check-files.ts'
@@ -32,13 +36,50 @@ function close(): void {
       return found
     },
   })
-  const names = {
-    global: ['fetch', 'WebSocket', 'EventSource'],
-    process: ['getBuiltinModule', 'kill', '_kill'],
+  for (const name of ['fetch', 'WebSocket', 'EventSource']) Reflect.deleteProperty(globalThis, name)
+  const refuse = () => {
+    throw new Error('the server checks files without a network and without other processes')
   }
-  for (const name of names.global) Reflect.deleteProperty(globalThis, name)
-  for (const name of names.process) Object.defineProperty(process, name, { value: undefined })
+  for (const [owner, names] of roads())
+    for (const name of names)
+      // A package may ask whether the process has one of these.
+      Object.defineProperty(owner, name, { value: owner === process ? undefined : refuse })
+  nodeModule.syncBuiltinESMExports()
+  // A message with a handle would give the file a socket.
+  process.removeAllListeners('internalMessage')
 }
+
+const functionsOf = (owner: object) =>
+  Object.entries(owner).flatMap(([name, value]) => (typeof value === 'function' ? [name] : []))
+
+/**
+ * What all of Node ends in where it opens a connection, also the client behind `Response`, and what reaches another process or the modules
+ * that `close` refuses.
+ */
+const roads = (): [owner: object, names: string[]][] => [
+  [net, functionsOf(net).filter((name) => name.startsWith('_'))],
+  [net.Socket.prototype, ['connect']],
+  [net.Server.prototype, ['listen', '_listen2']],
+  [dgram.Socket.prototype, functionsOf(dgram.Socket.prototype)],
+  ...[dns, dns.promises].flatMap((each): [object, string[]][] => [
+    [each, functionsOf(each).filter((name) => /^(lookup|resolve|reverse)/.test(name))],
+    [each.Resolver.prototype, Object.getOwnPropertyNames(each.Resolver.prototype)],
+  ]),
+  [nodeModule, ['register', 'registerHooks']],
+  [os, ['setPriority']],
+  [
+    process,
+    [
+      'getBuiltinModule',
+      'kill',
+      '_kill',
+      '_debugProcess',
+      '_getActiveHandles',
+      '_getActiveRequests',
+      '_linkedBinding',
+    ],
+  ],
+]
 
 process.once('message', (job: LoadFileJob) => {
   const send = (message: LoadedFile | { isReady: true }) =>

@@ -21,7 +21,10 @@ import { numbersOf, taskOf } from '../../domain/tasks/tasks.ts'
 const headBytes = 65_536
 
 /** Returns undefined if the file does not exist yet or the columns come from a query. */
-export async function issueOfColumns(definition: ModelDefinition): Promise<string | undefined> {
+export async function issueOfColumns(
+  definition: ModelDefinition,
+  { showsCells = true }: { showsCells?: boolean } = {},
+): Promise<string | undefined> {
   const { source, label, features } = definition
   if (source.kind === 'served' && source.derive === undefined) return issueOfServed(definition)
   const { source: file } = source.files
@@ -36,7 +39,7 @@ export async function issueOfColumns(definition: ModelDefinition): Promise<strin
   const issue = await issueOfNames(definition, names, (column, use) =>
     noColumn({ file, layout }, column, use),
   )
-  if (issue !== undefined || taskOf(label.output).labelKind !== 'flag') return issue
+  if (issue !== undefined || !showsCells || taskOf(label.output).labelKind !== 'flag') return issue
   return issueOfFlags(text, { file, layout, column: label.column })
 }
 

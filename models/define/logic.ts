@@ -5,7 +5,7 @@
 import { execFile } from 'node:child_process'
 import { extname } from 'node:path'
 import { bareEnvironment } from '@tenure/embedded/install/machine'
-import type { Expression, Node, ObjectExpression, Property, SpreadElement } from 'acorn'
+import type { Expression, Node, ObjectExpression, Program, Property, SpreadElement } from 'acorn'
 import { codeOf } from './code-digest.ts'
 
 /** The parts of a model file whose values count as settings, each with the names that do; undefined for all. */
@@ -23,15 +23,32 @@ export async function logicOf(path: string, text: string): Promise<string> {
   const code = await codeOf(path, text)
   // Loaded on use: only the check of sent files needs a parser.
   const { parse } = await import('acorn')
-  const model = findModel(parse(code, { ecmaVersion: 'latest', sourceType: 'module' }))
-  if (model === undefined) return code
+  const program = parse(code, { ecmaVersion: 'latest', sourceType: 'module' })
+  const file = { code, words: vocabularyOf(program) }
+  const model = findModel(program)
+  if (model === undefined || !file.words.has('defineModel') || !isPlain(model)) return code
   const properties = model.properties.flatMap((each) => {
     const name = nameOf(each)
     if (name === undefined || !Object.hasOwn(settings, name)) return [code.slice(each.start, each.end)]
-    return withoutSettings(each as Property, code, settings[name])
+    return withoutSettings(each as Property, file, settings[name])
   })
   return `${code.slice(0, model.start)}{${properties.join(',')}}${code.slice(model.end)}`
 }
+
+interface ParsedFile {
+  code: string
+  /** The names that the file imports from `tenure`: a number in a call of another function may select code. */
+  words: ReadonlySet<string>
+}
+
+const vocabularyOf = ({ body }: Program): ReadonlySet<string> =>
+  new Set(
+    body.flatMap((each) =>
+      each.type === 'ImportDeclaration' && each.source.value === 'tenure'
+        ? each.specifiers.map(({ local }) => local.name)
+        : [],
+    ),
+  )
 
 /** The object of the only call of `defineModel`; undefined for a file that is written otherwise. */
 function findModel(root: Node): ObjectExpression | undefined {
@@ -52,47 +69,55 @@ function findModel(root: Node): ObjectExpression | undefined {
 }
 
 /** The name of a plain property; undefined for what runs code, or sets the prototype. */
-function nameOf(property: Property | SpreadElement): string | undefined {
-  if (property.type !== 'Property' || property.computed || property.method || property.kind !== 'init')
-    return undefined
+const nameOf = (property: Property | SpreadElement): string | undefined =>
+  property.type === 'Property' && !property.method ? keyOf(property) : undefined
+
+function keyOf(property: Property | SpreadElement): string | undefined {
+  if (property.type !== 'Property' || property.computed || property.kind !== 'init') return undefined
   const { key } = property
   const name = key.type === 'Identifier' ? key.name : key.type === 'Literal' ? String(key.value) : undefined
   return name === '__proto__' ? undefined : name
 }
 
+/** Whether no property of an object takes the place of another, as one after a spread does: a setting could replace what is none. */
+function isPlain({ properties }: ObjectExpression): boolean {
+  const names = new Set(properties.map(keyOf))
+  return names.size === properties.length && !names.has(undefined)
+}
+
 /** Leaves out a property that holds settings only. */
-function withoutSettings(property: Property, code: string, names?: readonly string[]): string[] {
+function withoutSettings(property: Property, file: ParsedFile, names?: readonly string[]): string[] {
   const name = nameOf(property)!
   const value = property.value as Expression
   const counts = names === undefined || names.includes(name)
   if (counts && isSetting(value)) return []
-  return [`${JSON.stringify(name)}:${restOf(value, code, names)}`]
+  return [`${JSON.stringify(name)}:${restOf(value, file, names)}`]
 }
 
 /** The text of a value without its settings. Functions, and whatever else is no plain data, stay as they are. */
-function restOf(value: Expression, code: string, names?: readonly string[]): string {
+function restOf(value: Expression, file: ParsedFile, names?: readonly string[]): string {
   if (names === undefined && isSetting(value)) return '0'
+  const textOf = (each: Node): string => file.code.slice(each.start, each.end)
   const part = (each: Expression | SpreadElement | null): string =>
-    each === null || each.type === 'SpreadElement'
-      ? code.slice(each?.start ?? 0, each?.end ?? 0)
-      : restOf(each, code, names)
+    each === null ? '' : each.type === 'SpreadElement' ? textOf(each) : restOf(each, file, names)
+  // Its brackets are no part of an expression, and tell f((a, b)) from f(a, b).
+  const whole = `(${textOf(value)})`
   switch (value.type) {
     case 'ObjectExpression':
+      if (!isPlain(value)) return whole
       return `{${value.properties
         .flatMap((each) =>
-          nameOf(each) === undefined
-            ? [code.slice(each.start, each.end)]
-            : withoutSettings(each as Property, code, names),
+          nameOf(each) === undefined ? [textOf(each)] : withoutSettings(each as Property, file, names),
         )
         .join(',')}}`
     case 'ArrayExpression':
       return `[${value.elements.map(part).join(',')}]`
     case 'CallExpression':
-      return value.callee.type === 'Identifier'
+      return value.callee.type === 'Identifier' && file.words.has(value.callee.name)
         ? `${value.callee.name}(${value.arguments.map(part).join(',')})`
-        : code.slice(value.start, value.end)
+        : whole
     default:
-      return code.slice(value.start, value.end)
+      return whole
   }
 }
 
@@ -109,8 +134,11 @@ function isSetting(value: Expression): boolean {
         ['-', '!'].includes(value.operator) && value.argument.type === 'Literal' && isSetting(value.argument)
       )
     case 'ObjectExpression':
-      return value.properties.every(
-        (each) => nameOf(each) !== undefined && isSetting((each as Property).value as Expression),
+      return (
+        isPlain(value) &&
+        value.properties.every(
+          (each) => nameOf(each) !== undefined && isSetting((each as Property).value as Expression),
+        )
       )
     case 'ArrayExpression':
       return value.elements.every((each) => each !== null && each.type !== 'SpreadElement' && isSetting(each))

@@ -56,9 +56,24 @@ it.each([
   ['code in a template', `'30 min'`, '`${run()} min`'],
   ['the class of the positive label', `'left'`, `'stayed'`],
   ['a second model', 'const limit', 'defineModel({})\nconst limit'],
+  ['a second property of a name', 'metrics: {', 'slices: [], metrics: {'],
+  ['a second part of a name', 'release:', 'evaluation: { slices: [] },\n  release:'],
 ])('%s is logic', async (_, before, after) => {
   expect(file).toContain(before)
   expect(await logic(file.replace(before, after))).not.toBe(await logic(file))
+})
+
+it.each([
+  ['settings after a spread', 'evaluation: { ...strict }', 'evaluation: { ...strict, slices: [] }'],
+  ['a part after a spread', '...strict', '...strict, evaluation: { slices: [] }'],
+  ['a number for a function of the file', 'release: choose(1)', 'release: choose(2)'],
+  ['settings for a function of the file', 'release: choose({ by: 1 })', 'release: choose({ by: 0 })'],
+  ['one argument in place of two', 'release: direct(strict, 0)', 'release: direct((strict, 0))'],
+])('%s is logic', async (_, before, after) => {
+  const text = (part: string) => `import { defineModel, direct } from 'tenure'
+import { strict, choose } from './strict.ts'
+export const churn = defineModel({ name: 'churn', ${part} })`
+  expect(await logic(text(before))).not.toBe(await logic(text(after)))
 })
 
 it('of a file that defines its model in another way is all of its code', async () => {

@@ -26,15 +26,24 @@ function check(model: string, archive: Buffer): Promise<CheckedFiles> {
     env: systemEnvironment(),
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     serialization: 'advanced',
+    // A group of its own, which ends with it: the file that it runs may go on.
+    detached: true,
   })
   return new Promise((resolve, reject) => {
     let reply: Reply | undefined
-    const kill = () => child.kill('SIGKILL')
+    const kill = () => {
+      try {
+        process.kill(-child.pid!, 'SIGKILL')
+      } catch {
+        // All of it has ended.
+      }
+    }
     const timer = setTimeout(kill, limitMs)
     child.on('message', (message: Reply) => (reply = message))
     child.once('error', reject)
     child.once('close', () => {
       clearTimeout(timer)
+      kill()
       if (reply !== undefined && 'checked' in reply) return resolve(reply.checked)
       const issue =
         reply?.message ??

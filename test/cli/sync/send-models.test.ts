@@ -251,6 +251,16 @@ describe('files that are sent', () => {
     ['have an issue', () => archive(model(7)), 'floors'],
     ['loop while they are loaded', () => archive(model(0.8, 'for (;;);')), 'it was not loaded within 10 s'],
     [
+      'go on after an answer of their own',
+      () => archive(model(0.8, `process.send({ issues: ['forged'] })\nfor (;;);`)),
+      'forged',
+    ],
+    [
+      'have an issue beside a program in Python of the same name',
+      () => packModelFiles(files({ 'iris.ts': model(7), 'shared/network.ts': network, 'iris.py': '' })),
+      'floors',
+    ],
+    [
       'take more memory than the check has',
       () => archive(model(0.8, 'const all = []; for (;;) all.push(new Uint8Array(5e7).fill(1))')),
       'allocation failed',
@@ -271,37 +281,55 @@ describe('files that are sent', () => {
     expect([status, body.code]).toEqual([422, 'invalid_model_file'])
   })
 
+  it('do not show the first line of a file that is no table', async () => {
+    writeFileSync(join(dir, 'server/.env'), 'TOKEN=hidden\n')
+    const { body } = await send(archive(model().replace('data/iris.csv', '.env')), 'leo')
+    rmSync(join(dir, 'server/.env'))
+    expect(JSON.stringify(body)).not.toContain('hidden')
+  })
+
   it('are refused where they are too large', async () => {
     const { status, body } = await send(Buffer.alloc(10_485_760))
     expect([status, body.code]).toEqual([413, 'body_too_large'])
   })
 
   it('see no secret, no network, no other process and no file while they are checked', async () => {
+    const hook = `module.constructor.registerHooks({
+  resolve: (name, context, next) =>
+    name === 'hidden' ? { url: 'node:net', format: 'builtin', shortCircuit: true } : next(name, context),
+})`
     const probe = `
 import fs from 'node:fs'
+import os from 'node:os'
 const tried = (run) => { try { run(); return 'open' } catch { return 'closed' } }
 const found = {
-  environment: Object.keys(process.env).filter((name) => /DATABASE|TEMPORAL|KEY|SECRET/.test(name)),
+  environment: Object.keys(process.env).filter((name) => /DATABASE|TEMPORAL|KEY|SECRET/.test(name)).join() || 'closed',
   read: tried(() => fs.readFileSync(${JSON.stringify(join(state, 'connection.json'))})),
   write: tried(() => fs.writeFileSync(new URL('x', import.meta.url), '')),
   fetch: tried(() => fetch('http://127.0.0.1:1')),
   builtin: tried(() => process.getBuiltinModule('net').connect(1)),
   binding: tried(() => process.binding('tcp_wrap')),
   kill: tried(() => process.kill(process.ppid, 0)),
-  modules: await Promise.all(['net', 'http', 'dgram', 'child_process', 'worker_threads', 'module', 'inspector', 'undici']
-    .map((name) => import(name).then(() => name, () => 'closed'))),
+  debug: tried(() => process._debugProcess(process.ppid)),
+  priority: tried(() => os.setPriority(process.ppid, 1)),
+  handles: tried(() => process._getActiveHandles()),
+  sockets: process.listenerCount('internalMessage') === 0 ? 'closed' : 'open',
+  hook: await import('./hook.cjs').then(() => import('hidden')).then(() => 'open', () => 'closed'),
+  client: await new Promise((resolve) => {
+    new Response()
+    globalThis[Symbol.for('undici.globalDispatcher.1')].dispatch(
+      { origin: '${url}', path: '/', method: 'GET' },
+      { onRequestStart() {}, onResponseStart: () => resolve('open'), onResponseData() {}, onResponseEnd() {}, onResponseError: () => resolve('closed') },
+    )
+  }),
 }
-throw new Error(JSON.stringify(found))`
-    const { body } = await send(archive(model(0.8, probe)))
-    expect(JSON.parse(/\{.*\}/.exec(body.detail)![0])).toEqual({
-      environment: [],
-      read: 'closed',
-      write: 'closed',
-      fetch: 'closed',
-      builtin: 'closed',
-      binding: 'closed',
-      kill: 'closed',
-      modules: Array.from({ length: 8 }, () => 'closed'),
-    })
+for (const name of ['net', 'http', 'dgram', 'child_process', 'worker_threads', 'module', 'inspector', 'undici'])
+  found[name] = await import(name).then(() => 'open', () => 'closed')
+// The answer shows the begin of a long message.
+const open = Object.keys(found).filter((name) => found[name] !== 'closed')
+throw new Error(JSON.stringify({ tried: Object.keys(found).length, open }))`
+    const sent = { 'iris.ts': model(0.8, probe), 'shared/network.ts': network, 'hook.cjs': hook }
+    const { body } = await send(packModelFiles(files(sent)))
+    expect(body.detail).toContain('{"tried":21,"open":[]}')
   })
 })

@@ -35,6 +35,17 @@ it.each([
     { definition: withOutput({ positive: 'x' }), files },
     'label.output.positive of',
   ],
+  [
+    'SQL that only the definition has',
+    {
+      definition: {
+        ...definition,
+        evaluation: { policy: { floors: { auc: 0.7 } }, slices: [{ where: 'true' }] },
+      } as unknown as ModelDefinition,
+      files,
+    },
+    'evaluation.slices',
+  ],
 ])('%s needs an approval', (_, after, why) => expect(codeChange(before, after)).toContain(why))
 
 it('the first files of a model need an approval', () =>
