@@ -5,7 +5,7 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database, Store } from '../postgres.ts'
-import { appendAudit, type AuditEntry } from '../audit/audit-log.ts'
+import { appendAudit, type AuditEntry, type Transaction } from '../audit/audit-log.ts'
 
 export interface StoredModel {
   name: string
@@ -33,6 +33,10 @@ export const upsertModels = (database: Database, models: readonly Omit<StoredMod
 
 export const findModel = (database: Database, name: string) =>
   rowsFrom(database).find<StoredModel>(sql`select * from models where name = ${name}`)
+
+/** The model, which no other transaction changes until the end of this one. */
+export const lockModel = (database: Transaction, name: string) =>
+  rowsFrom(database).find<StoredModel>(sql`select * from models where name = ${name} for update`)
 
 /** Throws `model_not_found`. */
 export async function getModel(database: Database, name: string): Promise<StoredModel> {

@@ -14,7 +14,7 @@ import {
   putModelFiles,
   type ModelFiles,
 } from '../../../store/registry/model-files.ts'
-import { findModel, upsertModels, type StoredModel } from '../../../store/registry/models.ts'
+import { findModel, lockModel, upsertModels, type StoredModel } from '../../../store/registry/models.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -62,20 +62,26 @@ export async function syncModel(
   const { store, log } = deps
   const digest = digestOf(archive)
   const stored = await findModel(store, model)
-  if (stored?.filesDigest === digest) return unchanged(model, digest)
   const waiting = await findWaitingFiles(store, model)
+  const same = async (): Promise<SyncedFiles> => {
+    // Files that were taken back, such as by a reverted commit, wait no longer.
+    if (waiting !== undefined && waiting.digest !== digest && !isDry)
+      await end(store, actor, { model, digest: waiting.digest, reason: 'the files in use were sent again' })
+    return unchanged(model, digest)
+  }
+  if (stored?.filesDigest === digest) return same()
   const checked = waiting?.digest === digest ? waiting : await checkModelFiles(model, archive)
   const sent = { ...checked, model, digest, archive, sentBy: actor.name }
   if (
     stored?.codeDigest === checked.codeDigest &&
     digestOfJson(stored.definition) === digestOfJson(checked.definition)
   )
-    return unchanged(model, digest)
+    return same()
   const difference = await compare(deps, stored, sent)
   const answer = { ...difference, note: 'note' in checked ? checked.note : undefined }
   if (isDry) return { ...answer, state: 'compared' }
   if (difference.code === undefined || codeRoles.includes(actor.role)) {
-    await apply(deps, actor, { ...sent, state: 'applied' }, difference)
+    await apply(deps, actor, { ...sent, state: 'applied' }, { ...difference, stored })
     return { ...answer, state: 'applied' }
   }
   if (waiting?.digest !== digest)
@@ -106,8 +112,9 @@ export async function approveFiles(
   named: Pick<ModelFiles, 'model' | 'digest'>,
 ): Promise<SyncedFiles> {
   const waiting = await requireWaiting(deps, actor, named)
-  const difference = await compare(deps, await findModel(deps.store, named.model), waiting)
-  await apply(deps, actor, waiting, difference)
+  const stored = await findModel(deps.store, named.model)
+  const difference = await compare(deps, stored, waiting)
+  await apply(deps, actor, waiting, { ...difference, stored })
   return { ...difference, state: 'applied' }
 }
 
@@ -117,19 +124,28 @@ export async function rejectFiles(
   actor: Actor,
   { reason, ...named }: Pick<ModelFiles, 'model' | 'digest'> & { reason?: string },
 ): Promise<void> {
-  const { model } = await requireWaiting(deps, actor, named)
-  await deps.store.transaction(async (database) => {
-    if (!(await decideModelFiles(database, { ...named, state: 'rejected', by: actor.name })))
-      throw decided(named)
+  await requireWaiting(deps, actor, named)
+  if (!(await end(deps.store, actor, { ...named, reason }))) throw decided(named)
+}
+
+/** Ends the wait with an audit row. False for files that wait no longer. */
+const end = (
+  store: Deps['store'],
+  actor: Actor,
+  { model, digest, reason }: Pick<ModelFiles, 'model' | 'digest'> & { reason: string | undefined },
+): Promise<boolean> =>
+  store.transaction(async (database) => {
+    if (!(await decideModelFiles(database, { model, digest, state: 'rejected', by: actor.name })))
+      return false
     await appendAudit(database, {
       actor: actor.name,
       action: 'model.code_rejected',
       subject: model,
       model,
-      detail: { files: named.digest, reason },
+      detail: { files: digest, reason },
     })
+    return true
   })
-}
 
 async function requireWaiting(
   { store }: Deps,
@@ -174,14 +190,16 @@ async function apply(
   { store, temporal, log }: Deps,
   actor: Actor,
   files: Omit<ModelFiles, 'sentAt'>,
-  difference: Difference,
+  { stored, ...difference }: Difference & { stored: StoredModel | undefined },
 ): Promise<void> {
   // Loads the SDK, which a replica avoids until it needs Temporal.
   const { applyModelSchedules } = await import('../../../workflows/client/model-schedules.ts')
   const { model: name, definition, codeDigest, digest } = files
   const views = definition.views ?? []
   await store.transaction(async (database) => {
-    const before = await findModel(database, name)
+    const before = await lockModel(database, name)
+    if (before?.filesDigest !== stored?.filesDigest || before?.codeDigest !== stored?.codeDigest)
+      throw new DomainError('command_refused', `${name} was changed in the meantime: send its files again`)
     if (files.state === 'waiting') {
       if (!(await decideModelFiles(database, { model: name, digest, state: 'applied', by: actor.name })))
         throw decided({ model: name, digest })

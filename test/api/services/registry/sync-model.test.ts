@@ -1,0 +1,84 @@
+/** Tests that files of a model are applied only over those that they were compared with, and that files which were taken back wait no longer. */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { approveFiles, syncModel } from '../../../../api/services/registry/sync-model.ts'
+import type { Actor } from '../../../../api/auth/authentication.ts'
+import { digestOf } from '../../../../store/artifacts.ts'
+import { listAudit } from '../../../../store/audit/audit-log.ts'
+import { findWaitingFiles, putModelFiles, type ModelFiles } from '../../../../store/registry/model-files.ts'
+import { upsertModels } from '../../../../store/registry/models.ts'
+import type { ModelDefinition } from '../../../../domain/model-definition.ts'
+import {
+  openServingFixture,
+  startApi,
+  type ServingFixture,
+  type TestApi,
+} from '../../../support/serving/serving-fixture.ts'
+
+const model = 'pansies'
+const definition = { name: model, features: {} } as ModelDefinition
+const leo = { name: 'leo', role: 'developer' } as Actor
+const ada = { name: 'ada', role: 'approver' } as Actor
+
+/** Files by their content; the check of their content is tested with a server. */
+const filesOf = (content: string): Omit<ModelFiles, 'sentAt'> => ({
+  model,
+  archive: Buffer.from(content),
+  digest: digestOf(Buffer.from(content)),
+  definition,
+  codeDigest: digestOf(Buffer.from(`code of ${content}`)),
+  files: {},
+  sentBy: 'leo',
+  state: 'waiting',
+})
+const used = filesOf('in use')
+const sent = filesOf('sent')
+const rowOf = ({ digest, codeDigest }: typeof used) => ({
+  name: model,
+  definition,
+  codeDigest,
+  filesDigest: digest,
+})
+
+let fixture: ServingFixture
+let api: TestApi
+beforeAll(async () => {
+  fixture = await openServingFixture()
+  api = await startApi(fixture)
+  await upsertModels(fixture.store, [rowOf(used)])
+  await putModelFiles(fixture.store, { ...used, state: 'applied' })
+})
+afterAll(async () => {
+  await api.stop()
+  await fixture.close()
+})
+
+it('files are not applied over others that were applied since they were compared', async () => {
+  await putModelFiles(fixture.store, sent)
+  const { store } = api.deps
+  const { transaction } = store
+  store.transaction = async (work) => {
+    await upsertModels(fixture.store, [rowOf(filesOf('of somebody else'))])
+    return transaction(work)
+  }
+  const approved = approveFiles(api.deps, ada, sent).finally(() => (store.transaction = transaction))
+  await expect(approved).rejects.toMatchObject({
+    code: 'command_refused',
+    message: 'pansies was changed in the meantime: send its files again',
+  })
+  expect(await findWaitingFiles(fixture.store, model)).toMatchObject({ digest: sent.digest })
+  await upsertModels(fixture.store, [rowOf(used)])
+})
+
+it('files wait no longer when those in use are sent again', async () => {
+  const again = { model, archive: used.archive, isDry: true }
+  expect(await syncModel(api.deps, leo, again)).toMatchObject({ state: 'unchanged' })
+  expect(await findWaitingFiles(fixture.store, model)).toMatchObject({ digest: sent.digest })
+  expect(await syncModel(api.deps, leo, { ...again, isDry: false })).toMatchObject({ state: 'unchanged' })
+  expect(await findWaitingFiles(fixture.store, model)).toBeUndefined()
+  const [row] = await listAudit(fixture.store, { model, limit: 1 })
+  expect(row).toMatchObject({
+    actor: 'leo',
+    action: 'model.code_rejected',
+    detail: { files: sent.digest, reason: 'the files in use were sent again' },
+  })
+})
