@@ -27,8 +27,8 @@ export default defineConfig({
     teardownTimeout: 30_000,
     // A condition is awaited, however busy the machine is; only one that never comes true fails. So tests name no deadline of their own.
     expect: { poll: { timeout: 200_000, interval: 50 } },
-    testTimeout: 600_000,
-    hookTimeout: 600_000,
+    testTimeout: 1_200_000,
+    hookTimeout: 1_200_000,
     projects: [
       { extends: true, test: { name: 'pure', include: unit, exclude: [...programs, ...atLength] } },
       { extends: true, test: { name: 'programs', include: programs, exclude: atLength } },

@@ -52,7 +52,7 @@ beforeAll(async () => {
   await syncExampleModel(store, pipeline.models, { name: model, more })
   await takeChampion(model)
   mkdirSync(join(checkout, folder), { recursive: true })
-}, 600_000)
+})
 afterAll(async () => {
   rmSync(join(checkout, folder), { recursive: true, force: true })
   await pipeline?.close()
@@ -268,7 +268,7 @@ describe('bad data in a file', () => {
     write(textOf(lines()))
     await syncExampleModel(pipeline.store, pipeline.models, { name: fromFiles, more: moreOfFiles })
     await takeChampion(fromFiles)
-  }, 600_000)
+  })
 
   it.each<[string, () => Buffer | string, RetrainOutcome['outcome'], RegExp]>([
     ['an empty file', () => '', 'failed', /lilies\.csv: the file is empty/],

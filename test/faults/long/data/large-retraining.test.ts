@@ -60,7 +60,7 @@ beforeAll(async () => {
         from generate_series(${from}::bigint, ${Math.min(rows, from + pieceRows - 1)}::bigint) as i
       ) as numbered`)
   trainer = await spawnTrainWorker({ config: system.config, models } as Pipeline)
-}, 900_000)
+})
 afterAll(async () => {
   trainer?.kill('SIGKILL')
   await system?.stop()

@@ -116,13 +116,13 @@ beforeAll(async () => {
   const spec = flightSpec(model)
   const version = await registerFixtureVersion(system.store, system.config.artifactRoot, spec)
   await nextRoute(system.store, model, { proven: version })
-}, 120_000)
+})
 afterAll(async () => {
   await system?.stop()
   echo?.close()
   vi.unstubAllEnvs()
   rmSync(dir, { recursive: true, force: true })
-}, 60_000)
+})
 
 const ask = async (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) => {
   const answer = await fetch(`${system.urls[0]}${path}`, {
@@ -316,7 +316,7 @@ describe('planted secrets', () => {
       'its return',
       60_000,
     )
-  }, 240_000)
+  })
 
   it('in a reason that bypassed the API are stored in no table', async () => {
     const { config, store, client } = system
@@ -411,5 +411,5 @@ describe('planted secrets', () => {
       'F38',
       `${Object.keys(planted).length} secrets and a person, searched for in ${places.size} places (tables, histories, log, spool, metrics, ${answers.length} answers): 0 hits`,
     )
-  }, 120_000)
+  })
 })

@@ -24,7 +24,7 @@ const tookMs: number[] = []
 beforeAll(async () => {
   show = await openLinkedShow({ replicas: 2, workers: 1, leaseMs: 2_000, policy: showPolicy })
   callers = startCallers(show.system.urls, show.model, 10, 60_000)
-}, 120_000)
+})
 afterAll(async () => {
   await callers?.stop()
   await show?.stop()
@@ -33,7 +33,7 @@ afterAll(async () => {
       'F49',
       `${tookMs.length} cuts of ${cutMs} ms: ended at most ${Math.max(...tookMs)} ms after healing`,
     )
-}, 60_000)
+})
 afterEach((context) => {
   if (context.task.result?.state === 'fail')
     process.stderr.write(`${show.system.lines.slice(-60).join('\n')}\n`)
@@ -117,5 +117,4 @@ it.each(cases)(
     expect(await verifyAudit(store)).not.toMatchObject({ breach: expect.anything() })
     expect(callers.failures.filter(({ why }) => !why.includes('output_invalid'))).toEqual([])
   },
-  120_000,
 )

@@ -14,7 +14,7 @@ let show: LinkedShow
 const all: LinkResult[] = []
 beforeAll(async () => {
   show = await openLinkedShow(linkedStage)
-}, 120_000)
+})
 afterAll(async () => {
   await show?.stop()
   if (all.length < seeds.length) return
@@ -23,7 +23,7 @@ afterAll(async () => {
     'F20',
     `${all.length} seeds, ${show.links.length} links each: settled ${settled[Math.floor(settled.length / 2)]} ms after the last in the median, ${settled.at(-1)} at most; ${all.map(({ outcome }) => outcome).join(', ')}`,
   )
-}, 60_000)
+})
 afterEach((context) => {
   if (context.task.result?.state === 'fail')
     process.stderr.write(`${show.system.lines.slice(-80).join('\n')}\n`)

@@ -58,14 +58,14 @@ beforeAll(async () => {
   system = await startOutageSystem({ replicas: 2, leaseMs: 2_000 })
   for (const [name, role] of Object.entries(people) as [Person, (typeof people)[Person]][])
     keys[name] = (await insertKey(system.store, { name, role })).key
-}, 120_000)
+})
 afterEach((context) => {
   if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-80).join('\n')}\n`)
 })
 afterAll(async () => {
   await callers?.stop()
   await system?.stop()
-}, 60_000)
+})
 
 let asked = 0
 /** Alternates between both replicas. */

@@ -44,12 +44,12 @@ beforeAll(async () => {
     },
   })
   await startAlerts(system.client, system.config.taskQueues.control)
-}, 120_000)
+})
 afterAll(async () => {
   await link?.close()
   await system?.stop()
   receiver?.close()
-}, 60_000)
+})
 afterEach((context) => {
   if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-60).join('\n')}\n`)
 })

@@ -64,7 +64,7 @@ beforeAll(async () => {
     callers: 16,
     rate: 300,
   })
-}, 120_000)
+})
 afterEach(() => {
   for (const child of migrators.splice(0)) child.kill('SIGKILL')
 })
@@ -74,7 +74,7 @@ afterAll(async () => {
   await store?.close()
   await postgres?.stop()
   rmSync(root, { recursive: true, force: true })
-}, 60_000)
+})
 
 async function startApi(name: string): Promise<ApiProcess> {
   const artifacts = join(root, 'artifacts')
@@ -209,7 +209,7 @@ it('killed newest migrations: replicas run before and after them, and the next s
     'F41',
     `${pending.join(' and ')}: killed three times and its backend once, nothing half applied; the server forgot a dead migrator after ${(forgottenMs / 1_000).toFixed(1)} s; ${load.answered() - answered} predictions, 0 failed`,
   )
-}, 300_000)
+})
 
 it('a future migration: the current code runs before, during and after it, and its log loses no row', async () => {
   const next = copyOf('next', newest)
@@ -237,4 +237,4 @@ it('a future migration: the current code runs before, during and after it, and i
     'F41',
     `a planted one that locks the log: ${load.answered() - answered} predictions, 0 failed, all ${rows} rows of the run stored once`,
   )
-}, 300_000)
+})

@@ -73,13 +73,13 @@ beforeAll(async () => {
   })
   expect(await first.result()).toMatchObject({ outcome: 'promoted' })
   callers = startCallers(system.urls, model, 5)
-}, 120_000)
+})
 afterAll(async () => {
   await callers?.stop()
   await Promise.all(links.map((link) => link.close()))
   await system?.stop()
   process.stdout.write(`${rows.join('\n')}\n`)
-}, 60_000)
+})
 afterEach((context) => {
   if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-60).join('\n')}\n`)
 })

@@ -69,7 +69,7 @@ beforeAll(async () => {
   )
   // Only the other replicas; the lagging replica may respond differently.
   callers = startCallers([show.system.urls[0]!, show.system.urls[2]!], show.model, 10, 60_000)
-}, 180_000)
+})
 afterAll(async () => {
   await callers?.stop()
   await show?.system.stop()
@@ -78,7 +78,7 @@ afterAll(async () => {
       'F34',
       `held and named at ${held.length} of ${2 * positions.length} positions: ${held.join(', ')}`,
     )
-}, 60_000)
+})
 afterEach((context) => {
   if (context.task.result?.state === 'fail')
     process.stderr.write(`${show.system.lines.slice(-80).join('\n')}\n`)

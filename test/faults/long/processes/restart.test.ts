@@ -13,7 +13,7 @@ let show: LinkedShow
 const all: Restarted[] = []
 beforeAll(async () => {
   show = await openLinkedShow(linkedStage)
-}, 120_000)
+})
 afterAll(async () => {
   await show?.stop()
   if (all.length === 0) return
@@ -22,7 +22,7 @@ afterAll(async () => {
     'F35',
     `${all.length} times: steady after ${all.map(({ steadyMs }) => steadyMs).join(' and ')} ms, ${most(({ postgres }) => postgres.opened)} connections to Postgres asked for by then, at most ${most(({ postgres }) => postgres.atOnce)} in a tenth of a second (${all[0]!.postgres.mayHold} may be held); the releases went on and were promoted`,
   )
-}, 60_000)
+})
 afterEach((context) => {
   if (context.task.result?.state === 'fail')
     process.stderr.write(`${show.system.lines.slice(-120).join('\n')}\n`)

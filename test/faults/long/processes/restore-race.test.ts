@@ -16,4 +16,4 @@ it('an accepted rollback returns every release to its baseline although a backup
   } finally {
     await fixture.close()
   }
-}, 180_000)
+})

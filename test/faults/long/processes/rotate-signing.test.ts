@@ -16,10 +16,10 @@ const rounds = 3
 let show: Show
 beforeAll(async () => {
   show = await openShow({ replicas: 2, leaseMs: 5_000 })
-}, 120_000)
+})
 afterAll(async () => {
   await show?.system.stop()
-}, 60_000)
+})
 afterEach((context) => {
   vi.unstubAllEnvs()
   if (context.task.result?.state === 'fail')

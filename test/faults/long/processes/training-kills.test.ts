@@ -56,7 +56,7 @@ beforeAll(async () => {
   await store.query(sql`
     create trigger see after update of epoch on trainings for each row execute function see()`)
   await Promise.all(Array.from({ length: lanes + spares }, keepWorker))
-}, 600_000)
+})
 afterAll(async () => {
   closing = true
   for (const worker of workers.values()) worker.kill('SIGKILL')

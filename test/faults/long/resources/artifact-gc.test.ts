@@ -65,7 +65,7 @@ beforeAll(async () => {
     { store, artifactRoot: config.artifactRoot },
     { models, releases: 200, kib: 24 },
   )
-}, 600_000)
+})
 afterAll(async () => {
   await worker?.kill()
   await connection?.close()

@@ -106,7 +106,7 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
       callers: 16,
       rate: 150,
     })
-  }, 120_000)
+  })
   afterAll(async () => {
     await load?.stop()
     await api?.end('SIGTERM')
@@ -114,7 +114,7 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
     await supervision?.stop()
     execFileSync('umount', ['-l', disk])
     rmSync(root, { recursive: true, force: true })
-  }, 60_000)
+  })
 
   interface Said {
     status: number
@@ -235,7 +235,7 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
     await expectAnswered()
     expect(await verifyAudit(store)).not.toMatchObject({ breach: expect.anything() })
     reached('F11', `tables: told of after ${s(warnedMs)}, healthy ${s(healedMs)} after there was room`)
-  }, 300_000)
+  })
 
   it('for its write-ahead log: Postgres stops and recovers by itself', async () => {
     await fill()
@@ -271,7 +271,7 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
       'F11',
       `${load.answered()} predictions, ${load.failed()} failed, ${dropped} of their rows dropped, served = stored + dropped; a command is refused within ${Math.round(slowest)} ms; the audit is intact`,
     )
-  }, 300_000)
+  })
 })
 
 const s = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`

@@ -65,13 +65,13 @@ beforeAll(async () => {
       ),
   })
   await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
-}, 120_000)
+})
 afterEach((context) => {
   if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-80).join('\n')}\n`)
 })
 afterAll(async () => {
   await system?.stop()
-}, 60_000)
+})
 
 async function start(index: number): Promise<Started> {
   const where = places[index % places.length]!

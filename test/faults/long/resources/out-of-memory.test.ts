@@ -42,7 +42,7 @@ beforeAll(async () => {
     TENURE_PUBLIC_PREDICTIONS: 'on',
   })
   asking = Promise.all(Array.from({ length: 4 }, ask))
-}, 600_000)
+})
 afterAll(async () => {
   going = false
   await asking

@@ -35,13 +35,13 @@ describe.skipIf(disk === undefined)('a read-only artifact folder', () => {
     })
     await upsertModels(show.system.store, [await loadModel(trained, modelsDirectory)])
     callers = startCallers(show.system.urls, show.model)
-  }, 120_000)
+  })
   afterAll(async () => {
     await callers?.stop()
     if (artifacts !== undefined) execFileSync('umount', ['-l', artifacts])
     await show?.system.stop()
     disk?.close()
-  }, 60_000)
+  })
   afterEach((context) => {
     if (context.task.result?.state === 'fail')
       process.stderr.write(`${show.system.lines.slice(-80).join('\n')}\n`)
@@ -80,5 +80,5 @@ describe.skipIf(disk === undefined)('a read-only artifact folder', () => {
       'F50',
       'promoted meanwhile; the retraining ended as released when the folder could be written again',
     )
-  }, 180_000)
+  })
 })

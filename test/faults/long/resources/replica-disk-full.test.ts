@@ -54,7 +54,7 @@ describe.skipIf(disk === undefined)('a full disk under the state of replicas', (
       })
       await start(place)
     }
-  }, 120_000)
+  })
   afterAll(async () => {
     await asker?.stop()
     line?.heal()
@@ -62,7 +62,7 @@ describe.skipIf(disk === undefined)('a full disk under the state of replicas', (
     line?.close()
     await database?.stop()
     disk?.close()
-  }, 60_000)
+  })
   afterEach((context) => {
     if (context.task.result?.state !== 'fail') return
     for (const { lines } of replicas)
@@ -188,7 +188,7 @@ describe.skipIf(disk === undefined)('a full disk under the state of replicas', (
       'F56',
       `told after ${s(toldMs)}, healthy ${s(healedMs)} after there was room; ${answers.length} answers, ${asker.failures.length} refused or lost with a kill; of the ${answersSince(spooling, 0).length} in best-effort mode, ${lost} rows were lost in the memory of killed processes and are counted`,
     )
-  }, 300_000)
+  })
 })
 
 const s = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`

@@ -91,7 +91,7 @@ describe.skipIf(!isMounted)('a full disk under the whole state', () => {
       'a prediction',
     )
     load = startLoad(connection.url, { path, body, callers: 8, rate: 60 })
-  }, 120_000)
+  })
   afterAll(async () => {
     await load?.stop()
     await store?.close()
@@ -99,7 +99,7 @@ describe.skipIf(!isMounted)('a full disk under the whole state', () => {
     if (tenure.exitCode === null && tenure.kill('SIGINT')) await ended
     execFileSync('umount', ['-l', stateDir])
     rmSync(root, { recursive: true, force: true })
-  }, 60_000)
+  })
 
   const ask = async (path: string, body?: object) => {
     const answer = await fetch(`${connection.url}${path}`, {
@@ -157,5 +157,5 @@ describe.skipIf(!isMounted)('a full disk under the whole state', () => {
       'F42',
       `${load.answered()} predictions, ${load.failed()} failed; writes and retrainings are accepted ${(healedMs / 1_000).toFixed(1)} s after there was room`,
     )
-  }, 300_000)
+  })
 })
