@@ -19,7 +19,7 @@ import type { LabelledRows } from '../data/rows.ts'
 import type { ArtifactReader } from './reader.ts'
 import { storeArtifact } from './write-artifact.ts'
 import type { Output } from '../../domain/tasks/output.ts'
-import { correctOutputs } from '../../domain/tasks/tasks.ts'
+import { correctionOf } from '../../domain/tasks/tasks.ts'
 
 /** Rows with the answers that the library gave when the model was saved. */
 export interface ReplayedAnswers {
@@ -129,7 +129,7 @@ function sharesOf(
 /** The answers of a library as predictions have them: crossing quantiles are sorted, for example. */
 function corrected({ rows, outputs }: ReplayedAnswers, output: Output): ReplayedAnswers {
   const found = outputs.map((each) => [...each])
-  for (const each of found) correctOutputs(output, each, 1)
+  for (const each of found) correctionOf(output)?.(each, 1)
   return { rows, outputs: found }
 }
 

@@ -20,7 +20,7 @@ import {
   decisionNames,
   decisionOf,
   numbersOf,
-  correctOutputs,
+  correctionOf,
   taskOf,
 } from '../../domain/tasks/tasks.ts'
 
@@ -50,7 +50,7 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
   const { output } = definition.label
   const answer = async (rows: readonly FeatureRow[]) => {
     const answers = await made.answer(rows)
-    for (const each of answers) correctOutputs(output, each, 1)
+    for (const each of answers) correctionOf(output)?.(each, 1)
     return answers
   }
   const rowAt = rowReader(data, Object.keys(definition.features))

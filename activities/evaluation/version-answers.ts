@@ -14,7 +14,7 @@ import { openArtifactReader, type ArtifactReader } from '../artifact/reader.ts'
 import { whileAlive, type Parent } from '../runtime/child-protocol.ts'
 import type { TestedVersion } from './behaviour-tests.ts'
 import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from '../tensorflow/tfjs.ts'
-import { placesIn, numbersOf, correctOutputs } from '../../domain/tasks/tasks.ts'
+import { placesIn, numbersOf, correctionOf } from '../../domain/tasks/tasks.ts'
 import type { Output } from '../../domain/tasks/output.ts'
 
 export interface VersionAnswers {
@@ -77,7 +77,7 @@ export function openVersionAnswers(
       const encode = compileColumnEncoder(rows, manifest.features, manifest.preprocessing)
       const inputs = inputWidthOf(manifest.preprocessing)
       const answers = answersOf(tf, network, { rows: rows.rows, inputs, encode })
-      correctOutputs(manifest.output, answers.values, answers.rows)
+      correctionOf(manifest.output)?.(answers.values, answers.rows)
       await parent.yieldToEventLoop()
       return answers
     },

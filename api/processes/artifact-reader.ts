@@ -27,7 +27,7 @@ import {
 import { createRuntimes, hosts } from '../serving/runtime/hosts.ts'
 import { attributeRows, type ExplainQuestion } from '../serving/explanation/attribute-rows.ts'
 import type { Output } from '../../domain/tasks/output.ts'
-import { correctOutputs, taskOf } from '../../domain/tasks/tasks.ts'
+import { correctionOf, taskOf } from '../../domain/tasks/tasks.ts'
 
 /** The part of a manifest that is needed to answer rows. */
 export type AnsweringManifest = Pick<Manifest, 'artifact' | 'files' | 'features' | 'output' | 'preprocessing'>
@@ -194,7 +194,7 @@ async function compileAnswer(manifest: AnsweringManifest): Promise<Answer> {
       writeRow(buffer, layout, values, row)
     }
     await predictor.run(buffer.input, rows, outputs, undefined, buffer)
-    correctOutputs(manifest.output, outputs, rows)
+    correctionOf(manifest.output)?.(outputs, rows)
     return {
       width: predictor.outputs,
       outputs: Array.from(outputs, (value) => (Number.isFinite(value) ? value : null)),

@@ -3,7 +3,6 @@
  * and runs the model file in another one with nothing but its folder.
  */
 import { fork } from 'node:child_process'
-import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { basename, dirname, extname, join, relative } from 'node:path'
 import { withMemoryLimit } from '@tenure/predictors/memory-limit'
@@ -18,6 +17,7 @@ import { checkBytes, explainLoadError } from '../../models/define/load-error.ts'
 import { logicOf } from '../../models/define/logic.ts'
 import { makePythonModel, type PrintedModel } from '../../models/define/python-model.ts'
 import { digestWithPrograms } from '../../models/define/program-files.ts'
+import { digestOf } from '../../store/artifacts.ts'
 import { printedName, withModelFiles } from '../../store/registry/model-files.ts'
 import { checkout, launcher, projectFolder, systemEnvironment } from '../../temporal.config.ts'
 import { projectFile } from '../../project.mjs'
@@ -57,14 +57,14 @@ async function checkFiles({ model, archive }: CheckFilesJob): Promise<CheckedFil
       if (issue !== undefined) throw invalid(issue)
       // What a file in Python prints is compared as its definition.
       const digests = [...files].flatMap(([name, bytes]) =>
-        name === printedName(model) ? [] : [[name, sha256(bytes)] as const],
+        name === printedName(model) ? [] : [[name, digestOf(bytes)] as const],
       )
       return {
         definition,
         codeDigest: await digestWithPrograms(digest, folder, definition),
         files: {
           ...Object.fromEntries(digests),
-          [file]: sha256(await logicOf(path, files.get(file)!.toString())),
+          [file]: digestOf(await logicOf(path, files.get(file)!.toString())),
         },
         note: await gateOnlyPartsOf(definition),
       }
@@ -74,9 +74,6 @@ async function checkFiles({ model, archive }: CheckFilesJob): Promise<CheckedFil
     }
   })
 }
-
-const sha256 = (content: Uint8Array | string): string =>
-  `sha256:${createHash('sha256').update(content).digest('hex')}`
 
 /** Of a file in Python, the definition comes along as data. */
 async function load(

@@ -1,4 +1,5 @@
 /** Defines what a model answers: the kinds of an output, and what all tasks read of it. */
+import { sortQuantiles } from '../model/quantile-levels.ts'
 
 /** The probabilities whose answers a person reviews; both ends are included. */
 export interface ProbabilityBand {
@@ -99,12 +100,27 @@ export const answerLimits = ({
 
 const maxFloat = Math.fround(3.4028234663852886e38)
 
-/** Replaces numbers outside of the limits by the nearest limit, in place. NaN and infinite numbers stay invalid. */
-export function clipToLimits(outputs: Float32Array | Float64Array | number[], range: NumberRange): void {
+/** Corrects the outputs of rows in place. */
+type Correction = (outputs: Float32Array | Float64Array | number[], rows: number) => void
+
+/**
+ * Sorts outputs that must rise in each row, and replaces numbers outside of the limits by the nearest limit where the label says so; NaN and
+ * infinite numbers stay invalid. Undefined where nothing is corrected.
+ */
+export function compileCorrection(
+  { rises, range }: Pick<AnswerForm, 'rises' | 'range'>,
+  width: number,
+): Correction | undefined {
+  const isClipped = range.clip === true
+  if (!rises && !isClipped) return undefined
   const { min, max } = answerLimits(range)
-  for (let i = 0; i < outputs.length; i++) {
-    const value = outputs[i]!
-    if (Number.isFinite(value)) outputs[i] = Math.min(max, Math.max(min, value))
+  return (outputs, rows) => {
+    if (rises) sortQuantiles(outputs, rows, width)
+    if (!isClipped) return
+    for (let i = 0; i < rows * width; i++) {
+      const value = outputs[i]!
+      if (Number.isFinite(value)) outputs[i] = Math.min(max, Math.max(min, value))
+    }
   }
 }
 

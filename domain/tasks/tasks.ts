@@ -1,12 +1,11 @@
 /** Lists the tasks, one for each kind of an output. No other code of the product tells kinds apart. */
 import { outputNames, outputWidth } from '@tenure/predictors/features'
 import type { ReferenceProfile } from '../model/reference-profile.ts'
-import { sortQuantiles } from '../model/quantile-levels.ts'
 import type { AnswerBins, AnswerCounter } from './answer-bins.ts'
 import { classes } from './classes.ts'
 import { number } from './number.ts'
 import { numbers } from './numbers.ts'
-import { clipToLimits, type Output, type OutputKind, type OutputOf, type TaskName } from './output.ts'
+import { compileCorrection, type Output, type OutputKind, type OutputOf, type TaskName } from './output.ts'
 import { probability } from './probability.ts'
 import { quantiles } from './quantiles.ts'
 import type { Outputs, Task, GateRules } from './task.ts'
@@ -45,21 +44,11 @@ export function placesIn(given: Output, wanted: Output): number[] {
  */
 export const sharedOutput = (one: Output, other: Output): Output | undefined => taskOf(one).shared(one, other)
 
-/** Corrects outputs in place: those that must rise are sorted in each row, and numbers are clipped where the label says so. */
-export function correctOutputs(
-  output: Output,
-  outputs: Parameters<typeof sortQuantiles>[0],
-  rows: number,
-): void {
+/** Corrects the outputs of a version in place, so that everything which answers agrees. Undefined where nothing is corrected. */
+export function correctionOf(output: Output): ReturnType<typeof compileCorrection> {
   const { rises, range } = taskOf(output)
-  if (rises) sortQuantiles(outputs, rows, outputWidth(output))
-  const limits = range(output)
-  if (limits.clip === true) clipToLimits(outputs, limits)
+  return compileCorrection({ rises, range: range(output) }, outputWidth(output))
 }
-
-/** Whether any outputs are corrected. */
-export const isCorrected = (output: Output): boolean =>
-  taskOf(output).rises || taskOf(output).range(output).clip === true
 
 /** The place of the number that represents every answer when one number is needed. */
 export const scorePlace = (output: Output): number => taskOf(output).scorePlace(output)

@@ -79,7 +79,7 @@ function keyOf(property: Property | SpreadElement): string | undefined {
   return name === '__proto__' ? undefined : name
 }
 
-/** Whether no property of an object takes the place of another, as one after a spread does: a setting could replace what is none. */
+/** Whether each property of an object has a name of its own, and no spread is among them: a setting could take the place of code otherwise. */
 function isPlain({ properties }: ObjectExpression): boolean {
   const names = new Set(properties.map(keyOf))
   return names.size === properties.length && !names.has(undefined)

@@ -10,7 +10,7 @@ import type { Manifest } from '../../../domain/model/manifest.ts'
 import { compileEncoder } from '../../../domain/model/preprocessing.ts'
 import { columnsOf } from '../codec/feature-columns.ts'
 import { createInputBuffer, resetInput, writeRow } from '../codec/input-buffer.ts'
-import { correctOutputs, taskOf } from '../../../domain/tasks/tasks.ts'
+import { correctionOf, taskOf } from '../../../domain/tasks/tasks.ts'
 import { type ArtifactFiles, formatOf, type Predictor } from '@tenure/predictors'
 
 export type ExplainedManifest = Pick<Manifest, 'artifact' | 'files' | 'features' | 'output' | 'preprocessing'>
@@ -59,7 +59,7 @@ export async function attributeRows(
       writeRow(buffer, layout, row, at)
     })
     await predictor.run(buffer.input, piece.length, outputs, undefined, buffer)
-    correctOutputs(manifest.output, outputs, piece.length)
+    correctionOf(manifest.output)?.(outputs, piece.length)
     return outputs
   }
   const numberOf = async (asked: readonly FeatureRow[], place: number): Promise<Float64Array> => {

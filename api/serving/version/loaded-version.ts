@@ -19,7 +19,7 @@ import { compileFormat, type OutputFormat } from '../codec/output-format.ts'
 import { compileJsonRow, type JsonRow } from '../codec/instances.ts'
 import type { BodySize } from '../codec/json-reader.ts'
 import { createInputBuffer, resetInput, type InputBuffer } from '../codec/input-buffer.ts'
-import { correctOutputs, isCorrected } from '../../../domain/tasks/tasks.ts'
+import { correctionOf } from '../../../domain/tasks/tasks.ts'
 import type { Output } from '../../../domain/tasks/output.ts'
 
 export interface LoadedVersion {
@@ -206,14 +206,13 @@ function loadedOf(
       `the model gives ${predictor.outputs} numbers, the output ${manifest.output.kind} has ${format.width}`,
     )
   const { model, features, preprocessing } = manifest
-  const served = isCorrected(manifest.output) ? corrected(predictor, manifest.output) : predictor
   const columns = columnsOf(features, preprocessing, manifest.featureOrder)
   const checks = compileChecks(features, preprocessing)
   return {
     model,
     version,
     manifest,
-    predictor: served,
+    predictor: corrected(predictor, manifest.output),
     memoryBytes,
     columns,
     format,
@@ -226,15 +225,19 @@ function loadedOf(
 }
 
 /** Corrects outputs inside the predictor, so that response, log, shadow and batch agree. */
-const corrected = (predictor: Predictor, output: Output): Predictor => ({
-  ...predictor,
-  run(input, rows, outputs, order, texts) {
-    const running = predictor.run(input, rows, outputs, order, texts)
-    if (running !== undefined) return running.then(() => correctOutputs(output, outputs, rows))
-    correctOutputs(output, outputs, rows)
-    return undefined
-  },
-})
+function corrected(predictor: Predictor, output: Output): Predictor {
+  const correct = correctionOf(output)
+  if (correct === undefined) return predictor
+  return {
+    ...predictor,
+    run(input, rows, outputs, order, texts) {
+      const running = predictor.run(input, rows, outputs, order, texts)
+      if (running !== undefined) return running.then(() => correct(outputs, rows))
+      correct(outputs, rows)
+      return undefined
+    },
+  }
+}
 
 /**
  * Checks the golden rows again and returns the first difference from training; undefined when all agree. A model that holds a

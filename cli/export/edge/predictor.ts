@@ -21,13 +21,12 @@ import {
 import type { FeatureRow, Features } from '../../../domain/model/features.ts'
 import {
   answerLimits,
-  clipToLimits,
+  compileCorrection,
   likeliestClass,
   type Output,
   type AnswerField,
   type AnswerForm,
 } from '../../../domain/tasks/output.ts'
-import { sortQuantiles } from '../../../domain/model/quantile-levels.ts'
 
 export type { Feature } from '../../../domain/model/features.ts'
 export type EdgeRow = FeatureRow
@@ -106,10 +105,12 @@ export function createPredictor(files: {
   const { width, encode } = createEncoder(manifest)
   if (network.inputs !== width)
     refuse('artifact_invalid', `the network takes ${network.inputs} numbers, the features give ${width}`)
-  const corrected = correctionOf(manifest.answer)
-  const single = corrected(compileSingle(network))
+  const single = corrected(compileSingle(network), manifest, network.outputs)
   // Sums of very many terms may need more than 32 bits. The server makes the same choice.
-  const run = worstOf(manifest, encode, single) <= tolerance ? single : corrected(compileDouble(network))
+  const run =
+    worstOf(manifest, encode, single) <= tolerance
+      ? single
+      : corrected(compileDouble(network), manifest, network.outputs)
   const worst = worstOf(manifest, encode, run)
   if (!(worst <= tolerance)) refuse('artifact_invalid', `the golden rows are off by ${worst}`)
   return {
@@ -197,13 +198,13 @@ function compileDouble(network: Network): Run {
   }
 }
 
-/** Sorts quantiles and clips numbers, as the server does. */
-function correctionOf({ rises, range }: AnswerForm): (run: Run) => Run {
-  if (!rises && range.clip !== true) return (run) => run
-  return (run) => (input) => {
+/** Corrects outputs as the server does. */
+function corrected(run: Run, { answer }: EdgeManifest, width: number): Run {
+  const correct = compileCorrection(answer, width)
+  if (correct === undefined) return run
+  return (input) => {
     const outputs = run(input)
-    if (rises) sortQuantiles(outputs, 1, outputs.length)
-    if (range.clip === true) clipToLimits(outputs, range)
+    correct(outputs, 1)
     return outputs
   }
 }
