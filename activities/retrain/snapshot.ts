@@ -3,6 +3,7 @@
  */
 import type { ExcludedRows } from '../../domain/validation/expectations.ts'
 import { floodSentence } from '../../domain/validation/floods.ts'
+import type { InstallingBeat } from '../../domain/training/trainer.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import type { Snapshot } from '../../store/training/snapshots.ts'
@@ -59,6 +60,7 @@ async function takeOnce(
   const { metricSources } = store
   const { subjectKey } = signing
   let program: SourceProgramFacts | undefined
+  let installing: string | undefined
   const take = (copies: SourceCopies) => {
     const places = { databaseUrl, readerUrl, metricSources, artifactRoot, subjectKey }
     const job: RowsJob = { kind: 'snapshot', definition, asOf, refit, copies, ...places }
@@ -71,14 +73,24 @@ async function takeOnce(
       keptFor: digestOfJson(definition),
     })
   }
-  const written = await withHeartbeat(({ signal }) => {
-    const writeRows = async (folder: string) => {
-      program = await withModelFolder(deps, { model: name, folder: models }, (models) =>
-        runSourceProgram(deps, { definition, asOf, folder, signal, models }),
-      )
-    }
-    return withSourceCopies({ artifacts, config }, { source: definition.source, writeRows }, take)
-  })
+  const written = await withHeartbeat(
+    ({ signal }) => {
+      const writeRows = async (folder: string) => {
+        program = await withModelFolder(deps, { model: name, folder: models }, (models) =>
+          runSourceProgram(deps, {
+            definition,
+            asOf,
+            folder,
+            signal,
+            models,
+            onInstall: (step) => (installing = step),
+          }),
+        )
+      }
+      return withSourceCopies({ artifacts, config }, { source: definition.source, writeRows }, take)
+    },
+    (): InstallingBeat => ({ installing }),
+  )
   const { digest, bytes, parts: rows, columns, subjects, excludedRows, source, served } = written
   const { subjectIsNumber, newestEvent, firstTestEvent } = written
   await withHeartbeat(() =>

@@ -6,7 +6,7 @@ import { Context } from '@temporalio/activity'
 import { DomainError, isError } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { medianStop } from '../../domain/training/median-stop.ts'
-import { maxTrainingAttempts } from '../../domain/training/trainer.ts'
+import { maxTrainingAttempts, type InstallingBeat } from '../../domain/training/trainer.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findEndedCurves } from '../../store/training/sweeps.ts'
@@ -36,7 +36,7 @@ export interface TrainResult {
 }
 
 /** The payload of a heartbeat. */
-export interface TrainingBeat {
+export interface TrainingBeat extends InstallingBeat {
   epoch: number
   epochs: number
   loss: number
@@ -64,9 +64,15 @@ export const train =
     const frozen =
       training.refitOf === undefined ? undefined : (await getTraining(store, training.refitOf)).curve
     const keeper = keepSteps(deps, training, last)
-    const keep = async (step: TrainerStep) => {
+    let installing: string | undefined
+    const beat = () => (installing === undefined ? keeper.beat() : { ...keeper.beat(), installing })
+    const onStep = async (step: TrainerStep) => {
       await keeper.keep(step)
       context.heartbeat(keeper.beat())
+    }
+    const onInstall = (step: string | undefined) => {
+      installing = step
+      context.heartbeat(beat())
     }
     try {
       const result = await withHeartbeat(
@@ -74,10 +80,10 @@ export const train =
           withModelFolder(deps, { model, folder: options.models }, (models) => {
             const work = { definition, training, models }
             return definition.trainer === undefined
-              ? runFunction(deps, { ...work, checkpoint: last?.checkpoint, frozen }, keep, options)
-              : runProgram(deps, work, keep, options)
+              ? runFunction(deps, { ...work, checkpoint: last?.checkpoint, frozen }, onStep, options)
+              : runProgram(deps, work, { onStep, onInstall }, options)
           }),
-        keeper.beat,
+        beat,
       )
       await withHeartbeat(() => finishAttempt(deps, training, result), keeper.beat)
       await keeper.forget()
@@ -142,7 +148,10 @@ const runFunction = async (
 function runProgram(
   deps: Deps,
   { definition, training, models }: Work,
-  onStep: (step: TrainerStep) => Promise<void>,
+  {
+    onStep,
+    onInstall,
+  }: { onStep: (step: TrainerStep) => Promise<void>; onInstall: (step: string | undefined) => void },
   options: TrainOptions,
 ): Promise<TrainingResult> {
   const { trainer } = definition
@@ -160,6 +169,7 @@ function runProgram(
     onProgress: async ({ epoch, epochs, loss, validationLoss }) => {
       if (loss !== undefined) await onStep({ epoch, epochs, loss, validationLoss })
     },
+    onInstall,
   })
 }
 

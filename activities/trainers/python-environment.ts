@@ -6,7 +6,8 @@ import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { createHash } from 'node:crypto'
 import { access, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { DomainError } from '../../domain/errors.ts'
@@ -35,6 +36,10 @@ export interface EnvironmentOptions {
   /** The environment variables of the installer: proxies and package indexes. */
   env: Record<string, string | undefined>
   signal: AbortSignal
+  /** Receives what the installer does, as it says it. */
+  onStep?: (step: string) => void
+  /** Receives all output of an installer that failed; the error has its last lines. */
+  onFailure?: (output: string) => void
 }
 
 const run = promisify(execFile)
@@ -78,10 +83,14 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
     await mkdir(join(cache, 'python'), { recursive: true, mode: 0o700 }).catch(({ message }: Error) => {
       throw new DomainError('environment_failed', `no environment can be made in the cache: ${message}`)
     })
+    const { onStep } = options
+    const say = onStep && ((step: string) => onStep(`installing ${basename(path)}: ${step}`))
     // Two installers must not write to the same folder.
-    const release = await lockUnlessAborted(`${folder}.lock`, options.signal)
+    const release = await lockUnlessAborted(`${folder}.lock`, options.signal, () =>
+      say?.('waiting for another process that installs it'),
+    )
     try {
-      const from = { ...options, requirements: path, interpreter: system.python }
+      const from = { ...options, onStep: say, requirements: path, interpreter: system.python }
       if (!(await isComplete(folder))) await makeEnvironment(folder, from)
     } finally {
       release()
@@ -154,9 +163,9 @@ function environmentOf({ python, version, packages }: Described): PythonEnvironm
 }
 
 /** Waits for a lock until the signal aborts. A lock that is obtained afterwards is released at once. */
-async function lockUnlessAborted(path: string, signal: AbortSignal): Promise<() => void> {
+async function lockUnlessAborted(path: string, signal: AbortSignal, onWait: () => void): Promise<() => void> {
   signal.throwIfAborted()
-  const taking = takeLock(path, () => {})
+  const taking = takeLock(path, onWait)
   const stopped = new AbortController()
   const aborted = once(signal, 'abort', { signal: stopped.signal }).then(
     () => undefined,
@@ -186,25 +195,26 @@ async function makeEnvironment(
   const python = join(folder, 'bin', 'python')
   const cwd = dirname(requirements)
   await rm(folder, { recursive: true, force: true })
+  options.onStep?.('making the environment')
   try {
     if (await hasUv(options)) {
       await call('uv', ['venv', '--quiet', '--python', interpreter, folder], options)
-      await call('uv', ['pip', 'install', '--quiet', '--python', python, '-r', requirements], options, {
-        cwd,
-      })
+      const uv = ['pip', 'install', '--python', python, '-r', requirements]
+      await call('uv', uv, options, { cwd, onLine: sayStep(options) })
     } else {
       await call(interpreter, ['-m', 'venv', folder], options)
       const pip = [
         '-m',
         'pip',
         'install',
-        '--quiet',
+        '--progress-bar',
+        'off',
         '--disable-pip-version-check',
         '--no-input',
         '-r',
         requirements,
       ]
-      await call(python, pip, options, { cwd })
+      await call(python, pip, options, { cwd, onLine: sayStep(options) })
     }
     await writeFile(join(folder, marker), '')
   } catch (error) {
@@ -212,6 +222,34 @@ async function makeEnvironment(
     throw error
   }
 }
+
+/** Passes on what pip or uv says that it does. uv knows the number of packages first; pip has it when all are collected. */
+function sayStep({ onStep }: EnvironmentOptions): ((line: string) => void) | undefined {
+  if (onStep === undefined) return undefined
+  let collected = 0
+  let resolved: string | undefined
+  return (line) => {
+    resolved ??= /^Resolved (\d+ packages?) /.exec(line)?.[1]
+    const together = /^Installing collected packages: (.+)/.exec(line)?.[1]?.split(', ')
+    if (together !== undefined)
+      onStep(
+        shortened(`${together.length} package${together.length === 1 ? '' : 's'}: ${together.join(', ')}`),
+      )
+    const [, verb, what = '', size = ''] = actions.exec(line) ?? []
+    if (verb === undefined) return
+    const isCollected = verb === 'Collecting' || verb === 'Processing'
+    if (isCollected) collected++
+    const nth = isCollected ? `, package ${collected}` : resolved === undefined ? '' : `, of ${resolved}`
+    onStep(`${verb.toLowerCase()} ${basename(what).replace(wheelName, '$1 $2')}${size}${nth}`)
+  }
+}
+
+const actions =
+  /^\s*(Collecting|Processing|Downloading|Building)(?: wheel for)? (?!wheels for|.* finished with)(\S+)( \(\d[\d.]* ?\w+\))?/
+const wheelName = /^([^-]+)-([^-]+)-.*\.whl.*$/
+const maxLineLength = 200
+const shortened = (line: string): string =>
+  line.length > maxLineLength ? `${line.slice(0, maxLineLength - 1)}…` : line
 
 const hasUv = (options: EnvironmentOptions): Promise<boolean> =>
   call('uv', ['--version'], options).then(
@@ -227,11 +265,11 @@ async function describePython(python: string, options: EnvironmentOptions): Prom
 async function call(
   file: string,
   argv: readonly string[],
-  { env, signal }: EnvironmentOptions,
-  { timeout = makeMs, cwd }: { timeout?: number; cwd?: string } = {},
+  { env, signal, onFailure }: EnvironmentOptions,
+  { timeout = makeMs, cwd, onLine }: { timeout?: number; cwd?: string; onLine?: (line: string) => void } = {},
 ): Promise<string> {
   try {
-    const { stdout } = await run(file, argv, {
+    const running = run(file, argv, {
       env,
       cwd,
       signal,
@@ -239,27 +277,42 @@ async function call(
       maxBuffer: maxOutputBytes,
       killSignal: 'SIGKILL',
     })
-    return stdout
+    // pip tells its steps on one of them, uv on the other.
+    const { stdout, stderr } = running.child
+    for (const input of onLine === undefined ? [] : [stdout!, stderr!])
+      createInterface({ input }).on('line', (line) => onLine?.(visibleText(line)))
+    return (await running).stdout
   } catch (error) {
     signal.throwIfAborted()
-    const { code, stderr = '', message } = error as { code?: unknown; stderr?: string; message: string }
+    const failed = error as { code?: unknown; stdout?: string; stderr?: string; message: string }
+    const { code, stdout = '', stderr = '', message } = failed
+    if (argv.includes('install')) onFailure?.(`${stdout}${stderr}`)
     throw new DomainError('environment_failed', reasonFor(file, argv, code === 'ENOENT', stderr || message))
   }
 }
 
-const keptLines = 12
+const keptLines = 6
+const keptVersions = 3
+
+/** pip lists all versions of a package that has not the wanted one, from the oldest. */
+const withoutOldVersions = (line: string): string =>
+  line.replace(/\(from versions: (.*)\)/, (all, listed: string) => {
+    const newest = listed.split(', ').slice(-keptVersions)
+    return newest.join(', ') === listed ? all : `(newest versions: ${newest.join(', ')})`
+  })
 
 function reasonFor(file: string, argv: readonly string[], isAbsent: boolean, output: string): string {
   const lines = visibleText(output)
     .split('\n')
     .filter((line) => line.trim() !== '')
     .slice(-keptLines)
+    .map((line) => shortened(withoutOldVersions(line.trimEnd())))
   if (isAbsent) return `there is no ${file} on this machine`
   if (/No module named '?(venv|ensurepip)|ensurepip is not available/.test(output))
     return `${file} has no venv: install the package python3-venv\n${lines.join('\n')}`
   if (/No module named '?pip/.test(output)) return `${file} has no pip: install the package python3-pip`
   if (argv.includes('install'))
-    return `the packages of the requirements cannot be installed:\n${lines.join('\n')}`
+    return `the packages of the requirements cannot be installed (the log of the worker has all of the output):\n${lines.join('\n')}`
   return `${file} ${argv.slice(0, 2).join(' ').slice(0, 100)} failed:\n${lines.join('\n')}`
 }
 
@@ -285,10 +338,12 @@ export function installerEnvironment(): Variables {
   return { ...systemEnvironment(), ...Object.fromEntries(settings) }
 }
 
+type Reports = Pick<EnvironmentOptions, 'signal' | 'onStep' | 'onFailure'>
+
 /** Makes the environment of a program if it has none yet. Returns its command, its packages and the digest of what it depends on. */
 export async function prepareProgram(
   program: Exclude<Trainer, { kind: 'queue' }>,
-  { models, cache, signal }: { models: string; cache: string; signal: AbortSignal },
+  { models, cache, ...rest }: { models: string; cache: string } & Reports,
 ): Promise<{ argv: string[]; digest: string; packages: Record<string, string> }> {
   if (program.kind === 'command')
     return { argv: program.command, digest: digestOfJson(program.command), packages: {} }
@@ -299,7 +354,7 @@ export async function prepareProgram(
     interpreter,
     cache,
     env: installerEnvironment(),
-    signal,
+    ...rest,
   })
   const { python, digest, packages } = environment
   return { argv: [python, join(models, program.file)], digest, packages }

@@ -27,6 +27,8 @@ interface SourceRun {
   signal: AbortSignal
   /** The folder of the model file. */
   models: string
+  /** Receives what is installed for the program; undefined when everything is. */
+  onInstall?: (step: string | undefined) => void
 }
 
 /** What wrote the rows of a snapshot, for its lineage. */
@@ -42,7 +44,7 @@ export interface SourceProgramFacts {
  */
 export async function runSourceProgram(
   { config, log }: Pick<Deps, 'config' | 'log'>,
-  { definition: { name: model, source }, asOf, folder, signal, models }: SourceRun,
+  { definition: { name: model, source }, asOf, folder, signal, models, onInstall }: SourceRun,
 ): Promise<SourceProgramFacts> {
   const program = source.program!
   const shown = program.kind === 'python' ? program.file : program.command.join(' ')
@@ -56,7 +58,13 @@ export async function runSourceProgram(
     models,
     cache: config.cacheDir,
     signal,
+    onStep(step) {
+      log.info({ model }, step)
+      onInstall?.(step)
+    },
+    onFailure: (output) => log.warn({ model, output }, 'the packages cannot be installed'),
   })
+  onInstall?.(undefined)
   const output = join(folder, 'output')
   const scratch = join(folder, 'tmp')
   for (const path of [output, scratch]) await mkdir(path, { recursive: true, mode: 0o700 })

@@ -30,6 +30,8 @@ export interface ProgramTraining {
   signal: AbortSignal
   /** Receives the newest progress, at most a few times a second. An exception ends the program and is rethrown. */
   onProgress: (progress: TrainingProgress) => Promise<void>
+  /** Receives what is installed for the program; undefined when everything is. */
+  onInstall: (step: string | undefined) => void
 }
 
 const defaultLimitMs = 86_400_000
@@ -38,7 +40,7 @@ const defaultSilenceMs = 1_800_000
 /** Throws the errors of `runTrainingProgram` and `storeResult`, and `environment_failed`. */
 export async function trainByProgram(
   { artifacts, config, log }: Pick<Deps, 'artifacts' | 'config' | 'log'>,
-  { definition, trainer, training, models, signal, onProgress }: ProgramTraining,
+  { definition, trainer, training, models, signal, onProgress, onInstall }: ProgramTraining,
 ): Promise<TrainingResult> {
   const { name: model } = definition
   const { id, attempts: attempt } = training
@@ -48,7 +50,17 @@ export async function trainByProgram(
     argv,
     digest: dependenciesDigest,
     packages,
-  } = await prepareProgram(trainer, { models, cache: config.cacheDir, signal })
+  } = await prepareProgram(trainer, {
+    models,
+    cache: config.cacheDir,
+    signal,
+    onStep(step) {
+      log.info({ training: id, model }, step)
+      onInstall(step)
+    },
+    onFailure: (output) => log.warn({ training: id, model, output }, 'the packages cannot be installed'),
+  })
+  onInstall(undefined)
   const path = await artifacts.locate('snapshots', training.snapshotDigest)
   const { seed, snapshotDigest, hyperparameters } = training
   const columns = definition.featureOrder

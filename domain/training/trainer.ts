@@ -23,3 +23,8 @@ export type Trainer =
   | ({ kind: 'command'; command: string[]; files?: string[] } & ProgramLimits)
   /** Workers of the user's own task queue, which run the activity `train` by the same contract. */
   | { kind: 'queue'; queue: string; limitMs?: number }
+
+/** The payload of a heartbeat while the packages of a program are installed. The API reads it. */
+export interface InstallingBeat {
+  installing?: string
+}

@@ -75,8 +75,16 @@ export async function messageOfFailure(
   codecs: readonly PayloadCodec[],
 ): Promise<string> {
   if (!encodedAttributes) return message ?? ''
-  let payloads: Payload[] = [encodedAttributes]
-  for (const codec of codecs.toReversed()) payloads = await codec.decode(payloads)
-  const attributes = parseJson<{ message?: string }>(Buffer.from(payloads[0]?.data ?? []).toString())
+  const attributes = await decodeJson<{ message?: string }>(encodedAttributes, codecs)
   return attributes?.message ?? message ?? ''
+}
+
+/** Returns the value of a payload; undefined when it is not JSON. */
+export async function decodeJson<T>(
+  payload: Payload,
+  codecs: readonly PayloadCodec[],
+): Promise<T | undefined> {
+  let payloads = [payload]
+  for (const codec of codecs.toReversed()) payloads = await codec.decode(payloads)
+  return parseJson<T>(Buffer.from(payloads[0]?.data ?? []).toString())
 }

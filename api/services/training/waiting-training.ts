@@ -1,7 +1,9 @@
-/** Explains why a training has not started, and how to fix one that has failed. */
+/** Explains why a training has not started, such as packages that are being installed, and how to fix one that has failed. */
 import { errorTable, isErrorCode } from '../../../domain/errors.ts'
+import type { InstallingBeat } from '../../../domain/training/trainer.ts'
 import { hasLiveWorker, listHeartbeats } from '../../../store/maintenance/worker-heartbeats.ts'
 import { allBusy, noTrainer, noWorker, pollersOf } from '../../../workflows/client/pollers.ts'
+import { decodeJson } from '../../../workflows/client/payload-codec.ts'
 import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../../workflows/messages.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { callTimeoutMs, type TemporalClient } from '../../temporal/client.ts'
@@ -16,8 +18,8 @@ interface Deps {
 }
 
 /**
- * Reports that no worker polls the task queue of this training, or that all are busy. Undefined while one polls, or when Temporal does not
- * respond.
+ * Reports what is installed for a program, that no worker polls the task queue of this training, or that all are busy. Undefined while one
+ * polls, or when Temporal does not respond.
  */
 export function waitingFor(
   { store, temporal }: Deps,
@@ -25,14 +27,21 @@ export function waitingFor(
   model: string,
   { stage, queue }: RetrainProgress,
 ): Promise<string | undefined> {
-  if (stage !== 'train' || queue === undefined) return Promise.resolve(undefined)
-  const { name, isOwn } = queue
+  if (stage !== 'train' && stage !== 'snapshot') return Promise.resolve(undefined)
   return temporal
     .call(callTimeoutMs, async (client) => {
       const { raw } = await client.workflow.getHandle(workflowId, runId).describe()
+      const pending = raw.pendingActivities ?? []
+      const { namespace, loadedDataConverter } = client.options
       // A worker that is training may stop polling until it has finished.
-      if (!(raw.pendingActivities ?? []).some(({ state }) => Number(state) === scheduled)) return undefined
-      const { namespace } = client.options
+      if (!pending.some(({ state }) => Number(state) === scheduled)) {
+        const [beat] = pending.flatMap(({ heartbeatDetails }) => heartbeatDetails?.payloads ?? [])
+        if (beat === undefined) return undefined
+        const said = await decodeJson<InstallingBeat>(beat, loadedDataConverter.payloadCodecs)
+        return typeof said?.installing === 'string' ? said.installing : undefined
+      }
+      if (queue === undefined) return undefined
+      const { name, isOwn } = queue
       const count = await pollersOf(client.connection, { namespace, queue: name, kind: 'activities' })
       if (count > 0) return undefined
       if (!isOwn && hasLiveWorker(await listHeartbeats(store), name))

@@ -221,7 +221,7 @@ function linesOf({ paint, columns }: Terminal, now: RetrainingAnswer, { began, c
     const lasted = since === undefined ? '' : `  ${((until - since) / 1_000).toFixed(1)} s`
     if (index < current) return [`${paint('green', '✔')} ${stage}${paint('dim', lasted)}`]
     const head = `${paint('yellow', '●')} ${paint('bold', stage)}${paint('dim', lasted)}`
-    if (stage === 'train' && now.waiting !== undefined) return [head, `  ${paint('yellow', now.waiting)}`]
+    if (now.waiting !== undefined) return [head, `  ${paint('yellow', now.waiting)}`]
     if (stage !== 'train' || now.epoch === undefined || now.epochs === undefined) return [head]
     const bar = `  ${barOf(now.epoch / now.epochs, 30)} epoch ${now.epoch} of ${now.epochs}, loss ${now.loss?.toFixed(4) ?? '–'}`
     const chart = curve.length > 1 ? lossText(curve, { width: Math.min(columns, 70) }).split('\n') : []

@@ -14,7 +14,8 @@ case "$1 $2" in
   "-m venv") [ -e "${root}/no-venv" ] && { echo "No module named venv" >&2; exit 1; }
     mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
   "-m pip") echo "$0" >> "${root}/installs"; sleep 0.3
-    [ -e "${root}/no-network" ] && { echo "ERROR: No matching distribution found for lightgbm" >&2; exit 1; }
+    [ -e "${root}/no-network" ] && { cat "${root}/no-network" >&2; exit 1; }
+    cat "${root}/steps" 2>/dev/null
     exit 0 ;;
   "-c "*) echo '{"python": "'"$0"'", "base": "/usr/bin/python3", "version": "3.11.7", "platform": "Linux", "packages": {"lightgbm": "4.7.0"}}' ;;
 esac
@@ -35,6 +36,8 @@ afterAll(() => rm(root, { recursive: true }))
 
 let requirements = ''
 let interpreter: string | undefined
+let steps: string[] = []
+let failedWith = ''
 const prepare = (path = `${bin}:/usr/bin:/bin`, cache = 'cache', signal = new AbortController().signal) =>
   preparePython({
     requirements: requirements === '' ? undefined : requirements,
@@ -42,6 +45,8 @@ const prepare = (path = `${bin}:/usr/bin:/bin`, cache = 'cache', signal = new Ab
     cache: join(root, cache),
     env: { PATH: path, HOME: root },
     signal,
+    onStep: (step) => void steps.push(step),
+    onFailure: (output) => void (failedWith = output),
   })
 const write = async (text: string) => {
   requirements = join(root, 'requirements.txt')
@@ -49,8 +54,8 @@ const write = async (text: string) => {
 }
 const installs = async () =>
   (await readFile(join(root, 'installs'), 'utf8').catch(() => '')).split('\n').length - 1
-const failing = async (name: string, work: () => Promise<void>) => {
-  await writeFile(join(root, name), '')
+const failing = async (name: string, work: () => Promise<void>, text = '') => {
+  await writeFile(join(root, name), text)
   await work()
   await rm(join(root, name))
 }
@@ -137,6 +142,55 @@ describe('the Python environment of a training', () => {
     await prepare()
   })
 
+  it.each([
+    {
+      installer: 'pip',
+      says: `Collecting numpy (from -r requirements.txt (line 1))
+  Downloading numpy-2.4.6-cp311-cp311-manylinux_2_27_x86_64.whl (16.9 MB)
+Processing ./own-1.0.tar.gz (from -r requirements.txt (line 2))
+  Preparing metadata (pyproject.toml): started
+Building wheels for collected packages: own
+  Building wheel for own (pyproject.toml): started
+  Building wheel for own (pyproject.toml): finished with status 'done'
+Installing collected packages: numpy, own
+Successfully installed numpy-2.4.6 own-1.0`,
+      expected: [
+        'collecting numpy, package 1',
+        'downloading numpy 2.4.6 (16.9 MB)',
+        'processing own-1.0.tar.gz, package 2',
+        'building own',
+        '2 packages: numpy, own',
+      ],
+    },
+    {
+      installer: 'uv',
+      says: `Using Python 3.11.7 environment at: u
+Resolved 2 packages in 226ms
+   Building own==1.0
+Downloading numpy (16.1MiB)
+ Downloaded numpy
+Prepared 2 packages in 447ms
+Installed 2 packages in 40ms
+ + numpy==2.4.6`,
+      expected: ['building own==1.0, of 2 packages', 'downloading numpy (16.1MiB), of 2 packages'],
+    },
+  ])('says what $installer does while it is made', async ({ installer, says, expected }) => {
+    await write(`${installer}-says==1\n`)
+    await writeFile(join(root, 'steps'), says)
+    const uv = join(bin, 'uv')
+    if (installer === 'uv') {
+      const script = `#!/bin/sh\ncase "$1" in venv) mkdir -p "$5/bin" && cp "$4" "$5/bin/python" ;; pip) cat "${root}/steps" >&2 ;; esac\n`
+      await writeFile(uv, script, { mode: 0o755 })
+    }
+    steps = []
+    await prepare()
+    expect(steps).toEqual(
+      ['making the environment', ...expected].map((step) => `installing requirements.txt: ${step}`),
+    )
+    await rm(uv, { force: true })
+    await rm(join(root, 'steps'))
+  })
+
   it('is no longer waited for when the training is cancelled', async () => {
     await write('lightgbm==4.3.0\n')
     const first = prepare()
@@ -156,13 +210,19 @@ describe('the Python environment of a training', () => {
     const made = async () =>
       (await readdir(join(root, 'cache', 'python'))).filter((name) => !name.includes('.lock'))
     const before = await made()
-    await failing('no-network', () =>
-      expect(prepare()).rejects.toMatchObject({
-        code: 'environment_failed',
-        message:
-          'the packages of the requirements cannot be installed:\nERROR: No matching distribution found for lightgbm',
-      }),
+    const missing = (versions: string) =>
+      `ERROR: Could not find a version that satisfies the requirement lightgbm==4.5 (${versions})\nERROR: No matching distribution found for lightgbm==4.5`
+    const listed = missing(`from versions: ${Array.from({ length: 90 }, (_, n) => `1.${n}`).join(', ')}`)
+    await failing(
+      'no-network',
+      () =>
+        expect(prepare()).rejects.toMatchObject({
+          code: 'environment_failed',
+          message: `the packages of the requirements cannot be installed (the log of the worker has all of the output):\n${missing('newest versions: 1.87, 1.88, 1.89')}`,
+        }),
+      listed,
     )
+    expect(failedWith).toContain(listed)
     expect(await made()).toEqual(before)
     const { python } = await prepare()
     // The state that a worker leaves when it is killed before the end.

@@ -29,8 +29,21 @@ interface Answer {
   predictions: { probability: number }[]
 }
 
-/** Returns the answers of the first champion to an expensive and a cheap order. `edit` changes the model file that `init` wrote. */
-export async function followPythonProject(edit: (text: string) => string = (text) => text): Promise<Answer> {
+interface Watched {
+  /** Changes the model file that `init` wrote. */
+  edit?: (text: string) => string
+  /** Files of the folder `models` and their contents. */
+  files?: Record<string, string | Buffer>
+  /** Receives all that `retrain --watch` has said so far, and all lines of `up`. */
+  onWatch?: (said: string, up: string) => void
+}
+
+/** Returns the answers of the first champion to an expensive and a cheap order. */
+export async function followPythonProject({
+  edit = (text) => text,
+  files = {},
+  onWatch = () => {},
+}: Watched = {}): Promise<Answer> {
   const folder = await mkdtemp(join(tmpdir(), 'tenure-in-python-'))
   // Postgres runs as another user when this one is root.
   await chmod(folder, 0o711)
@@ -40,12 +53,18 @@ export async function followPythonProject(edit: (text: string) => string = (text
   const tenure = async (words: string[], changes: Record<string, string> = {}) => {
     const options = { cwd: folder, env: { ...env, ...changes } }
     try {
-      return (await promisify(execFile)(process.execPath, [program, ...words], options)).stdout
+      const running = promisify(execFile)(process.execPath, [program, ...words], options)
+      if (words.includes('--watch')) {
+        let said = ''
+        running.child.stderr?.on('data', (text: string) => onWatch((said += text), log))
+      }
+      return (await running).stdout
     } catch (error) {
       const { stdout, stderr } = error as { stdout: string; stderr: string }
       throw new Error(`tenure ${words.join(' ')} failed:\n${stdout}${stderr}`)
     }
   }
+  let log = ''
   const json = async <T>(words: string[]) => JSON.parse(await tenure([...words, '--json'])) as T
   let up: ChildProcess | undefined
   try {
@@ -62,11 +81,15 @@ export async function followPythonProject(edit: (text: string) => string = (text
     expect(file).toBe('models/orders.py')
     const path = join(folder, file)
     await writeFile(path, edit(await readFile(path, 'utf8')))
+    for (const [name, content] of Object.entries(files))
+      await writeFile(join(folder, 'models', name), content)
     expect(await json(['check'])).toMatchObject({
       ok: true,
       models: [{ name: 'orders', read: 1_000, issues: [] }],
     })
-    up = spawn(process.execPath, [program, 'up'], { cwd: folder, env, stdio: 'ignore' })
+    up = spawn(process.execPath, [program, 'up'], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
+    for (const stream of [up.stdout, up.stderr])
+      stream?.on('data', (text: Buffer) => (log += text.toString()))
     const status = () => json<{ url: string; models: { name: string; champion?: unknown }[] }>(['status'])
     await expect
       .poll(async () => (await status().catch(() => undefined))?.models.length, { interval: 1_000 })

@@ -1,7 +1,12 @@
 /**
- * Tests that a project in Python goes from a CSV to a served answer. It trains without packages, so that no registry is needed;
- * test/examples/python-project.test.ts trains with those that `init` names.
+ * Tests that a project in Python goes from a CSV to a served answer. Its one package lies beside the model file, so that no registry is
+ * needed; test/examples/python-project.test.ts trains with those that `init` names.
  */
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { mkdtemp, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { followPythonProject } from '../../support/training/python-project.ts'
 
@@ -22,12 +27,55 @@ const train = `def train(job):
     (job.output / "replay.json").write_text(json.dumps({"columns": names, "rows": rows, "outputs": answers}))
 `
 
-it('a project in Python is made from a CSV, checked, trained by its own model file, released and served', async () => {
-  const { predictions } = await followPythonProject((text) =>
-    text
-      .replace(/def train\(job\):\n[^]*?\n\n\n/, () => `${train}\n\n`)
-      .replace('train=python(train, requirements="requirements.txt")', 'train=train'),
-  )
+/** Makes a source package whose wheel is not built before the file `gate` exists. */
+async function heldPackage(folder: string, gate: string): Promise<Buffer> {
+  const name = 'held-1.0'
+  const metadata = 'Metadata-Version: 2.1\nName: held\nVersion: 1.0\n'
+  const files = {
+    'PKG-INFO': metadata,
+    'pyproject.toml': '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+    'backend.py': `import os, time, zipfile
+FILES = {"held.py": "ANSWER = 42\\n", "held-1.0.dist-info/METADATA": ${JSON.stringify(metadata)}, "held-1.0.dist-info/RECORD": "", "held-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\\nGenerator: test\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"}
+def build_wheel(folder, config_settings=None, metadata_directory=None):
+    while not os.path.exists(${JSON.stringify(gate)}):
+        time.sleep(0.05)
+    with zipfile.ZipFile(os.path.join(folder, "held-1.0-py3-none-any.whl"), "w") as wheel:
+        for name, text in FILES.items():
+            wheel.writestr(name, text)
+    return "held-1.0-py3-none-any.whl"
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    os.mkdir(os.path.join(folder, "held-1.0.dist-info"))
+    for name, text in FILES.items():
+        if "METADATA" in name:
+            open(os.path.join(folder, name), "w").write(text)
+    return "held-1.0.dist-info"
+`,
+  }
+  await mkdir(join(folder, name))
+  for (const [file, text] of Object.entries(files)) await writeFile(join(folder, name, file), text)
+  execFileSync('tar', ['-czf', `${name}.tar.gz`, name], { cwd: folder })
+  return readFile(join(folder, `${name}.tar.gz`))
+}
+
+it('a project in Python is made from a CSV, checked, trained by its own model file with a package whose installation its watch and the log tell, released and served', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'tenure-held-'))
+  const gate = join(folder, 'gate')
+  const step = 'installing requirements.txt: building held'
+  const { predictions } = await followPythonProject({
+    edit: (text) =>
+      text.replace(
+        /def train\(job\):\n[^]*?\n\n\n/,
+        () => `${train.replace('import json', 'import json\n    import held')}\n\n`,
+      ),
+    files: {
+      'requirements.txt': '--no-index\n./held-1.0.tar.gz\n',
+      'held-1.0.tar.gz': await heldPackage(folder, gate),
+    },
+    onWatch(said, up) {
+      if (said.includes(step) && up.includes(step)) writeFileSync(gate, '')
+    },
+  })
+  await rm(folder, { recursive: true })
   const [expensive, cheap] = predictions.map(({ probability }) => probability)
   expect(expensive).toBeCloseTo(0.8808, 4)
   expect(cheap).toBeCloseTo(0.1192, 4)

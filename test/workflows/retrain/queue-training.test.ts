@@ -112,7 +112,7 @@ it('a training on a queue that no worker polls says so, in the words of the doct
     await expect.poll(waits, { timeout: 60_000 }).toBe(`${found}. ${remedy}`)
     const notice = '<p class="notice warn wrap">'
     await expect.poll(page, { timeout: 60_000 }).toContain(`${notice}${found.replace(/^n/, 'N')}. `)
-    expect(await page()).toContain('Waiting for a worker')
+    expect(await page()).toContain('Training has not begun')
     const worker = await Worker.create({
       connection,
       taskQueue,

@@ -131,7 +131,7 @@ export const retrainingPage = definePage({
 })
 
 export function stageOf(training: ShownTraining | undefined, waiting: string | undefined): string {
-  if (waiting !== undefined) return 'Waiting for a worker'
+  if (waiting !== undefined) return 'Training has not begun'
   if (training === undefined) return 'Loading and validating data'
   if (training.status === 'running') return 'Training'
   if (training.status === 'failed') return 'Training failed'
