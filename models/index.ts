@@ -13,7 +13,8 @@ import { invalid, readCode } from './define/code-digest.ts'
 import { checkBytes, explainLoadError, withoutExit } from './define/load-error.ts'
 import type { Model } from './define/model.ts'
 import { digestWithPrograms } from './define/program-files.ts'
-import { isPythonModel, loadPythonModel } from './define/python-model.ts'
+import { makeModel, printModel, recordWords, type PrintedModel } from './define/printed-model.ts'
+import { isPythonModel, printPythonModel } from './define/python-model.ts'
 
 export { modelsDirectory }
 
@@ -25,6 +26,8 @@ export interface LoadedModel {
   definition: ModelDefinition
   train: Model['train']
   metrics: Model['metrics']
+  /** The definition as data that needs no run of the file. */
+  print: () => PrintedModel
 }
 
 export interface BrokenModel {
@@ -129,7 +132,7 @@ let shared: Promise<void> | undefined
 export const shareVocabulary = (): Promise<void> => (shared ??= registerVocabulary())
 
 async function registerVocabulary(): Promise<void> {
-  const vocabulary = await import('./define.ts')
+  const vocabulary = recordWords(await import('./define.ts'))
   Object.assign(globalThis, { [Symbol.for(sharedUrl)]: vocabulary })
   const source = `export const { ${Object.keys(vocabulary).join(', ')} } = globalThis[Symbol.for('${sharedUrl}')]`
   const module = { format: 'module', source, shortCircuit: true }
@@ -171,10 +174,12 @@ async function loadFile(path: string): Promise<LoadedModel> {
   await checkBytes(path)
   const { digest, circle } = await readCode(path)
   if (circle !== undefined) throw invalid(circleIssue(circle))
-  const { definition, train, metrics } =
-    extension === '.py'
-      ? await loadPythonModel(path, await import('./define.ts'))
-      : await importModel(path, digest, name)
+  const printed = extension === '.py' ? await printPythonModel(path) : undefined
+  const model =
+    printed === undefined
+      ? await importModel(path, digest, name)
+      : makeModel(path, printed, await import('./define.ts'))
+  const { definition, train, metrics } = model
   if (extension === '.py' && (await fileOfModel(name, dirname(path))) !== file)
     throw invalid(`name: ${name}.ts defines the model ${name} too: remove one of the two`)
   if (definition.name !== name) {
@@ -182,11 +187,12 @@ async function loadFile(path: string): Promise<LoadedModel> {
     throw new DomainError('invalid_model_file', `the model ${issue}`, { issues: [`name: ${issue}`] })
   }
   const codeDigest = await digestWithPrograms(digest, dirname(path), definition)
-  return { name, file: path, codeDigest, definition, train, metrics }
+  const print = () => printed ?? printModel(model)
+  return { name, file: path, codeDigest, definition, train, metrics, print }
 }
 
 /** Runs a file in TypeScript and returns its model. */
-export async function importModel(path: string, digest: string, name: string): Promise<Model> {
+async function importModel(path: string, digest: string, name: string): Promise<Model> {
   const exported = await withoutExit(path, () => importFile(path, digest))
   const [model, ...others] = new Set(Object.values(exported).filter(isModel))
   if (model === undefined || others.length > 0) throw invalid(exportsIssue(exported, name))

@@ -11,7 +11,7 @@ import { textLiteral } from '../../domain/sql-text.ts'
 import { isRemoteFile } from '../../domain/addresses/source-address.ts'
 import { planRows, snapshotQuery } from '../../models/define/data/query.ts'
 import { loadModel } from '../../models/index.ts'
-import { digestOfJson, openArtifacts } from '../../store/artifacts.ts'
+import { openArtifacts } from '../../store/artifacts.ts'
 import { withDuck } from '../data/duckdb.ts'
 import { requireSlices } from '../data/check-sql.ts'
 import { openRows } from '../data/open-rows.ts'
@@ -55,7 +55,7 @@ async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<Chec
     const job: TrainerJob = {
       model,
       modelsDirectory,
-      definitionDigest: digestOfJson(definition),
+      definition,
       snapshotDigest,
       artifactRoot: root,
       seed: definition.seed,

@@ -3,6 +3,7 @@
  * bootstrap blocks for seconds.
  */
 import { textLiteral, timestampLiteral } from '../../domain/sql-text.ts'
+import { fieldOfCode } from '../../domain/installation/model-files.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import type { Reason } from '../../domain/verdict.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -32,7 +33,6 @@ import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { listCells, type ColumnTable } from '../../domain/model/columns.ts'
 import type { Output } from '../../domain/tasks/output.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { digestOfJson } from '../../store/artifacts.ts'
 import { loadModel } from '../../models/index.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, type Parent } from '../runtime/child-protocol.ts'
@@ -358,7 +358,7 @@ async function runRefit(
 async function metricFunctionsOf({ definition, modelsDirectory }: EvaluatorJob): Promise<MetricFunctions> {
   if (definition.evaluation.policy.custom === undefined) return {}
   const { file, metrics, definition: present } = await loadModel(definition.name, modelsDirectory)
-  if (digestOfJson(present) !== digestOfJson(definition))
+  if (fieldOfCode(definition, present) !== undefined)
     throw new DomainError(
       'training_failed',
       `${file} differs from the definition that the training began with: retrain, after \`tenure models sync\` where the change is not synced yet`,

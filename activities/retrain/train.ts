@@ -7,7 +7,6 @@ import { DomainError, isError } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { medianStop } from '../../domain/training/median-stop.ts'
 import { maxTrainingAttempts, type InstallingBeat } from '../../domain/training/trainer.ts'
-import { digestOfJson } from '../../store/artifacts.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findEndedCurves } from '../../store/training/sweeps.ts'
 import {
@@ -125,7 +124,7 @@ const runFunction = async (
   const job: TrainerJob = {
     model: definition.name,
     modelsDirectory: models,
-    definitionDigest: digestOfJson(definition),
+    definition,
     snapshotDigest: training.snapshotDigest,
     artifactRoot: config.artifactRoot,
     seed: training.seed,

@@ -10,6 +10,7 @@ import { DomainError, isError } from '../../domain/errors.ts'
 import { listCells, listRows } from '../../domain/model/columns.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { compileColumnEncoder, fitFeatures, compileEncoder } from '../../domain/model/preprocessing.ts'
+import { fieldOfCode } from '../../domain/installation/model-files.ts'
 import { hasValidation, type ModelDefinition } from '../../domain/model-definition.ts'
 import { rowWeights } from '../../domain/training/row-weights.ts'
 import { seededRandom } from '@tenure/sequential'
@@ -32,8 +33,8 @@ import { storeArtifact } from '../artifact/write-artifact.ts'
 export interface TrainerJob {
   model: string
   modelsDirectory: string
-  /** The digest of the model definition that the snapshot was taken with. */
-  definitionDigest: string
+  /** The definition that the snapshot was taken with. */
+  definition: ModelDefinition
   snapshotDigest: string
   artifactRoot: string
   seed: number
@@ -61,7 +62,7 @@ export interface TrainerResult {
 async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promise<TrainerResult> {
   const artifacts = openArtifacts(job.artifactRoot)
   const model = await loadUnchanged(job)
-  const { definition } = model
+  const { definition } = job
   const { snapshotDigest: snapshot, seed, hyperparameters } = job
   const code = await codeDigest(model.file, join(checkout, 'activities/tensorflow/trainer.ts'))
   const dependencies = await dependenciesDigest()
@@ -90,9 +91,9 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
   }
 }
 
-async function loadUnchanged({ model: name, modelsDirectory, definitionDigest }: TrainerJob) {
+async function loadUnchanged({ model: name, modelsDirectory, definition }: TrainerJob) {
   const model = await loadModel(name, modelsDirectory)
-  if (digestOfJson(model.definition) !== definitionDigest)
+  if (fieldOfCode(definition, model.definition) !== undefined)
     throw new DomainError(
       'training_failed',
       `${model.file} differs from the definition that the training began with: retrain, after \`tenure models sync\` where the change is not synced yet`,

@@ -12,7 +12,6 @@ import { workflowCode } from './workflows.mjs'
 const commands = [
   'cli/tenure.ts',
   'cli/check/check-files.ts',
-  'cli/check/load-files.ts',
   'cli/simulate/worker.ts',
   'cli/sync/load-child.ts',
 ]
@@ -36,6 +35,7 @@ const groups = [
     'activities/data/outcome-rows-child.ts',
     'activities/retrain/rows-child.ts',
     'activities/evaluation/evaluator.ts',
+    'activities/runtime/definition-child.ts',
     'activities/tensorflow/trainer.ts',
     'activities/trainers/result-child.ts',
   ],

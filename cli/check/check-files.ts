@@ -1,46 +1,27 @@
 /**
- * Checks the files of a model that were sent with a key, as `tenure check` does, without running their training. Reads them in this process,
- * and runs the model file in another one with nothing but its folder.
+ * Checks the files of a model that were sent with a key, as `tenure check` does. Runs none of them: what they define comes along as data, and
+ * an approver decides whether they run. Its process bounds what patterns, tables and the parser of a file may take.
  */
-import { fork } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { basename, dirname, extname, join, relative } from 'node:path'
-import { withMemoryLimit } from '@tenure/predictors/memory-limit'
+import { basename, dirname, join, relative } from 'node:path'
 import { compileScript } from '../../activities/check/compile-script.ts'
 import { gateOnlyPartsOf, issueOfBusiness } from '../../activities/data/check-sql.ts'
 import { isError } from '../../domain/errors.ts'
 import type { CheckedFiles } from '../../domain/installation/model-files.ts'
 import { parseJson } from '../../domain/parse-json.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { invalid, readCode } from '../../models/define/code-digest.ts'
+import { codeOf, invalid, readCode } from '../../models/define/code-digest.ts'
 import { checkBytes, explainLoadError } from '../../models/define/load-error.ts'
-import { logicOf } from '../../models/define/logic.ts'
-import { makePythonModel, type PrintedModel } from '../../models/define/python-model.ts'
+import { makeModel, type PrintedModel } from '../../models/define/printed-model.ts'
 import { digestWithPrograms } from '../../models/define/program-files.ts'
 import { digestOf } from '../../store/artifacts.ts'
 import { printedName, withModelFiles } from '../../store/registry/model-files.ts'
-import { checkout, launcher, projectFolder, systemEnvironment } from '../../temporal.config.ts'
-import { projectFile } from '../../project.mjs'
-import { sources } from '../build/sources.mjs'
+import { checkout, projectFolder } from '../../temporal.config.ts'
 import { issueOfColumns } from '../sync/check-columns.ts'
 
 export interface CheckFilesJob {
   model: string
   archive: Uint8Array
 }
-
-export interface LoadFileJob {
-  path: string
-  name: string
-  digest: string
-}
-
-export type LoadedFile = { definition: ModelDefinition } | { issues: string[] }
-
-const loadLimitMs = 10_000
-/** On a busy machine. */
-const startLimitMs = 120_000
-const memoryMb = 768
 
 async function checkFiles({ model, archive }: CheckFilesJob): Promise<CheckedFiles> {
   return withModelFiles(Buffer.from(archive), async (folder, files) => {
@@ -49,23 +30,23 @@ async function checkFiles({ model, archive }: CheckFilesJob): Promise<CheckedFil
     try {
       if (!files.has(file))
         throw invalid(`there is no ${model}.ts or ${model}.py among them: send the model file itself`)
-      const { definition, digest } = await load(path, { name: model, printed: files.get(printedName(model)) })
+      const printed = files.get(printedName(model))
+      const { definition, digest, code } = await load(path, { name: model, printed })
       const issue =
         (await issueOfPrograms(folder, definition)) ??
         (isOfProject(definition) ? await issueOfColumns(definition, { showsCells: false }) : undefined) ??
         (await issueOfBusiness(definition))
       if (issue !== undefined) throw invalid(issue)
-      // What a file in Python prints is compared as its definition.
-      const digests = [...files].flatMap(([name, bytes]) =>
-        name === printedName(model) ? [] : [[name, digestOf(bytes)] as const],
-      )
+      // What the files define is compared as the definition.
+      const compared = [...files].filter(([name]) => name !== printedName(model))
+      const digests = compared.map(async ([name, bytes]) => {
+        const isCode = code.includes(join(folder, name))
+        return [name, digestOf(isCode ? await codeOf(name, bytes.toString()) : bytes)] as const
+      })
       return {
         definition,
         codeDigest: await digestWithPrograms(digest, folder, definition),
-        files: {
-          ...Object.fromEntries(digests),
-          [file]: digestOf(await logicOf(path, files.get(file)!.toString())),
-        },
+        files: Object.fromEntries(await Promise.all(digests)),
         note: await gateOnlyPartsOf(definition),
       }
     } catch (error) {
@@ -75,11 +56,10 @@ async function checkFiles({ model, archive }: CheckFilesJob): Promise<CheckedFil
   })
 }
 
-/** Of a file in Python, the definition comes along as data. */
 async function load(
   path: string,
   { name, printed }: { name: string; printed: Buffer | undefined },
-): Promise<{ definition: ModelDefinition; digest: string }> {
+): Promise<{ definition: ModelDefinition; digest: string; code: string[] }> {
   await checkBytes(path)
   const { digest, circle, files } = await readCode(path)
   if (circle !== undefined)
@@ -91,19 +71,12 @@ async function load(
     throw invalid(
       `it imports ${relative(dirname(path), outside)}, which was not sent: move it into the folder of the model files`,
     )
-  const loaded =
-    extname(path) === '.py' ? await makePrinted(path, printed) : await runModelFile({ path, name, digest })
-  if ('issues' in loaded) throw invalid(loaded.issues.join('; '))
-  const { definition } = loaded
-  if (definition.name !== name) throw invalid(`name: "${definition.name}" must be in a file of this name`)
-  return { definition, digest }
-}
-
-async function makePrinted(path: string, printed: Buffer | undefined): Promise<LoadedFile> {
   const given = parseJson<PrintedModel>(printed?.toString() ?? '')
   if (given === undefined || !Array.isArray(given.issues))
     throw invalid(`what ${basename(path)} defines is missing: send it with \`tenure models sync\``)
-  return { definition: makePythonModel(path, given, await import('../../models/define.ts')).definition }
+  const { definition } = makeModel(path, given, await import('../../models/define.ts'))
+  if (definition.name !== name) throw invalid(`name: "${definition.name}" must be in a file of this name`)
+  return { definition, digest, code: files }
 }
 
 /** Whether the files of the source are data of the project: the first line of another file would be in the answer. */
@@ -130,65 +103,6 @@ async function issueOfPrograms(
     await compileScript(folder, program, part)
   }
   return undefined
-}
-
-/** What the process may read besides the folder of the file: the code of Tenure and its packages, and no state of the installation. */
-function readable(): string[] {
-  // Node does not tell models/define from models/define.ts.
-  const names = new Set(sources.map((path) => path.replace(/\/.*/, '')))
-  const own = [...names, 'dist', 'package.json'].map((name) => join(checkout, name))
-  const packages: string[] = []
-  // Node refuses to say that a file is absent which may not be read.
-  const projects: string[] = []
-  for (const from of [checkout, projectFolder])
-    for (let folder = from; ; folder = dirname(folder)) {
-      packages.push(join(folder, 'node_modules'))
-      projects.push(join(folder, projectFile))
-      if (folder === dirname(folder)) break
-    }
-  const all = [...own, ...packages, join(projectFolder, 'package.json')]
-  return [...all.filter((each) => existsSync(each)), ...projects]
-}
-
-/** Runs a model file until it has loaded, or until its time or memory is used up. */
-function runModelFile(job: LoadFileJob): Promise<LoadedFile> {
-  const { execArgv, ...shell } = withMemoryLimit(memoryMb)
-  const allowed = [dirname(job.path), ...readable()].map((each) => `--allow-fs-read=${each}`)
-  const child = fork(launcher, ['cli/check/load-files.ts'], {
-    ...shell,
-    execArgv: [...execArgv, '--permission', '--no-warnings', ...allowed],
-    cwd: checkout,
-    env: systemEnvironment(),
-    // A pipe would lend the process the class of a network socket.
-    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
-  })
-  return new Promise((resolve, reject) => {
-    let loaded: LoadedFile | undefined
-    let late = false
-    const kill = () => {
-      late = true
-      child.kill('SIGKILL')
-    }
-    let timer = setTimeout(kill, startLimitMs)
-    // The first message comes before the file runs, and may be the only one that gives it more time.
-    child.once('message', () => {
-      clearTimeout(timer)
-      timer = setTimeout(kill, loadLimitMs)
-      child.once('message', (message: LoadedFile) => {
-        loaded = message
-        child.kill('SIGKILL')
-      })
-    })
-    child.once('error', reject)
-    child.once('close', (code, signal) => {
-      clearTimeout(timer)
-      const why = late
-        ? `it was not loaded within ${loadLimitMs / 1_000} s: an endless loop, or an \`await\` that never ends, outside of \`train\``
-        : `it ended the process that loaded it (${signal ?? `exit code ${code}`}), or used more than ${memoryMb} MB of memory`
-      resolve(loaded ?? { issues: [why] })
-    })
-    child.send(job, (error) => error && kill())
-  })
 }
 
 process.once('message', (job: CheckFilesJob) => {

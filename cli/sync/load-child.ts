@@ -6,7 +6,7 @@ import { loadModelFile, type BrokenModel } from '../../models/index.ts'
 import { issueOfColumns } from './check-columns.ts'
 import type { DeclaredModel, LoadJob, LoadMessage } from './load-models.ts'
 
-process.once('message', ({ directory, files }: LoadJob) => {
+process.once('message', ({ directory, files, isPrinted }: LoadJob) => {
   const send = (message: LoadMessage) =>
     new Promise<void>((resolve) => process.send?.(message, () => resolve()))
   /** Uncaught errors from promises and timers of a file. */
@@ -20,10 +20,11 @@ process.once('message', ({ directory, files }: LoadJob) => {
     const path = join(directory, file)
     const own = uncaught.find((error) => !(error instanceof Error) || isThrownBy(error, path))
     if (own !== undefined) return { broken: { file, issues: await explainLoadError(own, path) } }
-    const { train: _, ...model } = loaded
+    const { train: _, print, ...model } = loaded
     const issue = (await issueOfColumns(model.definition)) ?? (await issueOfBusiness(model.definition))
     if (issue !== undefined) return { broken: { file, issues: [issue] } }
-    return { model: { ...model, note: await gateOnlyPartsOf(model.definition) } }
+    const printed = isPrinted ? print() : undefined
+    return { model: { ...model, printed, note: await gateOnlyPartsOf(model.definition) } }
   }
   const loadAll = async () => {
     for (const file of files) {

@@ -4,10 +4,13 @@
  */
 import { fork } from 'node:child_process'
 import { listModelFiles, modelsDirectory, type BrokenModel, type LoadedModel } from '../../models/index.ts'
+import type { PrintedModel } from '../../models/define/printed-model.ts'
 import { launcher, systemEnvironment } from '../../temporal.config.ts'
 
-/** A model without its function `train`, which only the training process runs. */
-export interface DeclaredModel extends Omit<LoadedModel, 'train'> {
+/** A model without its functions, which only the training process runs. */
+export interface DeclaredModel extends Omit<LoadedModel, 'train' | 'print'> {
+  /** What the file defines as data; where it was asked for. */
+  printed?: PrintedModel
   /** What only the gate can judge; absent if the monitor can judge it too. */
   note?: string
 }
@@ -15,6 +18,7 @@ export interface DeclaredModel extends Omit<LoadedModel, 'train'> {
 export interface LoadJob {
   directory: string
   files: readonly string[]
+  isPrinted: boolean
 }
 
 export type LoadMessage =
@@ -33,7 +37,8 @@ export async function loadModelsInChild({
   directory = modelsDirectory,
   limitMs = defaultLimitMs,
   only,
-}: { directory?: string; limitMs?: number; only?: string } = {}): Promise<{
+  isPrinted = false,
+}: { directory?: string; limitMs?: number; only?: string; isPrinted?: boolean } = {}): Promise<{
   models: DeclaredModel[]
   broken: BrokenModel[]
 }> {
@@ -41,7 +46,7 @@ export async function loadModelsInChild({
   const broken: BrokenModel[] = []
   let files = (await listModelFiles(directory)).filter((file) => only === undefined || file === only)
   while (files.length > 0) {
-    const { stoppedAt, issue } = await loadSome({ directory, files }, limitMs, (message) => {
+    const { stoppedAt, issue } = await loadSome({ directory, files, isPrinted }, limitMs, (message) => {
       if (message.kind === 'loaded') models.push(message.model)
       else if (message.kind === 'broken') broken.push(message.broken)
     })

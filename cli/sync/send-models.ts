@@ -1,8 +1,7 @@
 /** Sends the model files of the project to the server at TENURE_URL: each model as an archive of its file, what it imports, and its programs. */
 import { readFile } from 'node:fs/promises'
-import { basename, extname, join, relative } from 'node:path'
+import { basename, join, relative } from 'node:path'
 import { readCode } from '../../models/define/code-digest.ts'
-import { printPythonModel } from '../../models/define/python-model.ts'
 import { filesOfPrograms } from '../../models/define/program-files.ts'
 import { modelOfFile, modelsDirectory, type BrokenModel } from '../../models/index.ts'
 import { packModelFiles, printedName } from '../../store/registry/model-files.ts'
@@ -19,6 +18,7 @@ export interface SentModel {
   fields: string[]
   files: { path: string; change: string }[]
   code?: string
+  settings?: string
   note?: string
 }
 
@@ -38,7 +38,7 @@ export async function sendModels(
     directory = modelsDirectory,
   }: { names: readonly string[]; isDry: boolean; directory?: string },
 ): Promise<SentModels> {
-  const loaded = await loadModelsInChild({ directory })
+  const loaded = await loadModelsInChild({ directory, isPrinted: true })
   const isNamed = (name: string) => names.length === 0 || names.includes(name)
   const broken = loaded.broken.filter(({ file }) => isNamed(modelOfFile(file)))
   const present = [
@@ -85,7 +85,7 @@ async function sendModel(
 
 /** The files by their paths in the folder of the model files. Throws `usage` for an import that leads out of it. */
 async function filesOf(
-  { name, file: modelFile, definition }: DeclaredModel,
+  { name, file: modelFile, definition, printed }: DeclaredModel,
   directory: string,
 ): Promise<Map<string, Buffer>> {
   const { files } = await readCode(modelFile)
@@ -102,8 +102,6 @@ async function filesOf(
   })
   const all = new Set([...names, ...programs.map(([file]) => file)])
   const entries = [...all].map(async (file) => [file, await readFile(join(directory, file))] as const)
-  const sent = new Map(await Promise.all(entries))
-  if (extname(modelFile) === '.py')
-    sent.set(printedName(name), Buffer.from(JSON.stringify(await printPythonModel(modelFile))))
-  return sent
+  const printedEntry = [printedName(name), Buffer.from(JSON.stringify(printed))] as const
+  return new Map([...(await Promise.all(entries)), printedEntry])
 }

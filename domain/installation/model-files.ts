@@ -6,7 +6,7 @@ import { changedFields } from './plan.ts'
 export interface CheckedFiles {
   definition: ModelDefinition
   codeDigest: string
-  /** Digests by path; of the model file, of its code without its settings. */
+  /** Digests of the code of the files by path. */
   files: Readonly<Record<string, string>>
   /** What only the gate can judge. */
   note?: string
@@ -17,7 +17,7 @@ export interface FileChange {
   change: 'added' | 'changed' | 'removed'
 }
 
-/** The settings that a sender changes without an approval, in the definition. */
+/** The fields of a definition that a sender changes without an approval where they have no text: a text may be SQL or an address. */
 const settings = /^(evaluation\.|release\.|monitor\.|label\.output\.threshold$)/
 
 export function changedFiles(before: CheckedFiles['files'], after: CheckedFiles['files']): FileChange[] {
@@ -27,6 +27,18 @@ export function changedFiles(before: CheckedFiles['files'], after: CheckedFiles[
     if (was === is) return []
     return [{ path, change: was === undefined ? 'added' : is === undefined ? 'removed' : 'changed' }]
   })
+}
+
+/**
+ * Returns the first field in which two definitions differ in more than settings, which are numbers, switches and durations; undefined where
+ * they differ in settings alone.
+ */
+export function fieldOfCode(before: ModelDefinition, after: ModelDefinition): string | undefined {
+  // As the database returns it.
+  const stored = JSON.parse(JSON.stringify(after)) as ModelDefinition
+  return changedFields(before, stored).find(
+    (field) => !settings.test(field.path) || ![field.before, field.after].every(isSetting),
+  )?.path
 }
 
 type Compared = Pick<CheckedFiles, 'definition' | 'files'>
@@ -39,14 +51,10 @@ export function codeChange(before: Compared | undefined, after: Compared): strin
   if (before === undefined) return 'the workers have run none of its files yet'
   const [file] = changedFiles(before.files, after.files)
   if (file !== undefined) return `the code of ${file.path} was ${file.change}`
-  const definition = JSON.parse(JSON.stringify(after.definition)) as ModelDefinition
-  const other = changedFields(before.definition, definition).find(
-    (field) => !settings.test(field.path) || ![field.before, field.after].every(isSetting),
-  )
-  return other && `${other.path} of its definition has changed`
+  const field = fieldOfCode(before.definition, after.definition)
+  return field && `${field} of its definition has changed`
 }
 
-/** Whether a value has no text. What a file in Python defines is sent beside it, and may name SQL or an address that the file lacks. */
 const isSetting = (value: unknown): boolean =>
   typeof value === 'object' && value !== null
     ? Object.values(value).every(isSetting)

@@ -47,7 +47,22 @@ export function defineModel<const F extends Features, const H extends Hyperparam
       { model: file.name, issues },
     )
   const train = typeof file.train === 'function' ? (file.train as unknown as Model['train']) : undefined
-  return { kind: 'tenure-model', definition, train, metrics: metricFunctions(file.evaluation.metrics) }
+  const metrics = metricFunctions(file.evaluation.metrics)
+  const model: Model = { kind: 'tenure-model', definition, train, metrics }
+  files.set(model, file)
+  return model
+}
+
+const files = new WeakMap<Model, object>()
+
+/** What `defineModel` was called with. Throws for a model that was made otherwise. */
+export function fileOfDefined(model: Model): object {
+  const file = files.get(model)
+  if (file === undefined)
+    throw new DomainError('invalid_model_file', 'the model was not made with defineModel', {
+      issues: ['exports: a model made with defineModel is required'],
+    })
+  return file
 }
 
 type AnyModelFile = ModelFile<Features, Hyperparameters>

@@ -18,8 +18,8 @@ export const modelFilesLimits = { maxFiles: 500, maxBytes: 8_388_608, maxDepth: 
 const tarBytes = 1_048_576
 export const maxArchiveBytes = modelFilesLimits.maxBytes + tarBytes
 
-/** The entry with what a model file in Python prints: its definition as data, so that the server need not run the file to check it. */
-export const printedName = (model: string): string => `${model}.py.json`
+/** The entry with what the model file defines as data, so that the server need not run the file to check it. */
+export const printedName = (model: string): string => `${model}.definition.json`
 
 /** Equal files give equal bytes. */
 export const packModelFiles = (files: TarEntries): Buffer =>

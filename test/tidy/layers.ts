@@ -65,8 +65,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: ['domain', 'project.mjs'],
     packages: ['node:*', 'esbuild'],
     only: {
-      '@tenure/embedded/install/machine': ['models/define/logic.ts', 'models/define/python-model.ts'],
-      acorn: ['models/define/logic.ts'],
+      '@tenure/embedded/install/machine': ['models/define/python-model.ts'],
     },
     typePackages: ['@tensorflow/tfjs'],
   },

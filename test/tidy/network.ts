@@ -13,7 +13,6 @@ const callers: Readonly<Record<string, string>> = {
   'api/services/rollback/rollback-without-database.ts': 'replicas of this installation',
   'api/temporal/client.ts': 'Temporal, named by the environment',
   'api/streams/kafka/committed-consumer.ts': 'nothing: its `fetch` is a function of the Kafka client',
-  'cli/check/load-files.ts': 'nothing: it takes away what could',
   'cli/client/client.ts': 'the API, named by the environment of the command',
   'cli/demo/replay.ts': 'the API that the command has started',
   'cli/demo/world.ts': 'the API that the command has started',

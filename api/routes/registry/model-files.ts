@@ -22,11 +22,11 @@ const synced = {
     schema.record({ path: schema.text, change: schema.oneOf('added', 'changed', 'removed') }),
   ),
 }
-const syncedRow = schema.record(synced, { code: schema.text, note: schema.text })
+const syncedRow = schema.record(synced, { code: schema.text, settings: schema.text, note: schema.text })
 
 export const modelFileRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/models/:name/files', syncRoles, {
-    summary: `Send the files of a model as \`tenure models sync\` packs them: a tar of at most ${maxArchiveBytes / 1_048_576} MiB of the model file, what it imports, and its programs. They are checked as \`tenure check\` does, without a training. Settings of evaluation, release, monitor and threshold are applied at once; code waits for an approval, unless the key is one of an admin. With dry_run, only compare.`,
+    summary: `Send the files of a model as \`tenure models sync\` packs them: a tar of at most ${maxArchiveBytes / 1_048_576} MiB of the model file, what it imports, its programs, and its definition as data. None of them runs before an approval. Settings of evaluation, release, monitor and threshold are applied at once; code waits for an approval, unless the key is one of an admin. With dry_run, only compare.`,
     answers: {
       200: 'The files are applied, wait for an approval, or change nothing; and what they change',
       422: 'The files are not valid; the detail names the file, the line and what to correct',
@@ -47,7 +47,7 @@ export const modelFileRoutes = (deps: ApiDeps): RouteDefinition[] => [
     answers: { 200: 'The files that wait' },
     answerSchema: schema.record(
       { ...synced, sentBy: schema.text, sentAt: schema.time },
-      { code: schema.text },
+      { code: schema.text, settings: schema.text },
     ),
     async handle({ params }) {
       const model = params['name']!

@@ -1,20 +1,26 @@
-/** Checks model files that were sent, in a child process with limited memory and time; one at a time, because a replica also serves. */
+/** Checks model files that were sent, in a child process with limited memory and time; one at a time, because a replica also serves. Runs none. */
 import { fork } from 'node:child_process'
 import { withMemoryLimit } from '@tenure/predictors/memory-limit'
 import { DomainError } from '../../../domain/errors.ts'
 import type { CheckedFiles } from '../../../domain/installation/model-files.ts'
 import { checkout, launcher, systemEnvironment } from '../../../temporal.config.ts'
 
-const memoryMb = 1_536
-const limitMs = 240_000
+const memoryMb = 1_024
+const limitMs = 120_000
+/** The number of models whose files a replica checks or lets wait: each holds an archive in memory. */
+export const maxChecks = 8
 
 let last: Promise<unknown> = Promise.resolve()
+let checks = 0
 
-/** Throws `invalid_model_file` with the issues of the check. */
-export function checkModelFiles(model: string, archive: Buffer): Promise<CheckedFiles> {
+/** Throws `invalid_model_file` with the issues of the check, and `overloaded` while too many others wait for theirs. */
+export async function checkModelFiles(model: string, archive: Buffer): Promise<CheckedFiles> {
+  if (checks >= maxChecks)
+    throw new DomainError('overloaded', `this replica is checking the files of ${checks} models already`)
+  checks++
   const next = last.catch(() => {}).then(() => check(model, archive))
   last = next
-  return next
+  return next.finally(() => checks--)
 }
 
 type Reply = { checked: CheckedFiles } | { message: string; issues?: string[] }
@@ -26,7 +32,7 @@ function check(model: string, archive: Buffer): Promise<CheckedFiles> {
     env: systemEnvironment(),
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
     serialization: 'advanced',
-    // A group of its own, which ends with it: the file that it runs may go on.
+    // A group of its own, which ends with it: it starts a parser of Python.
     detached: true,
   })
   return new Promise((resolve, reject) => {

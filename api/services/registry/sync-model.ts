@@ -1,6 +1,12 @@
 /** Takes the files of a model that were sent with a key: checks them, compares them with those in use, and applies or keeps them. */
 import { DomainError, isError } from '../../../domain/errors.ts'
-import { changedFiles, codeChange, type FileChange } from '../../../domain/installation/model-files.ts'
+import {
+  changedFiles,
+  codeChange,
+  fieldOfCode,
+  type CheckedFiles,
+  type FileChange,
+} from '../../../domain/installation/model-files.ts'
 import { textsOfChange } from '../../../domain/installation/model-change.ts'
 import { codeRoles } from '../../../domain/roles.ts'
 import { digestOf, digestOfJson } from '../../../store/artifacts.ts'
@@ -34,24 +40,17 @@ export interface SyncedFiles {
   files: FileChange[]
   /** Why the code needs an approval; absent where none changes. */
   code?: string
+  /** That the settings among the fields need none: they are in force whatever is decided about the code. */
+  settings?: string
   note?: string
 }
 
 /** Schedules of a model are a few calls. */
 const scheduleMs = 30_000
 
-const unchanged = (model: string, digest: string): SyncedFiles => ({
-  model,
-  digest,
-  state: 'unchanged',
-  change: 'unchanged',
-  fields: [],
-  files: [],
-})
-
 /**
- * Throws `forbidden` for a model outside of the key, and `invalid_model_file`. Sending the same files again changes nothing, and does not
- * check them again.
+ * Throws `forbidden` for a model outside of the key, `invalid_model_file`, and `overloaded`. Sending the same files again changes nothing, and
+ * does not check them again. Settings are data and applied at once; code waits, and the workers go on with the code that was approved.
  */
 export async function syncModel(
   deps: Deps,
@@ -63,27 +62,36 @@ export async function syncModel(
   const digest = digestOf(archive)
   const stored = await findModel(store, model)
   const waiting = await findWaitingFiles(store, model)
-  const same = async (): Promise<SyncedFiles> => {
-    // Files that were taken back, such as by a reverted commit, wait no longer.
-    if (waiting !== undefined && waiting.digest !== digest && !isDry)
-      await end(store, actor, { model, digest: waiting.digest, reason: 'the files in use were sent again' })
-    return unchanged(model, digest)
-  }
-  if (stored?.filesDigest === digest) return same()
-  const checked = waiting?.digest === digest ? waiting : await checkModelFiles(model, archive)
-  const sent = { ...checked, model, digest, archive, sentBy: actor.name }
-  if (
-    stored?.codeDigest === checked.codeDigest &&
-    digestOfJson(stored.definition) === digestOfJson(checked.definition)
-  )
-    return same()
+  const known = await findModelFiles(store, { model, digest })
+  const checked: CheckedFiles = known ?? (await checkModelFiles(model, archive))
+  const { definition, codeDigest, files, note } = checked
+  const sent = { model, digest, archive, definition, codeDigest, files, sentBy: actor.name }
   const difference = await compare(deps, stored, sent)
-  const answer = { ...difference, note: 'note' in checked ? checked.note : undefined }
-  if (isDry) return { ...answer, state: 'compared' }
-  if (difference.code === undefined || codeRoles.includes(actor.role)) {
-    await apply(deps, actor, { ...sent, state: 'applied' }, { ...difference, stored })
+  const { code, fields } = difference
+  const answer: SyncedFiles = { ...difference, note, state: 'compared' }
+  const isSame = code === undefined && fields.length === 0
+  if (isDry) return isSame ? { ...answer, state: 'unchanged', change: 'unchanged' } : answer
+  const mayApply = codeRoles.includes(actor.role)
+  // Files that were taken back, such as by a reverted commit, wait no longer.
+  if (code === undefined && waiting !== undefined && waiting.digest !== digest)
+    await end(store, actor, { model, digest: waiting.digest, reason: 'the code in use was sent again' })
+  if (isSame) return { ...answer, state: 'unchanged', change: 'unchanged' }
+  if (code !== undefined && mayApply) {
+    await apply(deps, actor, { ...difference, stored, sentBy: actor.name, row: rowOf(sent) }, (database) =>
+      putModelFiles(database, { ...sent, state: 'applied' }),
+    )
     return { ...answer, state: 'applied' }
   }
+  if (difference.settings !== undefined && fields.length > 0 && stored !== undefined)
+    await apply(deps, actor, {
+      ...difference,
+      files: [],
+      code: undefined,
+      stored,
+      sentBy: actor.name,
+      row: { ...stored, definition },
+    })
+  if (code === undefined) return { ...answer, state: 'applied' }
   if (waiting?.digest !== digest)
     await store.transaction(async (database) => {
       await putModelFiles(database, { ...sent, state: 'waiting' })
@@ -92,6 +100,13 @@ export async function syncModel(
   log.info({ model, files: digest, by: actor.name }, 'model files wait for an approval of their code')
   return { ...answer, state: 'waiting' }
 }
+
+const rowOf = ({ model: name, definition, codeDigest, digest }: Omit<ModelFiles, 'sentAt' | 'state'>) => ({
+  name,
+  definition,
+  codeDigest,
+  filesDigest: digest,
+})
 
 /** Shows the files that wait, with what they change. */
 export async function showWaiting(
@@ -114,7 +129,11 @@ export async function approveFiles(
   const waiting = await requireWaiting(deps, actor, named)
   const stored = await findModel(deps.store, named.model)
   const difference = await compare(deps, stored, waiting)
-  await apply(deps, actor, waiting, { ...difference, stored })
+  const applied = { ...difference, stored, sentBy: waiting.sentBy, row: rowOf(waiting) }
+  await apply(deps, actor, applied, async (database) => {
+    if (!(await decideModelFiles(database, { ...named, state: 'applied', by: actor.name })))
+      throw decided(named)
+  })
   return { ...difference, state: 'applied' }
 }
 
@@ -171,45 +190,57 @@ async function compare(
   stored: StoredModel | undefined,
   { model, digest, definition, files }: Pick<ModelFiles, 'model' | 'digest' | 'definition' | 'files'>,
 ): Promise<Difference> {
-  const before =
+  const used =
     stored?.filesDigest === undefined
       ? undefined
       : await findModelFiles(store, { model, digest: stored.filesDigest })
+  // Settings may have changed since the files in use were applied.
+  const before = stored && used && { definition: stored.definition, files: used.files }
+  const fields = textsOfChange(stored?.definition, definition)
+  const isSettings = before !== undefined && fieldOfCode(before.definition, definition) === undefined
   return {
     model,
     digest,
     change: stored === undefined ? 'new' : 'changed',
-    fields: textsOfChange(stored?.definition, definition),
-    files: changedFiles(before?.files ?? {}, files),
+    fields,
+    files: changedFiles(used?.files ?? {}, files),
     code: codeChange(before, { definition, files }),
+    settings: isSettings && fields.length > 0 ? 'applied at once' : undefined,
   }
 }
 
-/** Stores the definition and its files with an audit row, once Temporal has its schedules. */
+interface Applied extends Difference {
+  stored: StoredModel | undefined
+  sentBy: string
+  /** The new row of the model. */
+  row: Omit<StoredModel, 'syncedAt'>
+}
+
+/** Stores a row of a model with an audit row, once Temporal has its schedules. `putFiles` stores the files that it names. */
 async function apply(
   { store, temporal, log }: Deps,
   actor: Actor,
-  files: Omit<ModelFiles, 'sentAt'>,
-  { stored, ...difference }: Difference & { stored: StoredModel | undefined },
+  { stored, sentBy, row, ...difference }: Applied,
+  putFiles?: (database: Transaction) => Promise<void>,
 ): Promise<void> {
   // Loads the SDK, which a replica avoids until it needs Temporal.
   const { applyModelSchedules } = await import('../../../workflows/client/model-schedules.ts')
-  const { model: name, definition, codeDigest, digest } = files
-  const views = definition.views ?? []
+  const { name, definition, codeDigest } = row
   await store.transaction(async (database) => {
     const before = await lockModel(database, name)
-    if (before?.filesDigest !== stored?.filesDigest || before?.codeDigest !== stored?.codeDigest)
+    if (
+      before?.filesDigest !== stored?.filesDigest ||
+      before?.codeDigest !== stored?.codeDigest ||
+      digestOfJson(before?.definition ?? null) !== digestOfJson(stored?.definition ?? null)
+    )
       throw new DomainError('command_refused', `${name} was changed in the meantime: send its files again`)
-    if (files.state === 'waiting') {
-      if (!(await decideModelFiles(database, { model: name, digest, state: 'applied', by: actor.name })))
-        throw decided({ model: name, digest })
-    } else await putModelFiles(database, files)
-    await upsertModels(database, [{ name, definition, codeDigest, filesDigest: digest }])
-    for (const view of views) await upsertView(database, view)
+    await putFiles?.(database)
+    await upsertModels(database, [row])
+    for (const view of definition.views ?? []) await upsertView(database, view)
     await audit(database, actor, 'model.synced', difference, {
       before: before && { definition: digestOfJson(before.definition), code: before.codeDigest },
       after: { definition: digestOfJson(definition), code: codeDigest },
-      sentBy: files.sentBy,
+      sentBy,
     })
     await temporal
       .call(scheduleMs, (client) =>
@@ -225,7 +256,7 @@ async function apply(
         throw new DomainError('invalid_model_file', `${name}: ${issues.join('; ')}`, { issues })
       })
   })
-  log.info({ model: name, files: digest, by: actor.name, sentBy: files.sentBy }, 'model files applied')
+  log.info({ model: name, files: difference.digest, by: actor.name, sentBy }, 'model files applied')
 }
 
 async function audit(

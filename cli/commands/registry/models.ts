@@ -137,11 +137,22 @@ const stateTexts: Readonly<Record<SentModel['state'], string>> = {
   compared: 'compared, not applied',
 }
 
-function linesOfSent({ model, digest, state, change, fields, files, code, note }: SentModel): string[] {
+function linesOfSent({
+  model,
+  digest,
+  state,
+  change,
+  fields,
+  files,
+  code,
+  settings,
+  note,
+}: SentModel): string[] {
   if (state === 'unchanged') return [`${model.padEnd(24)} unchanged`]
   return [
     `${model.padEnd(24)} ${change}, ${stateTexts[state]}`,
     ...fields.map((field) => `  ${field}`),
+    ...(settings === undefined ? [] : [`  its settings are ${settings}`]),
     ...files.map(({ path: file, change: how }) => `  ${file} ${how}`),
     ...(code === undefined ? ['  no code changes'] : [`  its code needs an approval: ${code}`]),
     ...(note === undefined ? [] : [`  ${note}`]),

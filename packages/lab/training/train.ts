@@ -13,7 +13,6 @@ import { fileURLToPath } from 'node:url'
 import type { EvaluatorJob, EvaluatorResult } from '../../../activities/evaluation/evaluator.ts'
 import type { TrainerJob, TrainerResult, TrainerStep } from '../../../activities/tensorflow/trainer.ts'
 import type { LoadedModel } from '../../../models/index.ts'
-import { digestOfJson } from '../../../store/artifacts.ts'
 import { figureTable, machine, quantileOf, roundedNumber } from '../../../test/support/figures.ts'
 import { readOptions, reportFile } from '../harness/options.ts'
 import { pythonOfPeers } from '../harness/python.ts'
@@ -54,7 +53,7 @@ function jobOf(model: LoadedModel, { digest }: RowsFile): TrainerJob {
   return {
     model: model.name,
     modelsDirectory: folder,
-    definitionDigest: digestOfJson(model.definition),
+    definition: model.definition,
     snapshotDigest: digest,
     artifactRoot: root,
     seed: 1,

@@ -2,7 +2,7 @@
  * Runs docs/how-to/projects/laptop-to-server.md from a laptop, which reaches the API and nothing else, to a running installation, and tests what
  * is refused there.
  */
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -10,7 +10,8 @@ import { parse } from 'yaml'
 import { findConnection } from '../../../cli/client/connection.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { writeTar } from '../../../store/bundles/bundle.ts'
-import { packModelFiles } from '../../../store/registry/model-files.ts'
+import { loadModelsInChild } from '../../../cli/sync/load-models.ts'
+import { packModelFiles, printedName } from '../../../store/registry/model-files.ts'
 import { checkout } from '../../../temporal.config.ts'
 import { blocksOf, type Block } from '../../support/docs/markdown.ts'
 import { startTenure, type Ended, type Running } from '../../support/commands/tenure-process.ts'
@@ -19,7 +20,7 @@ let dir: string
 let state: string
 let system: Running
 let url: string
-const keys = {} as Record<'ada' | 'leo' | 'mia', string>
+const keys = {} as Record<'ada' | 'lea' | 'leo' | 'mia', string>
 const keyPattern = /tnr_\w+/
 
 const network = `export const layersOf = (tf, inputs, outputs, units) =>
@@ -73,8 +74,13 @@ beforeAll(async () => {
   system = startTenure(server(), ['up'])
   await system.says(/Ctrl-C stops everything/)
   url = findConnection(state)!.url
-  const { out } = await atServer('keys', 'create', 'mia', '--role', 'developer', '--models', 'pansies')
-  keys.mia = keyPattern.exec(out)![0]
+  for (const [name, of] of [
+    ['mia', 'pansies'],
+    ['lea', 'lilies'],
+  ] as const) {
+    const { out } = await atServer('keys', 'create', name, '--role', 'developer', '--models', of)
+    keys[name] = keyPattern.exec(out)![0]
+  }
 })
 afterAll(async () => {
   system.child.kill('SIGINT')
@@ -108,7 +114,17 @@ async function send(archive: Uint8Array, key: keyof typeof keys = 'leo', name = 
 }
 const files = (entries: Record<string, string>) =>
   new Map(Object.entries(entries).map(([name, text]) => [name, Buffer.from(text)]))
-const archive = (text: string) => packModelFiles(files({ 'iris.ts': text, 'shared/network.ts': network }))
+let printed: Record<string, unknown>
+/** With what the file is said to define. */
+const archive = (text: string, definition?: object, more: Record<string, string> = {}) =>
+  packModelFiles(
+    files({
+      'iris.ts': text,
+      'shared/network.ts': network,
+      ...more,
+      ...(definition && { [printedName('iris')]: JSON.stringify({ model: definition, issues: [] }) }),
+    }),
+  )
 
 const page = blocksOf(readFileSync(join(checkout, 'docs/how-to/projects/laptop-to-server.md'), 'utf8'))
 let digest: string
@@ -156,9 +172,13 @@ describe('a model that was sent', () => {
   it('changes its settings at once, and the same files a second time change nothing', async () => {
     write(model(0.85))
     const { out } = await atLaptop('leo', 'models', 'sync')
-    expect(out).toMatch(/^iris +changed, applied$/m)
-    expect(out).toContain('evaluation.policy.floors.accuracy: 0.8 → 0.85')
-    expect(out).toContain('no code changes')
+    expect(out).toContain('evaluation.policy.floors.accuracy: 0.8 → 0.85\n  its settings are applied at once')
+    expect(out).toContain('its code needs an approval: the code of iris.ts was changed')
+    const again = await atLaptop('leo', 'models', 'sync')
+    expect(again.out).toMatch(/^iris +changed, waits for an approval of its code$/m)
+    expect(again.out).not.toContain('settings')
+    write(model(0.8, '// The floor is that of last year.'))
+    expect((await atLaptop('leo', 'models', 'sync')).out).toMatch(/^iris +changed, applied\n.*: 0.85 → 0.8$/m)
     expect((await atLaptop('leo', 'models', 'sync')).out).toMatch(/^iris +unchanged$/m)
   })
 
@@ -180,9 +200,12 @@ describe('a model that was sent', () => {
     const steps = rows.filter(({ action }) => action.startsWith('model.'))
     expect(steps.map(({ actor, action }) => `${action} by ${actor}`).toSorted()).toEqual([
       'model.code_rejected by ada',
+      'model.code_rejected by leo',
+      'model.sent by leo',
       'model.sent by leo',
       'model.sent by leo',
       'model.synced by ada',
+      'model.synced by leo',
       'model.synced by leo',
     ])
   })
@@ -207,38 +230,35 @@ tenure.define_model(
 )
 `
   const pansies = (text: string) => writeFileSync(join(dir, 'laptop/models/pansies.py'), text)
-  const waits = async () => {
-    const { out } = await atLaptop('mia', 'models', 'sync', 'pansies')
-    return /approve pansies (sha256:\w+)/.exec(out)?.[1]
-  }
 
-  it('is approved by an approver of its model, changes its settings at once, and does not run on the server before', async () => {
+  it('is approved by an approver of its model, and changes its settings at once as one in TypeScript does', async () => {
     pansies(python)
-    const sent = await waits()
-    const other = await atLaptop('ada', 'models', 'approve', 'pansies', sent!)
+    const { out } = await atLaptop('mia', 'models', 'sync', 'pansies')
+    const sent = /approve pansies (sha256:\w+)/.exec(out)![1]!
+    const other = await atLaptop('ada', 'models', 'approve', 'pansies', sent)
     expect(other.code).not.toBe(exitCodes.done)
-    const approved = await atServer('models', 'approve', 'pansies', sent!)
+    const approved = await atServer('models', 'approve', 'pansies', sent)
     expect([approved.err, approved.out]).toEqual(['', expect.stringMatching(/^pansies +applied\n$/)])
     expect((await atLaptop('mia', 'models', 'sync', 'pansies')).out).toMatch(/^pansies +unchanged$/m)
-    pansies(python.replace('0.8', '0.82').replace('import tenure', '# Flowers.\nimport tenure'))
+    pansies(python.replace('0.8', '0.82'))
     const changed = await atLaptop('mia', 'models', 'sync', 'pansies')
-    expect(changed.out).toContain('evaluation.policy.floors.accuracy: 0.8 → 0.82')
-    expect(changed.out).toMatch(/^pansies +changed, applied$/m)
-    const marker = join(dir, 'ran')
-    pansies(`${python}\nopen(${JSON.stringify(marker)}, "a").write("x")\n`)
-    expect(await waits()).toBeDefined()
-    const onLaptop = readFileSync(marker, 'utf8').length
-    const again = await send(
-      packModelFiles(files({ 'pansies.py': readFileSync(join(dir, 'laptop/models/pansies.py'), 'utf8') })),
-      'mia',
-      'pansies',
+    expect(changed.out).toContain(
+      'evaluation.policy.floors.accuracy: 0.8 → 0.82\n  its settings are applied at once',
     )
-    expect(again.body.detail).toContain('what pansies.py defines is missing')
-    expect(readFileSync(marker, 'utf8').length).toBe(onLaptop)
+    const stored = await atServer('models', 'show', 'pansies', '--json')
+    pansies(python)
+    expect((await atLaptop('mia', 'models', 'sync', 'pansies')).out).toMatch(/^pansies +changed, applied$/m)
+    expect((await atServer('models', 'show', 'pansies', '--json')).out).not.toBe(stored.out)
+    expect((await atServer('models', 'waiting', 'pansies')).err).toContain('no waiting file')
   })
 })
 
 describe('files that are sent', () => {
+  beforeAll(async () => {
+    const { models } = await loadModelsInChild({ directory: join(dir, 'laptop/models'), isPrinted: true })
+    printed = models.find(({ name }) => name === 'iris')!.printed!.model!
+  })
+
   it.each([
     ['lead out of their folder', () => writeTar(files({ '../iris.ts': model() })), 'does not lead to a file'],
     ['are no archive', () => Buffer.alloc(2_048, 'x'), 'it is not a bundle'],
@@ -248,32 +268,22 @@ describe('files that are sent', () => {
       'there is no iris.ts or iris.py',
     ],
     ['do not parse', () => archive(`const = 1\n${model()}`), 'iris: line 1: the code cannot be parsed'],
-    ['have an issue', () => archive(model(7)), 'floors'],
-    ['loop while they are loaded', () => archive(model(0.8, 'for (;;);')), 'it was not loaded within 10 s'],
+    ['lack their definition', () => archive(model()), 'what iris.ts defines is missing'],
     [
-      'go on after an answer of their own',
-      () => archive(model(0.8, `process.send({ issues: ['forged'] })\nfor (;;);`)),
-      'forged',
+      'define another model',
+      () => archive(model(), { ...printed, name: 'lilies' }),
+      'must be in a file of this name',
+    ],
+    ['have an issue', () => archive(model(), { ...printed, seed: -1 }), 'seed: a whole number'],
+    [
+      'call what is no word',
+      () => archive(model(), { ...printed, split: { $word: 'constructor', arguments: [] } }),
+      'split: has the wrong shape: there is no word constructor',
     ],
     [
       'have an issue beside a program in Python of the same name',
-      () => packModelFiles(files({ 'iris.ts': model(7), 'shared/network.ts': network, 'iris.py': '' })),
-      'floors',
-    ],
-    [
-      'take more memory than the check has',
-      () => archive(model(0.8, 'const all = []; for (;;) all.push(new Uint8Array(5e7).fill(1))')),
-      'allocation failed',
-    ],
-    [
-      'open a connection while they are loaded',
-      () => archive(model(0.8, `import 'node:net'`)),
-      'the server checks files without "node:net"',
-    ],
-    [
-      'read a file of the server',
-      () => archive(model(0.8, `import fs from 'node:fs'; fs.readFileSync('/etc/hostname')`)),
-      'Access to this API has been restricted',
+      () => archive(model(), { ...printed, seed: -1 }, { 'iris.py': '' }),
+      'seed: a whole number',
     ],
   ])('are refused where they %s', async (_, sent, why) => {
     const { status, body } = await send(sent())
@@ -281,9 +291,34 @@ describe('files that are sent', () => {
     expect([status, body.code]).toEqual([422, 'invalid_model_file'])
   })
 
+  it.each([
+    [
+      'TypeScript',
+      'lilies.ts',
+      (marker: string) => `import fs from 'node:fs'\nfs.writeFileSync('${marker}', '')`,
+    ],
+    ['Python', 'lilies.py', (marker: string) => `open('${marker}', 'w')`],
+  ])('run neither when they are sent nor while they wait: in %s', async (language, file, code) => {
+    const marker = join(dir, language)
+    const definition: Record<string, unknown> = { ...printed, name: 'lilies' }
+    if (file.endsWith('.py')) definition['train'] = { $word: 'python', arguments: [file] }
+    const entries = {
+      [file]: code(marker),
+      [printedName('lilies')]: JSON.stringify({ model: definition, issues: [] }),
+    }
+    const { status, body } = await send(packModelFiles(files(entries)), 'lea', 'lilies')
+    expect([status, body]).toEqual([200, expect.objectContaining({ state: 'waiting', change: 'new' })])
+    const { out } = await atServer('models', 'waiting', 'lilies')
+    expect(out).toContain(file)
+    expect(existsSync(marker)).toBe(false)
+  })
+
   it('do not show the first line of a file that is no table', async () => {
     writeFileSync(join(dir, 'server/.env'), 'TOKEN=hidden\n')
-    const { body } = await send(archive(model().replace('data/iris.csv', '.env')), 'leo')
+    const { body } = await send(
+      archive(model(), { ...printed, source: { $word: 'csv', arguments: ['.env'] } }),
+      'leo',
+    )
     rmSync(join(dir, 'server/.env'))
     expect(JSON.stringify(body)).not.toContain('hidden')
   })
@@ -291,45 +326,5 @@ describe('files that are sent', () => {
   it('are refused where they are too large', async () => {
     const { status, body } = await send(Buffer.alloc(10_485_760))
     expect([status, body.code]).toEqual([413, 'body_too_large'])
-  })
-
-  it('see no secret, no network, no other process and no file while they are checked', async () => {
-    const hook = `module.constructor.registerHooks({
-  resolve: (name, context, next) =>
-    name === 'hidden' ? { url: 'node:net', format: 'builtin', shortCircuit: true } : next(name, context),
-})`
-    const probe = `
-import fs from 'node:fs'
-import os from 'node:os'
-const tried = (run) => { try { run(); return 'open' } catch { return 'closed' } }
-const found = {
-  environment: Object.keys(process.env).filter((name) => /DATABASE|TEMPORAL|KEY|SECRET/.test(name)).join() || 'closed',
-  read: tried(() => fs.readFileSync(${JSON.stringify(join(state, 'connection.json'))})),
-  write: tried(() => fs.writeFileSync(new URL('x', import.meta.url), '')),
-  fetch: tried(() => fetch('http://127.0.0.1:1')),
-  builtin: tried(() => process.getBuiltinModule('net').connect(1)),
-  binding: tried(() => process.binding('tcp_wrap')),
-  kill: tried(() => process.kill(process.ppid, 0)),
-  debug: tried(() => process._debugProcess(process.ppid)),
-  priority: tried(() => os.setPriority(process.ppid, 1)),
-  handles: tried(() => process._getActiveHandles()),
-  sockets: process.listenerCount('internalMessage') === 0 ? 'closed' : 'open',
-  hook: await import('./hook.cjs').then(() => import('hidden')).then(() => 'open', () => 'closed'),
-  client: await new Promise((resolve) => {
-    new Response()
-    globalThis[Symbol.for('undici.globalDispatcher.1')].dispatch(
-      { origin: '${url}', path: '/', method: 'GET' },
-      { onRequestStart() {}, onResponseStart: () => resolve('open'), onResponseData() {}, onResponseEnd() {}, onResponseError: () => resolve('closed') },
-    )
-  }),
-}
-for (const name of ['net', 'http', 'dgram', 'child_process', 'worker_threads', 'module', 'inspector', 'undici'])
-  found[name] = await import(name).then(() => 'open', () => 'closed')
-// The answer shows the begin of a long message.
-const open = Object.keys(found).filter((name) => found[name] !== 'closed')
-throw new Error(JSON.stringify({ tried: Object.keys(found).length, open }))`
-    const sent = { 'iris.ts': model(0.8, probe), 'shared/network.ts': network, 'hook.cjs': hook }
-    const { body } = await send(packModelFiles(files(sent)))
-    expect(body.detail).toContain('{"tried":21,"open":[]}')
   })
 })

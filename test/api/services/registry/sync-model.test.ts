@@ -1,5 +1,6 @@
 /** Tests that files of a model are applied only over those that they were compared with, and that files which were taken back wait no longer. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { maxChecks } from '../../../../api/services/registry/check-model-files.ts'
 import { approveFiles, syncModel } from '../../../../api/services/registry/sync-model.ts'
 import type { Actor } from '../../../../api/auth/authentication.ts'
 import { digestOf } from '../../../../store/artifacts.ts'
@@ -79,6 +80,16 @@ it('files wait no longer when those in use are sent again', async () => {
   expect(row).toMatchObject({
     actor: 'leo',
     action: 'model.code_rejected',
-    detail: { files: sent.digest, reason: 'the files in use were sent again' },
+    detail: { files: sent.digest, reason: 'the code in use was sent again' },
   })
+})
+
+it('files are refused while a replica checks as many as it may', async () => {
+  const send = (content: number) =>
+    syncModel(api.deps, leo, { model, archive: Buffer.from(`no archive ${content}`), isDry: true })
+  const sent = await Promise.allSettled(Array.from({ length: maxChecks + 2 }, (_, content) => send(content)))
+  const codes = sent.map((each) => (each as { reason?: { code: string } }).reason?.code)
+  expect(codes.filter((code) => code === 'overloaded')).toHaveLength(2)
+  expect(codes.filter((code) => code === 'invalid_model_file')).toHaveLength(maxChecks)
+  await expect(send(0)).rejects.toMatchObject({ code: 'invalid_model_file' })
 })

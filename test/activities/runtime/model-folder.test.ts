@@ -1,0 +1,101 @@
+/** Tests that files which were sent run only where they define what was approved with them, in both languages. */
+import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { withModelFolder } from '../../../activities/runtime/model-folder.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import { makeModel } from '../../../models/define/printed-model.ts'
+import * as vocabulary from '../../../models/define.ts'
+import { digestOf } from '../../../store/artifacts.ts'
+import { packModelFiles, putModelFiles } from '../../../store/registry/model-files.ts'
+import { upsertModels } from '../../../store/registry/models.ts'
+import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+
+let deps: ActivityDeps
+let model: string
+beforeAll(async () => {
+  deps = await openActivityDeps()
+})
+afterAll(() => deps?.close())
+beforeEach(() => {
+  model = uniqueName('roses')
+})
+
+const languages = {
+  ts: (name: string) => `import { csv, defineModel, direct, number, quantity, random } from 'tenure'
+export const model = defineModel({
+  name: '${name}', features: { length: number() }, label: quantity({ column: 'width' }), source: csv('data/roses.csv'),
+  split: random({ test: 0.3 }), train: ({ tf }) => tf.sequential(), evaluation: { floors: { rmse: 5 } }, release: direct(),
+})
+`,
+  py: (name: string) => `from tenure import csv, define_model, direct, number, quantity, random
+def train(job):
+    pass
+define_model(
+    name="${name}", features={"length": number()}, label=quantity(column="width"), source=csv("data/roses.csv"),
+    split=random(test=0.3), train=train, evaluation={"floors": {"rmse": 5}}, release=direct(),
+)
+`,
+}
+type Language = keyof typeof languages
+
+const said = (word: string, ...given: unknown[]) => ({ $word: word, arguments: given })
+/** What the files define, as data. */
+const defined = (language: Language) => ({
+  name: model,
+  features: { length: said('number') },
+  label: said('quantity', { column: 'width' }),
+  source: said('csv', 'data/roses.csv'),
+  split: said('random', { test: 0.3 }),
+  train: language === 'ts' ? said('Function') : said('python', `${model}.py`),
+  evaluation: { floors: { rmse: 5 } },
+  release: said('direct'),
+})
+
+/** Has files approved with this data. Returns whether they run. */
+async function runs(language: Language, data: object): Promise<boolean> {
+  const file = `${model}.${language}`
+  const archive = packModelFiles(new Map([[file, Buffer.from(languages[language](model))]]))
+  const { definition } = makeModel(file, { model: data as Record<string, unknown>, issues: [] }, vocabulary)
+  const [digest, codeDigest] = [digestOf(archive), 'sha256:code']
+  const sent = { model, digest, archive, definition: definition as ModelDefinition, codeDigest, files: {} }
+  await putModelFiles(deps.store, { ...sent, sentBy: 'leo', state: 'applied' })
+  await upsertModels(deps.store, [{ name: model, definition, codeDigest, filesDigest: digest }])
+  let ran = false
+  const run = withModelFolder(deps, { model }, async () => {
+    ran = true
+  })
+  return run.then(
+    () => ran,
+    (error: unknown) => {
+      expect(error).toMatchObject({
+        code: 'training_failed',
+        message: expect.stringMatching(/than what was approved with them/),
+      })
+      return ran
+    },
+  )
+}
+
+const both = Object.keys(languages) as Language[]
+
+it.each(both)(
+  'files in %s run where they define what was approved, also after a change of a setting',
+  async (language) => {
+    expect(await runs(language, defined(language))).toBe(true)
+    expect(await runs(language, { ...defined(language), evaluation: { floors: { rmse: 4 } } })).toBe(true)
+  },
+)
+
+const forged: Record<string, object> = {
+  source: { source: said('csv', 'data/salaries.csv') },
+  features: { features: { length: said('number'), height: said('number') } },
+  label: { label: said('quantity', { column: 'salary' }) },
+  split: { split: said('random', { test: 0.5 }) },
+  seed: { seed: 2 },
+  slices: { evaluation: { floors: { rmse: 5 }, slices: [{ name: 'all', where: 'true' }] } },
+}
+it.each(both.flatMap((language) => Object.keys(forged).map((part) => [language, part] as const)))(
+  'files in %s with another %s than what was approved with them do not run',
+  async (language, part) =>
+    expect(await runs(language, { ...defined(language), ...forged[part] })).toBe(false),
+)
