@@ -4,6 +4,7 @@ import { basename, isAbsolute, join, relative, resolve } from 'node:path'
 import { isUtf8 } from 'node:buffer'
 import {
   asClasses,
+  asYesNo,
   inferColumns,
   inferKnownAt,
   inferLabel,
@@ -98,7 +99,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   const inferred = inferColumns(names, rows).map((column, at) => untilLast(column, names, last, at))
   const found = options.label === undefined ? inferLabel(inferred) : undefined
   const chosen = await options.choose(inferred, chosenBy(options, inferred))
-  const { label, note } = labelOf(chosen.label, options.labelKind)
+  const { label, note } = labelOf(asYesNo(inferred, chosen.label, rows), options.labelKind)
   const columns = inferred.map((each) => (each === chosen.label ? label : each))
   const { time } = chosen
   const knownAt = inferKnownAt(columns, rows, time)

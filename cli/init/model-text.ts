@@ -1,5 +1,6 @@
 /** Generates the text of a model file, in TypeScript or Python, from the columns of its CSV. */
 import { inferMatured, momentIn, type InferredColumn } from '../../domain/project/infer-columns.ts'
+import { readFlag } from '../../domain/values/readings.ts'
 import { periodsOf } from '../../models/define/data/query.ts'
 
 export type Language = 'typescript' | 'python'
@@ -356,11 +357,14 @@ function sourceText(
 ): string {
   const { quote, call, comment } = syntax
   const times = [time, knownAt].filter((each) => each !== undefined)
+  /** The text that stands for true, where the reader of rows would not read it so. */
+  const yes = label.use === 'flag' && readFlag(label.yes) === undefined ? label.yes : undefined
   const used = [...times, ...features, label]
   const isPlain =
     [...times, label].every(({ column, name }) => column === name) &&
     time === undefined &&
-    label.missing === 0
+    label.missing === 0 &&
+    yes === undefined
   // Without a key, rows with the same features are one row for the split.
   const key = columns.find((each) => each.use === 'none' && each.isKey === true)
   const rowNumber = used.some((each) => each.name === 'row_number') ? 'row_of_file' : 'row_number'
@@ -380,6 +384,8 @@ function sourceText(
   const selected = [
     ...(numbered ? [`row_number() over () as ${rowNumber}`] : []),
     ...used.map((each) => {
+      if (each === label && yes !== undefined)
+        return `${identifier(each.column)} = '${yes.replaceAll("'", "''")}' as "${each.name}"`
       const value = times.includes(each) ? timeOf(each) : identifier(each.column)
       // Quoted, because a name such as Order is an SQL keyword.
       return value === `"${each.name}"` ? value : `${value} as "${each.name}"`
@@ -442,8 +448,8 @@ export function planSplit(
   const spanMs = (lateMs: number) => Math.min(Date.parse(time.to), asOfMs - lateMs) - fromMs
   const unitOf = (ms: number) =>
     (['d', 'h', 'min'] as const).find((each) => ms / units[each] >= minUnits) ?? 's'
-  /** With a delay of two thirds of the time, no rows would be left to train. */
-  const isLate = delayMs !== undefined && spanMs(delayMs) * (1 - testShare) > 2 * delayMs
+  /** As much time must be left for training and test. */
+  const isLate = delayMs !== undefined && spanMs(delayMs) >= delayMs
   const unit = unitOf(spanMs(isLate ? delayMs : 0))
   const lateUnits = isLate ? Math.ceil(delayMs / units[unit]) : 0
   const count = Math.ceil(spanMs(lateUnits * units[unit]) / units[unit]) + 1

@@ -13,7 +13,7 @@ export type ColumnUse =
       /** The values as texts, when there are few. `likely`: they are probably class codes, not amounts. */
       codes?: { values: string[]; largest: number; likely: boolean }
     }
-  /** `yes` is the value that reads as true. */
+  /** `yes` is the value that reads as true, or of a label the text that counts as true. */
   | { use: 'flag'; values: string[]; yes: string; positives: number }
   | { use: 'category'; values: string[]; largest: number }
   /** `hasOffset`: whether times have an offset from UTC. `format`: of dates with the day or the month first, for `strptime`. */
@@ -232,6 +232,21 @@ export function asClasses(column: InferredColumn): InferredColumn | undefined {
   return { use: 'category', values, largest, column: name, name: plain, missing, rows }
 }
 
+/** Two texts of which one is the column's name, such as `fraud` and `genuine` in `fraud`, as yes or no. */
+export function asYesNo(
+  columns: readonly InferredColumn[],
+  column: InferredColumn,
+  rows: readonly (readonly string[])[],
+): InferredColumn {
+  if (column.use !== 'category' || column.values.length !== 2) return column
+  const yes = column.values.find((value) => bareName(value) === bareName(column.column))
+  if (yes === undefined) return column
+  const place = columns.indexOf(column)
+  const positives = rows.filter((row) => row[place]?.trim() === yes).length / (column.rows - column.missing)
+  const { column: name, name: plain, missing, rows: count, values } = column
+  return { use: 'flag', values, yes, positives, column: name, name: plain, missing, rows: count }
+}
+
 /** Whether each number is one more than the previous one: a row index carries no information. */
 const isCount = (numbers: readonly number[]): boolean =>
   numbers.length > minCounted && numbers.every((each, place) => each === numbers[0]! + place)
@@ -256,6 +271,12 @@ const labelNames = (
   'outcome response diagnosis class species demand sales unitssold sold saleprice price'
 ).split(' ')
 
+const bareName = (column: string): string =>
+  column
+    .toLowerCase()
+    .replace(/[^a-z0-9]/g, '')
+    .replace(/^is/, '')
+
 /** The column whose name is usual for labels, otherwise the last column that can be a label; `why` says which. */
 export function inferLabel(
   columns: readonly InferredColumn[],
@@ -263,13 +284,8 @@ export function inferLabel(
   const possible = columns.filter(isLabelKind)
   const last = possible.at(-1)
   if (last === undefined) return undefined
-  const bareName = ({ column }: InferredColumn): string =>
-    column
-      .toLowerCase()
-      .replace(/[^a-z0-9]/g, '')
-      .replace(/^is/, '')
   for (const name of labelNames) {
-    const label = possible.find((each) => bareName(each) === name)
+    const label = possible.find((each) => bareName(each.column) === name)
     // Between others, y is a coordinate.
     if (label !== undefined && (name !== 'y' || [columns[0], columns.at(-1)].includes(label)))
       return { label, why: 'labels often have this name' }

@@ -279,6 +279,16 @@ describe('a column', () => {
     expect(two).toMatch(/Left out: known_at: .*; known_to: /)
   })
 
+  it('of two texts, one of which is its name, is yes or no', async () => {
+    const text = await modelOf('cards.csv', 'x,is_fraud', ...repeated('1,fraud', "2,it's fine", '3,'))
+    expect(text).toContain("label: yesNo({ column: 'is_fraud', positive: 'is_fraud' })")
+    expect(text).toContain(`"is_fraud" = 'fraud' as "is_fraud" from source where "is_fraud" is not null`)
+    rmSync(join(place, 'shop'), { recursive: true })
+    expect(await modelOf('cards.csv', 'x,kind', ...repeated('1,fraud', '2,genuine'))).toContain(
+      "oneOf(['fraud'",
+    )
+  })
+
   it('of a class that becomes known later than the other sets `matured`, and the checks fit the rows that are left', async () => {
     const day = (at: number) => new Date(Date.UTC(2026, 0, 1) + at * 86_400_000).toISOString().slice(0, 10)
     const rows = Array.from({ length: 3_000 }, (_, row) => {
@@ -287,6 +297,11 @@ describe('a column', () => {
     })
     const text = await modelOf('cards.csv', 'at,amount,known_at,fraud', ...rows)
     expect(text).toContain("split: byTime({ train: '225 d', test: '75 d', matured: '45 d' })")
+    rmSync(join(place, 'shop'), { recursive: true })
+    const short = rows.filter((_, row) => row < 900)
+    expect(await modelOf('cards.csv', 'at,amount,known_at,fraud', ...short)).toContain(
+      "split: byTime({ train: '67 d', test: '23 d', matured: '45 d' })",
+    )
     const [, min] = /rowCount\(\{ min: (\d+) \}\)/.exec(text)!
     const asOfMs = Date.parse(day(299 + 45)) + 1_000
     const periods = periodsOf(
