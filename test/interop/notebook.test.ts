@@ -72,7 +72,7 @@ it.skipIf(reason !== undefined)(
   async () => {
     const { api, keys, registry } = system
     const released: string[] = []
-    /** Releases a version that waits for its approval. */
+    /** Releases a version that waits for its approval. Returns its release. */
     const open = async () => {
       const version = await registry.register(released.at(-1))
       await until(async () => {
@@ -82,18 +82,29 @@ it.skipIf(reason !== undefined)(
         })
         return status === 202
       }, 'the start')
+      released.push(version)
+      let release = ''
       await until(async () => {
         const { json } = await api.request('GET', `/v1/releases?model=${model}&open=true`, { key: keys.vera })
-        return (json['releases'] as { stage: string; version: string }[]).some(
-          (each) => each.version === version && each.stage === 'awaiting_approval',
-        )
+        release =
+          (json['releases'] as { id: string; stage: string; version: string }[]).find(
+            (each) => each.version === version && each.stage === 'awaiting_approval',
+          )?.id ?? ''
+        return release !== ''
       }, 'its turn')
-      released.push(version)
+      return release
     }
-    await open()
-    // The first release has no control and no canary.
-    const [, , , , first] = await runNotebook()
-    expect(first).toContain("'promoted'")
+    // The first release has no control and no canary, so the notebook follows the second one.
+    const first = await open()
+    const approval = await api.request('POST', `/v1/releases/${first}/approve`, {
+      key: keys.anna,
+      body: { reason: 'the first' },
+    })
+    expect(approval.status).toBe(200)
+    await until(async () => {
+      const { json } = await api.request('GET', `/v1/predictions?model=${model}`, { key: keys.root })
+      return (json['predictions'] as unknown[]).length > 0
+    }, 'answers of the first version in the log')
     await open()
     const [connected, waiting, , stages, ended, served, again] = await runNotebook()
     const [champion, candidate] = released as [string, string]
