@@ -22,6 +22,7 @@ import {
 } from '../../store/signing/key-files.ts'
 import { openPublicKeys, type Verifier } from '../../store/signing/signing-key.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
+import { setUpCommand } from '../../temporal.config.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
 
 /** `isUsed`: whether this installation has ever run. */
@@ -174,7 +175,13 @@ export async function checkModels({
   directory,
   keptDays = Infinity,
 }: { directory?: string; keptDays?: number } = {}): Promise<Finding[]> {
-  const { models, broken: faulty } = await loadModelsInChild({ directory })
+  let loaded: Awaited<ReturnType<typeof loadModelsInChild>>
+  try {
+    loaded = await loadModelsInChild({ directory })
+  } catch (error) {
+    return [broken('model files', (error as Error).message, `Run \`${setUpCommand}\` and follow its output.`)]
+  }
+  const { models, broken: faulty } = loaded
   return [
     ...(models.length === 0 ? [] : [ok('model files', models.map(({ name }) => name).join(', '))]),
     ...findingsOfRetention(

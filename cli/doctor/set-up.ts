@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { checkout, setUpCommand } from '../../temporal.config.ts'
+import { failure } from '../client/client.ts'
 import { broken, ok, warning, type Finding } from './finding.ts'
 
 const run = promisify(execFile)
@@ -35,6 +36,19 @@ export async function checkParts(
     ]
   }
   return parts.filter(({ name }) => !without.has(name)).map(findingOfPart)
+}
+
+/** Throws where the set-up has not installed what model files need, except `without` and the servers; else the files would be blamed for it. */
+export async function requireSetUp(without: readonly string[]): Promise<void> {
+  const servers = ['temporal', 'postgres', 'processes']
+  const parts = await checkParts(new Set([...servers, ...without]), { verify: false })
+  const lacking = parts.find(({ state }) => state === 'broken')
+  if (lacking !== undefined)
+    throw failure({
+      code: 'refused',
+      detail: `model files cannot be read yet: ${lacking.check}: ${lacking.found}`,
+      remedy: `Run \`${setUpCommand}\` once, then try again.`,
+    })
 }
 
 export function findingOfPart({ name, fault, lacks = [], remedy = '' }: PartReport): Finding {

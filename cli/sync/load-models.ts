@@ -5,6 +5,7 @@
 import { fork } from 'node:child_process'
 import { listModelFiles, modelsDirectory, type BrokenModel, type LoadedModel } from '../../models/index.ts'
 import type { PrintedModel } from '../../models/define/printed-model.ts'
+import { requireSetUp } from '../doctor/set-up.ts'
 import { launcher, systemEnvironment } from '../../temporal.config.ts'
 
 /** A model without its functions, which only the training process runs. */
@@ -32,7 +33,10 @@ const maxHeapMb = 1_024
 /** Time limit for starting the process, on a busy machine and with model files that are not compiled yet. */
 const startMs = 120_000
 
-/** Loads the models. Never throws because of a file: one that hangs or ends its process is listed as broken, and the others are loaded. */
+/**
+ * Loads the models. Never throws because of a file: one that hangs or ends its process is listed as broken, and the others are loaded. Throws
+ * where files are broken because the set-up has not installed what they need.
+ */
 export async function loadModelsInChild({
   directory = modelsDirectory,
   limitMs = defaultLimitMs,
@@ -54,6 +58,7 @@ export async function loadModelsInChild({
     broken.push({ file: stoppedAt, issues: [issue] })
     files = files.slice(files.indexOf(stoppedAt) + 1)
   }
+  if (broken.length > 0) await requireSetUp(['node', 'tensorflow', 'addon'])
   return { models, broken }
 }
 

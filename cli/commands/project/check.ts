@@ -1,6 +1,4 @@
 /** `tenure check`: checks a project without a server, for CI pipelines. */
-import { setUpCommand } from '../../../temporal.config.ts'
-import { failure } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import type { Terminal } from '../../terminal.ts'
@@ -14,7 +12,8 @@ export const checkCommand: CommandSpec = {
   examples: ['check', 'check --no-training', 'check --json'],
   async run({ terminal }, { options }) {
     const trains = options['training'] !== false
-    await requireParts(trains)
+    const { requireSetUp } = await import('../../doctor/set-up.ts')
+    await requireSetUp(trains ? [] : ['node', 'tensorflow', 'addon'])
     const { checkProject } = await import('../../check/check-project.ts')
     const startedMs = Date.now()
     const checked = await checkProject({
@@ -39,20 +38,6 @@ export const checkCommand: CommandSpec = {
     terminal.answer(checked, lines.join('\n'))
     return ok ? exitCodes.done : exitCodes.otherwise
   },
-}
-
-/** Throws when the set-up has not installed what a check needs; else model files would be blamed for it. */
-async function requireParts(trains: boolean): Promise<void> {
-  const { checkParts } = await import('../../doctor/set-up.ts')
-  const servers = ['temporal', 'postgres', 'processes']
-  const unneeded = new Set(trains ? servers : [...servers, 'node', 'tensorflow', 'addon'])
-  const [lacking] = (await checkParts(unneeded, { verify: false })).filter(({ state }) => state === 'broken')
-  if (lacking !== undefined)
-    throw failure({
-      code: 'refused',
-      detail: `nothing was checked: ${lacking.check}: ${lacking.found}`,
-      remedy: `Run \`${setUpCommand}\` once, then check again.`,
-    })
 }
 
 function linesOf({ paint }: Terminal, { name, issues, rows, read, skipped, note }: CheckedModel): string[] {

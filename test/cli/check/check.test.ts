@@ -46,7 +46,7 @@ it('checks nothing while parts of the set-up are missing, and names the command 
   })
   expect([status, stderr]).toEqual([
     exitCodes.refused,
-    expect.stringMatching(/nothing was checked: set-up: .*setup/s),
+    expect.stringMatching(/model files cannot be read yet: set-up: .*setup/s),
   ])
 })
 
