@@ -26,6 +26,7 @@ const withPredictions: readonly ExpiringTable[] = [
   'tick_counters',
   'feature_counts',
   'erased_requests',
+  'model_files',
 ]
 const withJudgements: readonly ExpiringTable[] = [
   'prediction_log_accounts',

@@ -14,7 +14,7 @@ import { checkBytes, explainLoadError } from '../../models/define/load-error.ts'
 import { makeModel, type PrintedModel } from '../../models/define/printed-model.ts'
 import { digestWithPrograms } from '../../models/define/program-files.ts'
 import { digestOf } from '../../store/artifacts.ts'
-import { printedName, withModelFiles } from '../../store/registry/model-files.ts'
+import { printedEntry, withModelFiles } from '../../store/registry/model-files.ts'
 import { checkout, projectFolder } from '../../temporal.config.ts'
 import { issueOfColumns } from '../sync/check-columns.ts'
 
@@ -30,7 +30,7 @@ async function checkFiles({ model, archive }: CheckFilesJob): Promise<CheckedFil
     try {
       if (!files.has(file))
         throw invalid(`there is no ${model}.ts or ${model}.py among them: send the model file itself`)
-      const printed = files.get(printedName(model))
+      const printed = files.get(printedEntry)
       const { definition, digest, code } = await load(path, { name: model, printed })
       const issue =
         (await issueOfPrograms(folder, definition)) ??
@@ -38,7 +38,7 @@ async function checkFiles({ model, archive }: CheckFilesJob): Promise<CheckedFil
         (await issueOfBusiness(definition))
       if (issue !== undefined) throw invalid(issue)
       // What the files define is compared as the definition.
-      const compared = [...files].filter(([name]) => name !== printedName(model))
+      const compared = [...files].filter(([name]) => name !== printedEntry)
       const digests = compared.map(async ([name, bytes]) => {
         const isCode = code.includes(join(folder, name))
         return [name, digestOf(isCode ? await codeOf(name, bytes.toString()) : bytes)] as const

@@ -4,7 +4,7 @@ import { basename, join, relative } from 'node:path'
 import { readCode } from '../../models/define/code-digest.ts'
 import { filesOfPrograms } from '../../models/define/program-files.ts'
 import { modelOfFile, modelsDirectory, type BrokenModel } from '../../models/index.ts'
-import { packModelFiles, printedName } from '../../store/registry/model-files.ts'
+import { packModelFiles, printedEntry } from '../../store/registry/model-files.ts'
 import { checkout, projectFolder, readVersion } from '../../temporal.config.ts'
 import { commandProblemOf, failure, path, usageError, type Client } from '../client/client.ts'
 import { loadModelsInChild, type DeclaredModel } from './load-models.ts'
@@ -85,7 +85,7 @@ async function sendModel(
 
 /** The files by their paths in the folder of the model files. Throws `usage` for an import that leads out of it. */
 async function filesOf(
-  { name, file: modelFile, definition, printed }: DeclaredModel,
+  { file: modelFile, definition, printed }: DeclaredModel,
   directory: string,
 ): Promise<Map<string, Buffer>> {
   const { files } = await readCode(modelFile)
@@ -102,6 +102,6 @@ async function filesOf(
   })
   const all = new Set([...names, ...programs.map(([file]) => file)])
   const entries = [...all].map(async (file) => [file, await readFile(join(directory, file))] as const)
-  const printedEntry = [printedName(name), Buffer.from(JSON.stringify(printed))] as const
-  return new Map([...(await Promise.all(entries)), printedEntry])
+  const data = [printedEntry, Buffer.from(JSON.stringify(printed))] as const
+  return new Map([...(await Promise.all(entries)), data])
 }

@@ -18,15 +18,18 @@ export const modelFilesLimits = { maxFiles: 500, maxBytes: 8_388_608, maxDepth: 
 const tarBytes = 1_048_576
 export const maxArchiveBytes = modelFilesLimits.maxBytes + tarBytes
 
-/** The entry with what the model file defines as data, so that the server need not run the file to check it. */
-export const printedName = (model: string): string => `${model}.definition.json`
+/**
+ * The entry with what the model file defines as data, so that the server need not run the file to check it. No program finds it in its folder: it is
+ * no code that a person has seen.
+ */
+export const printedEntry = '.definition.json'
 
 /** Equal files give equal bytes. */
 export const packModelFiles = (files: TarEntries): Buffer =>
   writeTar(new Map([...files].sort(([a], [b]) => (a < b ? -1 : 1))), new Date(0))
 
 /** Throws `invalid_model_file` for an archive that is damaged, too large, or has a name that leads out of its folder. */
-const unpackModelFiles = (archive: Buffer): TarEntries =>
+export const unpackModelFiles = (archive: Buffer): TarEntries =>
   readTar(archive, {
     limits: modelFilesLimits,
     refuse(why) {
@@ -42,7 +45,8 @@ export async function withModelFiles<T>(
   const files = unpackModelFiles(archive)
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'tenure-files-')))
   try {
-    for (const [name, bytes] of files) await writeForeignFile(folder, name, Readable.from([bytes]))
+    for (const [name, bytes] of files)
+      if (name !== printedEntry) await writeForeignFile(folder, name, Readable.from([bytes]))
     return await work(folder, files)
   } finally {
     await rm(folder, { recursive: true, force: true })

@@ -370,6 +370,9 @@ const forgettable = {
   // The commands to a release stay with it.
   commands: sql`at < before and next_at is null and release_id is null`,
   erased_requests: sql`erased_at < before`,
+  // What was rejected, and what newer files have taken the place of. The audit log keeps its digest.
+  model_files: sql`sent_at < before and state <> 'waiting'
+    and not exists (select from models where name = old.model and files_digest = old.digest)`,
   // The last firing of each trigger stays, and so does one that has not started anything yet.
   trigger_firings: sql`fired_at < before
     and (refused is not null or batch is not null or exists (select from retrainings where dedupe_key = old.id))

@@ -8,7 +8,13 @@ import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { booleanFlag, toWire, writtenReason } from '../../http/schemas.ts'
 import { requireMediaType } from '../../http/content-type.ts'
-import { approveFiles, rejectFiles, showWaiting, syncModel } from '../../services/registry/sync-model.ts'
+import {
+  approveFiles,
+  diffWaiting,
+  rejectFiles,
+  showWaiting,
+  syncModel,
+} from '../../services/registry/sync-model.ts'
 
 const binary = 'application/octet-stream'
 
@@ -53,6 +59,15 @@ export const modelFileRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const model = params['name']!
       const waiting = requireFound(await showWaiting(deps, model), { what: 'waiting file of', id: model })
       return { json: toWire(waiting) }
+    },
+  }),
+  defineRoute('get', '/v1/models/:name/files/:digest/diff', codeRoles, {
+    summary: 'Show the unified diff of files that wait against those in use, and of what they define.',
+    answers: { 200: 'The diff' },
+    answerSchema: schema.record({ diff: schema.text }),
+    async handle({ actor, params }) {
+      const named = { model: params['name']!, digest: params['digest']! }
+      return { json: { diff: await diffWaiting(deps, actor!, named) } }
     },
   }),
   defineRoute('post', '/v1/models/:name/files/:digest/approve', codeRoles, {

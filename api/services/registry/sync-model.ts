@@ -1,4 +1,5 @@
 /** Takes the files of a model that were sent with a key: checks them, compares them with those in use, and applies or keeps them. */
+import { isUtf8 } from 'node:buffer'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import {
   changedFiles,
@@ -7,17 +8,20 @@ import {
   type CheckedFiles,
   type FileChange,
 } from '../../../domain/installation/model-files.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { textsOfChange } from '../../../domain/installation/model-change.ts'
 import { codeRoles } from '../../../domain/roles.ts'
 import { digestOf, digestOfJson } from '../../../store/artifacts.ts'
 import { appendAudit, type Transaction } from '../../../store/audit/audit-log.ts'
-import { upsertView } from '../../../store/features/feature-views.ts'
+import { findView, upsertView } from '../../../store/features/feature-views.ts'
 import {
   decideModelFiles,
   findModelFiles,
   findWaitingFiles,
   getModelFiles,
+  printedEntry,
   putModelFiles,
+  unpackModelFiles,
   type ModelFiles,
 } from '../../../store/registry/model-files.ts'
 import { findModel, lockModel, upsertModels, type StoredModel } from '../../../store/registry/models.ts'
@@ -25,6 +29,7 @@ import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { checkModelFiles } from './check-model-files.ts'
+import { unifiedDiff } from './file-diff.ts'
 
 type Deps = Pick<ApiDeps, 'store' | 'temporal' | 'log'>
 
@@ -77,6 +82,7 @@ export async function syncModel(
     await end(store, actor, { model, digest: waiting.digest, reason: 'the code in use was sent again' })
   if (isSame) return { ...answer, state: 'unchanged', change: 'unchanged' }
   if (code !== undefined && mayApply) {
+    await requireViewAccess(deps, actor, definition)
     await apply(deps, actor, { ...difference, stored, sentBy: actor.name, row: rowOf(sent) }, (database) =>
       putModelFiles(database, { ...sent, state: 'applied' }),
     )
@@ -120,6 +126,41 @@ export async function showWaiting(
   return { ...difference, state: 'waiting', sentBy, sentAt }
 }
 
+/**
+ * Returns the unified diff of files that wait against those in use, and of what they define. Bytes that are no text are shown as their
+ * digest.
+ */
+export async function diffWaiting(
+  deps: Deps,
+  actor: Actor,
+  named: Pick<ModelFiles, 'model' | 'digest'>,
+): Promise<string> {
+  const { store } = deps
+  const { archive, definition } = await requireWaiting(deps, actor, named)
+  const stored = await findModel(store, named.model)
+  const used =
+    stored?.filesDigest === undefined
+      ? undefined
+      : await findModelFiles(store, { model: named.model, digest: stored.filesDigest })
+  const before = textsOf(used?.archive)
+  const after = textsOf(archive)
+  before.set('the definition', stored && `${JSON.stringify(stored.definition, undefined, 2)}\n`)
+  after.set('the definition', `${JSON.stringify(definition, undefined, 2)}\n`)
+  const names = [...new Set([...before.keys(), ...after.keys()])].sort()
+  return names.map((name) => unifiedDiff(name, before.get(name), after.get(name))).join('')
+}
+
+function textsOf(archive: Buffer | undefined): Map<string, string | undefined> {
+  const files = archive === undefined ? [] : [...unpackModelFiles(archive)]
+  return new Map(
+    files.flatMap(([name, bytes]) => {
+      if (name === printedEntry) return []
+      const isText = isUtf8(bytes) && !bytes.includes(0)
+      return [[name, isText ? bytes.toString() : `${bytes.length} bytes, ${digestOf(bytes)}\n`] as const]
+    }),
+  )
+}
+
 /** Applies files that wait. Throws `command_refused` for files that wait no longer. */
 export async function approveFiles(
   deps: Deps,
@@ -129,6 +170,7 @@ export async function approveFiles(
   const waiting = await requireWaiting(deps, actor, named)
   const stored = await findModel(deps.store, named.model)
   const difference = await compare(deps, stored, waiting)
+  await requireViewAccess(deps, actor, waiting.definition)
   const applied = { ...difference, stored, sentBy: waiting.sentBy, row: rowOf(waiting) }
   await apply(deps, actor, applied, async (database) => {
     if (!(await decideModelFiles(database, { ...named, state: 'applied', by: actor.name })))
@@ -197,16 +239,38 @@ async function compare(
   // Settings may have changed since the files in use were applied.
   const before = stored && used && { definition: stored.definition, files: used.files }
   const fields = textsOfChange(stored?.definition, definition)
+  const shared = await sharedViews(store, definition)
   const isSettings = before !== undefined && fieldOfCode(before.definition, definition) === undefined
   return {
     model,
     digest,
     change: stored === undefined ? 'new' : 'changed',
-    fields,
+    fields: [...fields, ...shared.map(({ name, models }) => `the view ${name} of ${models.join(', ')} too`)],
     files: changedFiles(used?.files ?? {}, files),
     code: codeChange(before, { definition, files }),
     settings: isSettings && fields.length > 0 ? 'applied at once' : undefined,
   }
+}
+
+/** The views that the definition changes for other models. Their query stays: it is part of the digest that names a view. */
+async function sharedViews(
+  store: Deps['store'],
+  { name, views = [] }: ModelDefinition,
+): Promise<{ name: string; models: string[] }[]> {
+  const found = await Promise.all(
+    views.map(async (view) => [view, await findView(store, view.digest)] as const),
+  )
+  return found.flatMap(([view, stored]) => {
+    const models = stored?.models.filter((model) => model !== name) ?? []
+    const isSame = stored !== undefined && digestOfJson(stored.definition) === digestOfJson(view)
+    return models.length === 0 || isSame ? [] : [{ name: view.name, models }]
+  })
+}
+
+/** Throws `forbidden` where the definition changes a view of a model outside of the key. */
+async function requireViewAccess({ store }: Deps, actor: Actor, definition: ModelDefinition): Promise<void> {
+  for (const { models } of await sharedViews(store, definition))
+    for (const model of models) requireModelAccess(actor, model)
 }
 
 interface Applied extends Difference {

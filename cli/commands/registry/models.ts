@@ -6,6 +6,7 @@ import { readCommandConfig } from '../../../temporal.config.ts'
 import type { SentModel } from '../../sync/send-models.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { path, usageError } from '../../client/client.ts'
+import { visibleText } from '../../../domain/visible-text.ts'
 import { factsTable, type Terminal } from '../../terminal.ts'
 import { digestPrefix, noModels, orDash, prose, time } from '../format.ts'
 import { listCommand } from '../list.ts'
@@ -77,17 +78,20 @@ export const modelsGroup: CommandGroup = {
     {
       name: 'waiting <model>',
       summary: 'Show the files of a model whose code waits for an approval, and what they change',
-      examples: ['models waiting churn'],
-      async run({ terminal, api }, { args }) {
+      options: [['--diff', 'Show the text of the files, and of what they define, against those in use']],
+      examples: ['models waiting churn', 'models waiting churn --diff'],
+      async run({ terminal, api }, { args, options }) {
         const waiting = await api().get<SentModel & { sent_by: string; sent_at: string }>(
           path`/v1/models/${args[0]}/files`,
         )
-        terminal.answer(
-          waiting,
-          [`sent by ${waiting.sent_by} at ${time(waiting.sent_at)} (UTC)`, ...linesOfSent(waiting)].join(
-            '\n',
-          ),
-        )
+        const to = path`/v1/models/${args[0]}/files/${waiting.digest}/diff`
+        const shown = options['diff'] === true ? await api().get<{ diff: string }>(to) : undefined
+        const lines = [
+          ...(shown === undefined ? [] : [diffText(terminal, shown.diff)]),
+          `sent by ${waiting.sent_by} at ${time(waiting.sent_at)} (UTC)`,
+          ...linesOfSent(waiting),
+        ]
+        terminal.answer({ ...waiting, ...shown }, lines.join('\n'))
       },
     },
     {
@@ -129,6 +133,22 @@ export const modelsGroup: CommandGroup = {
     },
   ],
 }
+
+const diffWidth = 80
+const diffColours = { '+': 'green', '-': 'red', '@': 'cyan' } as const
+
+/** Breaks long lines, which begin with their sign again, so that none leads out of the terminal. Escapes what a terminal obeys. */
+const diffText = ({ paint }: Terminal, diff: string): string =>
+  visibleText(diff)
+    .trimEnd()
+    .split('\n')
+    .flatMap((line) => {
+      const sign = line.slice(0, 1)
+      const colour = diffColours[sign as keyof typeof diffColours]
+      const parts = line.slice(1).match(new RegExp(`.{1,${diffWidth - 1}}`, 'gsu')) ?? ['']
+      return parts.map((part) => (colour === undefined ? `${sign}${part}` : paint(colour, `${sign}${part}`)))
+    })
+    .join('\n')
 
 const stateTexts: Readonly<Record<SentModel['state'], string>> = {
   unchanged: 'unchanged',

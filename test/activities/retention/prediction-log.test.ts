@@ -25,3 +25,23 @@ it('the deletion of expired predictions takes their outcomes and reviews with th
   const deleted = await new MockActivityEnvironment().run(deleteExpired(deps))
   expect(deleted).toEqual({ daysDropped: [], rows: { outcomes: 1, reviews: 1 } })
 })
+
+it('sent model files go that were rejected or replaced, and those in use and those that wait stay', async () => {
+  const { store } = deps
+  await store.query(
+    sql`insert into models (name, definition, code_digest, files_digest) values ('n', '{}', '', 'used')`,
+  )
+  for (const [digest, state, days] of [
+    ['used', 'applied', 91],
+    ['replaced', 'applied', 91],
+    ['rejected', 'rejected', 91],
+    ['young', 'rejected', 89],
+    ['waiting', 'waiting', 91],
+  ] as const)
+    await store.query(sql`insert into model_files (model, digest, archive, definition, code_digest, files, sent_by, sent_at, state, decided_by)
+      values ('n', ${digest}, '', '{}', '', '{}', 'leo', now() - make_interval(days => ${days}), ${state}, 'ada')`)
+  const deleted = await new MockActivityEnvironment().run(deleteExpired(deps))
+  expect(deleted).toMatchObject({ rows: { model_files: 2 } })
+  const left = await store.query<{ digest: string }>(sql`select digest from model_files order by digest`)
+  expect(left.map(({ digest }) => digest)).toEqual(['used', 'waiting', 'young'])
+})

@@ -1,11 +1,12 @@
 /** Tests that files which were sent run only where they define what was approved with them, in both languages. */
+import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { withModelFolder } from '../../../activities/runtime/model-folder.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { makeModel } from '../../../models/define/printed-model.ts'
 import * as vocabulary from '../../../models/define.ts'
 import { digestOf } from '../../../store/artifacts.ts'
-import { packModelFiles, putModelFiles } from '../../../store/registry/model-files.ts'
+import { packModelFiles, printedEntry, putModelFiles } from '../../../store/registry/model-files.ts'
 import { upsertModels } from '../../../store/registry/models.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
@@ -54,14 +55,21 @@ const defined = (language: Language) => ({
 /** Has files approved with this data. Returns whether they run. */
 async function runs(language: Language, data: object): Promise<boolean> {
   const file = `${model}.${language}`
-  const archive = packModelFiles(new Map([[file, Buffer.from(languages[language](model))]]))
+  const hidden = Buffer.from('{"code": "which the diff does not show"}')
+  const archive = packModelFiles(
+    new Map([
+      [file, Buffer.from(languages[language](model))],
+      [printedEntry, hidden],
+    ]),
+  )
   const { definition } = makeModel(file, { model: data as Record<string, unknown>, issues: [] }, vocabulary)
   const [digest, codeDigest] = [digestOf(archive), 'sha256:code']
   const sent = { model, digest, archive, definition: definition as ModelDefinition, codeDigest, files: {} }
   await putModelFiles(deps.store, { ...sent, sentBy: 'leo', state: 'applied' })
   await upsertModels(deps.store, [{ name: model, definition, codeDigest, filesDigest: digest }])
   let ran = false
-  const run = withModelFolder(deps, { model }, async () => {
+  const run = withModelFolder(deps, { model }, async (folder) => {
+    expect(readdirSync(folder)).toEqual([file])
     ran = true
   })
   return run.then(

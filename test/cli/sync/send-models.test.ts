@@ -11,7 +11,7 @@ import { findConnection } from '../../../cli/client/connection.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { writeTar } from '../../../store/bundles/bundle.ts'
 import { loadModelsInChild } from '../../../cli/sync/load-models.ts'
-import { packModelFiles, printedName } from '../../../store/registry/model-files.ts'
+import { packModelFiles, printedEntry } from '../../../store/registry/model-files.ts'
 import { checkout } from '../../../temporal.config.ts'
 import { blocksOf, type Block } from '../../support/docs/markdown.ts'
 import { startTenure, type Ended, type Running } from '../../support/commands/tenure-process.ts'
@@ -122,7 +122,7 @@ const archive = (text: string, definition?: object, more: Record<string, string>
       'iris.ts': text,
       'shared/network.ts': network,
       ...more,
-      ...(definition && { [printedName('iris')]: JSON.stringify({ model: definition, issues: [] }) }),
+      ...(definition && { [printedEntry]: JSON.stringify({ model: definition, issues: [] }) }),
     }),
   )
 
@@ -187,6 +187,12 @@ describe('a model that was sent', () => {
     const { out } = await atLaptop('leo', 'models', 'sync')
     expect(out).toContain('its code needs an approval: the code of shared/network.ts was changed')
     const changed = /approve iris (sha256:\w+)/.exec(out)![1]!
+    const { out: diff } = await atLaptop('ada', 'models', 'waiting', 'iris', '--diff')
+    expect(diff).toContain('--- shared/network.ts\n+++ shared/network.ts\n@@ -1,7 +1,7 @@\n')
+    expect(diff).toMatch(/^-.*'relu'(.*\n)+?\+.*'tanh'/m)
+    expect(diff).not.toContain('the definition')
+    const developer = await atLaptop('leo', 'models', 'waiting', 'iris', '--diff')
+    expect(developer.code).toBe(exitCodes.refused)
     const rejected = await atLaptop('ada', 'models', 'reject', 'iris', changed, '--reason', 'no reason to')
     expect(rejected.out).toMatch(/^iris +rejected$/m)
     const late = await atLaptop('ada', 'models', 'approve', 'iris', changed)
@@ -304,12 +310,15 @@ describe('files that are sent', () => {
     if (file.endsWith('.py')) definition['train'] = { $word: 'python', arguments: [file] }
     const entries = {
       [file]: code(marker),
-      [printedName('lilies')]: JSON.stringify({ model: definition, issues: [] }),
+      [printedEntry]: JSON.stringify({ model: definition, issues: [] }),
     }
     const { status, body } = await send(packModelFiles(files(entries)), 'lea', 'lilies')
     expect([status, body]).toEqual([200, expect.objectContaining({ state: 'waiting', change: 'new' })])
-    const { out } = await atServer('models', 'waiting', 'lilies')
-    expect(out).toContain(file)
+    const { out } = await atServer('models', 'waiting', 'lilies', '--diff')
+    expect(out).toContain(`+++ ${file}`)
+    expect(out).toContain('+++ the definition')
+    const lines = out.slice(0, out.indexOf('sent by')).split('\n')
+    expect(lines.filter((line) => line.length > 80)).toEqual([])
     expect(existsSync(marker)).toBe(false)
   })
 

@@ -179,7 +179,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
   },
   'What is kept': {
     TENURE_KEEP_PREDICTIONS_DAYS: [
-      'Retention of predictions; whole days are deleted with all related rows. Only the counters of an open release stay until it ends; outcomes, shadow pairs and events that it is judged by go, so keep predictions for longer than a release takes, and for longer than outcomes take to arrive.',
+      'Retention of predictions, and of sent model files that were rejected or replaced; whole days of predictions are deleted with all related rows. Only the counters of an open release stay until it ends; outcomes, shadow pairs and events that it is judged by go, so keep predictions for longer than a release takes, and for longer than outcomes take to arrive.',
     ],
     TENURE_KEEP_JUDGEMENTS_DAYS: ['Retention of monitoring results, and of what triggers have fired.'],
     TENURE_KEEP_PARTITIONS_DAYS: [

@@ -1,12 +1,14 @@
 /** Tests that files of a model are applied only over those that they were compared with, and that files which were taken back wait no longer. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { maxChecks } from '../../../../api/services/registry/check-model-files.ts'
-import { approveFiles, syncModel } from '../../../../api/services/registry/sync-model.ts'
+import { approveFiles, showWaiting, syncModel } from '../../../../api/services/registry/sync-model.ts'
 import type { Actor } from '../../../../api/auth/authentication.ts'
 import { digestOf } from '../../../../store/artifacts.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
 import { findWaitingFiles, putModelFiles, type ModelFiles } from '../../../../store/registry/model-files.ts'
 import { upsertModels } from '../../../../store/registry/models.ts'
+import { listViews, upsertView } from '../../../../store/features/feature-views.ts'
+import { csv, number, view } from '../../../../models/define.ts'
 import type { ModelDefinition } from '../../../../domain/model-definition.ts'
 import {
   openServingFixture,
@@ -92,4 +94,36 @@ it('files are refused while a replica checks as many as it may', async () => {
   expect(codes.filter((code) => code === 'overloaded')).toHaveLength(2)
   expect(codes.filter((code) => code === 'invalid_model_file')).toHaveLength(maxChecks)
   await expect(send(0)).rejects.toMatchObject({ code: 'invalid_model_file' })
+})
+
+it('a view of other models is named, and changed only by those who may decide about them; another query is another view', async () => {
+  const delays = (spec: object) =>
+    view('delays', {
+      entity: 'origin',
+      source: csv('data/delays.csv', { eventTime: 'at' }),
+      knownAt: 'known',
+      values: { mean: number() },
+      timeToLive: '1 d',
+      ...spec,
+    }).definition
+  const withView = (name: string, spec: object = {}) => ({ ...definition, name, views: [delays(spec)] })
+  const other = withView('fraud')
+  await upsertModels(fixture.store, [{ ...rowOf(used), name: 'fraud', definition: other }])
+  await upsertView(fixture.store, other.views[0]!)
+  const shown = async (name: string, spec: object) => {
+    await putModelFiles(fixture.store, { ...filesOf(name), definition: withView(model, spec) })
+    return (await showWaiting(api.deps, model))!.fields.filter((each) => each.includes('fraud'))
+  }
+  expect(await shown('same', {})).toEqual([])
+  const query = { source: csv('data/salaries.csv', { eventTime: 'at' }) }
+  expect(await shown('query', query)).toEqual([])
+  expect(delays(query).digest).not.toBe(other.views[0]!.digest)
+  expect(await shown('keep', { keep: '2 d' })).toEqual(['the view delays of fraud too'])
+  const approved = approveFiles(api.deps, { ...ada, models: new Set([model]) } as Actor, filesOf('keep'))
+  await expect(approved).rejects.toMatchObject({
+    code: 'forbidden',
+    message: expect.stringContaining('fraud'),
+  })
+  const [kept] = await listViews(fixture.store, { name: 'delays' })
+  expect(kept!.definition).toEqual(JSON.parse(JSON.stringify(other.views[0])))
 })
