@@ -7,8 +7,8 @@ import { fieldOfCode } from '../../domain/installation/model-files.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import type { Reason } from '../../domain/verdict.ts'
 import { DomainError } from '../../domain/errors.ts'
-import type { MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
-import { judgeGate, type GateReport } from '../../domain/evaluation/gate.ts'
+import type { OwnMetrics } from '../../domain/evaluation/custom-metrics.ts'
+import { judgeGate, metricRowsOf, type GateReport } from '../../domain/evaluation/gate.ts'
 import {
   rowsOfTruths,
   score,
@@ -35,10 +35,11 @@ import type { Output } from '../../domain/tasks/output.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { loadModel } from '../../models/index.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
-import { takeJob, type Parent } from '../runtime/child-protocol.ts'
+import { takeJob, whileAlive, type Parent } from '../runtime/child-protocol.ts'
 import { runTests } from './behaviour-tests.ts'
 import { withImportance } from './importance.ts'
 import { findLeaks } from './leakage-queries.ts'
+import { computeMetrics, type MetricProgram } from './python-metrics.ts'
 import {
   askChampion,
   askReleased,
@@ -64,6 +65,8 @@ export interface EvaluatorJob {
   search?: GateSearch
   /** The directory of the model files, for metrics that are functions. */
   modelsDirectory: string
+  /** Computes the metrics of a model file in Python. */
+  metricProgram?: MetricProgram
 }
 
 /** Scores an artifact on the validation rows, by the primary metric. */
@@ -174,7 +177,7 @@ async function evaluateBy(
     unknownCategories: (await versions.manifestOf(job.challenger)).unknownCategories,
   }
   const report = await parent.part('evaluate', async () =>
-    withImportance(judgeGate(input, policy, await metricFunctionsOf(job)), {
+    withImportance(judgeGate(input, policy, await ownMetricsOf(job, { input, table: test, parent })), {
       names: Object.keys((await versions.manifestOf(job.challenger)).features),
       answer: (table) => versions.ask(job.challenger, table),
       rows: test,
@@ -355,15 +358,23 @@ async function runRefit(
 }
 
 /** Throws `training_failed` when the file has changed since it was registered. */
-async function metricFunctionsOf({ definition, modelsDirectory }: EvaluatorJob): Promise<MetricFunctions> {
-  if (definition.evaluation.policy.custom === undefined) return {}
+async function ownMetricsOf(
+  { definition, modelsDirectory, metricProgram }: EvaluatorJob,
+  { input, table, parent }: { input: GateInput; table: LabelledRows; parent: Parent<never> },
+): Promise<OwnMetrics> {
+  const { policy } = definition.evaluation
+  if (policy.custom === undefined) return {}
   const { file, metrics, definition: present } = await loadModel(definition.name, modelsDirectory)
   if (fieldOfCode(definition, present) !== undefined)
     throw new DomainError(
       'training_failed',
       `${file} differs from the definition that the training began with: retrain, after \`tenure models sync\` where the change is not synced yet`,
     )
-  return metrics
+  if (metricProgram === undefined) return metrics
+  const rows = metricRowsOf(input, policy)
+  if (rows === undefined) return {}
+  const run = { model: definition.name, models: modelsDirectory, rows, table, policy }
+  return whileAlive(parent, () => computeMetrics(metricProgram, run))
 }
 
 /** The predictions of a column, or constant ones for a model without that column. */

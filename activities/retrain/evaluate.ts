@@ -30,6 +30,7 @@ import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { Deps } from '../deps.ts'
 import type { EvaluatorJob, EvaluatorResult } from '../evaluation/evaluator.ts'
+import { prepareMetrics } from '../evaluation/python-metrics.ts'
 
 export interface EvaluateInput {
   /** Evaluates an id once. */
@@ -79,7 +80,7 @@ export const evaluate =
     }
     const { baseline, anchors } = await findReferences({ store, config }, model)
     const refitted = baseline && refittedOf(baseline, manifest.training, anchors)
-    const job: Omit<EvaluatorJob, 'modelsDirectory'> = {
+    const job: Omit<EvaluatorJob, 'modelsDirectory' | 'metricProgram'> = {
       definition,
       snapshotDigest,
       artifactRoot: config.artifactRoot,
@@ -113,11 +114,17 @@ export const evaluate =
     const { report, inputs } = await withModelFolder(
       { store },
       { model, folder: models },
-      (modelsDirectory) =>
+      async (modelsDirectory) =>
         runJob<EvaluatorResult>({
           what: 'the evaluation',
           file: 'activities/evaluation/evaluator.ts',
-          job: { ...job, modelsDirectory },
+          job: {
+            ...job,
+            modelsDirectory,
+            metricProgram: await withHeartbeat(({ signal }) =>
+              prepareMetrics({ config, log }, definition, { models: modelsDirectory, signal }),
+            ),
+          },
           limitMb: config.trainingMemoryMb,
           rows,
           // A process with metric functions is not kept: it has read the model file once, and the file may change.

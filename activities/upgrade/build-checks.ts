@@ -24,6 +24,7 @@ import { listLastEvaluations, type Evaluation } from '../../store/training/evalu
 import type { Deps } from '../deps.ts'
 import { runChild } from '../runtime/child-process.ts'
 import type { EvaluatorJob, EvaluatorResult } from '../evaluation/evaluator.ts'
+import { prepareMetrics } from '../evaluation/python-metrics.ts'
 import { findTerminalDecisions, type TerminalDecision } from '../../store/release/decisions.ts'
 import type { Verdict } from '../../domain/verdict.ts'
 import { judge, type Judgement } from '../release/decide.ts'
@@ -154,6 +155,10 @@ async function jobOf(
     refitted: inputs.refitted,
     ...(inputs.search !== undefined && { search: inputs.search }),
     modelsDirectory: models,
+    metricProgram: await prepareMetrics({ config }, definition, {
+      models,
+      signal: AbortSignal.timeout(silentMs),
+    }),
   }
 }
 

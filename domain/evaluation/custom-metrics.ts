@@ -22,7 +22,8 @@ export type MetricFunction = (y: readonly number[], answers: readonly MetricAnsw
 
 export type MetricFunctions = Readonly<Record<string, MetricFunction>>
 
-interface Rows {
+/** The test rows of metrics that a model file computes. */
+export interface MetricRows {
   y: readonly number[]
   challenger: ModelAnswers
   champion: ModelAnswers | null
@@ -38,13 +39,27 @@ export interface CustomComparison {
   warnings: Reason[]
 }
 
-type Measured = { value: number; error?: undefined } | { value: null; error: string }
+/** `fault` completes a sentence: `is NaN, not a finite number`, `threw: Error: no price`. */
+export type Measured = { value: number; fault?: undefined } | { value: null; fault: string }
 
-export function compareCustom(rows: Rows, policy: GatePolicy, functions: MetricFunctions): CustomComparison {
+export type ComparedModel = 'challenger' | 'champion' | 'baseline'
+
+/** The values of a metric that another process has computed. */
+export interface ComputedMetric extends Record<Exclude<ComparedModel, 'champion'>, Measured> {
+  champion: Measured | null
+  /** The finite gains on the resamples of `drawResamples`; empty where the metric is no guard. */
+  gains: Float64Array
+}
+
+/** The metrics of a model file: functions, or what they have returned elsewhere. */
+export type OwnMetrics = Readonly<Record<string, MetricFunction | ComputedMetric>>
+
+export function compareCustom(rows: MetricRows, policy: GatePolicy, metrics: OwnMetrics): CustomComparison {
   const found: CustomComparison = { metrics: [], against: [], warnings: [] }
   for (const [name, custom] of Object.entries(policy.custom ?? {})) {
-    const of = functions[name] ?? (() => NaN)
-    const row = judgeOne({ name, custom, of }, rows, policy)
+    const given = metrics[name] ?? (() => NaN)
+    const computed = typeof given === 'function' ? computeBy(given, { custom, rows, policy }) : given
+    const row = judgeOne({ name, custom, computed }, policy)
     found.metrics.push(row)
     const reason = reasonOf(row, custom)
     if (reason === undefined) continue
@@ -54,23 +69,63 @@ export function compareCustom(rows: Rows, policy: GatePolicy, functions: MetricF
   return found
 }
 
-function judgeOne(
-  { name, custom, of }: { name: string; custom: CustomMetricPolicy; of: MetricFunction },
-  { y, entities, ...models }: Rows,
-  policy: GatePolicy,
-): GateMetricRow {
-  const { task } = policy
+/** The answers of the three models as metrics get them; null without a champion. */
+export function metricAnswers(
+  rows: MetricRows,
+  { task }: GatePolicy,
+): Record<ComparedModel, MetricAnswer[] | null> & { challenger: MetricAnswer[]; baseline: MetricAnswer[] } {
   const answersOf = (answers: ModelAnswers) => {
     const rowAt = answerReader(answers)
     return Array.from({ length: answeredRows(answers) }, (_, row) => gateOf(task).forMetric([...rowAt(row)]))
   }
-  const [challenger, baseline] = [answersOf(models.challenger), answersOf(models.baseline)]
-  const champion = models.champion === null ? null : answersOf(models.champion)
-  const now = measure(name, 'challenger', () => of(y, challenger))
-  const before = champion === null ? null : measure(name, 'champion', () => of(y, champion))
-  const naive = measure(name, 'baseline', () => of(y, baseline))
+  return {
+    challenger: answersOf(rows.challenger),
+    champion: rows.champion === null ? null : answersOf(rows.champion),
+    baseline: answersOf(rows.baseline),
+  }
+}
+
+/** Calls `value` with the weights of each resample, which are how often each row is drawn. Returns its finite values. */
+export function drawResamples(
+  { y, entities }: Pick<MetricRows, 'y' | 'entities'>,
+  policy: GatePolicy,
+  value: (weights: ArrayLike<number>) => number | null,
+): Float64Array {
+  const [values = new Float64Array()] = bootstrap([{ kind: 'weights', value }], rowsOfTruths(y, policy), {
+    ...policy,
+    entities,
+  })
+  return values
+}
+
+function computeBy(
+  of: MetricFunction,
+  { custom, rows, policy }: { custom: CustomMetricPolicy; rows: MetricRows; policy: GatePolicy },
+): ComputedMetric {
+  const { y } = rows
+  const { challenger, champion, baseline } = metricAnswers(rows, policy)
+  const computed = {
+    challenger: measure(() => of(y, challenger)),
+    champion: champion === null ? null : measure(() => of(y, champion)),
+    baseline: measure(() => of(y, baseline)),
+  }
+  // An interval calls the function thousands of times, so that only a guard has one.
+  const hasInterval =
+    custom.guard === true && computed.challenger.value !== null && computed.champion?.value != null
+  const gain =
+    hasInterval && champion !== null ? gainOf(of, y, challenger, champion, signOf(custom)) : undefined
+  return { ...computed, gains: gain === undefined ? new Float64Array() : drawResamples(rows, policy, gain) }
+}
+
+const signOf = ({ better }: CustomMetricPolicy): 1 | -1 => (better === 'higher' ? 1 : -1)
+
+function judgeOne(
+  { name, custom, computed }: { name: string; custom: CustomMetricPolicy; computed: ComputedMetric },
+  policy: GatePolicy,
+): GateMetricRow {
+  const { challenger: now, champion: before, baseline: naive, gains } = computed
   const higherIsBetter = custom.better === 'higher'
-  const sign = higherIsBetter ? 1 : -1
+  const sign = signOf(custom)
   const margin = before === null ? null : customMargin(before.value, custom.margin)
   const floor = custom.floor ?? null
   const delta =
@@ -92,18 +147,14 @@ function judgeOne(
     method: 'none',
     verdict: 'reported',
   }
-  const error = now.error ?? before?.error
-  if (error !== undefined) return { ...row, verdict: 'error', error }
-  // An interval calls the function thousands of times, so that only a guard has one.
-  if (delta === null || champion === null || custom.guard !== true) return row
-  const statistic = resampled(of, y, challenger, champion, sign)
-  const [values = new Float64Array()] = bootstrap([statistic], rowsOfTruths(y, policy), {
-    ...policy,
-    entities,
-  })
-  const interval = percentileInterval(values, policy.resamples, policy.confidence)
+  for (const who of ['challenger', 'champion'] as const) {
+    const fault = computed[who]?.fault
+    if (fault !== undefined) return { ...row, verdict: 'error', error: `${name} of the ${who} ${fault}` }
+  }
+  if (delta === null || custom.guard !== true) return row
+  const interval = percentileInterval(gains, policy.resamples, policy.confidence)
   if (interval.low === null) {
-    const share = Math.round((100 * (policy.resamples - values.length)) / policy.resamples)
+    const share = Math.round((100 * (policy.resamples - gains.length)) / policy.resamples)
     return { ...row, verdict: 'error', error: `${name} is not finite in ${share} % of the resamples` }
   }
   const gain = {
@@ -122,14 +173,14 @@ function judgeOne(
   }
 }
 
-/** Turns a non-finite value or an exception into a sentence. */
-function measure(name: string, who: string, of: () => unknown): Measured {
+/** Turns a non-finite value or an exception into a fault. */
+function measure(of: () => unknown): Measured {
   try {
     const value = of()
     if (typeof value === 'number' && Number.isFinite(value)) return { value }
-    return { value: null, error: `${name} of the ${who} is ${shown(value)}, not a finite number` }
+    return { value: null, fault: `is ${shown(value)}, not a finite number` }
   } catch (error) {
-    return { value: null, error: `${name} of the ${who} threw: ${String(error).slice(0, 300)}` }
+    return { value: null, fault: `threw: ${String(error).slice(0, 300)}` }
   }
 }
 
@@ -141,7 +192,7 @@ const shown = (value: unknown): string =>
       : (JSON.stringify(value) ?? String(value)).slice(0, 100)
 
 /** The gain on a resample, with each row repeated as often as it was drawn. */
-function resampled(
+function gainOf(
   of: MetricFunction,
   y: readonly number[],
   challenger: readonly MetricAnswer[],
@@ -150,24 +201,21 @@ function resampled(
 ) {
   const width = y.length / challenger.length
   const [drawn, one, other]: [number[], MetricAnswer[], MetricAnswer[]] = [[], [], []]
-  return {
-    kind: 'weights' as const,
-    value: (weights: ArrayLike<number>): number | null => {
-      let length = 0
-      for (let row = 0; row < challenger.length; row++)
-        for (let times = weights[row]!; times > 0; times--) {
-          for (let k = 0; k < width; k++) drawn[length * width + k] = y[row * width + k]!
-          one[length] = challenger[row]!
-          other[length++] = champion[row]!
-        }
-      drawn.length = length * width
-      one.length = other.length = length
-      try {
-        return sign * (of(drawn, one) - of(drawn, other))
-      } catch {
-        return null
+  return (weights: ArrayLike<number>): number | null => {
+    let length = 0
+    for (let row = 0; row < challenger.length; row++)
+      for (let times = weights[row]!; times > 0; times--) {
+        for (let k = 0; k < width; k++) drawn[length * width + k] = y[row * width + k]!
+        one[length] = challenger[row]!
+        other[length++] = champion[row]!
       }
-    },
+    drawn.length = length * width
+    one.length = other.length = length
+    try {
+      return sign * (of(drawn, one) - of(drawn, other))
+    } catch {
+      return null
+    }
   }
 }
 

@@ -5,7 +5,7 @@
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { failedTestReasons, openTestReasons } from '../behaviour/judge-behaviour.ts'
 import type { ImportanceReport } from '../explanation/importance.ts'
-import { compareCustom, type MetricFunctions } from './custom-metrics.ts'
+import { compareCustom, type MetricRows, type OwnMetrics } from './custom-metrics.ts'
 import { answerWidth, type ModelAnswers, answeredRows, answerReader } from '../metrics/answers.ts'
 import { levelShares, type LevelShares } from '../metrics/level-shares.ts'
 import { judgeCalibration, type GateCalibration } from './calibration.ts'
@@ -111,11 +111,30 @@ const emptyReport = (
   judge: gateJudge,
 })
 
-/** `functions`: the metric functions of the model file. */
+/** The rows that metrics of the model file are computed on; undefined where the gate computes none. */
+export const metricRowsOf = (input: GateInput, policy: GatePolicy): MetricRows | undefined =>
+  unreadableInput(input, policy).length > 0
+    ? undefined
+    : ownRows(input, policy, input.baseline ?? naiveAnswers(input.y, policy, answerWidth(input.challenger)))
+
+function ownRows(input: GateInput, policy: GatePolicy, baseline: ModelAnswers): MetricRows {
+  const { y, challenger, champion, numbers, entities } = input
+  const isWhole = (numbers?.added ?? []).length === 0
+  const repeated = entities !== undefined && new Set(entities).size < rowsOfTruths(y, policy)
+  return {
+    y,
+    challenger,
+    champion: isWhole ? champion : null,
+    baseline,
+    entities: repeated ? entities : undefined,
+  }
+}
+
+/** `metricsOfFile`: the metrics that the model file computes. */
 export function judgeGate(
   input: GateInput,
   declared: GatePolicy,
-  functions: MetricFunctions = {},
+  metricsOfFile: OwnMetrics = {},
 ): GateReport {
   const { y } = input
   const policy = correctedFor(1 + (input.search?.triedHere ?? 0), declared)
@@ -139,16 +158,11 @@ export function judgeGate(
   const naive = input.baseline ?? naiveAnswers(y, policy, answerWidth(input.challenger))
   const baseline = scored(naive)
   const anchor = input.anchor ? released(input.anchor, input.thresholds?.anchor) : null
-  const repeated = input.entities !== undefined && new Set(input.entities).size < report.rows
-  const entities = repeated ? input.entities : undefined
+  const rows = ownRows(input, policy, naive)
+  const { entities } = rows
 
   const compared = compareAll({ challenger, champion, anchor, baseline }, policy, entities)
-  const isWhole = (input.numbers?.added ?? []).length === 0
-  const own = compareCustom(
-    { ...input, champion: isWhole ? input.champion : null, baseline: naive, entities },
-    policy,
-    functions,
-  )
+  const own = compareCustom(rows, policy, metricsOfFile)
   const metrics = [...compared.metrics, ...own.metrics]
   const slices = judgeSlices(input.slices ?? [], challenger, champion, policy, entities)
   const calibration = judgeCalibration(challenger, champion, policy)

@@ -60,6 +60,35 @@ export interface SourceJob extends Pick<ProgramJob, 'contract' | 'model' | 'limi
   output: string
 }
 
+/**
+ * What a model file in Python reads from its standard input to compute its metrics. Files lie in `input`: numbers as little-endian doubles
+ * row by row, codes of texts as 32-bit integers.
+ */
+export interface MetricsJob extends Pick<ProgramJob, 'contract' | 'model'> {
+  kind: 'metrics'
+  input: string
+  metrics: { name: string; better: 'higher' | 'lower'; guard: boolean }[]
+  labels: JobNumbers
+  /** Null without a champion. */
+  answers: Record<'challenger' | 'champion' | 'baseline', JobNumbers | null>
+  /** The columns of the test rows. The code behind the last text is a missing one; a missing number is NaN. */
+  columns: Record<
+    string,
+    { kind: 'number'; file: string } | { kind: 'text'; file: string; texts: readonly string[] }
+  >
+  /** One byte per resample and row, resample by resample: how often the row is drawn. Null without a guard. */
+  draws: string | null
+  /** The empty folder for `metrics.json`. */
+  output: string
+}
+
+interface JobNumbers {
+  file: string
+  width: number
+  /** False for one number per row. */
+  isMatrix: boolean
+}
+
 export interface JobColumn {
   name: string
   kind: 'number' | 'category'

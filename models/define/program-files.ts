@@ -22,7 +22,7 @@ const omitted = new Set([
 ])
 
 /**
- * Returns `sha256:…` over `digest` and the files of the programs that train the model and write its rows; `digest` itself without any.
+ * Returns `sha256:…` over `digest` and the files of the programs that train the model, write its rows and compute its metrics; `digest` itself without any.
  * Of each program count its script, its requirements and all files beside the script, at any depth; for a command, its arguments and
  * `files` that are files or folders. If the script lies in the folder of the model files, only files with its extension count, without those
  * of other models. Throws `invalid_model_file` for a missing file, for a file or link that leads out of the folder of the model file, and for a command that names
@@ -31,22 +31,43 @@ const omitted = new Set([
 export async function digestWithPrograms(
   digest: string,
   folder: string,
-  { trainer, source }: Pick<ModelDefinition, 'trainer' | 'source'>,
+  definition: ProgramOwner,
 ): Promise<string> {
-  return digestWithFiles(digest, await filesOfPrograms(folder, { trainer, source }))
+  return digestWithFiles(digest, await filesOfPrograms(folder, definition))
 }
 
-/** The files of both programs; undefined where the model has none. */
+type ProgramOwner = Pick<ModelDefinition, 'name' | 'trainer' | 'source' | 'evaluation'>
+
+/** The files of all programs; undefined where the model has none. */
 export async function filesOfPrograms(
   folder: string,
-  { trainer, source: { program } }: Pick<ModelDefinition, 'trainer' | 'source'>,
+  definition: ProgramOwner,
 ): Promise<ProgramFiles | undefined> {
-  if (trainer === undefined && program === undefined) return undefined
+  const {
+    trainer,
+    source: { program },
+  } = definition
+  const metrics = await programOfMetrics(folder, definition)
+  if (trainer === undefined && program === undefined && metrics === undefined) return undefined
   const files = [
     ...(trainer === undefined ? [] : await programFiles(folder, trainer)),
     ...(program === undefined ? [] : await programFiles(folder, program, 'source')),
+    ...(metrics === undefined ? [] : await programFiles(folder, metrics, 'evaluation.metrics')),
   ]
   return [...new Map(files)]
+}
+
+/**
+ * The model file in Python as the program that computes its metrics, with the packages of its training program; undefined where the file
+ * has no metrics or is in TypeScript.
+ */
+export async function programOfMetrics(
+  folder: string,
+  { name, trainer, evaluation }: Omit<ProgramOwner, 'source'>,
+): Promise<Extract<Trainer, { kind: 'python' }> | undefined> {
+  const file = `${name}.py`
+  if (evaluation.policy.custom === undefined || !(await isPythonModel(join(folder, file)))) return undefined
+  return trainer?.kind === 'python' ? { ...trainer, file } : { kind: 'python', file }
 }
 
 /** Returns the same digest for files that are already read. */
@@ -57,13 +78,16 @@ export function digestWithFiles(digest: string, files: ProgramFiles | undefined)
   return `sha256:${hash.digest('hex')}`
 }
 
+/** The part of the model file that names a program. */
+type Part = 'train' | 'source' | 'evaluation.metrics'
+
 export type ProgramFiles = readonly (readonly [path: string, digest: string])[]
 
 /** Returns path → digest of the files of a program, relative to the folder of the model file. */
 export async function programFiles(
   folder: string,
   trainer: Trainer,
-  part: 'train' | 'source' = 'train',
+  part: Part = 'train',
 ): Promise<ProgramFiles> {
   const root = await realpath(folder)
   const files = new Map<string, string>()
@@ -122,7 +146,7 @@ function named(trainer: Trainer): string[] {
 
 interface Below {
   /** The part of the model file that names the program. */
-  part: 'train' | 'source'
+  part: Part
   /** The folder of the model files, which no link may leave. */
   root: string
   /** The files that the program names, for messages. */

@@ -557,6 +557,14 @@ tenure.define_model(
       minimal('wrong', 'seed=train,'),
       'line 16: seed: a function of Python cannot be called here: write the model file in TypeScript for it',
     ],
+    [
+      'a metric of other arguments',
+      minimal('wrong').replace(
+        '"floors":',
+        '"metrics": {"cost": {"of": lambda labels, scores: 0, "better": "lower"}}, "floors":',
+      ),
+      'line 14: evaluation.metrics.cost.of: a function of (labels, scores, rows) is required',
+    ],
     ['a syntax error', 'import tenure\ntenure.define_model(', 'line 2: the code cannot be parsed: '],
     [
       'an exception',

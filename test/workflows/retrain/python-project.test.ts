@@ -60,12 +60,14 @@ def prepare_metadata_for_build_wheel(folder, config_settings=None):
 it('a project in Python is made from a CSV, checked, trained by its own model file with a package whose installation its watch and the log tell, released and served', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'tenure-held-'))
   const gate = join(folder, 'gate')
+  const place = join(folder, 'prefix')
   const step = 'installing requirements.txt: building held'
   const { predictions } = await followPythonProject({
     edit: (text) =>
       text.replace(
         /def train\(job\):\n[^]*?\n\n\n/,
-        () => `${train.replace('import json', 'import json\n    import held')}\n\n`,
+        () =>
+          `${train.replace('import json', `import json, sys\n    import held\n    open(${JSON.stringify(place)}, "w").write(sys.prefix)`)}\n\n`,
       ),
     files: {
       'requirements.txt': '--no-index\n./held-1.0.tar.gz\n',
@@ -75,6 +77,8 @@ it('a project in Python is made from a CSV, checked, trained by its own model fi
       if (said.includes(step) && up.includes(step)) writeFileSync(gate, '')
     },
   })
+  // Each run makes an environment of its own in the cache of this machine.
+  await rm(await readFile(place, 'utf8'), { recursive: true })
   await rm(folder, { recursive: true })
   const [expensive, cheap] = predictions.map(({ probability }) => probability)
   expect(expensive).toBeCloseTo(0.8808, 4)

@@ -8,6 +8,7 @@ import ast
 import contextlib
 import difflib
 import functools
+import inspect
 import json
 import math
 import os
@@ -73,20 +74,27 @@ def defines(function: Word) -> Word:
         if _reading is not None:
             _reading.models.append(_made(function.__name__, arguments, keywords, frame))
         elif frame.f_globals.get("__name__") == "__main__":
-            _train(keywords.get("train"))
+            _run(keywords)
 
     return cast(Word, define)
 
 
-def _train(train: Any) -> None:
-    if isinstance(train, Made) and train.word == "python" and train.arguments:
-        train = train.arguments[0]
+def _run(keywords: Mapping[str, Any]) -> None:
+    """Does the job of standard input: trains, or computes the metrics of the file."""
     if sys.stdin.isatty():
         raise SystemExit("this is a model file: `tenure check` checks it, and Tenure runs it for a training")
+    train = keywords.get("train")
+    if isinstance(train, Made) and train.word == "python" and train.arguments:
+        train = train.arguments[0]
+    from ._job import job, metrics_job
+
+    given = metrics_job()
+    if given is not None:
+        from ._metrics import compute
+
+        return compute(given, {name: spec["of"] for name, spec in (keywords["evaluation"].get("metrics") or {}).items()})
     if not callable(train):
         raise SystemExit("this model file has no function `train`, so it is not a training program")
-    from ._job import job
-
     train(job())
 
 
@@ -133,6 +141,8 @@ class _Definition:
             return self._pattern(value, place)
         if callable(value) and place == "train":
             return self._call(Made("python", [value], {}, "", 0), place)
+        if callable(value) and re.fullmatch(r"evaluation\.metrics\.[^.]+\.of", place):
+            return self._metric(value, place)
         if callable(value):
             self._report(place, "a function of Python cannot be called here: write the model file in TypeScript for it")
             return None
@@ -156,6 +166,15 @@ class _Definition:
             return value
         self._report(place, f"a text, a finite number, True, False, a list or a dict is required, not {value!r}")
         return None
+
+    def _metric(self, value: Callable[..., Any], place: str) -> Any:
+        try:
+            inspect.signature(value).bind(None, None, None)
+        except TypeError:
+            self._report(place, "a function of (labels, scores, rows) is required")
+        except ValueError:
+            pass
+        return {"$word": "Function", "arguments": []}
 
     def _call(self, made: Made, place: str) -> Any:
         if made.file == str(self._path):

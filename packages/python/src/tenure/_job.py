@@ -593,13 +593,29 @@ def job() -> Job:
     """
     global _current
     if _current is None:
-        given = json.load(sys.stdin)
-        out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-        sys.stdout.flush()
-        os.dup2(2, 1)
-        sys.excepthook = _fail
-        _current = Job(given, out)
+        _current = Job(*_given())
     return _current
+
+
+@functools.lru_cache(maxsize=None)
+def _given() -> tuple[Mapping[str, Any], IO[str]]:
+    """Reads standard input, and keeps standard output for progress."""
+    given = json.load(sys.stdin)
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    sys.stdout.flush()
+    os.dup2(2, 1)
+    sys.excepthook = _fail
+    return given, out
+
+
+def metrics_job() -> Optional[Mapping[str, Any]]:
+    """Returns the job of standard input if it asks for the metrics of the model file."""
+    given, _ = _given()
+    if given.get("kind") != "metrics":
+        return None
+    if given.get("contract") != CONTRACT:
+        raise ValueError(f"the job follows the contract {given.get('contract')}, this package knows {CONTRACT}")
+    return given
 
 
 class Source:

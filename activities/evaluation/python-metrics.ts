@@ -1,0 +1,196 @@
+/**
+ * Computes the metrics of a model file in Python: its functions run once in a child process, in the environment of the training program, on
+ * the rows and the resamples that metrics in TypeScript get.
+ */
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DomainError } from '../../domain/errors.ts'
+import {
+  drawResamples,
+  metricAnswers,
+  type ComputedMetric,
+  type Measured,
+  type MetricAnswer,
+  type MetricRows,
+  type OwnMetrics,
+} from '../../domain/evaluation/custom-metrics.ts'
+import type { GatePolicy } from '../../domain/evaluation/policy.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import type { ColumnTable } from '../../domain/model/columns.ts'
+import { parseJson } from '../../domain/parse-json.ts'
+import { contractVersion, type MetricsJob } from '../../domain/training/program-job.ts'
+import type { ProgramLimits } from '../../domain/training/trainer.ts'
+import { programOfMetrics } from '../../models/define/program-files.ts'
+import type { Deps } from '../deps.ts'
+import { prepareProgram, programEnvironment } from '../trainers/python-environment.ts'
+import { runTrainingProgram } from '../trainers/program.ts'
+
+const defaultLimitMs = 86_400_000
+const defaultSilenceMs = 1_800_000
+
+/** The command that computes the metrics of a model file in Python. */
+export interface MetricProgram extends ProgramLimits {
+  argv: string[]
+}
+
+/** Makes the environment of the metrics; undefined for a model without metrics in Python. Throws `environment_failed`. */
+export async function prepareMetrics(
+  { config, log }: Pick<Deps, 'config'> & Partial<Pick<Deps, 'log'>>,
+  definition: ModelDefinition,
+  { models, signal }: { models: string; signal: AbortSignal },
+): Promise<MetricProgram | undefined> {
+  const program = await programOfMetrics(models, definition)
+  if (program === undefined) return undefined
+  const { argv } = await prepareProgram(program, {
+    models,
+    cache: config.cacheDir,
+    signal,
+    onStep: (step) => log?.info({ model: definition.name }, step),
+    onFailure: (output) => log?.warn({ model: definition.name, output }, 'the packages cannot be installed'),
+  })
+  const { memoryMb = config.trainingMemoryMb, limitMs, silenceMs } = program
+  return { argv, memoryMb, limitMs, silenceMs }
+}
+
+interface MetricsRun {
+  model: string
+  /** The folder of the model file. */
+  models: string
+  rows: MetricRows
+  /** The columns of the same rows. */
+  table: ColumnTable
+  policy: GatePolicy
+}
+
+/** Throws the errors of `runTrainingProgram`. An exception of a metric is a fault in its value. */
+export async function computeMetrics(program: MetricProgram, run: MetricsRun): Promise<OwnMetrics> {
+  const folder = await mkdtemp(join(tmpdir(), 'tenure-metrics-'))
+  try {
+    const output = join(folder, 'output')
+    await mkdir(output)
+    const job = await writeInputs(folder, output, run)
+    await runTrainingProgram({
+      argv: program.argv,
+      cwd: run.models,
+      env: programEnvironment({ TMPDIR: folder, PYTHONHASHSEED: '0' }),
+      input: `${JSON.stringify(job)}\n`,
+      // The process group of the program ends with this process.
+      signal: new AbortController().signal,
+      silentMs: program.silenceMs ?? defaultSilenceMs,
+      limitMs: program.limitMs ?? defaultLimitMs,
+      limitMb: program.memoryMb,
+      onLine: () => {},
+    })
+    const text = await readFile(join(output, 'metrics.json'), 'utf8').catch(() => '')
+    const found = parseMetrics(text)
+    if (found === undefined)
+      throw new DomainError('training_failed', `${program.argv.join(' ')} wrote no metrics.json of metrics`)
+    return found
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+type Written = { value: number } | { fault: string }
+
+/** Reads `metrics.json`; undefined where it is none. */
+function parseMetrics(text: string): Record<string, ComputedMetric> | undefined {
+  const found =
+    parseJson<Record<string, Record<'challenger' | 'champion' | 'baseline' | 'gains', unknown>>>(text)
+  const entries = Object.entries(found ?? {}).map(([name, { challenger, champion, baseline, gains }]) => {
+    const isWhole =
+      isWritten(challenger) &&
+      (champion === null || isWritten(champion)) &&
+      isWritten(baseline) &&
+      Array.isArray(gains) &&
+      gains.every((gain) => typeof gain === 'number')
+    if (!isWhole) return undefined
+    const values = { challenger: measured(challenger), baseline: measured(baseline) }
+    return [
+      name,
+      { ...values, champion: champion === null ? null : measured(champion), gains: Float64Array.from(gains) },
+    ] as const
+  })
+  const whole = entries.filter((each) => each !== undefined)
+  return found === undefined || whole.length < entries.length ? undefined : Object.fromEntries(whole)
+}
+
+const isWritten = (given: unknown): given is Written =>
+  typeof given === 'object' &&
+  given !== null &&
+  ('value' in given ? typeof given.value === 'number' : 'fault' in given && typeof given.fault === 'string')
+
+const measured = (given: Written): Measured =>
+  'value' in given ? { value: given.value } : { value: null, fault: given.fault }
+
+async function writeInputs(
+  folder: string,
+  output: string,
+  { model, rows, table, policy }: MetricsRun,
+): Promise<MetricsJob> {
+  const { challenger, champion, baseline } = metricAnswers(rows, policy)
+  const numbers = async (file: string, values: readonly MetricAnswer[], width: number, isMatrix: boolean) => {
+    await writeFile(join(folder, file), Float64Array.from(values.flat()))
+    return { file, width, isMatrix }
+  }
+  const answers = (who: string, values: readonly MetricAnswer[]) =>
+    numbers(`${who}.f64`, values, lengthOf(values[0]), typeof values[0] === 'object')
+  const width = challenger.length === 0 ? 1 : rows.y.length / challenger.length
+  const columns: MetricsJob['columns'] = {}
+  for (const [at, [name, column]] of Object.entries(table.columns).entries()) {
+    const file = `column-${at}`
+    if (column.kind === 'number') {
+      const { values, nulls } = column
+      await writeFile(
+        join(folder, file),
+        nulls === undefined ? values : values.map((value, row) => (nulls[row] === 1 ? NaN : value)),
+      )
+      columns[name] = { kind: 'number', file }
+    } else {
+      await writeFile(join(folder, file), Uint32Array.from(column.codes))
+      columns[name] = { kind: 'text', file, texts: column.texts }
+    }
+  }
+  const metrics = Object.entries(policy.custom ?? {}).map(([name, { better, guard = false }]) => ({
+    name,
+    better,
+    guard,
+  }))
+  const hasDraws = champion !== null && metrics.some(({ guard }) => guard)
+  return {
+    contract: contractVersion,
+    kind: 'metrics',
+    model,
+    input: folder,
+    metrics,
+    labels: await numbers('labels.f64', rows.y, width, policy.targets !== undefined),
+    answers: {
+      challenger: await answers('challenger', challenger),
+      champion: champion && (await answers('champion', champion)),
+      baseline: await answers('baseline', baseline),
+    },
+    columns,
+    draws: hasDraws ? writeDraws(folder, { rows, policy }) : null,
+    output,
+  }
+}
+
+const lengthOf = (answer: MetricAnswer | undefined): number =>
+  typeof answer === 'object' ? answer.length : 1
+
+/** Writes the resamples that metrics in TypeScript are computed on. */
+function writeDraws(folder: string, { rows, policy }: Pick<MetricsRun, 'rows' | 'policy'>): string {
+  const file = 'draws'
+  const opened = openSync(join(folder, file), 'w')
+  try {
+    drawResamples(rows, policy, (weights) => {
+      writeSync(opened, Uint8Array.from(weights))
+      return null
+    })
+  } finally {
+    closeSync(opened)
+  }
+  return file
+}
