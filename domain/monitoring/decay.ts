@@ -109,7 +109,7 @@ export interface ReturnReport {
  * previous) −1 + 2i/(length − 1). H0: the champion does not lose more.
  */
 export function judgeReturn(differences: ValueCounts, to: string): ReturnReport {
-  const rows = drawsOf(differences)
+  const rows = Math.round(drawsOf(differences))
   const mean = meanOf(differences)
   const logE = meanAboveEvidence(differences, 0.5) ?? 0
   const threshold = Math.log(1 / comparisonAlpha)

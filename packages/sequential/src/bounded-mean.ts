@@ -7,23 +7,28 @@ import { logMeanExp } from './distributions.ts'
 
 const bets = geometric(0.02, 0.95, 12)
 
-/** The number of draws per value: `counts[i]` draws had the value i / (counts.length − 1). */
+/** The number of draws per value: `counts[i]` draws had the value i / (counts.length − 1). A draw may be shared between values. */
 export type ValueCounts = readonly number[]
 
 /** Differences are counted in steps of 1/200. */
 const differenceSteps = 400
 
 /**
- * How often each difference in [−1, 1] occurred: `counts[i]` at −1 + 2i/(length − 1), rounded to steps of 1/200.
+ * How often each difference in [−1, 1] occurred: `counts[i]` at −1 + 2i/(length − 1), in steps of 1/200. A difference between two steps is
+ * shared between them, so that the mean stays exact. The logarithm of a bet is concave, so the shares win no more than the difference does,
+ * and every bound holds; rounding would move the mean of small differences.
  * @throws RangeError for a difference outside of [−1, 1]
  */
 export function countDifferences(differences: readonly number[]): ValueCounts {
   const counts = Array.from({ length: differenceSteps + 1 }, () => 0)
   for (const difference of differences) {
-    const at = Math.round(((difference + 1) / 2) * differenceSteps)
-    if (!(at >= 0 && at <= differenceSteps))
+    const at = ((difference + 1) / 2) * differenceSteps
+    if (!(at >= -1e-6 && at <= differenceSteps + 1e-6))
       throw new RangeError(`the difference is ${difference}: scale differences to [−1, 1]`)
-    counts[at]!++
+    const below = Math.min(differenceSteps, Math.max(0, Math.floor(at + 1e-9)))
+    const above = Math.max(0, at - below)
+    counts[below]! += 1 - above
+    if (above > 0) counts[Math.min(differenceSteps, below + 1)]! += above
   }
   return counts
 }
