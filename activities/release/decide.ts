@@ -1,5 +1,6 @@
 /** Runs the judge on the evidence of one look and stores evidence and verdict. */
-import { isAbMetric, judgeAb, withAb, type AbCohort, type AbFinding } from '../../domain/canary/ab-test.ts'
+import type { AbCohort } from '../../domain/canary/ab-cohorts.ts'
+import { isAbMetric, judgeAb, judgeAbLosses, withAb, type AbFinding } from '../../domain/canary/ab-test.ts'
 import { abOfBusiness, businessRows, type BusinessRow } from '../../domain/canary/business-metric.ts'
 import { externalRows, type ExternalRow } from '../../domain/canary/external/external-metric.ts'
 import { rateMessage, slowNouns } from '../../domain/canary/arm-comparison.ts'
@@ -64,6 +65,7 @@ function judgementOf(
       watchedMs: observation.watchedMs,
       ticks: evidence.ticks.length,
       paired: evidence.paired,
+      pairedLosses: evidence.pairedLosses,
       breakers: evidence.breakers,
       canary: total('canary'),
       control: total('control'),
@@ -225,7 +227,7 @@ export async function failureOf(database: Database, { id }: ReleaseState): Promi
 function abFinding(
   state: ReleaseState,
   { ticks, stage, business }: CanaryEvidence,
-  { cohorts = [] }: Observation,
+  { cohorts = [], losses }: Observation,
 ): AbFinding | undefined {
   const { ab, limits } = state.policy
   if (state.strategy !== 'ab' || ab === undefined || observedStage(state) !== 'canary') return undefined
@@ -233,6 +235,7 @@ function abFinding(
   if (!isAbMetric(metric)) return abOfBusiness(metric, business?.[metric], ab)
   const quality = limits.alpha.quality / 2
   const { alpha } = ab
+  if (metric === 'loss') return judgeAbLosses(losses, { alpha }, quality)
   if (metric !== 'errors')
     return judgeAb(cohorts, { metric, alpha }, metric === 'accuracy' ? quality : limits.alpha.conversion)
   const counted = ticks

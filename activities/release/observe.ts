@@ -1,10 +1,16 @@
 /** Reads the counters of a release. It is the only effect of a look; the judge is pure. */
 import { outputWidth } from '@tenure/predictors/features'
-import { isAbMetric, type AbCohort } from '../../domain/canary/ab-test.ts'
+import { isAbMetric } from '../../domain/canary/ab-test.ts'
 import { cohortsOf, type AbPrediction, type CohortQuestion } from '../../domain/canary/ab-cohorts.ts'
-import { answerBins, sharedBins } from '../../domain/tasks/tasks.ts'
+import { answerBins, decisionNames, sharedBins } from '../../domain/tasks/tasks.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { holdbackEvidence, scoredAlike, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
+import {
+  armLosses,
+  blockOf,
+  pairedLosses,
+  scoredAlike,
+  type ArmLosses,
+} from '../../domain/canary/holdback.ts'
 import type { CountedTick, Observation } from '../../domain/release/evidence-builder.ts'
 import { observedStage, type ReleaseState } from '../../domain/release/state.ts'
 import {
@@ -13,7 +19,7 @@ import {
   findReplicaReports,
   findTicks,
   countPairs,
-  type PairCounts,
+  listMaturedPairs,
 } from '../../store/release/evidence.ts'
 import type { Database } from '../../store/postgres.ts'
 import { getVersion } from '../../store/registry/versions.ts'
@@ -64,12 +70,10 @@ export function createObserver(
     const horizonMs = (recent.at(-1)?.tickMs ?? 0) - settleTicks * policy.watch.tickMs
     settled = counted.filter((row) => row.tickMs < horizonMs)
     settledMs = settled.length === 0 ? undefined : horizonMs
-    const isPaired = paired.b + paired.c + paired.same > 0
     if (recent.some((row) => (row.answers ?? []).length > 0)) answers ??= await answersOf(store, state)
     const { places, ...names } = answers ?? {}
     if (places !== undefined) counted = counted.map((tick) => withAnswers(tick, places))
-    const pairedCounts = isPaired ? paired : undefined
-    const read = { counted, staleMs, breakers, paired: pairedCounts, cohorts: matured, disagreement }
+    const read = { counted, staleMs, breakers, ...paired, ...matured, disagreement }
     const external = await readExternal?.(counted)
     return { ...read, holdback, business: done, external, ...names }
   }
@@ -125,18 +129,40 @@ const pageByPage = <T>(reader: { next(): Promise<T>; rest(): Promise<T> } | unde
     () => reader.rest(),
   )
 
-/** Reads the shadow pairs with a known outcome. */
+/** Reads the shadow pairs with a known outcome: which version was right, or the losses of both where no answer is right or wrong. */
 function pairReader(
   { store }: Pick<Deps, 'store'>,
   { id: release, version, baseline, policy }: ReleaseState,
-): (whole: boolean) => Promise<PairCounts> {
-  if (baseline === undefined) return () => Promise.resolve({ b: 0, c: 0, same: 0 })
-  return sparingly(async () => {
-    const pairs = await countPairs(store, { release, served: baseline, shadow: version })
-    if (policy.probation?.shadowBp === undefined) return pairs
-    // In probation the previous champion runs in the shadow, so the sides of a pair are swapped.
-    const { b, c, same } = await countPairs(store, { release, served: version, shadow: baseline })
+): (whole: boolean) => Promise<Pick<Observation, 'paired' | 'pairedLosses'>> {
+  const isReversed = policy.probation?.shadowBp !== undefined
+  if (baseline === undefined || (policy.shadow === undefined && !isReversed)) return () => Promise.resolve({})
+  const shadow = { release, served: baseline, shadow: version }
+  // In probation the previous champion runs in the shadow, so the sides of a pair are swapped.
+  const reverse = { release, served: version, shadow: baseline }
+  const counted = async () => {
+    const pairs = await countPairs(store, shadow)
+    const { b, c, same } = isReversed ? await countPairs(store, reverse) : { b: 0, c: 0, same: 0 }
     return { b: pairs.b + c, c: pairs.c + b, same: pairs.same + same }
+  }
+  let by: ReturnType<typeof scoredAlike> | 'decisions' | undefined
+  const readBy = async () => {
+    const [candidate, champion] = await bothManifests(store, version, baseline)
+    return decisionNames(champion.output).length > 0 ? 'decisions' : scoredAlike(candidate.output, champion)
+  }
+  return sparingly(async () => {
+    by ??= await readBy()
+    if (by === 'decisions') {
+      const paired = await counted()
+      return paired.b + paired.c + paired.same > 0 ? { paired } : {}
+    }
+    if (by === undefined) return {}
+    const pairs = await listMaturedPairs(store, shadow)
+    const reversed = isReversed ? await listMaturedPairs(store, reverse) : []
+    const asked = [
+      ...pairs.map((pair) => ({ ...pair, canary: pair.shadow, control: pair.served })),
+      ...reversed.map((pair) => ({ ...pair, canary: pair.served, control: pair.shadow })),
+    ]
+    return { pairedLosses: pairedLosses(asked, by) }
   })
 }
 
@@ -144,18 +170,20 @@ function pairReader(
 function cohortReader(
   { store }: Pick<Deps, 'store'>,
   { id: release, model, version, baseline, strategy, policy }: ReleaseState,
-): ((whole: boolean) => Promise<AbCohort[]>) | undefined {
+): ((whole: boolean) => Promise<Pick<Observation, 'cohorts' | 'losses'>>) | undefined {
   const { ab } = policy
   const [split] = policy.stages
   if (strategy !== 'ab' || ab === undefined || split === undefined || baseline === undefined) return undefined
   const { metric } = ab
-  if (metric === 'errors' || !isAbMetric(metric)) return undefined
+  if (!isAbMetric(metric) || metric === 'errors') return undefined
   const spanMs = Math.max(policy.watch.tickMs, Math.round(split.deadlineMs / 100))
   return sparingly(async () => {
     const [candidate, champion] = await bothManifests(store, version, baseline)
     const outputs = { canary: candidate.output, control: champion.output }
     const { nowMs, answered } = await readArms(store, { release, model, version, baseline, outputs })
-    return cohortsOf(answered, { metric, outputs, nowMs, spanMs })
+    if (metric !== 'loss') return { cohorts: cohortsOf(answered, { metric, outputs, nowMs, spanMs }) }
+    const by = scoredAlike(candidate.output, champion)
+    return { losses: by && armLosses(answered, { by, nowMs, block: blockOf(split.shareBp) }) }
   })
 }
 
@@ -196,14 +224,12 @@ async function readArms(
 function holdbackReader(
   { store }: Pick<Deps, 'store'>,
   state: ReleaseState,
-): ((whole: boolean) => Promise<HoldbackEvidence | undefined>) | undefined {
+): ((whole: boolean) => Promise<ArmLosses | undefined>) | undefined {
   const { id: release, model, version, baseline, policy, routings } = state
   const { probation } = policy
   const since = routings.find((each) => each.stage === 'probation')
   if (observedStage(state) !== 'probation' || !probation || !since || baseline === undefined) return undefined
-  const { holdbackBp } = probation
-  // Compares each holdback user with as many champion users as the shares give.
-  const block = Math.max(1, Math.floor((10_000 - holdbackBp) / holdbackBp))
+  const block = blockOf(probation.holdbackBp)
   const fromMs = since.startedMs
   return sparingly(async () => {
     if (!(await hasHoldbackOutcome(store, { model, release, baseline, fromMs }))) return undefined
@@ -212,6 +238,6 @@ function holdbackReader(
     if (by === undefined) return undefined
     const outputs = { canary: candidate.output, control: champion.output }
     const { nowMs, answered } = await readArms(store, { release, model, version, baseline, outputs, fromMs })
-    return holdbackEvidence(answered, { by, nowMs, block })
+    return armLosses(answered, { by, nowMs, block })
   })
 }

@@ -31,7 +31,7 @@ import { externalReader } from './evidence/external-metrics.ts'
 import { createObserver } from './observe.ts'
 import { releaseStep } from './release-step.ts'
 import { isRouteOf } from './route.ts'
-import { isHoldbackNoBetter, type HoldbackEvidence } from '../../domain/canary/holdback.ts'
+import { isHoldbackNoBetter, type ArmLosses } from '../../domain/canary/holdback.ts'
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { listAlarmsAgainst } from '../../store/monitoring/alerts.ts'
 
@@ -184,7 +184,7 @@ const ofQuality: ReadonlySet<AlertKind> = new Set(['quality_lost', 'quality_floo
 export async function findAlarm(
   { store }: Pick<Deps, 'store'>,
   state: ReleaseState,
-  holdback?: HoldbackEvidence,
+  holdback?: ArmLosses,
 ): Promise<Reason | undefined> {
   const { model, version } = state
   if (observedStage(state) !== 'probation' || !state.promoted) return undefined

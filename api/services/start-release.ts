@@ -7,6 +7,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { gateWarnings } from '../../domain/evaluation/reasons.ts'
 import { refitText } from '../../domain/training/refit.ts'
 import { issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 import { issuesOfReplacement } from '../../domain/release/rules/replacement.ts'
 import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { hotfixRoles, releaseIdOf } from '../../domain/release/state.ts'
@@ -163,16 +164,16 @@ async function requestOf(
       `${version} is a version of ${candidate.model}, not of ${model}`,
     )
   const own = (await getModel(store, model)).definition.release
-  if (policy !== undefined) requireSoundPolicy(policy, own)
+  if (policy !== undefined) requireSoundPolicy(policy, own, candidate.manifest.output)
   const request = { model, version, policy, hotfix }
   return { request, candidate, policy: policy ?? own }
 }
 
 /** Throws `invalid_policy` with every issue of the policy, and of using it instead of the model's own. */
-export function requireSoundPolicy(policy: ReleasePolicy, own: ReleasePolicy): void {
+export function requireSoundPolicy(policy: ReleasePolicy, own: ReleasePolicy, output: Output): void {
   let issues: string[]
   try {
-    issues = [...issuesOfPolicy(policy), ...issuesOfReplacement(policy, own)]
+    issues = [...issuesOfPolicy(policy, output), ...issuesOfReplacement(policy, own)]
   } catch {
     issues = ['a field is missing or has another type; GET /v1/models/{model} shows a complete policy']
   }

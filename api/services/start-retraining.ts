@@ -44,7 +44,7 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
     const { store, temporal, log } = deps
     const { name: model, definition } = await getTrainable(store, { ...input, artifact })
     requireOverrides(definition, overrides)
-    if (policy !== undefined) requireSoundPolicy(policy, definition.release)
+    if (policy !== undefined) requireSoundPolicy(policy, definition.release, definition.label.output)
     const evidence = reason === undefined ? undefined : { reason }
     const start = { model, asOf, evidence, policy, artifact, overrides }
     const order = await recordStart(deps, actor, {

@@ -2,11 +2,20 @@
  * Builds the cohorts of an A/B test from predictions and their late outcomes. A period counts only when most of its outcomes are
  * due, and then for both arms alike: earlier, only the fast outcomes are known, which favours an arm that guesses them.
  */
-import type { AbCohort, AbMetric } from './ab-test.ts'
 import type { Output, OutcomeValue } from '../tasks/output.ts'
 import { defaultLabelPolicy, maturity } from '../monitoring/label-maturity.ts'
 import { truthOf } from '../model/outcome.ts'
-import { decisionOf, numbersOf, taskOf } from '../tasks/tasks.ts'
+import { decisionOf, taskOf } from '../tasks/tasks.ts'
+
+/** The number of matured predictions, and how many of them had the event. */
+type AbArm = { total: number; events: number }
+
+/** The matured predictions of one period. */
+export interface AbCohort {
+  atMs: number
+  canary: AbArm
+  control: AbArm
+}
 
 export interface AbPrediction {
   arm: 'canary' | 'control'
@@ -17,7 +26,7 @@ export interface AbPrediction {
 }
 
 export interface CohortQuestion {
-  metric: AbMetric
+  metric: 'accuracy' | 'conversions'
   /** What the version of each arm answers. */
   outputs: Readonly<Record<AbPrediction['arm'], Output>>
   nowMs: number
@@ -68,14 +77,14 @@ export function horizonOf(answered: readonly AbPrediction[], nowMs: number): num
 
 /** Whether the event of the metric happened; null where the outcome does not show it. */
 function eventOf(
-  metric: AbMetric,
+  metric: CohortQuestion['metric'],
   output: Output,
   outputs: readonly number[],
   value: OutcomeValue,
 ): boolean | null {
   const truth = truthOf(value, output)?.[0]
-  if (truth === undefined || numbersOf(output).length > 0) return null
-  if (metric === 'conversions') return taskOf(output).labelKind === 'text' ? null : truth !== 0
+  if (truth === undefined) return null
+  if (metric === 'conversions') return taskOf(output).gate.hasPositives ? truth === 1 : null
   const decision = decisionOf(output, outputs)
   return decision === undefined ? null : decision !== truth
 }

@@ -1,38 +1,34 @@
 /**
  * Tests sequentially whether the candidate of an A/B release is better or worse than the champion on one metric that was declared before
- * the release. May be evaluated after every outcome: the two-arm rate test on cohorts of the same period, against H0 "no worse" and H0 "no better".
+ * the release. May be evaluated after every outcome: the two-arm rate test on cohorts of the same period, or the bets on the losses of
+ * blocks of users, against H0 "no worse" and H0 "no better".
  */
 import { inverseGrid, isRateTick, ratioGrid, thresholdFor, twoArmRateTest } from '@tenure/sequential'
-import { percentText, ratioOf } from '../figures.ts'
+import { fourDigits, percentText, ratioOf } from '../figures.ts'
 import { policyIssues } from '../policy-issues.ts'
+import type { AbCohort } from './ab-cohorts.ts'
+import { meanLoss, notWorseLogE, worseLogE, type ArmLosses } from './holdback.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 
 /**
  * - `accuracy`: wrong predictions among the matured outcomes; fewer are better.
+ * - `loss`: the loss of the model's task on matured outcomes; less is better.
  * - `conversions`: desired outcomes among the matured ones; more are better.
  * - `errors`: failed requests, including invalid outputs; fewer are better.
  */
-export type AbMetric = 'accuracy' | 'conversions' | 'errors'
-const abMetrics: readonly AbMetric[] = ['accuracy', 'conversions', 'errors']
+export type AbMetric = 'accuracy' | 'loss' | 'conversions' | 'errors'
+export const abMetrics: readonly AbMetric[] = ['accuracy', 'loss', 'conversions', 'errors']
+/** The metrics that count events. */
+type RateMetric = Exclude<AbMetric, 'loss'>
 
 export interface AbPolicy {
   /**
-   * The compared metric, declared before the release so that its result cannot decide the choice: `accuracy`, `conversions`, `errors`, or
-   * a name of `limits.business`.
+   * The compared metric, declared before the release so that its result cannot decide the choice: `accuracy`, `loss`, `conversions`,
+   * `errors`, or a name of `limits.business`.
    */
   metric: string
   /** The probability of declaring a candidate better that is not better. */
   alpha: number
-}
-
-/** The number of matured predictions, and how many of them had the event. */
-type AbArm = { total: number; events: number }
-
-/** The matured predictions of one period. */
-export interface AbCohort {
-  atMs: number
-  canary: AbArm
-  control: AbArm
 }
 
 export interface AbFinding {
@@ -41,10 +37,10 @@ export interface AbFinding {
   statistics: Record<string, number | null>
 }
 
-/** `alphaWorse`: the probability of rolling back a candidate that is no worse; part of the release's α. */
+/** Of metrics that count events. `alphaWorse`: the probability of rolling back a candidate that is no worse; part of the release's α. */
 export function judgeAb(
   cohorts: readonly AbCohort[],
-  { metric, alpha }: { metric: AbMetric; alpha: number },
+  { metric, alpha }: { metric: RateMetric; alpha: number },
   alphaWorse: number,
 ): AbFinding {
   const moreIsBetter = metric === 'conversions'
@@ -64,45 +60,99 @@ export function judgeAb(
     sum.canary = sumOfArms(sum.canary, canary)
     sum.control = sumOfArms(sum.control, control)
   }
-  const worseLogE = worse.plainLogE()
-  const betterLogE = better.plainLogE()
+  return findingOf({
+    metric,
+    alpha,
+    alphaWorse,
+    worse: worse.plainLogE(),
+    better: better.plainLogE(),
+    canary: { outcomes: sum.canary.total, value: rateOf(sum.canary) },
+    control: { outcomes: sum.control.total, value: rateOf(sum.control) },
+    compared: `${nouns[metric]} ${shown(sum.canary)} on the candidate, ${shown(sum.control)} on the champion`,
+  })
+}
+
+/** The same of the losses of the task; undefined losses are not known yet. */
+export function judgeAbLosses(
+  losses: ArmLosses | undefined,
+  { alpha }: Pick<AbPolicy, 'alpha'>,
+  alphaWorse: number,
+): AbFinding {
+  const none = { total: 0, loss: 0 }
+  const { candidate, control } = losses ?? { candidate: none, control: none }
+  const arm = (of: ArmLosses['control']) => ({ outcomes: of.total, value: meanLoss(of) })
+  const text = (of: ArmLosses['control']) => `${fourDigits(meanLoss(of) ?? 0)} of ${of.total} outcomes`
+  return findingOf({
+    metric: 'loss',
+    alpha,
+    alphaWorse,
+    worse: losses === undefined ? 0 : worseLogE(losses),
+    better: losses === undefined ? 0 : notWorseLogE(losses, 0),
+    canary: arm(candidate),
+    control: arm(control),
+    compared: `mean loss ${text(candidate)} on the candidate, ${text(control)} on the champion`,
+  })
+}
+
+interface Compared {
+  metric: AbMetric
+  alpha: number
+  alphaWorse: number
+  /** The log evidence against H0 "no worse" and H0 "no better". */
+  worse: number
+  better: number
+  canary: { outcomes: number; value: number | null }
+  control: { outcomes: number; value: number | null }
+  /** The values of both arms, in words. */
+  compared: string
+}
+
+function findingOf({
+  metric,
+  alpha,
+  alphaWorse,
+  worse,
+  better,
+  canary,
+  control,
+  compared,
+}: Compared): AbFinding {
   const statistics = {
-    abCanary: rateOf(sum.canary),
-    abControl: rateOf(sum.control),
-    abCanaryOutcomes: sum.canary.total,
-    abControlOutcomes: sum.control.total,
-    abWorseLogE: worseLogE,
-    abBetterLogE: betterLogE,
+    abCanary: canary.value,
+    abControl: control.value,
+    abCanaryOutcomes: canary.outcomes,
+    abControlOutcomes: control.outcomes,
+    abWorseLogE: worse,
+    abBetterLogE: better,
   }
   const found = (kind: AbFinding['kind'], message: string, logE: number, threshold: number): AbFinding => ({
     kind,
     statistics,
     reason: { code: `ab_${kind}`, message, values: { ...statistics, metric, logE, threshold } },
   })
-  if (sum.canary.total === 0 || sum.control.total === 0)
+  if (canary.outcomes === 0 || control.outcomes === 0)
     return found('no_data', `no matured outcomes of both arms yet (metric ${metric})`, 0, 0)
-  const rates = `${nouns[metric]} ${shown(sum.canary)} on the candidate, ${shown(sum.control)} on the champion`
   const arithmetic = (logE: number, sign: string, threshold: number) =>
-    `${rates}: logE ${logE.toPrecision(4)} ${sign} ${threshold.toPrecision(4)}`
+    `${compared}: logE ${logE.toPrecision(4)} ${sign} ${threshold.toPrecision(4)}`
   const worseAt = thresholdFor(alphaWorse)
   const betterAt = thresholdFor(alpha)
-  if (worseLogE >= worseAt) return found('worse', arithmetic(worseLogE, '≥', worseAt), worseLogE, worseAt)
-  if (betterLogE >= betterAt)
-    return found('better', arithmetic(betterLogE, '≥', betterAt), betterLogE, betterAt)
-  return found('open', `undecided: ${arithmetic(betterLogE, '<', betterAt)}`, betterLogE, betterAt)
+  if (worse >= worseAt) return found('worse', arithmetic(worse, '≥', worseAt), worse, worseAt)
+  if (better >= betterAt) return found('better', arithmetic(better, '≥', betterAt), better, betterAt)
+  return found('open', `undecided: ${arithmetic(better, '<', betterAt)}`, better, betterAt)
 }
 
-const nouns: Readonly<Record<AbMetric, string>> = {
+const nouns: Readonly<Record<RateMetric, string>> = {
   accuracy: 'wrong predictions',
   conversions: 'conversions',
   errors: 'failed requests',
 }
-const sumOfArms = (one: AbArm, other: AbArm): AbArm => ({
+const sumOfArms = (one: AbCohort['canary'], other: AbCohort['canary']): AbCohort['canary'] => ({
   total: one.total + other.total,
   events: one.events + other.events,
 })
-const rateOf = ({ total, events }: AbArm): number | null => ratioOf(events, total)
-const shown = (arm: AbArm): string => `${arm.events} of ${arm.total} (${percentText(rateOf(arm) ?? 0)})`
+const rateOf = ({ total, events }: AbCohort['canary']): number | null => ratioOf(events, total)
+const shown = (arm: AbCohort['canary']): string =>
+  `${arm.events} of ${arm.total} (${percentText(rateOf(arm) ?? 0)})`
 
 /** Whether the metric is computed from outcomes or requests; other metrics are computed from events. */
 export const isAbMetric = (metric: string): metric is AbMetric =>

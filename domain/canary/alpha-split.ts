@@ -18,9 +18,9 @@ export interface AlphaSplit {
   slow99: number
   /** Invalid outputs: not finite, or outside of the schema. */
   invalid: number
-  /** Paired predictions that only the champion got right. */
+  /** Paired predictions that only the champion got right, or the losses of paired numbers. */
   paired: number
-  /** Matured outcomes of the two arms: an A/B release by accuracy or errors, and a probation. */
+  /** Matured outcomes of the two arms: an A/B release by accuracy, loss or errors, and a probation. */
   quality: number
   /** The shares of the answers of the two arms. */
   scoreShift: number

@@ -1,4 +1,5 @@
 /** Defines the business metrics of a policy: which events of a user count, within which bounds, and what a loss does. */
+import { abMetrics, isAbMetric } from './ab-test.ts'
 import { policyIssues } from '../policy-issues.ts'
 
 export interface BusinessMetric {
@@ -59,8 +60,8 @@ export function issuesOfBusiness(metrics: Readonly<Record<string, BusinessMetric
   for (const [name, metric] of Object.entries(metrics)) {
     const { event, counts, min, max, withinMs, delayMs, lowerIsBetter, action, notWorse, better } = metric
     need(
-      metricName.test(name) && !['accuracy', 'conversions', 'errors'].includes(name),
-      `${name} is not a name of a metric: a letter, then at most 39 letters, digits and _; accuracy, conversions and errors are taken`,
+      metricName.test(name) && !isAbMetric(name),
+      `${name} is not a name of a metric: a letter, then at most 39 letters, digits and _; ${abMetrics.join(', ')} are taken`,
     )
     need(
       typeof event === 'string' && eventName.test(event),

@@ -5,6 +5,7 @@
 import type { BreakerCounts } from '../serving/circuit-breaker.ts'
 import type { BusinessEvidence } from './business-metric.ts'
 import type { DisagreementEvidence } from './disagreement.ts'
+import type { ArmLosses } from './holdback.ts'
 import type { ExternalEvidence } from './external/external-metric.ts'
 
 /** Counts of one arm in one complete tick. A routing key counts as failed at most once per metric and release. */
@@ -78,6 +79,8 @@ export interface CanaryEvidence {
    * right or both wrong, when counted.
    */
   paired?: { b: number; c: number; same?: number }
+  /** The same of a model that makes no decisions: the losses of both versions on the same requests. */
+  pairedLosses?: ArmLosses
   /** Answers of both versions to the same requests. */
   disagreement?: DisagreementEvidence
   /** What users did after their first request, by metric. */

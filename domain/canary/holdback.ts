@@ -1,10 +1,11 @@
 /**
- * Compares the matured outcomes of two arms that serve at the same time, for every task: a loss in [0, 1] of each user, set against the
- * mean of its own block of the larger arm. So a new champion is judged against the holdback of the previous one, under the same world.
+ * Compares the losses in [0, 1] of two versions on matured outcomes, for every task. Users of two arms that serve at the same time: each
+ * loss is set against the mean of its own block of the larger arm, so a new champion is judged against the holdback of the previous one,
+ * under the same world. Requests that both versions answered: the two losses of a request.
  */
 import { outputNames } from '@tenure/predictors/features'
 import { fourDigits } from '../figures.ts'
-import type { Output, OutcomeValue } from '../tasks/output.ts'
+import { isOfNumbers, type Output, type OutcomeValue } from '../tasks/output.ts'
 import type { Manifest } from '../model/manifest.ts'
 import { scoreRanges } from '../model/reference-profile.ts'
 import { defaultLabelPolicy } from '../monitoring/label-maturity.ts'
@@ -14,18 +15,26 @@ import {
   drawsOf,
   meanAboveEvidence,
   meanOf,
+  sumOf,
   thresholdFor,
   type ValueCounts,
 } from '@tenure/sequential'
 import type { Reason } from '../verdict.ts'
 import { horizonOf, type AbPrediction } from './ab-cohorts.ts'
-import { sharedOutput, numbersOf, taskOf } from '../tasks/tasks.ts'
+import { sharedOutput, numbersOf, outputsOfAnswer, taskOf, truthWidth } from '../tasks/tasks.ts'
 
-export interface HoldbackEvidence {
-  /** Of candidate − control. */
+export interface ArmLosses {
+  /** Of candidate − control: one for each block of users, or for each pair. */
   differences: ValueCounts
+  /** How many outcomes are known, and the sum of their losses. */
   candidate: { total: number; loss: number }
   control: { total: number; loss: number }
+}
+
+/** How many users of the larger arm one user of the smaller is compared with, at a share in basis points of either arm. */
+export function blockOf(shareBp: number): number {
+  const smallerBp = Math.min(shareBp, 10_000 - shareBp)
+  return Math.max(1, Math.floor((10_000 - smallerBp) / smallerBp))
 }
 
 /** How the answers of a version are scored. */
@@ -35,7 +44,7 @@ export interface ScoredVersion {
   scales?: readonly number[]
 }
 
-export interface HoldbackQuestion {
+export interface LossQuestion {
   by: Readonly<Record<AbPrediction['arm'], ScoredVersion>>
   nowMs: number
   /** How many users of the larger arm one user of the smaller is compared with, fixed by the shares. */
@@ -46,10 +55,10 @@ export interface HoldbackQuestion {
  * The losses of the matured predictions, in the order of their times; undefined while the delay of outcomes is unknown or too few
  * outcomes have come. `canary` is the candidate, one prediction a user.
  */
-export function holdbackEvidence(
+export function armLosses(
   answered: readonly AbPrediction[],
-  { by, nowMs, block }: HoldbackQuestion,
-): HoldbackEvidence | undefined {
+  { by, nowMs, block }: LossQuestion,
+): ArmLosses | undefined {
   const horizonMs = horizonOf(answered, nowMs)
   if (horizonMs === null) return undefined
   const matured = answered.filter(({ atMs }) => atMs < nowMs - horizonMs)
@@ -68,15 +77,42 @@ export function holdbackEvidence(
     for (let k = i * block; k < (i + 1) * block; k++) sum += large[k]!
     differences.push(isCandidateLarge ? sum / block - small[i]! : small[i]! - sum / block)
   }
-  const arm = (of: number[]) => ({ total: of.length, loss: of.reduce((sum, loss) => sum + loss, 0) })
   return {
     differences: countDifferences(differences),
-    candidate: arm(losses.canary),
-    control: arm(losses.control),
+    candidate: totalOf(losses.canary),
+    control: totalOf(losses.control),
   }
 }
 
-/** Brier of a probability; wrong or right of a class; the absolute error of a number, or twice the pinball loss of quantiles, in units of the scale, at most 1; of several numbers the mean. */
+const totalOf = (losses: number[]) => ({ total: losses.length, loss: sumOf(losses) })
+
+/** A request that both versions answered, with its outcome. */
+export interface AnsweredPair extends Readonly<
+  Record<AbPrediction['arm'], Readonly<Record<string, unknown>>>
+> {
+  value: OutcomeValue
+}
+
+/** The losses of both versions on the same requests; undefined where no outcome shows any. */
+export function pairedLosses(pairs: readonly AnsweredPair[], by: LossQuestion['by']): ArmLosses | undefined {
+  const lossOfArm = (arm: AbPrediction['arm'], pair: AnsweredPair): number | null => {
+    const outputs = outputsOfAnswer(by[arm].output, pair[arm])
+    return outputs === undefined ? null : lossOf(by[arm], outputs, pair.value)
+  }
+  const losses = pairs.flatMap((pair) => {
+    const canary = lossOfArm('canary', pair)
+    const control = lossOfArm('control', pair)
+    return canary === null || control === null ? [] : [{ canary, control }]
+  })
+  if (losses.length === 0) return undefined
+  return {
+    differences: countDifferences(losses.map(({ canary, control }) => canary - control)),
+    candidate: totalOf(losses.map(({ canary }) => canary)),
+    control: totalOf(losses.map(({ control }) => control)),
+  }
+}
+
+/** The task's own loss, in units of the scales for numbers; null where the outcome does not show it. */
 export function lossOf(
   { output, scales = [] }: ScoredVersion,
   outputs: readonly number[],
@@ -94,10 +130,10 @@ export function lossOf(
 export function scoredAlike(
   candidate: Output,
   { output: baseline, profile }: Pick<Manifest, 'output' | 'profile'>,
-): HoldbackQuestion['by'] | undefined {
+): LossQuestion['by'] | undefined {
   const shared = sharedOutput(baseline, candidate)
   if (shared === undefined) return undefined
-  const ranges = scoreRanges(profile)
+  const ranges = scalesOfNumbers(baseline, profile)
   const scalesOf = (output: Output) => {
     const names = numbersOf(output)
     const scaleOf = (name: string) => (placeOf(shared, name) < 0 ? 0 : (ranges[placeOf(baseline, name)] ?? 0))
@@ -109,6 +145,15 @@ export function scoredAlike(
   }
 }
 
+/** The ranges of the numbers in training; of a version made elsewhere, that of its label's limits. Empty where neither is known. */
+function scalesOfNumbers(output: Output, profile: Manifest['profile']): number[] {
+  if (profile !== undefined || !isOfNumbers(output)) return scoreRanges(profile)
+  const { min, max } = output
+  return min === undefined || max === undefined
+    ? []
+    : Array.from({ length: truthWidth(output) }, () => max - min)
+}
+
 const placeOf = (output: Output, name: string): number => outputNames(output).indexOf(name)
 
 export interface HoldbackFinding {
@@ -117,17 +162,24 @@ export interface HoldbackFinding {
   reason: Reason | null
 }
 
+/** The evidence against H0 "the candidate's loss is at most the control's". */
+export const worseLogE = ({ differences }: ArmLosses): number => meanAboveEvidence(differences, 0.5) ?? 0
+
+/** The evidence against H0 "the candidate's loss is the control's and at least `margin` more". A margin of 0: the candidate is better. */
+export const notWorseLogE = ({ differences }: ArmLosses, margin: number): number =>
+  meanAboveEvidence(differences.toReversed(), (1 - margin) / 2) ?? 0
+
+/** How much more the candidate loses, in the mean over the differences. */
+export const lossDelta = ({ differences }: ArmLosses): number => 2 * (meanOf(differences) ?? 0.5) - 1
+
 /** H0: the candidate's loss is at most the control's. */
-export function judgeHoldback(
-  { differences, candidate, control }: HoldbackEvidence,
-  alpha: number,
-  minDelta: number,
-): HoldbackFinding {
-  const logE = meanAboveEvidence(differences, 0.5) ?? 0
+export function judgeHoldback(losses: ArmLosses, alpha: number, minDelta: number): HoldbackFinding {
+  const { differences, candidate, control } = losses
+  const logE = worseLogE(losses)
   const threshold = thresholdFor(alpha)
-  const delta = 2 * (meanOf(differences) ?? 0.5) - 1
+  const delta = lossDelta(losses)
   if (logE < threshold || delta < minDelta) return { logE, reason: null }
-  const blocks = drawsOf(differences)
+  const blocks = Math.round(drawsOf(differences))
   const message =
     `the mean loss of ${candidate.total} matured outcomes is ${fourDigits(meanLoss(candidate))}, of ${control.total} of the ` +
     `holdback ${fourDigits(meanLoss(control))}: worse by ${fourDigits(delta)} over ${blocks} blocks, ` +
@@ -135,12 +187,12 @@ export function judgeHoldback(
   return { logE, reason: { code: 'holdback_quality', message, values: { delta, blocks, logE, threshold } } }
 }
 
-export const meanLoss = ({ total, loss }: HoldbackEvidence['candidate']): number | null =>
+export const meanLoss = ({ total, loss }: ArmLosses['candidate']): number | null =>
   total > 0 ? loss / total : null
 
 /** Outcomes of the holdback that can excuse the champion. */
 const minExcuse = 100
 
 /** Whether the holdback is no better, so that lost quality is the world's and no version's fault. */
-export const isHoldbackNoBetter = ({ candidate, control }: HoldbackEvidence): boolean =>
+export const isHoldbackNoBetter = ({ candidate, control }: ArmLosses): boolean =>
   control.total >= minExcuse && candidate.total > 0 && meanLoss(candidate)! <= meanLoss(control)! + 1e-9

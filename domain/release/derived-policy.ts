@@ -26,10 +26,20 @@ export function drillReleasePolicy(base: ReleasePolicy, drill: DrillPolicy): Rel
   }
 }
 
-/** The policy of a hotfix: its shorter stages, no shadow, no targeted callers, and the rest of the model's policy. */
+/**
+ * The policy of a hotfix: its shorter stages, no shadow, so no proof that needs its pairs, no targeted callers, and the rest of the model's
+ * policy.
+ */
 export function hotfixPolicy(policy: ReleasePolicy): ReleasePolicy {
   if (policy.hotfix === undefined) return policy
   const { shadow: _shadow, targeted: _targeted, ab: _ab, ...rest } = policy
+  const { nonInferiority: _proof, ...limits } = policy.limits
   const { stages, probation = policy.probation } = policy.hotfix
-  return { ...rest, strategy: policy.strategy === 'rolling' ? 'rolling' : 'canary', stages, probation }
+  return {
+    ...rest,
+    strategy: policy.strategy === 'rolling' ? 'rolling' : 'canary',
+    stages,
+    probation,
+    limits,
+  }
 }

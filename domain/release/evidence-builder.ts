@@ -2,7 +2,7 @@
  * Builds the evidence of the canary judge from the counters of the replicas. Candidate and control are matched by version, not by
  * arm, so that the evidence continues from shadow through canary to probation.
  */
-import type { AbCohort } from '../canary/ab-test.ts'
+import type { AbCohort } from '../canary/ab-cohorts.ts'
 import type { BreakerCounts } from '../serving/circuit-breaker.ts'
 import { businessCode, type BusinessEvidence } from '../canary/business-metric.ts'
 import {
@@ -13,7 +13,7 @@ import {
 } from '../canary/external/external-metric.ts'
 import { disagreementCode, type DisagreementEvidence } from '../canary/disagreement.ts'
 import { scoreShiftCode } from '../canary/score-shift.ts'
-import type { HoldbackEvidence } from '../canary/holdback.ts'
+import type { ArmLosses } from '../canary/holdback.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from '../canary/evidence.ts'
 import { isBreakGlass, observedStage, stepsOf, watchedPolicy, type ReleaseState } from './state.ts'
 
@@ -115,6 +115,8 @@ export interface Observation {
   breakers?: BreakerCounts
   /** Requests with an outcome and predictions of both versions; absent without such requests. */
   paired?: { b: number; c: number; same: number }
+  /** The losses of both versions on such requests, of a model that makes no decisions. */
+  pairedLosses?: ArmLosses
   /** Answers of both versions to the same requests; absent without any. */
   disagreement?: DisagreementEvidence
   /** What users of both arms did after their first request; absent when the policy has no business metric. */
@@ -126,9 +128,10 @@ export interface Observation {
   /** In how many bins one answer is counted. Default: 1. */
   answersPerKey?: number
   /** The matured outcomes of a probation and of its holdback. */
-  holdback?: HoldbackEvidence
-  /** The matured outcomes of both arms of an A/B release. */
+  holdback?: ArmLosses
+  /** The matured outcomes of both arms of an A/B release: events, or losses, as its metric asks. */
   cohorts?: AbCohort[]
+  losses?: ArmLosses
 }
 
 /** Whether the observed stage needs the proofs of the last one. Break-glass waits for none; findings against the candidate still count. */
@@ -147,7 +150,7 @@ export function isLastStage(state: ReleaseState): boolean {
  */
 export function canaryEvidenceOf(
   state: ReleaseState,
-  { counted, watchedMs, holdback: _holdback, cohorts: _cohorts, ...evidence }: Observation,
+  { counted, watchedMs, holdback: _holdback, cohorts: _cohorts, losses: _losses, ...evidence }: Observation,
 ): CanaryEvidence {
   const ticks = canaryTicks(state, counted)
   const routed = state.routings.at(-1)

@@ -10,6 +10,8 @@ import { issuesOfDrill, type DrillPolicy } from '../drill.ts'
 import { policyIssues, type PolicyIssues } from '../policy-issues.ts'
 import { issuesOfTarget, type CallerTarget } from '../serving/target.ts'
 import { checkQualification, type QualificationLimits } from '../model/qualification.ts'
+import { issuesOfWords } from '../tasks/judged-words.ts'
+import type { Output } from '../tasks/output.ts'
 import { checkApproval, checkRisk, type ApprovalSide } from './rules/approval-policy.ts'
 
 /**
@@ -163,8 +165,11 @@ export const dayPolicy: ReleasePolicy = {
 
 const strategies: readonly string[] = ['canary', 'direct', 'blue_green', 'shadow', 'ab', 'rolling']
 
-/** The issues of a policy, each with its field; empty when it is valid. */
-export function issuesOfPolicy(policy: ReleasePolicy): string[] {
+/**
+ * The issues of a policy, each with its field; empty when it is valid. `output`: that of the model, which what the policy declares must be
+ * able to judge; where it is not known, this is not checked.
+ */
+export function issuesOfPolicy(policy: ReleasePolicy, output?: Output): string[] {
   const check = policyIssues()
   const { approval, shadow, targeted, probation, hotfix, watch, drill, requireDrill } = policy
   check.oneOf('strategy', policy.strategy, strategies)
@@ -192,6 +197,9 @@ export function issuesOfPolicy(policy: ReleasePolicy): string[] {
     'watch.exposureMs must be longer than watch.everyMs, or the exposure expires between two verdicts',
   )
   check.part('limits', checkCanaryPolicy(policy.limits))
+  if (output !== undefined)
+    for (const { field, message } of issuesOfWords({ release: policy }, output))
+      check.issues.push(`${field}: ${message}`)
   return check.issues
 }
 
@@ -254,6 +262,10 @@ function checkControl({ need }: PolicyIssues, { strategy, stages, hotfix }: Rele
 /** The parts that each strategy requires. */
 function checkStrategy({ need, part }: PolicyIssues, policy: ReleasePolicy): void {
   const { strategy, stages, shadow, probation, ab, whenPassed, limits } = policy
+  need(
+    limits.nonInferiority === undefined || shadow !== undefined,
+    'limits.nonInferiority needs requests that both versions answer: add a shadow, or leave it out',
+  )
   switch (strategy) {
     case 'canary':
     case 'rolling':

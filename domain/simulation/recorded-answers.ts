@@ -79,21 +79,22 @@ export const labelTimeOf = (labels: RecordedLabels | undefined): number | undefi
 export const rightShare = ({ right, known }: Partial<RecordedLabels> = {}): number =>
   right === undefined || !known ? 1 : right / known
 
-/** Pairs that exactly one version predicted correctly. */
-export interface DiscordantPairs {
+/** Pairs that the champion alone predicted correctly, the candidate alone, and both or neither. */
+export interface SimulatedPairs {
   b: number
   c: number
+  same: number
 }
 
 /** Counts pairs as the judge counts those of real releases: from the age at which outcomes are due, when enough of them arrive. */
 export function maturingPairs(labels: RecordedLabels | undefined): {
   /** The share of pairs whose outcome becomes known. */
   coverage: number
-  add(atMs: number, pairs: DiscordantPairs): void
-  known(nowMs: number): DiscordantPairs
+  add(atMs: number, pairs: SimulatedPairs): void
+  known(nowMs: number): SimulatedPairs
 } {
-  const known = { b: 0, c: 0 }
-  const young: (DiscordantPairs & { atMs: number })[] = []
+  const known = { b: 0, c: 0, same: 0 }
+  const young: (SimulatedPairs & { atMs: number })[] = []
   const { delayMs = 0, predictions = 1, known: outcomes = 1 } = labels ?? {}
   const covered = predictions > 0 ? outcomes / predictions : 0
   const coverage = covered >= defaultLabelPolicy.minCoverage ? covered : 0
@@ -105,6 +106,7 @@ export function maturingPairs(labels: RecordedLabels | undefined): {
       for (; at < young.length && young[at]!.atMs + delayMs <= nowMs; at++) {
         known.b += young[at]!.b
         known.c += young[at]!.c
+        known.same += young[at]!.same
       }
       return { ...known }
     },

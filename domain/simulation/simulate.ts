@@ -8,6 +8,7 @@ import { breaker } from '../serving/circuit-breaker.ts'
 import { incrementalJudge } from '../canary/incremental-judge.ts'
 import type { CanaryStage, CanaryTick } from '../canary/evidence.ts'
 import type { ReleasePolicy, StagePolicy } from '../release/policy.ts'
+import { isLastStage } from '../release/evidence-builder.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../release/state.ts'
 import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
 import type { Uniform } from '@tenure/sequential'
@@ -175,7 +176,7 @@ function stageOf(
     elapsedMs,
     minMs,
     minRequests,
-    last: inCanary && state.stageIndex === stages.length - 1,
+    last: isLastStage(state),
     promoted: state.promoted,
   }
 }

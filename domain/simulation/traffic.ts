@@ -10,7 +10,7 @@ import {
   standardNormal,
   type Uniform,
 } from '@tenure/sequential'
-import { answerShares, otherShares, maturingPairs, type DiscordantPairs } from './recorded-answers.ts'
+import { answerShares, otherShares, maturingPairs, type SimulatedPairs } from './recorded-answers.ts'
 import { worldAt, wrongShare, type SimulatedWorld, type TrafficScenario } from './scenario.ts'
 import { businessTest, type BusinessEvidence, type BusinessTest } from '../canary/business-metric.ts'
 import type { BusinessMetric } from '../canary/business-policy.ts'
@@ -21,8 +21,8 @@ import type { DisagreementEvidence } from '../canary/disagreement.ts'
 export interface SimulatedTraffic {
   /** The counters of the tick that starts now; undefined when the counters have stopped. */
   tick(startMs: number, shareBp: number): CanaryTick | undefined
-  /** The discordant pairs whose outcomes are due: b against the canary, c for it. */
-  paired(nowMs: number): DiscordantPairs
+  /** The pairs whose outcomes are due: b against the canary, c for it. */
+  paired(nowMs: number): SimulatedPairs
 }
 
 const hourMs = 3_600_000
@@ -146,19 +146,19 @@ function createStorm(users: number, tickMs: number, uniform: Uniform) {
   }
 }
 
-/** Draws the requests of the canary that exactly one version predicts correctly. */
+/** Draws which of the two versions predicts the requests of the canary correctly. */
 function drawPairs(
   uniform: Uniform,
   scenario: TrafficScenario,
   { labels }: SimulatedWorld,
   { startMs, judged }: { startMs: number; judged: number },
-): DiscordantPairs {
+): SimulatedPairs {
   const shifted = scenario.kind === 'label-shift' && startMs >= 6 * hourMs ? 2 : 1
   const disagreeing = judged * 0.02 * shifted
   const drawn = { b: poisson(uniform, disagreeing), c: poisson(uniform, disagreeing) }
   const wrong = wrongShare(scenario, startMs, labels)
   if (wrong > 0) drawn.b += poisson(uniform, judged * wrong)
-  return drawn
+  return { ...drawn, same: Math.max(0, Math.round(judged) - drawn.b - drawn.c) }
 }
 
 // Generates what the users of a simulated release do after their first request. Each request comes from another user.

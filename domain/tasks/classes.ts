@@ -36,7 +36,7 @@ const gate: GateRules = {
   sliceMetrics: ['accuracy', 'brier', 'logLoss'],
   tooGood: 'accuracy',
   hasPositives: false,
-  baselineIssue: 'one column cannot predict a probability for each class',
+  baselineIssue: 'one column cannot predict a probability for each class: leave it out',
   classes: (width) => width,
   widthIssue: (width) => (width < 2 ? `${width} output a row, one is needed for each class` : null),
   misfit: (width, _facts, challenger) => (width === challenger ? undefined : 'has another number of classes'),
@@ -82,6 +82,7 @@ export function classShares(y: readonly number[], width: number): number[] {
 }
 
 export const classes: Task<Classes> = {
+  word: 'oneOf',
   expects: 'probability of each class, with the sum 1 (one-vs-all gives no such answers)',
   numbers: () => [],
   shared: (one, other) =>
@@ -150,6 +151,7 @@ export const classes: Task<Classes> = {
     )
     return place < 0 ? null : [place]
   },
+  lossName: 'wrong decisions',
   loss: (_output, outputs, truths) => Number(likeliestClass(outputs) !== truths[0]),
   gate,
   facts: () => ({}),

@@ -27,6 +27,7 @@ const gate: GateRules = {
 
 export const number: Task<OutputOf<'number'>> = {
   ...numeric,
+  word: 'quantity',
   expects: 'finite number',
   shared: (one, other) => (other.kind === one.kind ? one : undefined),
   fields: () => [{ field: 'value', is: 'number' }],
@@ -39,6 +40,7 @@ export const number: Task<OutputOf<'number'>> = {
   form: ({ unit }) => [unit ?? null],
   described: (output) => `a number${inUnit(output)}`,
   job: () => ({}),
+  lossName: 'absolute error',
   loss: (_output, outputs, [truth], scales) => scaledLoss([Math.abs((outputs[0] ?? NaN) - truth!)], scales),
   gate,
   facts: () => ({}),

@@ -48,6 +48,7 @@ const columnOf = (y: ArrayLike<number>, k: number, width: number): Float64Array 
 
 export const numbers: Task<OutputOf<'numbers'>> = {
   ...numeric,
+  word: 'quantities',
   expects: 'finite number for each of the label',
   numbers: ({ names }) => names,
   shared(one, other) {
@@ -89,6 +90,7 @@ export const numbers: Task<OutputOf<'numbers'>> = {
     const truths = names.map((name) => value[name]!)
     return truths.every(Number.isFinite) ? truths : null
   },
+  lossName: 'mean absolute error',
   loss: (_output, outputs, truths, scales) =>
     scaledLoss(
       truths.map((truth, k) => Math.abs((outputs[k] ?? NaN) - truth)),

@@ -77,6 +77,7 @@ function readText({ positive }: Probability, text: string): boolean | undefined 
 }
 
 export const probability: Task<Probability> = {
+  word: 'yesNo',
   expects: 'probability',
   numbers: () => [],
   shared: (one, other) => (other.kind === one.kind ? one : undefined),
@@ -125,7 +126,7 @@ export const probability: Task<Probability> = {
     const number = numberOf(value)
     return number === undefined ? null : [Number(number !== 0)]
   },
-  // The Brier score.
+  lossName: 'Brier score',
   loss: (_output, outputs, truths) => ((outputs[0] ?? NaN) - truths[0]!) ** 2,
   gate,
   facts: ({ threshold }) => ({ threshold }),

@@ -45,6 +45,7 @@ const sideOf = (truth: number, quantile: number): number =>
 
 export const quantiles: Task<OutputOf<'quantiles'>> = {
   ...numeric,
+  word: 'quantiles',
   expects: 'finite number for each quantile',
   shared: (one, other) =>
     other.kind === one.kind &&
@@ -72,6 +73,7 @@ export const quantiles: Task<OutputOf<'quantiles'>> = {
       { length: labels.length * levels.length },
       (_, at) => labels[Math.floor(at / levels.length)]!,
     ),
+  lossName: 'pinball loss',
   // Twice the pinball loss of the median is its absolute error.
   loss: ({ levels }, outputs, [truth], scales) =>
     scaledLoss([2 * pinballLoss(truth!, outputs, levels)], scales),

@@ -11,6 +11,9 @@ import type { ModelAnswers } from '../metrics/answers.ts'
 export type Outputs = readonly number[] | Float32Array
 
 export interface Task<O extends Output> {
+  /** The word of a model file that declares the label. */
+  word: string
+
   // The answer.
 
   /** What a valid answer is, after "a". */
@@ -79,6 +82,8 @@ export interface Task<O extends Output> {
   readText: (output: O, text: string) => OutcomeValue | undefined
   /** The truth of a canonical value as the gate counts it; null for any other value. */
   truth: (output: O, value: OutcomeValue) => number[] | null
+  /** What the loss measures. */
+  lossName: string
   /** The loss of an answer from 0 to 1, in units of `scales` for numbers; null where no number has a scale. */
   loss: (output: O, outputs: Outputs, truths: readonly number[], scales: readonly number[]) => number | null
 

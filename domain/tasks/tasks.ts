@@ -65,6 +65,18 @@ export const decisionOf = (output: Output, outputs: Outputs): number | undefined
 export const decisionNames = (output: Output): readonly string[] =>
   taskOf(output).decides?.names(output) ?? []
 
+/** The outputs of a stored answer; undefined for one that keeps a decision only. */
+export function outputsOfAnswer(
+  output: Output,
+  answer: Readonly<Record<string, unknown>>,
+): number[] | undefined {
+  const kept = taskOf(output)
+    .fields(output)
+    .find(({ is }) => is === 'number' || is === 'numbers')
+  const value = kept && answer[kept.field]
+  return typeof value === 'number' ? [value] : Array.isArray(value) ? (value as number[]) : undefined
+}
+
 /** From which probability on a version decides for the positive class. */
 export const thresholdOf = (output: Output): number | undefined => taskOf(output).decides?.threshold(output)
 

@@ -228,7 +228,10 @@ function compileParts(
       compileTests(report, specs, { features, label }),
     ),
     release: part('release', ['release'], () =>
-      compileRelease(report, file.release, file.risk, isObject(features) ? features : undefined),
+      compileRelease(report, file.release, file.risk, {
+        features: isObject(features) ? features : undefined,
+        output: isObject(label) && isObject(label.output) ? label.output : undefined,
+      }),
     ),
     refit: part('release', ['release', 'split'], () => compileRefit(report, file.release, file.split)),
     ...optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),

@@ -13,6 +13,7 @@ import {
 import { compileMetrics, type MetricSpec } from './custom-metrics.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
+import { issuesOfWords } from '../../domain/tasks/judged-words.ts'
 import { taskOf } from '../../domain/tasks/tasks.ts'
 import type { GateMetric } from '../../domain/evaluation/gate-metrics.ts'
 
@@ -64,7 +65,7 @@ export interface EvaluationSpec {
    * (quantiles) or `mae` (quantities).
    */
   sliceLimits?: Partial<GatePolicy['slices']>
-  /** The columns whose groups are compared for fairness. */
+  /** The columns whose groups are compared for fairness; only of a yesNo label. */
   groups?: readonly string[]
   /** The column that identifies the entity of a row, if an entity has several rows. */
   entity?: string
@@ -138,8 +139,7 @@ export function compileEvaluation(
     if (!isOwn(metric) && !known.some((each) => each === metric))
       report(place, `a ${task} model has the metrics ${known.join(', ')}, not ${metric}`)
   }
-  if (spec.top !== undefined && !known.includes('recallAtTop'))
-    report('evaluation.top', 'only a yesNo label has rows that are looked at first: leave it out')
+  for (const { field, message } of issuesOfWords({ evaluation: spec }, label.output)) report(field, message)
   requireKnown('evaluation.primary', primary)
   for (const metric of policy.guards) requireKnown('evaluation.guards', metric)
   for (const metric of Object.keys(policy.floors)) requireKnown('evaluation.floors', metric)
@@ -160,8 +160,6 @@ export function compileEvaluation(
       'evaluation.floors',
       'at least one floor is required: the first version has no champion to compare with',
     )
-  if (spec.baseline !== undefined && gate.baselineIssue !== undefined)
-    report('evaluation.baseline', gate.baselineIssue)
   const slices = (spec.slices ?? []).map((slice) => ({ ...slice, where: withQuotedAt(slice.where) }))
   if (slices.length > 50) report('evaluation.slices', `at most 50 slices are allowed, not ${slices.length}`)
   if (new Set(slices.map(({ name }) => name)).size !== slices.length)

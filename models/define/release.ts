@@ -10,6 +10,7 @@ import {
   type TargetedPolicy,
 } from '../../domain/release/policy.ts'
 import type { Features } from '../../domain/model/features.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 import type { RefitPolicy } from '../../domain/training/refit.ts'
 import { durationAt, durationsIn, type Duration, type DurationReader } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
@@ -156,7 +157,7 @@ export type ShadowSpec = Omit<RollingSpec, 'stages' | 'shadow'> & {
 export type AbSpec = Omit<RollingSpec, 'stages'> & {
   /** The split in percent of the traffic; its deadline is the horizon of the test. */
   split: StageSpec
-  /** The metric that decides: `accuracy`, `conversions`, `errors`, or a name of `business`. */
+  /** The metric that decides: `accuracy`, `loss`, `conversions`, `errors`, or a name of `business`. */
   metric: string
   /** The probability of wrongly declaring a candidate better. Default: 0.05. */
   alpha?: number
@@ -254,7 +255,7 @@ export function compileRelease(
   report: IssueCollector,
   { strategy, spec }: ReleaseSpec,
   risk?: RiskClass,
-  features?: Features,
+  { features, output }: { features?: Features; output?: Output } = {},
 ): ReleasePolicy {
   reportUnknownFields(report, { strategy, spec } as ReleaseSpec)
   const at = durationsIn(report, 'release')
@@ -266,7 +267,7 @@ export function compileRelease(
     limits: compileLimits(report, spec),
     ...compileCommon(report, spec, risk),
   }
-  if (strategy === 'direct') return checked(report, { ...shared, stages: [] })
+  if (strategy === 'direct') return checked(report, { ...shared, stages: [] }, output)
   const times = timesOf(at, {
     soakMs: at('soak', spec.soak, 30 * minuteMs),
     deadlineMs: at('deadline', spec.deadline, undefined),
@@ -281,7 +282,7 @@ export function compileRelease(
   const { probation = {} } = spec
   const first = 'first' in spec && spec.first ? compileFirst(report, at, spec.first, features) : undefined
   const specs = strategy === 'ab' ? [spec.split] : 'stages' in spec ? spec.stages : []
-  return checked(report, {
+  const policy: ReleasePolicy = {
     ...shared,
     ...(shown === 'off' || shown === undefined ? {} : { shadow: stage('shadow', shown) }),
     ...(first && { targeted: first }),
@@ -298,7 +299,8 @@ export function compileRelease(
         }),
     ...(strategy === 'ab' ? { ab: { metric: spec.metric, alpha: spec.alpha ?? 0.05 } } : {}),
     ...(strategy === 'shadow' && spec.whenPassed !== undefined ? { whenPassed: spec.whenPassed } : {}),
-  })
+  }
+  return checked(report, policy, output)
 }
 
 const basisPoints = (share: number): number => Math.round(share * 100)
@@ -351,8 +353,8 @@ function compileWatch(
   }
 }
 
-function checked(report: IssueCollector, policy: ReleasePolicy): ReleasePolicy {
-  for (const issue of issuesOfPolicy(policy)) report('release', issue)
+function checked(report: IssueCollector, policy: ReleasePolicy, output?: Output): ReleasePolicy {
+  for (const issue of issuesOfPolicy(policy, output)) report('release', issue)
   return policy
 }
 

@@ -277,18 +277,19 @@ export interface PairCounts {
 const coverage = 0.8
 const maturity = 0.95
 
+interface PairQuery {
+  release: string
+  served: string
+  shadow: string
+}
+
 /**
- * Counts the entities of a release by their first pair, if its outcome is known: repeated requests of one user are no further evidence.
- * Models that predict a number have no right or wrong pairs. A pair counts only if it is older than most outcome delays, measured on the
- * older half of the pairs. A late flight becomes known late, so young pairs with an outcome are mostly negative, which would favour a model
- * that always predicts "on time".
+ * The first pair of each entity, as repeated requests of one user are no further evidence, if it is older than most outcome delays, measured
+ * on the older half of the pairs. A late flight becomes known late, so young pairs with an outcome are mostly negative, which would favour a
+ * model that always predicts "on time". `having`: a condition on the pairs.
  */
-export async function countPairs(
-  database: Database,
-  { release, served, shadow }: { release: string; served: string; shadow: string },
-): Promise<PairCounts> {
-  const rows = await database.query<PairCounts>(sql`
-    with half as (
+const maturedFirsts = ({ release, served, shadow }: PairQuery, having = empty) => sql`
+    half as (
       select min(at) + (clock_timestamp() - min(at)) / 2 as until from shadow_pairs
       where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
     ),
@@ -306,9 +307,18 @@ export async function countPairs(
       select distinct on (entity) prediction_id, served, shadow, at
       from shadow_pairs cross join mature
       where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
-        and served ? 'label' and shadow ? 'label' and at <= mature.until
+        ${having} and at <= mature.until
       order by entity, at, prediction_id
-    ),
+    )`
+
+const newestOfPair = sql`(
+          select value from outcomes where outcomes.prediction_id = pairs.prediction_id order by ${newestOutcomeFirst} limit 1
+        ) as newest`
+
+/** Counts the matured pairs of decisions with a known outcome. Models that predict a number have no right or wrong pairs. */
+export async function countPairs(database: Database, query: PairQuery): Promise<PairCounts> {
+  const rows = await database.query<PairCounts>(sql`
+    with ${maturedFirsts(query, sql`and served ? 'label' and shadow ? 'label'`)},
     known as (
       select pairs.served -> 'label' as served, pairs.shadow -> 'label' as shadow,
         case jsonb_typeof(newest.value)
@@ -321,11 +331,9 @@ export async function countPairs(
       from firsts as pairs
         cross join (
           select manifest #>> '{output,positive}' as name, manifest #> '{output,classes}' as classes
-          from versions where version = ${shadow}
+          from versions where version = ${query.shadow}
         ) as positive
-        join lateral (
-          select value from outcomes where outcomes.prediction_id = pairs.prediction_id order by ${newestOutcomeFirst} limit 1
-        ) as newest on true
+        join lateral ${newestOfPair} on true
       -- Of a class that there is not, told before the prediction was in the log, both would be wrong, and so alike.
       where positive.classes is null or positive.classes ? (newest.value #>> '{}')
     )
@@ -335,6 +343,25 @@ export async function countPairs(
     from known`)
   return rows[0]!
 }
+
+/** A pair with its newest outcome; the answers are as they were returned. */
+export interface MaturedPair {
+  served: Readonly<Record<string, unknown>>
+  shadow: Readonly<Record<string, unknown>>
+  value: OutcomeValue
+}
+
+/** The matured pairs with a known outcome. Of more than `limit`, the oldest, so that the sample only grows. */
+export const listMaturedPairs = (
+  database: Database,
+  query: PairQuery,
+  limit = 100_000,
+): Promise<MaturedPair[]> =>
+  database.query<MaturedPair>(sql`
+    with ${maturedFirsts(query)}
+    select pairs.served, pairs.shadow, newest.value
+    from (select * from firsts order by at, prediction_id limit ${limit}) as pairs
+      join lateral ${newestOfPair} on true`)
 
 // Reads the newest comparison of a release's answers with the champion's, as the judge recorded it.
 

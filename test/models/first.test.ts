@@ -13,7 +13,7 @@ const features = {
 
 function lower(first: FirstSpec) {
   const { report, issues } = collectIssues()
-  const policy = compileRelease(report, canary({ first, stages: [percent(5)] }), undefined, features)
+  const policy = compileRelease(report, canary({ first, stages: [percent(5)] }), undefined, { features })
   return { policy, issues }
 }
 

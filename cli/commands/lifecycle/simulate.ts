@@ -94,7 +94,7 @@ async function policyOf(named: Options[string]): Promise<ReleasePolicy> {
   const { models } = await loadModels()
   const model = models.find((each) => each.name === named)
   const policy = model ? model.definition.release : await policyFile(String(named))
-  const issues = issuesOfPolicy(policy)
+  const issues = issuesOfPolicy(policy, model?.definition.label.output)
   if (issues.length > 0)
     throw new DomainError('invalid_policy', `the policy of ${String(named)}: ${issues.join('; ')}`)
   return policy

@@ -6,6 +6,7 @@ import { statesPage } from '../../../test/support/docs/states-page.ts'
 import { commandsPage } from './commands.ts'
 import { configurationPage } from './configuration.ts'
 import { errorsPage } from './errors.ts'
+import { judgesPage } from './judged.ts'
 import { modelFilePage } from './model-file.ts'
 import { policyPage } from './policy.ts'
 import { routesPage } from './routes.ts'
@@ -24,11 +25,11 @@ const makers: Readonly<Record<string, () => string | Promise<string>>> = {
   'configuration.md': configurationPage,
 }
 
-/** Returns file name → text. Throws if a member has no comment. */
+/** Returns file name → text; of docs/reference/judges.md only a table is written. Throws if a member has no comment. */
 export async function makePages(): Promise<ReadonlyMap<string, string>> {
   const pages = new Map<string, string>()
   for (const [name, make] of Object.entries(makers)) pages.set(name, `${note}${(await make()).trimEnd()}\n`)
-  return pages
+  return pages.set('judges.md', judgesPage())
 }
 
 /** Returns the pages of a directory that are missing or differ. */

@@ -9,7 +9,7 @@ import {
   reportDisagreement,
 } from '../../../domain/canary/disagreement.ts'
 import { defaultScoreShift } from '../../../domain/canary/score-shift.ts'
-import { holdbackEvidence, judgeHoldback } from '../../../domain/canary/holdback.ts'
+import { armLosses, judgeHoldback } from '../../../domain/canary/holdback.ts'
 import { defaultAlpha, totalAlpha } from '../../../domain/canary/alpha-split.ts'
 import { defaultWorld, parseScenario } from '../../../domain/simulation/scenario.ts'
 import { simulateRelease } from '../../../domain/simulation/simulate.ts'
@@ -160,7 +160,7 @@ function holdback(
     })
     if ((i + 1) % (users / 10) > 0) continue
     const by = { output, scales: [1] }
-    const evidence = holdbackEvidence(answered, { by: { canary: by, control: by }, nowMs: i + 1, block: 19 })
+    const evidence = armLosses(answered, { by: { canary: by, control: by }, nowMs: i + 1, block: 19 })
     if (evidence && judgeHoldback(evidence, defaultAlpha.quality, 0.001).reason !== null) return i + 1
   }
   return undefined

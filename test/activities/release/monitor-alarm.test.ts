@@ -1,7 +1,7 @@
 /** Tests which alarms of the monitor end a probation. */
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { findAlarm } from '../../../activities/release/watch-stage.ts'
-import type { HoldbackEvidence } from '../../../domain/canary/holdback.ts'
+import type { ArmLosses } from '../../../domain/canary/holdback.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
 import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import type { Store } from '../../../store/postgres.ts'
@@ -27,13 +27,12 @@ const raise = (kind: 'quality_lost' | 'quality_floor' | 'serving_skew', key: str
     message: kind,
     evidence: { version: state.version },
   })
-const found = async (holdback?: HoldbackEvidence) =>
-  (await findAlarm({ store }, state, holdback))?.values['kind']
+const found = async (holdback?: ArmLosses) => (await findAlarm({ store }, state, holdback))?.values['kind']
 /** The previous champion is as bad. */
 const asBad = {
   candidate: { total: 500, loss: 100 },
   control: { total: 500, loss: 100 },
-} as unknown as HoldbackEvidence
+} as unknown as ArmLosses
 
 it('an alarm counts while a person decides about the probation, and not before a promotion', async () => {
   await raise('quality_lost', 'quality')

@@ -27,7 +27,8 @@ afterAll(async () => {
 beforeEach(async () => {
   const model = uniqueName('model')
   await store.query(sql`insert into models (name, definition, code_digest) values (${model}, '{}', 'c')`)
-  state = openingState({ ...releaseFacts, id: `rel_${model}`, model }, 0)
+  const { shadow: _, ...policy } = releaseFacts.policy
+  state = openingState({ ...releaseFacts, policy, id: `rel_${model}`, model }, 0)
 })
 const tickMs = releaseFacts.policy.watch.tickMs
 const tick = (at: number, requests: number): TickCounts => ({
@@ -82,7 +83,8 @@ it('an observation includes counters that a replica reports long after their tic
 })
 
 it('an observation reads the pairs of the shadow page by page, and all of them before a stage passes', async () => {
-  const { model, id, policy } = state
+  const { model, id } = state
+  const { policy } = releaseFacts
   const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-pairs-'))
   const registry = await insertModel(store, { model: `${model}-pairs`, policy, artifactRoot })
   const baseline = await registry.register()
@@ -95,7 +97,7 @@ it('an observation reads the pairs of the shadow page by page, and all of them b
     from generate_series(1, 4500) as i`)
   await store.query(sql`
     update shadow_pairs set shadow = jsonb_build_object('label', shadow -> 'f1') where release_id = ${id}`)
-  const observe = createObserver({ store }, { ...state, model: registry.model, version, baseline })
+  const observe = createObserver({ store }, { ...state, policy, model: registry.model, version, baseline })
   const pairs = async (whole: boolean) => (await observe(whole)).disagreement?.all.distances
   expect(drawsOf((await pairs(false)) ?? [])).toBe(2_000)
   expect(await pairs(true)).toEqual([4_050, 450])

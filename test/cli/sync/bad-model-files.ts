@@ -12,7 +12,7 @@ export interface BadModelFile {
   more?: Record<string, string>
 }
 
-const words = `import { between, canary, category, csv, defineModel, direct, direction, exact, invariance, number, oneOf, percent, quantity, random, rowCount, served, yesNo } from '${modelsDirectory}define.ts'\n`
+const words = `import { ab, between, canary, category, csv, defineModel, direct, direction, exact, invariance, number, oneOf, percent, quantity, random, rowCount, served, yesNo } from '${modelsDirectory}define.ts'\n`
 const parts: Record<string, string> = {
   features: `{ sepalLength: number({ unit: 'cm' }), petalLength: number() }`,
   label: `oneOf(['setosa', 'versicolor', 'virginica'], { column: 'species' })`,
@@ -233,12 +233,26 @@ export const badModelFiles: BadModelFile[] = [
     'served requests without the column of a group',
     'no-group',
     {
-      label: `oneOf(['setosa', 'versicolor', 'virginica'], { column: 'outcome' })`,
+      label: `yesNo({ positive: 'setosa', column: 'outcome' })`,
       source: 'served()',
-      evaluation: `{ floors: { accuracy: 0.6 }, groups: ['age'] }`,
+      evaluation: `{ floors: { auc: 0.6 }, groups: ['age'] }`,
     },
     [
       'source: there is no column "age", which evaluation.groups names, among sepalLength, petalLength, prediction_id, asked_at, known_at, outcome, answer, version, arm, selection_weight: served requests have these columns and no others of a former source: name one of them, or make the column of them with derive',
+    ],
+  ),
+  changed(
+    'words that could never judge a number',
+    'never-judged',
+    {
+      label: `quantity({ column: 'sepalWidth' })`,
+      evaluation: `{ floors: { rmse: 1 }, groups: ['species'] }`,
+      release: `ab({ split: percent(50), metric: 'accuracy', limits: { nonInferiority: { margin: 0.02, logE: 3 } } })`,
+    },
+    [
+      'evaluation.groups: fairness compares how often groups get the answer yes: compare them by slices',
+      'release: limits.nonInferiority needs requests that both versions answer: add a shadow, or leave it out',
+      "release: ab.metric: a number is not right or wrong: write metric: 'loss'",
     ],
   ),
   changed(

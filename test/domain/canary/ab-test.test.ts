@@ -1,6 +1,7 @@
 /** Tests the sequential test of an A/B release: it detects a difference in either direction, and none between equal arms. */
 import { describe, expect, it } from 'vitest'
-import { judgeAb, type AbCohort } from '../../../domain/canary/ab-test.ts'
+import type { AbCohort } from '../../../domain/canary/ab-cohorts.ts'
+import { judgeAb } from '../../../domain/canary/ab-test.ts'
 import { seededRandom } from '@tenure/sequential'
 
 const accuracy = { metric: 'accuracy', alpha: 0.05 } as const

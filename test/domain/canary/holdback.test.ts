@@ -3,7 +3,7 @@ import { outputNames } from '@tenure/predictors/features'
 import { describe, expect, it } from 'vitest'
 import type { AbPrediction } from '../../../domain/canary/ab-cohorts.ts'
 import {
-  holdbackEvidence,
+  armLosses,
   isHoldbackNoBetter,
   judgeHoldback,
   lossOf,
@@ -28,7 +28,7 @@ function lived(users: number, candidate: (truth: number) => number, control: (tr
 const good = (truth: number) => 0.3 + 0.4 * truth
 const bad = (truth: number) => 0.7 - 0.4 * truth
 const evidenceOf = (answered: AbPrediction[]) =>
-  holdbackEvidence(answered, {
+  armLosses(answered, {
     by: { canary: { output }, control: { output } },
     nowMs: answered.length * 60_000,
     block: 19,

@@ -73,8 +73,8 @@ describe('recorded outcomes', () => {
   it('count from the age at which they are due', () => {
     const pairs = maturingPairs({ ...labels, delayMs: 100 })
     expect(pairs.coverage).toBe(0.9)
-    pairs.add(0, { b: 3, c: 1 })
-    pairs.add(50, { b: 2, c: 2 })
+    pairs.add(0, { b: 3, c: 1, same: 0 })
+    pairs.add(50, { b: 2, c: 2, same: 0 })
     expect([99, 100, 149, 150].map((nowMs) => pairs.known(nowMs).b)).toEqual([0, 3, 3, 5])
   })
 })

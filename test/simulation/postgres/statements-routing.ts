@@ -358,6 +358,12 @@ export const routingStatements: Statements = {
     },
   ],
   '232d0742': ['listPairs, of none', () => []],
+  bf631f76: [
+    'findVersion, of a model that decides',
+    (_query, [version]) => [
+      { version, manifest: { output: { kind: 'probability', positive: 'late', threshold: 0.5 } } },
+    ],
+  ],
   cd8bbb45: ['hasHoldbackOutcome, of none', () => [{ known: false }]],
   dd7123d8: ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
   cb39ec3d: [

@@ -1,5 +1,5 @@
 /** Collects what the judges of a simulated release read: counters, pairs of the shadow, matured outcomes and rows scored again. */
-import { holdbackEvidence, type HoldbackEvidence } from '../../../../domain/canary/holdback.ts'
+import { armLosses, type ArmLosses } from '../../../../domain/canary/holdback.ts'
 import type { DisagreementEvidence } from '../../../../domain/canary/disagreement.ts'
 import type { AbPrediction } from '../../../../domain/canary/ab-cohorts.ts'
 import type { CountedTick, Observation } from '../../../../domain/release/evidence-builder.ts'
@@ -47,7 +47,7 @@ export function collectEvidence(
   /** Rows that the monitor scores again after the promotion. */
   let logged: ReplayedRow[] = []
   let disagreement: DisagreementEvidence | undefined
-  let holdback: HoldbackEvidence | undefined
+  let holdback: ArmLosses | undefined
   let looks = 0
 
   return {
@@ -79,7 +79,7 @@ export function collectEvidence(
         const output = yesNoOutput(stream)
         const by = { canary: { output }, control: { output } }
         const block = Math.floor((10_000 - holdbackBp) / holdbackBp)
-        holdback = holdbackEvidence(knownAt(answered, nowMs), { by, nowMs, block })
+        holdback = armLosses(knownAt(answered, nowMs), { by, nowMs, block })
       }
       return { counted, staleMs: 0, watchedMs, disagreement, holdback, answerNames: ['no', 'yes'] }
     },

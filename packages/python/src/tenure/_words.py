@@ -1029,7 +1029,7 @@ def ab(
     shadow: The shadow stage before the first stage. Default of a canary: copies of all requests for the soak time; of others none.
     probation: The probation after 100 %: the previous champion keeps ``holdback`` percent as a control. Default: on, with the defaults of its fields.
     split: The split in percent of the traffic; its deadline is the horizon of the test.
-    metric: The metric that decides: ``accuracy``, ``conversions``, ``errors``, or a name of ``business``.
+    metric: The metric that decides: ``accuracy``, ``loss``, ``conversions``, ``errors``, or a name of ``business``.
     alpha: The probability of wrongly declaring a candidate better. Default: 0.05.
     """
     raise AssertionError

@@ -1,0 +1,148 @@
+/**
+ * Declares what each stage judges a task by, and which words of a model file cannot judge it. The check of model files and the start of a
+ * release read this list, and docs/reference/judges.md shows it, so that nothing can be declared that is never decided.
+ */
+import type { Output } from './output.ts'
+import type { Task } from './task.ts'
+import { taskOf } from './tasks.ts'
+
+/** What is judged, or why the word is refused and what to write instead. */
+export type Judged = { by: string } | { refused: string }
+
+/** What a model file or a policy declares. */
+export interface Declared {
+  evaluation?: { groups?: readonly string[]; calibration?: unknown; top?: number; baseline?: string }
+  release?: { ab?: { metric: string }; limits: { nonInferiority?: unknown } }
+}
+
+export interface JudgedWord {
+  /** The stages that it decides in. */
+  stage: string
+  /** As a model file writes it; in parentheses what needs no word. */
+  word: string
+  of: (task: Task<Output>) => Judged
+  /** The field that declares it. Absent where it is always judged, or refuses nothing. */
+  field?: string
+  isDeclared?: (by: Declared) => boolean
+}
+
+const always = (by: string) => (): Judged => ({ by })
+const names = (of: readonly string[]): Judged => ({ by: of.map((each) => `\`${each}\``).join(', ') })
+const isAb =
+  (metric: string): NonNullable<JudgedWord['isDeclared']> =>
+  ({ release }) =>
+    release?.ab?.metric === metric
+
+export const judgedWords = {
+  metrics: {
+    stage: 'gate',
+    word: '`evaluation.primary`, `floors`, `guards`',
+    of: ({ gate }) => names(gate.metrics),
+  },
+  slices: { stage: 'gate', word: '`evaluation.slices`', of: ({ gate }) => names(gate.sliceMetrics) },
+  groups: {
+    stage: 'gate',
+    word: '`evaluation.groups`',
+    of: ({ gate }) =>
+      gate.hasPositives
+        ? { by: 'rates of selection, true and false positives' }
+        : { refused: 'fairness compares how often groups get the answer yes: compare them by `slices`' },
+    field: 'evaluation.groups',
+    isDeclared: ({ evaluation }) => (evaluation?.groups ?? []).length > 0,
+  },
+  calibration: {
+    stage: 'gate',
+    word: '`evaluation.calibration`',
+    of: ({ gate }) =>
+      gate.classes(2) > 0
+        ? { by: 'expected calibration error' }
+        : { refused: 'no answer is a probability: leave it out' },
+    field: 'evaluation.calibration',
+    isDeclared: ({ evaluation }) => (evaluation?.calibration ?? 'off') !== 'off',
+  },
+  baseline: {
+    stage: 'gate',
+    word: '`evaluation.baseline`',
+    of: ({ gate }) =>
+      gate.baselineIssue === undefined ? { by: 'the column as an answer' } : { refused: gate.baselineIssue },
+    field: 'evaluation.baseline',
+    isDeclared: ({ evaluation }) => evaluation?.baseline !== undefined,
+  },
+  top: {
+    stage: 'gate',
+    word: '`evaluation.top`',
+    of: ({ gate }) =>
+      gate.metrics.includes('recallAtTop')
+        ? { by: '`recallAtTop`, `precisionAtTop`' }
+        : { refused: 'only a yesNo label has rows that are looked at first: leave it out' },
+    field: 'evaluation.top',
+    isDeclared: ({ evaluation }) => evaluation?.top !== undefined,
+  },
+  rates: {
+    stage: 'shadow, targeted, canary, A/B, probation',
+    word: '(errors, invalid outputs, slow answers)',
+    of: always('requests'),
+  },
+  disagreement: {
+    stage: 'shadow',
+    word: '`limits.disagreement`',
+    of: ({ decides }) => ({ by: decides ? 'changed decisions' : 'distance of the numbers' }),
+  },
+  paired: {
+    stage: 'shadow, reverse shadow of a probation',
+    word: '(paired quality)',
+    of: ({ decides, lossName }) => ({ by: decides ? 'who alone is right' : lossName }),
+  },
+  nonInferiority: {
+    stage: 'last stage, by the pairs of the shadow',
+    word: '`limits.nonInferiority`',
+    of: ({ decides, lossName }) => ({ by: decides ? 'accuracy' : lossName }),
+  },
+  scoreShift: {
+    stage: 'canary, A/B, probation',
+    word: '`limits.scoreShift`',
+    of: ({ decides }) => ({ by: decides ? 'shares of the decisions' : 'shares of four ranges' }),
+  },
+  accuracy: {
+    stage: 'A/B',
+    word: "`metric: 'accuracy'`",
+    of: ({ decides }) =>
+      decides
+        ? { by: 'wrong decisions' }
+        : { refused: "a number is not right or wrong: write `metric: 'loss'`" },
+    field: 'ab.metric',
+    isDeclared: isAb('accuracy'),
+  },
+  loss: { stage: 'A/B', word: "`metric: 'loss'`", of: ({ lossName }) => ({ by: lossName }) },
+  conversions: {
+    stage: 'A/B',
+    word: "`metric: 'conversions'`",
+    of: ({ gate }) =>
+      gate.hasPositives
+        ? { by: 'outcomes that are yes' }
+        : { refused: "no outcome is yes or no: write `metric: 'loss'`, or a metric of `business`" },
+    field: 'ab.metric',
+    isDeclared: isAb('conversions'),
+  },
+  errors: { stage: 'A/B', word: "`metric: 'errors'`", of: always('failed requests') },
+  business: { stage: 'canary, A/B, probation', word: '`business`', of: always('events of users') },
+  external: { stage: 'canary, A/B, probation', word: '`external`', of: always('values of other systems') },
+  holdback: { stage: 'probation', word: '(holdback)', of: ({ lossName }) => ({ by: lossName }) },
+  quality: {
+    stage: 'after the probation',
+    word: '`monitor.quality`',
+    of: always('the primary metric'),
+  },
+} satisfies Record<string, JudgedWord>
+
+export type JudgedWordName = keyof typeof judgedWords
+
+/** Why what is declared could never be decided, each with its field; empty when all of it can. */
+export function issuesOfWords(declared: Declared, output: Output): { field: string; message: string }[] {
+  const task = taskOf(output)
+  return Object.values<JudgedWord>(judgedWords).flatMap(({ field, isDeclared, of }) => {
+    if (field === undefined || isDeclared?.(declared) !== true) return []
+    const judged = of(task)
+    return 'refused' in judged ? [{ field, message: judged.refused.replaceAll('`', '') }] : []
+  })
+}
