@@ -105,6 +105,7 @@ export const byHand: Readonly<Record<string, string>> = {
   'test/examples/own-project.test.ts': unproven,
   'test/examples/python-project.test.ts': unproven,
   'test/examples/sources.test.ts': unproven,
+  'test/examples/tutorial-in-python.test.ts': unproven,
   'test/faults/long/data/large-retraining.test.ts': unproven,
   'test/faults/long/data/thirty-days.test.ts': unproven,
   'test/faults/long/network/clock-skew.test.ts': unproven,

@@ -14,9 +14,10 @@ import { differing } from '../../docs/generate/pages/pages.ts'
 import { jobOfDefinition } from '../../domain/training/program-job.ts'
 import type { ModelFile } from '../../models/define/model.ts'
 import type { Features } from '../../domain/model/features.ts'
-import { listModelFiles, loadModelFile } from '../../models/index.ts'
+import { listModelFiles, loadModelFile, modelsDirectory } from '../../models/index.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { checkout, environmentWith } from '../../temporal.config.ts'
+import { tutorialBlocks } from '../support/docs/follow-tutorial.ts'
 import { blocksOf } from '../support/docs/markdown.ts'
 
 /** A word with its arguments, as the file in TypeScript calls it. */
@@ -627,6 +628,30 @@ tenure.define_model(
     expect(await issuesOf('churn', shown)).toEqual([])
     const [issue = ''] = await issuesOf('churn', shown.replace('event_time', 'evnt_time'))
     expect(page).toContain(issue)
+  })
+
+  it('of the tutorial is that in TypeScript, but for how it trains', async () => {
+    const place = join(folder, 'tutorial')
+    mkdirSync(place)
+    for (const language of ['typescript', 'python'] as const)
+      for (const { text, notes } of tutorialBlocks(language))
+        if (notes['file']?.startsWith('models/'))
+          writeFileSync(
+            join(place, notes['file'].slice('models/'.length)),
+            text.replace('./define.ts', `${modelsDirectory}define.ts`),
+          )
+    const inPython = await loadModelFile('rain.py', place)
+    expect(inPython).toMatchObject({
+      issues: ['name: rain.ts defines the model rain too: remove one of the two'],
+    })
+    const inTypeScript = await loadModelFile('rain.ts', place)
+    rmSync(join(place, 'rain.ts'))
+    const trained = ({ definition }: { definition: object }) => ({
+      ...definition,
+      trainer: undefined,
+      hyperparameters: undefined,
+    })
+    expect(trained((await loadModelFile('rain.py', place)) as never)).toEqual(trained(inTypeScript as never))
   })
 
   it('is refused with the name of a module of Python itself, which it would hide', async () => {
