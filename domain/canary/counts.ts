@@ -40,6 +40,12 @@ export const servedIn = ({ canary, targeted }: CanaryTick): { requests: number; 
   bad: failedRequests(canary) + (targeted === undefined ? 0 : failedRequests(targeted)),
 })
 
+const noTraffic = (whose: string, { startedMs }: CanaryStage): Reason => ({
+  code: 'no_traffic',
+  message: `no request ${whose}yet in this stage, which began at ${new Date(startedMs).toISOString()}`,
+  values: { startedMs },
+})
+
 export function createCanaryCounts(): CanaryCounts {
   const startMs: number[] = []
   // Cumulative counts before each tick, so that a stage is one subtraction.
@@ -103,10 +109,10 @@ export function createCanaryCounts(): CanaryCounts {
       const inStage = between(from)
       if (stage.targeted === true) {
         if (inStage.targeted > 0) return null
-        return { code: 'no_traffic', message: 'no request of a targeted caller in this stage', values: {} }
+        return noTraffic('of a targeted caller ', stage)
       }
       if (inStage.canary + inStage.control === 0) {
-        return { code: 'no_traffic', message: 'no traffic in this stage', values: {} }
+        return noTraffic('', stage)
       }
       // In a shadow both arms get every request, so each arm is equally likely to be next.
       const exposed = stage.shareBp / 10_000

@@ -15,7 +15,8 @@ const silent: DrillFacts = {
 
 it('a silent candidate is detected by its missing data, and not by a model without traffic', () => {
   expect(judgeDrill({ ...silent, isIdle: false })).toMatchObject({ passed: true, detectedBy: 'no_data' })
-  const reason = 'no data at the deadline: no traffic in this stage'
+  const reason =
+    'no data at the deadline: no request yet in this stage, which began at 2026-11-20T10:00:00.000Z'
   expect(judgeDrill({ ...silent, reason, isIdle: true })).toEqual({
     passed: false,
     message: `inconclusive, the model got no traffic: ${reason}`,

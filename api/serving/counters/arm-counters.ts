@@ -20,6 +20,8 @@ export interface ArmCounters extends Omit<TickCounts, 'latency' | 'keys' | 'answ
   readonly quiet: boolean
   /** Whether the circuit breaker of the arm is open; absent without one. */
   readonly isDropped?: () => boolean
+  /** The counts of a tick that has not ended, stored at once because the breaker has opened; those of the whole tick replace them. */
+  early?: TickCounts
   /** Counts the answer of a row in its bins; absent when the answers of the arms cannot be compared. */
   readonly countAnswer?: AnswerCounter
   readonly answerBins: number
@@ -43,6 +45,7 @@ export type CountedArmOf = Omit<
   | 'keys'
   | 'answers'
   | 'firstKeys'
+  | 'early'
 >
 
 type CountedFor = Pick<ArmCounters, 'model' | 'version' | 'arm'>
@@ -88,6 +91,9 @@ export function createCounterRegistry(clock: Clock) {
 
   const pushTick = (counters: ArmCounters): void => {
     if (counters.requests === 0 && (counters.quiet || counters.release === undefined)) return
+    // One statement stores each tick once.
+    const early = counters.early === undefined ? -1 : closed.indexOf(counters.early)
+    if (early >= 0) closed.splice(early, 1)
     closed.push(tickOf(counters))
     if (closed.length > maxClosed) {
       closed.shift()
@@ -162,11 +168,17 @@ export function createCounterRegistry(clock: Clock) {
         open.delete(key)
       }
     },
-    /** Closes every tick that has ended, or all ticks. */
+    /** Closes every tick that has ended, or all ticks, and copies the tick in which a circuit breaker has opened. */
     closeTick(everything = false): void {
       const now = clock.wall()
       for (const counters of open.values()) {
-        if (!everything && now < counters.tickMs + counters.lengthMs) continue
+        if (!everything && now < counters.tickMs + counters.lengthMs) {
+          if (counters.early === undefined && counters.isDropped?.() === true) {
+            pushTick(counters)
+            counters.early = closed.at(-1)
+          }
+          continue
+        }
         pushTick(counters)
         counters.tickMs = begin(counters.lengthMs)
         counters.requests = counters.errors = counters.invalid = counters.slow95 = counters.slow99 = 0

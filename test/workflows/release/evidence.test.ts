@@ -71,14 +71,22 @@ it('a verdict against the candidate that another watch has stored ends a watch u
 })
 
 describe('absence of evidence never promotes:', () => {
-  it('no requests at all', async () => {
+  it.each([
+    ['a canary', { shadow: false, stages: twoStages } as const],
+    ['a shadow', { shadow: { ...short, shareBp: 10_000 }, stages: twoStages } as const],
+  ])('no requests at all in %s, which is no more than a warning', async (_where, changes) => {
     const { fixtureModel, first, version } = await candidate()
     fixtureModel.traffic.requests = 0
-    const release = await approved(await fixtureModel.start(version, { shadow: false, stages: twoStages }))
+    const release = await approved(await fixtureModel.start(version, changes))
+    const nothing = /no data at the deadline: no request yet in this stage, which began at \d{4}-/
     expect(await release.result()).toMatchObject({
       outcome: 'rolled_back',
-      reason: expect.stringMatching(/no data at the deadline.*no traffic/) as string,
+      reason: expect.stringMatching(nothing) as string,
     })
+    const alerts = await listAlerts(fixture.store, { model: fixtureModel.name })
+    expect(alerts.map(({ severity, message }) => [severity, nothing.test(message)])).toEqual([
+      ['warning', true],
+    ])
     expect(await shares(fixtureModel)).toEqual([[first, 10_000]])
     // There is no evidence against it, so it may be released again.
     expect(

@@ -226,7 +226,13 @@ describe('a running stage', () => {
   })
 
   it('does not say that it has no traffic when requests have come since its verdict', () => {
-    const reasons = [{ code: 'no_traffic', message: 'no traffic in this stage', values: {} }]
+    const reasons = [
+      {
+        code: 'no_traffic',
+        message: 'no request yet in this stage, which began at 2026-11-20T10:00:00.000Z',
+        values: {},
+      },
+    ]
     const last = verdict(1, { kind: 'no_data', reasons }, 1)
     const why = (count: number) =>
       verdictLine({

@@ -150,7 +150,13 @@ describe('while no request comes', () => {
       stageIndex: 1,
       verdict: {
         kind: 'no_data',
-        reasons: [{ code: 'no_traffic', message: 'no traffic in this stage', values: {} }],
+        reasons: [
+          {
+            code: 'no_traffic',
+            message: 'no request yet in this stage, which began at 2026-11-20T10:00:00.000Z',
+            values: {},
+          },
+        ],
         statistics: {},
         judge: 'canary@1',
       },

@@ -75,6 +75,46 @@ describe('the counters', () => {
     expect(counted()).toEqual([10, 5, 4, 2])
   })
 
+  it('of a breaker that has opened are stored before their tick ends, and once the whole tick has', () => {
+    let wallMs = 1_000_000
+    let isOpen = false
+    const registry = createCounterRegistry(
+      createClock(
+        () => wallMs,
+        () => wallMs,
+      ),
+    )
+    const arm = registry.open({
+      model: 'm',
+      version: 'm_v1.1.0',
+      arm: 'canary',
+      release: 'rel_1',
+      generation: 1,
+      lengthMs: 10_000,
+      quiet: false,
+      slow95Us: Infinity,
+      slow99Us: Infinity,
+      isDropped: () => isOpen,
+      answerBins: 0,
+    })
+    const stored = () =>
+      registry.closed.map(({ tickMs, requests, breakerOpen }) => [tickMs, requests, breakerOpen])
+    registry.count(arm, 1, 'ann', 'errors')
+    registry.closeTick()
+    expect(stored()).toEqual([])
+    isOpen = true
+    registry.closeTick()
+    registry.count(arm, 1, 'bob', 'errors')
+    registry.closeTick()
+    expect(stored()).toEqual([[1_000_000, 1, true]])
+    wallMs += 10_000
+    registry.closeTick()
+    expect(stored()).toEqual([[1_000_000, 2, true]])
+    wallMs += 1_000
+    registry.closeTick()
+    expect(stored()).toHaveLength(1)
+  })
+
   it('equal the responses, arm by arm, over generations and replicas', async () => {
     const { model, champion, candidate, canary } = await threeVersions(fixture)
     const replicas = [await replicaOf(), await replicaOf()]
