@@ -78,6 +78,11 @@ export const errorTable = {
     422,
     'Send one of the declared values; `GET /v1/models/{model}/openapi.json` lists them.',
   ),
+  /** An expression of `prepare` fails for a row, or gives a value that its feature does not accept. */
+  prepare_failed: permanent(
+    422,
+    'Correct the fields that the expression reads, or make the expression in `prepare` accept them, as with try_cast and nullif.',
+  ),
   // Authentication and limits.
   /** The request has no valid key. */
   unauthenticated: permanent(

@@ -89,7 +89,7 @@ export const atLength = [
   'test/examples/*.test.ts',
   'test/interop/*.test.ts',
   'test/store/privacy/erased-roads.test.ts',
-  'test/workflows/retrain/{decayed-champion,killed-worker,python-project,quantiles,several-numbers}.test.ts',
+  'test/workflows/retrain/{computed-features,decayed-champion,killed-worker,python-project,quantiles,several-numbers}.test.ts',
 ]
 
 const unproven = 'is not known to pass on each machine and under load'

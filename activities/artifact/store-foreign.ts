@@ -11,7 +11,8 @@ import {
 import { countsOf } from '../../domain/model/columns.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
 import { percentText } from '../../domain/figures.ts'
-import type { FeatureRow, Features } from '../../domain/model/features.ts'
+import { modelFeatures, type FeatureRow, type Features } from '../../domain/model/features.ts'
+import { unreadFits } from '../../domain/model/preprocessing.ts'
 import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
@@ -58,12 +59,12 @@ export async function storeForeign(
   reader: ArtifactReader,
   { definition, files, declared, order, replay, data, training }: ForeignArtifact,
 ): Promise<StoredForeign> {
-  const { features, label } = definition
-  const { output } = label
+  const features = modelFeatures(definition.features)
+  const { output } = definition.label
   const { artifact, library, fits, unused, unknown } = await reader.bind({
     files,
     features,
-    order,
+    order: order?.filter((name) => name in features),
     output,
     declared,
     texts: textsOf(features, data),
@@ -75,8 +76,9 @@ export async function storeForeign(
   const answer = (rows: readonly FeatureRow[]) => reader.answer(manifest, rows)
   if (replay !== undefined) await checkReplay(corrected(replay, output), answer)
   const unknownCategories = isBrought ? sharesOf(unknown, { rows: data.rows, definition }) : undefined
-  const made = { definition, artifact, library, files, fits, data, unknownCategories, training, answer }
-  return { artifactDigest: await storeArtifact(artifacts, made), library, unused }
+  const made = { definition, artifact, library, files, data, unknownCategories, training, answer }
+  const all = [...fits, ...unreadFits(definition.features)]
+  return { artifactDigest: await storeArtifact(artifacts, { ...made, fits: all }), library, unused }
 }
 
 /** The maximum number of characters that are compared with the categories of a model, which is done in a process of limited memory. */

@@ -4,6 +4,7 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '../../domain/model/columns.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
+import { computedColumns } from '../../domain/model/prepare.ts'
 import type { ArtifactFormatName } from '@tenure/predictors/format-names'
 import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import {
@@ -103,8 +104,9 @@ function isAnswer(output: Output, answer: readonly number[]): boolean {
   return !taskOf(output).sumsToOne || Math.abs(answer.reduce((sum, value) => sum + value, 0) - 1) < 1e-4
 }
 
-/** Chooses rows spread evenly over the training rows, and one row with every optional value missing. */
+/** Chooses rows spread evenly over the training rows, and one row with every optional value missing, from which no column is computed. */
 function chooseGolden({ features }: ModelDefinition, chosen: FeatureRow[]): FeatureRow[] {
+  if (computedColumns(features).length > 0) return chosen
   const fillable = Object.entries(features).filter(([, feature]) => feature.missing === 'fill')
   const first = chosen[0]
   if (first === undefined || fillable.length === 0) return chosen

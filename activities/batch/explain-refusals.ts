@@ -5,6 +5,7 @@
 import type { ShardRange } from '../../domain/model/batch-spec.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
+import { computedColumns, failureOf, isFailedCell } from '../../domain/model/prepare.ts'
 import { textLiteral, quotedIdentifier } from '../../domain/sql-text.ts'
 import type { Answers } from './write-answers.ts'
 import type { Duck } from '../data/duckdb.ts'
@@ -30,7 +31,11 @@ export async function explainRefused(
       rows: some.length,
       columns: Object.fromEntries(Object.entries(columns).map(([name, cells]) => [name, cut(cells)])),
     })
-    some.forEach((row, index) => problems.set(row, scored.problems[index] ?? 'the version cannot read it'))
+    some.forEach((row, index) => {
+      const failed = computedColumns(manifest.features).find(({ name }) => isFailedCell(columns[name]?.[row]))
+      const problem = failed === undefined ? scored.problems[index] : failureOf(failed.name)
+      problems.set(row, problem ?? 'the version cannot read it')
+    })
   }
 }
 

@@ -5,7 +5,9 @@ import { textType } from '../../domain/values/types.ts'
 import { quotedIdentifier, renaming, replacing, textLiteral } from '../../domain/sql-text.ts'
 import { batchKey, type NotFound } from '../../domain/model/batch-spec.ts'
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
-import { renamedColumns } from '../../domain/model/features.ts'
+import { renamedColumns, sentFeatures } from '../../domain/model/features.ts'
+import { computedColumns, withComputed } from '../../domain/model/prepare.ts'
+import { issueOfPrepare } from '../data/prepared-rows.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { counted } from '../../domain/figures.ts'
 import { compileReview } from '../../domain/review/band.ts'
@@ -14,7 +16,7 @@ import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Deps } from '../deps.ts'
 import { queryReader } from '../../store/integrations/metric-sources.ts'
 import type { Duck } from '../data/duckdb.ts'
-import { badValueOf, readAs, refusedColumnIssue } from '../../domain/values/readings.ts'
+import { badValueOf, doubleOf, readAs, refusedColumnIssue } from '../../domain/values/readings.ts'
 import { asRefused, isQueryRefused, withoutPaths } from '../data/source-errors.ts'
 import { loadFromPostgres } from '../data/known-rows.ts'
 import { explainRows } from '../data/explain-rows.ts'
@@ -64,7 +66,9 @@ export async function freezeBatch(
     notFound = await joinLookups(store, duck, manifest, subjectKey).catch(explain)
     await checkColumns(duck, { manifest, output: batch.output })
     await duck
-      .run(`copy (select * from given) to ${textLiteral(draft)} (format parquet, compression zstd)`)
+      .run(
+        `copy (${await computed(duck, manifest)}) to ${textLiteral(draft)} (format parquet, compression zstd)`,
+      )
       .catch(explain)
       .catch(refuse)
   }
@@ -88,7 +92,8 @@ export async function freezeBatch(
     file = { name: 'file', file: given, place: given, columns }
     const isNumberText = ({ name, type }: ParquetColumn) =>
       type === textType && manifest.features[name]?.kind === 'number'
-    if (read.length > 0 || renames.length > 0 || columns.some(isNumberText)) {
+    const isComputed = computedColumns(manifest.features).length > 0
+    if (read.length > 0 || renames.length > 0 || columns.some(isNumberText) || isComputed) {
       const replaced = read.map((each) => `${each.read} as ${quotedIdentifier(each.name)}`)
       await write(`select *${replacing(replaced)} from read_parquet(${textLiteral(given)})`)
     } else {
@@ -146,6 +151,29 @@ async function withNumbers(duck: Duck, rows: string, { features }: Manifest): Pr
       : [],
   )
   return `select *${replacing(numbers)} from ${rows}`
+}
+
+/**
+ * Rows with the computed columns, which replace columns of the same names. Throws `artifact_invalid` for expressions that may not run, as in
+ * a replica, because this database reads files.
+ */
+async function computed(duck: Duck, { features }: Manifest): Promise<string> {
+  const columns = computedColumns(features)
+  if (columns.length === 0) return 'select * from given'
+  const issue = await issueOfPrepare(features)
+  if (issue !== undefined) throw new DomainError('artifact_invalid', issue)
+  const names = columns.map(({ name }) => name.toLowerCase())
+  const replaced = [...(await columnTypes(duck, 'given')).keys()].filter((name) =>
+    names.includes(name.toLowerCase()),
+  )
+  const typed = Object.entries(sentFeatures(features)).map(([name, { kind }]) => {
+    const value = kind === 'number' ? doubleOf(name) : `cast(${quotedIdentifier(name)} as varchar)`
+    return `${value} as ${quotedIdentifier(name)}`
+  })
+  const others = replaced.length === 0 ? '' : ` exclude (${replaced.map(quotedIdentifier).join(', ')})`
+  // The other columns keep their types, as those of the key.
+  const rows = `select ${typed.join(', ')}, _row from (select *${others} from given) as _row`
+  return `select unnest(_row), ${columns.map(({ name }) => quotedIdentifier(name)).join(', ')} from (${withComputed(features, rows)})`
 }
 
 /** Opens a file in the directory for batches, or else a copy from the object store. Throws `invalid_request` when neither exists. */
@@ -217,11 +245,12 @@ async function checkColumns(
   { manifest, output: { kind, key, log = 0 } }: { manifest: Manifest; output: Batch['output'] },
 ): Promise<void> {
   const types = await columnTypes(duck, 'given')
-  const absent = [...Object.keys(manifest.features), ...key].filter((name) => !types.has(name))
+  const sent = sentFeatures(manifest.features)
+  const absent = [...Object.keys(sent), ...key].filter((name) => !types.has(name))
   const issues = absent.map(
     (name) => `the column ${JSON.stringify(manifest.features[name]?.column ?? name)} is missing`,
   )
-  for (const [name, { kind }] of Object.entries(manifest.features)) {
+  for (const [name, { kind }] of Object.entries(sent)) {
     const type = types.get(name)
     if (kind === 'number' && type !== undefined && type !== 'BOOLEAN' && !numberType.test(type))
       issues.push(`the column ${JSON.stringify(name)} has the type ${type}, expected a number`)

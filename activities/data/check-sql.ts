@@ -42,8 +42,10 @@ export async function issueOfSlices(
   ofSource: readonly string[],
 ): Promise<string | undefined> {
   if (slices.length === 0) return undefined
-  const lookedUp = Object.keys(features).filter((name) => features[name]?.from !== undefined)
-  const columns = [...new Set([...ofSource, ...lookedUp])]
+  const added = Object.keys(features).filter(
+    (name) => features[name]?.from !== undefined || features[name]?.sql !== undefined,
+  )
+  const columns = [...new Set([...ofSource, ...added])]
   return withDuck(async (duck) => {
     // The types of the other columns are not known yet, so errors of types are left to the snapshot.
     const typeOf = (name: string) => (features[name]?.kind === 'number' ? 'double' : 'varchar')

@@ -35,13 +35,30 @@ const settings = {
   autoload_known_extensions: 'false',
 }
 
-/** Opens an empty in-memory database for `work` and always closes it. A closed one reads and writes no files, whatever its SQL says. */
-export async function withDuck<T>(
-  work: (duck: Duck) => Promise<T>,
-  { isClosed = false }: { isClosed?: boolean } = {},
-): Promise<T> {
+export interface DuckOptions {
+  /** A closed database reads and writes no files, whatever its SQL says. */
+  isClosed?: boolean
+  memory?: string
+}
+
+/** Opens an empty in-memory database for `work` and always closes it. */
+export async function withDuck<T>(work: (duck: Duck) => Promise<T>, options?: DuckOptions): Promise<T> {
+  const { duck, close } = await openDuck(options)
+  try {
+    return await work(duck)
+  } finally {
+    close()
+  }
+}
+
+/** Opens an empty in-memory database, which the caller closes. */
+export async function openDuck({
+  isClosed = false,
+  memory = settings.memory_limit,
+}: DuckOptions = {}): Promise<{ duck: Duck; close: () => void }> {
   const instance = await loadDuckDb().DuckDBInstance.create(':memory:', {
     ...settings,
+    memory_limit: memory,
     ...(isClosed && { enable_external_access: 'false' }),
   })
   const connection = await instance.connect()
@@ -67,13 +84,17 @@ export async function withDuck<T>(
       return { rows: reader.currentRowCount, columns }
     },
   }
+  const close = () => {
+    connection.closeSync()
+    instance.closeSync()
+  }
   try {
     await connection.run(`set TimeZone = 'UTC'`)
     if (isClosed) await connection.run('set lock_configuration = true')
-    return await work(duck)
-  } finally {
-    connection.closeSync()
-    instance.closeSync()
+    return { duck, close }
+  } catch (error) {
+    close()
+    throw error
   }
 }
 

@@ -7,7 +7,7 @@ import { judgeBehaviour, notComputed } from '../../domain/behaviour/judge-behavi
 import { planProbes, type Probes } from '../../domain/behaviour/probes.ts'
 import { answerReader, type ModelAnswers } from '../../domain/metrics/answers.ts'
 import { columnTableOf, rowReader, type ColumnTable } from '../../domain/model/columns.ts'
-import type { FeatureRow, Features } from '../../domain/model/features.ts'
+import { sentFeatures, type FeatureRow, type Features } from '../../domain/model/features.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { shown } from '../../domain/postgres-text.ts'
 
@@ -87,11 +87,12 @@ async function resultsOf(
 ): Promise<BehaviourResult[]> {
   const { features, output } = version.manifest
   const names = Object.keys(features)
+  const sent = Object.keys(sentFeatures(features))
   const rows = planned.flatMap(({ probes }) => (typeof probes === 'string' ? [] : probes.rows))
   const pieces = await askPieces(version, rows, names)
   return planned.map(({ test, probes, from }) => {
     if (typeof probes === 'string') return notComputed(probes)
-    const absent = test.kind === 'exact' ? names.find((name) => !(name in test.row)) : undefined
+    const absent = test.kind === 'exact' ? sent.find((name) => !(name in test.row)) : undefined
     if (absent !== undefined)
       return notComputed(`the row of the test has no ${absent}, which this version takes`, 1)
     const [first, last] = [from, from + probes.rows.length - 1].map((row) => Math.floor(row / pieceRows))

@@ -31,6 +31,7 @@ import { checkRefit, type RefitCheck, type RefitPolicy } from '../../domain/trai
 import { thresholdOf, sharedOutput } from '../../domain/tasks/tasks.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { listCells, type ColumnTable } from '../../domain/model/columns.ts'
+import { modelFeatures } from '../../domain/model/features.ts'
 import type { Output } from '../../domain/tasks/output.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { loadModel } from '../../models/index.ts'
@@ -178,8 +179,8 @@ async function evaluateBy(
   }
   const report = await parent.part('evaluate', async () =>
     withImportance(judgeGate(input, policy, await ownMetricsOf(job, { input, table: test, parent })), {
-      names: Object.keys((await versions.manifestOf(job.challenger)).features),
-      answer: (table) => versions.ask(job.challenger, table),
+      names: Object.keys(modelFeatures((await versions.manifestOf(job.challenger)).features)),
+      answer: (table) => versions.ask(job.challenger, table, { isPrepared: true }),
       rows: test,
       y,
       policy,

@@ -5,7 +5,10 @@ import { inputWidthOf, outputNames, outputWidth } from '@tenure/predictors/featu
 import type { LayersModel } from '@tensorflow/tfjs'
 import { withOutputs, type ModelAnswers } from '../../domain/metrics/answers.ts'
 import { formatNameOf } from '@tenure/predictors/format-names'
-import { listRows, type ColumnTable } from '../../domain/model/columns.ts'
+import { columnOf, listCells, listRows, requireColumn, type ColumnTable } from '../../domain/model/columns.ts'
+import { modelFeatures } from '../../domain/model/features.ts'
+import { computedColumns } from '../../domain/model/prepare.ts'
+import { openPreparer, type CellsOf, type Preparer } from '../data/prepared-rows.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
 import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
 import { describeForm } from '../../domain/registry/model-card.ts'
@@ -17,12 +20,17 @@ import { answersOf, loadTensorflow, openNetwork, type Tensorflow } from '../tens
 import { placesIn, numbersOf, correctionOf } from '../../domain/tasks/tasks.ts'
 import type { Output } from '../../domain/tasks/output.ts'
 
+export interface AskOptions {
+  /** Takes the computed columns of the rows as they are. Default: they are computed as the version defines them. */
+  isPrepared?: boolean
+}
+
 export interface VersionAnswers {
   artifacts: Artifacts
   /** Called once per manifest. */
   manifestOf: (digest: string) => Promise<Manifest>
   /** Throws a `RangeError` for a column that the rows lack, and `artifact_invalid`. */
-  ask: (digest: string, rows: ColumnTable) => Promise<ModelAnswers>
+  ask: (digest: string, rows: ColumnTable, options?: AskOptions) => Promise<ModelAnswers>
   close: () => Promise<void>
 }
 
@@ -35,6 +43,7 @@ export function openVersionAnswers(
   const networks = new Map<string, LayersModel>()
   let tensorflow: Tensorflow | undefined
   let reader: ArtifactReader | undefined
+  const preparers = new Map<string, Promise<Preparer>>()
 
   const manifestOf = (digest: string): Promise<Manifest> => {
     const found = manifests.get(digest) ?? getManifest(artifacts, digest)
@@ -58,7 +67,7 @@ export function openVersionAnswers(
     whileAlive(parent, async () => {
       const asked = (reader ??= openArtifactReader(artifactRoot))
       try {
-        return await asked.answer(manifest, listRows(rows, Object.keys(manifest.features)))
+        return await asked.answer(manifest, listRows(rows, Object.keys(modelFeatures(manifest.features))))
       } catch (error) {
         reader = undefined
         await asked.close()
@@ -66,11 +75,29 @@ export function openVersionAnswers(
       }
     })
 
+  const prepared = async (
+    digest: string,
+    { features }: Manifest,
+    rows: ColumnTable,
+  ): Promise<ColumnTable> => {
+    if (computedColumns(features).length === 0) return rows
+    const opened = preparers.get(digest) ?? openPreparer(features)
+    preparers.set(digest, opened)
+    const preparer = await opened
+    const cells: CellsOf = (name) => listCells(requireColumn(rows, name))
+    const computed = await preparer.compute(cells, rows.rows)
+    const failure = await preparer.failureIn(computed, cells)
+    if (failure !== undefined) throw new RangeError(failure.message)
+    const columns = Object.entries(computed).map(([name, values]) => [name, columnOf(values)])
+    return { rows: rows.rows, columns: { ...rows.columns, ...Object.fromEntries(columns) } }
+  }
+
   return {
     artifacts,
     manifestOf,
-    async ask(digest, rows) {
+    async ask(digest, given, { isPrepared = false } = {}) {
       const manifest = await manifestOf(digest)
+      const rows = isPrepared ? given : await prepared(digest, manifest, given)
       if (formatNameOf(manifest) !== 'tfjs-layers') return askReader(manifest, rows)
       const tf = (tensorflow ??= await loadTensorflow())
       const network = await networkOf(tf, digest, manifest)
@@ -84,6 +111,7 @@ export function openVersionAnswers(
     async close() {
       for (const network of networks.values()) network.dispose()
       await reader?.close()
+      for (const opened of preparers.values()) (await opened.catch(() => undefined))?.close()
     },
   }
 }

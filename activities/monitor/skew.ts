@@ -1,9 +1,11 @@
 /**
- * Checks training-serving skew: encodes and predicts logged rows again with the training code. A difference is a defect that would
- * otherwise look like lost quality.
+ * Checks training-serving skew: computes the columns of `prepare` from logged rows as a snapshot does, and encodes and predicts the rows
+ * again with the training code. A difference is a defect that would otherwise look like lost quality.
  */
 import { outputWidth } from '@tenure/predictors/features'
 import { DomainError } from '../../domain/errors.ts'
+import { sentFeatures, type FeatureRow, type Features } from '../../domain/model/features.ts'
+import { computedColumns } from '../../domain/model/prepare.ts'
 import type { SkewReport } from '../../domain/monitoring/training-serving-skew.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
@@ -13,6 +15,7 @@ import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
+import { openPreparer } from '../data/prepared-rows.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runServingChild } from '../runtime/serving-child.ts'
@@ -61,9 +64,10 @@ export const checkServingSkew =
       const logged = await listLogged(store, { ...span, fits, width: outputWidth(output) }, most)
       if (logged.length === 0) return { ...nothing('no_data'), version }
       await bringCopies(artifacts, { artifacts: [artifactDigest] })
+      const rows = await withRecomputed(manifest.features, logged)
       const found = await runServingChild<{ ok: true; report: SkewReport }>(
         [config.artifactRoot, artifactDigest, version],
-        { script: 'api/processes/skew-replayer.ts', timeoutMs: childMs, input: JSON.stringify(logged) },
+        { script: 'api/processes/skew-replayer.ts', timeoutMs: childMs, input: JSON.stringify(rows) },
       )
       beat.check()
       if (!found.ok)
@@ -98,5 +102,62 @@ export const checkServingSkew =
       log.info({ ...result, model, to, windowMs }, 'skew checked')
       return result
     })
+
+/** The relative rounding error of a logged number, because the log stores 32-bit floats. */
+const rounding = 2 ** -24
+
+/**
+ * Adds to logged rows what the expressions of `prepare` give for their fields in the SQL of a snapshot. A value counts as the logged one
+ * where it differs by no more than the rounding of the fields in the log can make it.
+ */
+async function withRecomputed<R extends { row: FeatureRow }>(
+  features: Features,
+  logged: readonly R[],
+): Promise<(R & { recomputed?: FeatureRow })[]> {
+  const computed = computedColumns(features)
+  if (computed.length === 0) return [...logged]
+  const numbers = Object.entries(sentFeatures(features)).flatMap(([name, { kind }]) =>
+    kind === 'number' ? [name] : [],
+  )
+  // The rows as logged, then once more for each number, a little lower and a little higher.
+  const variants: ((row: FeatureRow) => FeatureRow)[] = [
+    (row) => row,
+    ...numbers.flatMap((name) =>
+      [1 - rounding, 1 + rounding].map((factor) => (row: FeatureRow) => {
+        const value = row[name]
+        return typeof value === 'number' ? { ...row, [name]: value * factor } : row
+      }),
+    ),
+  ]
+  const preparer = await openPreparer(features)
+  try {
+    const values: Awaited<ReturnType<typeof preparer.compute>>[] = []
+    for (const variant of variants) {
+      const rows = logged.map(({ row }) => variant(row))
+      values.push(await preparer.compute((name) => rows.map((row) => row[name] ?? null), rows.length))
+    }
+    return logged.map((each, at) => {
+      const again = computed.map(({ name }) => {
+        const found = values.map((columns) => columns[name]![at] as number | string | null)
+        return [name, agreeing(each.row[name] ?? null, found)] as const
+      })
+      return { ...each, recomputed: Object.fromEntries(again) }
+    })
+  } finally {
+    preparer.close()
+  }
+}
+
+/** Returns the logged value where one of the values, or a number within their distance, agrees with it; otherwise the first value. */
+function agreeing(logged: number | string | null, values: readonly (number | string | null)[]) {
+  const [first = null, ...nudged] = values
+  if (values.some((value) => value === logged)) return logged
+  if (typeof logged !== 'number' || typeof first !== 'number') return first
+  const slack = nudged.reduce<number>(
+    (sum, value) => sum + (typeof value === 'number' ? Math.abs(value - first) : 0),
+    tolerance * Math.max(1, Math.abs(first)),
+  )
+  return Math.abs(logged - first) <= slack ? logged : first
+}
 
 const nothing = (status: SkewResult['status']) => ({ status, compared: 0, mismatchedRows: 0, columns: [] })

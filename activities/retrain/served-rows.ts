@@ -15,7 +15,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { counted } from '../../domain/figures.ts'
 import type { ModelDefinition, ServedSource } from '../../domain/model-definition.ts'
 import { readLoggedRows } from '../../domain/model/logged-rows.ts'
-import type { Features } from '../../domain/model/features.ts'
+import { sentFeatures, type Features } from '../../domain/model/features.ts'
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { labelText } from '../../domain/model/outcome.ts'
 import { ageText, type ServedFacts, type ServedVersion } from '../../domain/training/served-facts.ts'
@@ -125,7 +125,9 @@ function emptyCounts(versions: readonly AnsweringVersion[], features: Features) 
   const sum = (of: (each: AnsweringVersion) => number) => versions.reduce((all, each) => all + of(each), 0)
   const found = versions.map(({ version, fits, predictions, young }): [string, ServedVersion] => {
     const kinds = new Map((fits ?? []).map(({ name, kind }) => [name, kind]))
-    const lacks = Object.keys(features).filter((name) => kinds.get(name) !== features[name]?.kind)
+    const lacks = Object.keys(sentFeatures(features)).filter(
+      (name) => kinds.get(name) !== features[name]?.kind,
+    )
     return [
       version,
       { predictions: predictions - young, rows: 0, lacks: lacks.length === 0 ? undefined : lacks },
@@ -154,10 +156,10 @@ const { predictionId, askedAt, knownAt, outcome, answer, version: versionColumn,
 
 async function createTable(duck: Duck, definition: ModelDefinition): Promise<Columns> {
   const withRoutingKey = hasRoutingKey(definition)
-  const named = Object.entries(definition.features).map(([name, { kind }]): [string, boolean] => [
-    name,
-    kind === 'number',
-  ])
+  // Computed columns are computed again, by the expressions of the model file.
+  const named = Object.entries(sentFeatures(definition.features)).map(
+    ([name, { kind }]): [string, boolean] => [name, kind === 'number'],
+  )
   const columns = [
     ...named.map(([name, isNumber]) => `${quotedIdentifier(name)} ${isNumber ? 'double' : 'varchar'}`),
     `${predictionId} varchar, _asked_ms double, _known_ms double, ${outcome} varchar`,

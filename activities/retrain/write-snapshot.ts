@@ -12,6 +12,8 @@ import type { SubjectKey } from '../../store/signing/subject-hash.ts'
 import type { Store } from '../../store/postgres.ts'
 import { queryReader } from '../../store/integrations/metric-sources.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
+import { issueOfPrepare } from '../data/prepared-rows.ts'
+import { unreadable } from '../data/source-views.ts'
 import { requireSlices } from '../data/check-sql.ts'
 import { excludeFloods } from '../data/exclude-floods.ts'
 import { loadHistory } from '../features/feature-history.ts'
@@ -51,6 +53,9 @@ export async function writeSnapshot(options: {
   subjectKey?: SubjectKey
 }): Promise<WrittenSnapshot> {
   const { asOf, refit = false, store, artifacts, subjectKey } = options
+  // This database reads files, and the SQL may have been stored by another build.
+  const issue = await issueOfPrepare(options.definition.features)
+  if (issue !== undefined) throw unreadable(issue)
   return withDuck(async (duck) => {
     const asOfMs = Date.parse(asOf)
     const served =

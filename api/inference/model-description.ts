@@ -3,7 +3,7 @@
  * the version that serves by default.
  */
 import { flagReader } from '../../domain/values/readings.ts'
-import type { Feature } from '../../domain/model/features.ts'
+import { sentFeatures, type Feature } from '../../domain/model/features.ts'
 import type { RouteDefinition } from '../http/route.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { mayBeAbsent } from '../../domain/registry/version.ts'
@@ -23,7 +23,7 @@ export function routesOfModel(
   manifest: Pick<Manifest, 'features' | 'output'>,
   fields: readonly string[] = [],
 ): RouteDefinition[] {
-  const row = rowSchema(manifest.features, fields)
+  const row = rowSchema(sentFeatures(manifest.features), fields)
   const native = { instances: { type: 'array', minItems: 1, items: row } }
   const records = { dataframe_records: native.instances }
   const prediction = predictionSchema(manifest.output)

@@ -98,8 +98,16 @@ function valueIn({ values, isFlags }: Tensor, at: number, fillable: boolean): Va
   return fillable && Number.isNaN(value) ? null : value
 }
 
-function matrixReader({ cells: { fillable, positions } }: LoadedVersion, matrix: Tensor): ValueAt {
-  return (row, place) => valueIn(matrix, row * positions.length + positions[place]!, fillable[place]!)
+function matrixReader(
+  { cells: { fillable, positions }, columns: { listed } }: LoadedVersion,
+  matrix: Tensor,
+): ValueAt {
+  return (row, place) => {
+    const position = positions[place]
+    return position === undefined
+      ? undefined
+      : valueIn(matrix, row * listed.length + position, fillable[place]!)
+  }
 }
 
 function columnReader(loaded: LoadedVersion, tensors: readonly Tensor[]): ValueAt {

@@ -187,8 +187,15 @@ export function fillRows(
   for (let i = 0; i < instances.length; i++) {
     const row: unknown = instances[i]
     if (!Array.isArray(row)) readRow(loaded, row, i, input)
-    else if (row.length === cells.positions.length)
-      cells.read((place) => row[cells.positions[place]!], i, input)
+    else if (row.length === columns.listed.length)
+      cells.read(
+        (place) => {
+          const position = cells.positions[place]
+          return position === undefined ? undefined : row[position]
+        },
+        i,
+        input,
+      )
     else throw otherLength(i, row.length, columns)
   }
   input.routingKey = routingKey

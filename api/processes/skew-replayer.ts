@@ -20,6 +20,8 @@ interface LoggedRow {
   row: FeatureRow
   /** The outputs; null for an output that was not finite. */
   outputs: (number | null)[]
+  /** What `prepare` gives for the fields of the row again; absent for a version without computed columns. */
+  recomputed?: FeatureRow
 }
 
 /** The relative rounding error of a logged input, because the log stores 32-bit floats. */
@@ -59,7 +61,7 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
   for (const logged of rows) replayed.push(await replayRow(logged))
   return replayed
 
-  async function replayRow({ predictionId, row, outputs }: LoggedRow): Promise<ReplayedRow> {
+  async function replayRow({ predictionId, row, outputs, recomputed = {} }: LoggedRow): Promise<ReplayedRow> {
     try {
       protocol.read(loaded, Buffer.from(JSON.stringify({ instances: [row] })), buffer)
       served.set(buffer.input.subarray(0, served.length))
@@ -73,10 +75,11 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
     const within = (place: number) => Math.abs(given[place]! - again[place]!) <= slack[place]!
     return {
       predictionId,
-      served: { ...inputsByFeature(fits, served), ...scoresOf(given) },
+      served: { ...inputsByFeature(fits, served), ...scoresOf(given), ...computedOf(row, recomputed) },
       replayed: {
         ...inputsByFeature(fits, trained),
         ...scoresOf(Array.from(again, (value, place) => (within(place) ? given[place]! : value))),
+        ...computedOf(recomputed, recomputed),
       },
     }
   }
@@ -109,6 +112,11 @@ function inputsByFeature(fits: readonly FeatureFit[], input: Float64Array): Reco
       return [fit.name, values.flatMap((value, place) => (value === 0 ? [] : [`${place}: ${value}`])).join()]
     }),
   )
+}
+
+/** The values of the computed columns. JSON has no infinite number, which stands for an expression that fails. */
+function computedOf(row: FeatureRow, columns: FeatureRow): Record<string, SkewValue> {
+  return Object.fromEntries(Object.keys(columns).map((name) => [`${name} of prepare`, row[name] ?? null]))
 }
 
 function scoresOf(outputs: readonly number[]): Record<string, SkewValue> {

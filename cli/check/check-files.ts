@@ -5,6 +5,7 @@
 import { basename, dirname, join, relative } from 'node:path'
 import { compileScript } from '../../activities/check/compile-script.ts'
 import { gateOnlyPartsOf, issueOfBusiness } from '../../activities/data/check-sql.ts'
+import { issueOfPrepare } from '../../activities/data/prepared-rows.ts'
 import { isError } from '../../domain/errors.ts'
 import type { CheckedFiles } from '../../domain/installation/model-files.ts'
 import { parseJson } from '../../domain/parse-json.ts'
@@ -34,6 +35,7 @@ async function checkFiles({ model, archive }: CheckFilesJob): Promise<CheckedFil
       const { definition, digest, code } = await load(path, { name: model, printed })
       const issue =
         (await issueOfPrograms(folder, definition)) ??
+        (await issueOfPrepare(definition.features)) ??
         (isOfProject(definition) ? await issueOfColumns(definition, { showsCells: false }) : undefined) ??
         (await issueOfBusiness(definition))
       if (issue !== undefined) throw invalid(issue)

@@ -6,6 +6,7 @@ import { build } from 'esbuild'
 import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { computedColumns } from '../../domain/model/prepare.ts'
 import { formatNameOf } from '@tenure/predictors/format-names'
 import { getArtifact } from '../../store/artifacts.ts'
 import type { ObjectStoreSettings } from '../../store/objects/object-store.ts'
@@ -58,6 +59,12 @@ export async function exportVersion({
     throw usageError(
       `${version} is a model of ${library ?? format}; versions of TensorFlow.js are exported`,
       `Its own library reads ${Object.keys(artifact.files).join(', ')} of the artifact.`,
+    )
+  const [computed] = computedColumns(artifact.manifest.features)
+  if (computed !== undefined)
+    throw usageError(
+      `${version} computes its features by SQL on the server ("${computed.name}" in prepare)`,
+      'Ask the server for its predictions, or train a model whose features are sent.',
     )
   await openFolder(folder)
   const { model, features, output, preprocessing, golden } = artifact.manifest

@@ -1,6 +1,7 @@
 /** Loads model files in a child process, one after the other, and reports each before and after loading. */
 import { join } from 'node:path'
 import { gateOnlyPartsOf, issueOfBusiness } from '../../activities/data/check-sql.ts'
+import { issueOfPrepare } from '../../activities/data/prepared-rows.ts'
 import { explainLoadError, isThrownBy } from '../../models/define/load-error.ts'
 import { loadModelFile, type BrokenModel } from '../../models/index.ts'
 import { issueOfColumns } from './check-columns.ts'
@@ -21,10 +22,14 @@ process.once('message', ({ directory, files, isPrinted }: LoadJob) => {
     const own = uncaught.find((error) => !(error instanceof Error) || isThrownBy(error, path))
     if (own !== undefined) return { broken: { file, issues: await explainLoadError(own, path) } }
     const { train: _, print, ...model } = loaded
-    const issue = (await issueOfColumns(model.definition)) ?? (await issueOfBusiness(model.definition))
+    const { definition } = model
+    const issue =
+      (await issueOfPrepare(definition.features)) ??
+      (await issueOfColumns(definition)) ??
+      (await issueOfBusiness(definition))
     if (issue !== undefined) return { broken: { file, issues: [issue] } }
     const printed = isPrinted ? print() : undefined
-    return { model: { ...model, printed, note: await gateOnlyPartsOf(model.definition) } }
+    return { model: { ...model, printed, note: await gateOnlyPartsOf(definition) } }
   }
   const loadAll = async () => {
     for (const file of files) {

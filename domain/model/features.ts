@@ -30,6 +30,10 @@ export interface NumberFeature {
   about?: string
   /** The feature view that provides the value when a request does not; absent when every request must send it. */
   from?: FeatureOrigin
+  /** The expression of `prepare` that computes the value from the other fields of the row, in DuckDB SQL. */
+  sql?: string
+  /** Only expressions of `prepare` read it, and the model does not. */
+  use?: 'prepare'
 }
 
 export interface CategoryFeature {
@@ -47,6 +51,10 @@ export interface CategoryFeature {
   about?: string
   /** The feature view that provides the value when a request does not; absent when every request must send it. */
   from?: FeatureOrigin
+  /** The expression of `prepare` that computes the value from the other fields of the row, in DuckDB SQL. */
+  sql?: string
+  /** Only expressions of `prepare` read it, and the model does not. */
+  use?: 'prepare'
 }
 
 export type Feature = NumberFeature | CategoryFeature
@@ -62,8 +70,18 @@ export function acceptedRange({ min, max, outside }: NumberFeature): { low: numb
 /** A row as it is sent and stored: one value per feature. */
 export type FeatureRow = Record<string, number | string | null>
 
-/** Whether a row may lack the feature. A lookup sets a looked-up one, also where it finds nothing. */
-export const isOmittable = ({ missing, from }: Feature): boolean => missing === 'fill' && from === undefined
+/** Whether a row may lack the feature. A lookup sets a looked-up one, also where it finds nothing; `prepare` sets a computed one. */
+export const isOmittable = ({ missing, from, sql }: Feature): boolean =>
+  sql !== undefined || (missing === 'fill' && from === undefined)
+
+/** The features that the model takes. */
+export const modelFeatures = (features: Features): Features => only(features, ({ use }) => use === undefined)
+
+/** The features that a row brings: all but the computed ones. */
+export const sentFeatures = (features: Features): Features => only(features, ({ sql }) => sql === undefined)
+
+const only = (features: Features, isTaken: (feature: Feature) => boolean): Features =>
+  Object.fromEntries(Object.entries(features).filter(([, feature]) => isTaken(feature)))
 
 /** The columns of files that have other names than their features: the name in the file, then that of the feature. */
 export const renamedColumns = (features: Features): [column: string, name: string][] =>

@@ -2,7 +2,13 @@
 import { type CategoryFit, type FeatureFit, type NumberFit, widthOfFit } from '@tenure/predictors/features'
 import { DomainError } from '../errors.ts'
 import { countsOf, requireColumn, type CellColumn, type ColumnTable } from './columns.ts'
-import { acceptedRange, type Features, type FeatureRow, type NumberFeature } from './features.ts'
+import {
+  acceptedRange,
+  modelFeatures,
+  type Features,
+  type FeatureRow,
+  type NumberFeature,
+} from './features.ts'
 
 /** The inputs: doubles in serving, 32-bit numbers in TensorFlow training, which rounds them anyway. */
 export type InputNumbers = Float64Array | Float32Array
@@ -15,11 +21,21 @@ export const maxVocabulary = 1_000
 
 /** Fits every feature on the training rows, in the order in which the features are declared. */
 export function fitFeatures(table: ColumnTable, features: Features): FeatureFit[] {
-  return Object.entries(features).map(([name, feature]) => {
+  const fits = Object.entries(modelFeatures(features)).map(([name, feature]) => {
     const column = requireColumn(table, name)
     return feature.kind === 'number' ? fitNumber(column, name, feature) : fitCategory(column, name)
   })
+  return [...fits, ...unreadFits(features)]
 }
+
+/** The fits of the fields that only `prepare` reads, which come after those of the model. They have no input. */
+export const unreadFits = (features: Features): FeatureFit[] =>
+  Object.entries(features).flatMap(([name, { kind, use }]): FeatureFit[] => {
+    if (use === undefined) return []
+    return kind === 'number'
+      ? [{ name, kind, mean: 0, std: 1, fill: 0, unread: true }]
+      : [{ name, kind, vocabulary: [], encoding: 'text' }]
+  })
 
 /** The mean and population standard deviation of the present values, in two passes. A constant feature is scaled by 1. */
 function fitNumber(column: CellColumn, name: string, feature: NumberFeature): FeatureFit {
@@ -62,7 +78,7 @@ export function compileColumnEncoder(
 ): ColumnEncoder {
   checkFits(features, fits)
   let width = 0
-  const writers = fits.map((fit) => {
+  const writers = fits.filter(widthOfFit).map((fit) => {
     const column = requireColumn(table, fit.name)
     const start = width
     width += widthOfFit(fit)
@@ -104,7 +120,6 @@ function numberColumnWriter(
 }
 
 function textWriter({ vocabulary, encoding }: CategoryFit, column: CellColumn, start: number): ColumnEncoder {
-  if (encoding === 'text') return () => {}
   const other = encoding === 'code' ? NaN : vocabulary.length
   if (column.kind === 'number')
     return encoding === 'code'
@@ -124,7 +139,7 @@ function textWriter({ vocabulary, encoding }: CategoryFit, column: CellColumn, s
 export function compileEncoder(features: Features, fits: readonly FeatureFit[]): Encoder {
   checkFits(features, fits)
   let width = 0
-  const writers = fits.map((fit) => {
+  const writers = fits.filter(widthOfFit).map((fit) => {
     const start = width
     width += widthOfFit(fit)
     return fit.kind === 'number'
@@ -174,7 +189,6 @@ function categoryWriter(fit: CategoryFit, start: number): Encoder {
   const { name, vocabulary, encoding } = fit
   const other = vocabulary.length
   const column = new Map(vocabulary.map((value, index) => [value, index]))
-  if (encoding === 'text') return () => {}
   if (encoding === 'code')
     return (row, into, offset) => {
       const value = row[name]

@@ -62,7 +62,7 @@ export function issueOfForm(bundle: Form, model: Form): string | undefined {
     const [there, here] = [bundle.features[name], model.features[name]]
     if (here === undefined) return `the model file has no feature ${name}, which the bundle takes`
     if (there === undefined) return `the bundle takes no feature ${name}, which the model file has`
-    const differing = (['kind', 'values', 'missing'] as const).find(
+    const differing = (['kind', 'values', 'missing', 'sql', 'use'] as const).find(
       (field) => JSON.stringify(fieldOf(there, field)) !== JSON.stringify(fieldOf(here, field)),
     )
     if (differing !== undefined)

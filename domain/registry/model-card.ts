@@ -107,14 +107,19 @@ const asksOf = ({ features = {}, featureOrder = [], preprocessing = [] }: Partia
       kind: feature.kind,
       unit: feature.kind === 'number' ? (feature.unit ?? null) : null,
       range: rangeOf(feature),
-      missing: feature.missing === 'fill' ? fillOf(fit) : 'rejected',
+      missing: missingOf(feature, fit),
       about: feature.about ?? null,
     }
   })
 
+function missingOf({ sql, missing }: Features[string], fit: FeatureFit | undefined): string {
+  if (sql !== undefined) return `computed as ${sql}`
+  return missing === 'fill' ? fillOf(fit) : 'rejected'
+}
+
 /** How a missing value is handled: training fits the fill of a network, while trees and most graphs take the missing value itself. */
 function fillOf(fit: FeatureFit | undefined): string {
-  if (fit === undefined) return 'accepted'
+  if (fit === undefined || (fit.kind === 'number' && fit.unread === true)) return 'accepted'
   if (fit.kind === 'number')
     return fit.fill === null ? 'left to the model' : `imputed as ${Number(fit.fill.toPrecision(4))}`
   return (fit.encoding ?? 'one-hot') === 'one-hot' ? 'as an unknown value' : 'left to the model'

@@ -109,6 +109,8 @@ export function aboveGiven(number: VersionNumber, given: VersionNumber | undefin
 export function requestsStillFit(before: Features, after: Features): boolean {
   return Object.entries(after).every(([name, now]) => {
     const old = before[name]
+    // What a request sends for a computed column is ignored.
+    if (now.sql !== undefined) return true
     if (old === undefined) return mayBeAbsent(now)
     if (old.kind !== now.kind) return false
     if (old.missing === 'fill' && now.missing !== 'fill') return false
@@ -119,8 +121,9 @@ export function requestsStillFit(before: Features, after: Features): boolean {
   })
 }
 
-/** Whether a request may lack the feature: it is filled, or has a value that stands in where the looked-up one is missing. */
-export const mayBeAbsent = ({ missing, from }: Feature): boolean => missing === 'fill' || from !== undefined
+/** Whether a request may lack the feature: it is filled, computed, or has a value that stands in where the looked-up one is missing. */
+export const mayBeAbsent = ({ missing, from, sql }: Feature): boolean =>
+  missing === 'fill' || from !== undefined || sql !== undefined
 
 /** The form of the output that callers rely on; the threshold is not part of it. */
 export const formOf = (output: Output): string =>

@@ -109,17 +109,19 @@ export function jobOfDefinition(
   return {
     contract: contractVersion,
     model,
-    columns: featureOrder.map((name) => {
-      const feature = features[name]!
-      return {
-        name,
-        kind: feature.kind,
-        values: feature.kind === 'category' ? feature.values : undefined,
-        nullable: feature.missing === 'fill',
-        ...(feature.kind === 'number' &&
-          feature.outside === 'missing' && { missingBelow: feature.min, missingAbove: feature.max }),
-      }
-    }),
+    columns: featureOrder
+      .filter((name) => features[name]?.use === undefined)
+      .map((name) => {
+        const feature = features[name]!
+        return {
+          name,
+          kind: feature.kind,
+          values: feature.kind === 'category' ? feature.values : undefined,
+          nullable: feature.missing === 'fill',
+          ...(feature.kind === 'number' &&
+            feature.outside === 'missing' && { missingBelow: feature.min, missingAbove: feature.max }),
+        }
+      }),
     label: {
       column: snapshotColumns.label,
       columns: numbersOf(output).length > 0 ? snapshotLabels(output) : undefined,

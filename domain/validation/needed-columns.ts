@@ -1,4 +1,5 @@
 /** Names the columns that a model needs from its source, with the message for a file that lacks one. */
+import { sentFeatures } from '../model/features.ts'
 import { labelColumns, type ModelDefinition } from '../model-definition.ts'
 import { shown } from '../postgres-text.ts'
 import type { CsvLayout } from './csv-scan.ts'
@@ -17,7 +18,7 @@ export function neededColumns({ features, label, source, weights, subject, evalu
   const rows: Record<string, string> = { ...events, ...labels }
   // Erased persons are left out before `derive`, which may drop the column.
   if (subject !== undefined) events[subject] ??= 'which subject names'
-  for (const [name, { from, column }] of Object.entries(features))
+  for (const [name, { from, column }] of Object.entries(sentFeatures(features)))
     if (from === undefined)
       rows[name] = column === undefined ? 'a feature' : `a feature whose column in files is "${column}"`
   for (const name of source.key) rows[name] ??= 'which key names'
@@ -28,9 +29,9 @@ export function neededColumns({ features, label, source, weights, subject, evalu
     [entity, 'entity'] as const,
     [baseline, 'baseline'] as const,
   ]
-  // Looked-up features are joined later.
+  // Looked-up features are joined later, and computed ones added.
   for (const [name, field] of named)
-    if (name !== undefined && features[name]?.from === undefined)
+    if (name !== undefined && features[name]?.from === undefined && features[name]?.sql === undefined)
       rows[name] ??= `which evaluation.${field} names`
   return { events, rows }
 }

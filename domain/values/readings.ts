@@ -104,7 +104,11 @@ export const refusedColumn = (column: string, message: string): string =>
   // Without a part of the row, DuckDB would raise the error for a query that does not read the column.
   `cast(case when ${quotedIdentifier(column)} is not null then error(concat(${textLiteral(refusal)}, ${separator}, ${textLiteral(message)}, left(cast(${quotedIdentifier(column)} as varchar), 0))) end as double)`
 
-/** Returns the message of a refused column; undefined for other errors. */
+/** Returns SQL of a type that raises an error with the message for a row. `part` is some expression of the row, for the reason above. */
+export const refusedRow = (part: string, message: string, type: string): string =>
+  `cast(error(concat(${textLiteral(refusal)}, ${separator}, ${textLiteral(message)}, left(cast(${part} as varchar), 0))) as ${type})`
+
+/** Returns the message of a refused column or row; undefined for other errors. */
 export const refusedColumnIssue = (message: string): string | undefined =>
   message.includes(refusal) ? message.slice(message.indexOf(refusal) + refusal.length + 1) : undefined
 

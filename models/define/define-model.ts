@@ -3,7 +3,7 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { counted } from '../../domain/figures.ts'
-import type { Features } from '../../domain/model/features.ts'
+import { sentFeatures, type Features } from '../../domain/model/features.ts'
 import { floodPolicies } from '../../domain/validation/floods.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
 import { compileTests } from './behaviour/tests.ts'
@@ -12,6 +12,7 @@ import { fieldNames, reportUnknown } from './fields.ts'
 import { compileExpectations } from './data/expect.ts'
 import { compileFallback } from './fallback.ts'
 import { checkFeatures, issuesOfRow } from './data/features.ts'
+import { withPrepare } from './data/prepare.ts'
 import { compileEvaluation } from './evaluation.ts'
 import { checkLabel } from './label.ts'
 import { compileViews } from './data/lookup.ts'
@@ -84,6 +85,7 @@ const fields = fieldNames<AnyModelFile>({
   owner: 0,
   risk: 0,
   features: 0,
+  prepare: 0,
   label: 0,
   source: 0,
   expect: 0,
@@ -113,8 +115,11 @@ function compileModel(report: IssueCollector, file: AnyModelFile): ModelDefiniti
   reportUnknown(report, file.name, file, fields)
   const compilers = compilersOf(report, reportMissing(report, file))
   checkParts(report, file, compilers)
+  const joined = compilers.part('prepare', ['features'], () =>
+    withPrepare(report, file.features, file.prepare),
+  )
   const definition: ModelDefinition = {
-    ...compileParts(report, file, compilers),
+    ...compileParts(report, { ...file, features: joined ?? file.features }, compilers),
     trainer,
     isBrought: isBrought || undefined,
   }
@@ -183,6 +188,8 @@ function checkParts(report: IssueCollector, file: AnyModelFile, { part }: Compil
   if (!Number.isSafeInteger(seed) || seed < 0)
     report('seed', `a whole number from 0 is required, not ${seed}`)
   part('hyperparameters', [], () => checkHyperparameters(report, hyperparameters))
+  if (file.prepare !== undefined && golden.length > 0)
+    report('golden', 'with prepare, the rows are chosen from the training rows: leave them out')
   part('golden', ['features'], () =>
     golden.forEach((row, index) =>
       issuesOfRow(features, row).forEach((issue) => report(`golden[${index}]`, issue)),
@@ -225,11 +232,11 @@ function compileParts(
       compileEvaluation(report, file.evaluation, label),
     ),
     tests: optional('tests', ['features', 'label'], file.tests, (specs) =>
-      compileTests(report, specs, { features, label }),
+      compileTests(report, specs, { features: sentFeatures(features), label }),
     ),
     release: part('release', ['release'], () =>
       compileRelease(report, file.release, file.risk, {
-        features: isObject(features) ? features : undefined,
+        features: isObject(features) ? sentFeatures(features) : undefined,
         output: isObject(label) && isObject(label.output) ? label.output : undefined,
       }),
     ),

@@ -9,6 +9,7 @@ import type { BehaviourSpec } from './behaviour/tests.ts'
 import type { ExpectSpec } from './data/expect.ts'
 import type { FallbackSpec } from './fallback.ts'
 import type { RowOf } from './data/features.ts'
+import type { PrepareSpec } from './data/prepare.ts'
 import type { EvaluationSpec } from './evaluation.ts'
 import type { MonitorSpec } from './monitor.ts'
 import type { ReleaseSpec } from './release.ts'
@@ -71,8 +72,13 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
    * defaults of approvals and drills.
    */
   risk?: 'high'
-  /** The features that a request must send: names with `number(…)` and `category(…)`. */
+  /** The features that the model takes: names with `number(…)` and `category(…)`. A request sends those that `prepare` does not compute. */
   features: F
+  /**
+   * Features that are computed from the fields of a row, in training, batches and requests alike: `{ fields: { charges: number(), months:
+   * number() }, columns: { ratio: 'charges / nullif(months, 0)' } }`.
+   */
+  prepare?: PrepareSpec
   /** The label to predict: `yesNo(…)`, `oneOf(…)`, `quantity(…)`, `quantities(…)` or `quantiles(…)`. */
   label: LabelDefinition
   /** The source of the rows: `csv(…)`, `parquet(…)`, `postgres(…)` or `served(…)`. */

@@ -145,6 +145,8 @@ export const layers: Readonly<Record<string, Layer>> = {
       'activities/alerts/delivery',
       'api/charts',
       'activities/telemetry',
+      // Requests, snapshots and batches compute columns by one implementation.
+      'activities/data/prepared-rows.ts',
       'workflows/messages.ts',
       'workflows/triggers/messages.ts',
       'workflows/client/model-schedules.ts',
@@ -195,6 +197,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'api/charts',
       // The SQL of model files is checked where a snapshot would run it.
       'activities/data/check-sql.ts',
+      'activities/data/prepared-rows.ts',
       'activities/check/compile-script.ts',
       'workflows/messages.ts',
       'temporal.config.ts',

@@ -5,7 +5,9 @@
 import { inputWidthOf, outputNames } from '@tenure/predictors/features'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { ExplainedPredictions } from '../../../domain/explanation/explained-predictions.ts'
-import type { FeatureRow } from '../../../domain/model/features.ts'
+import { openPreparer, prepareRows } from '../../../activities/data/prepared-rows.ts'
+import { modelFeatures, type FeatureRow } from '../../../domain/model/features.ts'
+import { computedColumns } from '../../../domain/model/prepare.ts'
 import type { Output } from '../../../domain/tasks/output.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { getManifest } from '../../../store/artifacts.ts'
@@ -61,14 +63,18 @@ export async function explainPredictions(
     )
   const manifest = await getManifest(artifacts, version.artifactDigest)
   const fields = serving.fieldsOf(model)
-  const instances = readRows(manifest, input.instances, {
+  const instances = await readRows(manifest, input.instances, {
     what: 'instances',
     max: explainLimits.rows,
     fields,
   })
   const background =
     input.background &&
-    readRows(manifest, input.background, { what: 'background', max: explainLimits.backgroundRows, fields })
+    (await readRows(manifest, input.background, {
+      what: 'background',
+      max: explainLimits.backgroundRows,
+      fields,
+    }))
   const output = of === undefined ? undefined : outputOf(manifest.output, of)
   if (explaining >= explainLimits.maxConcurrent)
     throw new DomainError('overloaded', `this replica is explaining ${explaining} requests already`)
@@ -83,7 +89,7 @@ export async function explainPredictions(
       background: others,
       output,
     })
-    const names = Object.keys(features)
+    const names = Object.keys(modelFeatures(features))
     return {
       model,
       version: version.version,
@@ -113,17 +119,26 @@ export async function explainPredictions(
 }
 
 /** Reads rows as the predict route does. `fields`: those that requests may carry. */
-function readRows(
+async function readRows(
   { features, preprocessing }: Pick<Manifest, 'features' | 'preprocessing'>,
   rows: readonly unknown[],
   { what, max, fields }: { what: string; max: number; fields: readonly string[] },
-): FeatureRow[] {
+): Promise<FeatureRow[]> {
   if (rows.length === 0) throw new DomainError('no_instances', `"${what}" has no row`)
   if (rows.length > max)
     throw new DomainError('batch_too_large', `"${what}" has ${rows.length} rows, limit ${max}`)
   const read = compileReader(features, preprocessing)
   const into = new Float64Array(inputWidthOf(preprocessing))
-  return rows.map((row, index) => read(row, index, into, 0, (field) => fields.includes(field)))
+  const sent = rows.map((row, index) => read(row, index, into, 0, (field) => fields.includes(field)))
+  if (computedColumns(features).length === 0) return sent
+  const preparer = await openPreparer(features)
+  try {
+    const prepared = await prepareRows(preparer, sent)
+    // Checks the computed values.
+    return prepared.map((row, index) => read(row, index, into, 0, (field) => fields.includes(field)))
+  } finally {
+    preparer.close()
+  }
 }
 
 function outputOf(output: Output, of: string | number): number {

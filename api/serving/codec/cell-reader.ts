@@ -12,8 +12,8 @@ export interface CellReader {
   names: readonly string[]
   /** Whether the value at each place may be missing. */
   fillable: readonly boolean[]
-  /** The position of the value at each place in a row without names, which has the order of the model file. */
-  positions: readonly number[]
+  /** The position of the value at each place in a row without names, which has the order of the model file; undefined for a computed one. */
+  positions: readonly (number | undefined)[]
   /** Reads the row at an index. `valueAt` returns the value of a feature by its place in `names`. Throws the error of a wrong value. */
   read(valueAt: (place: number) => unknown, index: number, input: InputBuffer): void
 }
@@ -28,7 +28,7 @@ export function compileCells(columns: FeatureColumns, checks: ReadonlyMap<string
   return {
     names: [...checks.keys()],
     fillable: cells.map(({ column }) => column.fillable),
-    positions: cells.map(({ column }) => positions.get(column.name)!),
+    positions: cells.map(({ column }) => positions.get(column.name)),
     read(valueAt, index, input) {
       if (!columns.numeric) input.input.fill(0, index * columns.width, (index + 1) * columns.width)
       for (let place = 0; place < cells.length; place++) {
@@ -47,15 +47,16 @@ export function compileCells(columns: FeatureColumns, checks: ReadonlyMap<string
 
 /** Writes a number, or one that is filled, as it was sent and as the model reads it. */
 export function putNumber(
-  { slot, start, mean, std, low, high, fill }: NumberColumn,
-  { numbers, width }: FeatureColumns,
+  { slot, start, mean, std, low, high, fill, unread }: NumberColumn,
+  { numbers, width, computed }: FeatureColumns,
   input: InputBuffer,
   row: number,
   value: number | null,
 ): void {
   const isFilled = value === null || value < low || value > high
   input.numbers[row * numbers + slot] = value ?? NaN
-  input.input[row * width + start] = scaled(isFilled ? fill : value, mean, std)
+  if (computed.length > 0) input.doubles[row * numbers + slot] = value ?? NaN
+  if (!unread) input.input[row * width + start] = scaled(isFilled ? fill : value, mean, std)
 }
 
 /** Encodes a category as `compileEncoder` does. The inputs of the row are zeros before. */

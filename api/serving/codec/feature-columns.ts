@@ -24,6 +24,8 @@ export interface NumberColumn extends Column {
   /** Values outside this range are imputed. */
   low: number
   high: number
+  /** Whether only expressions of `prepare` read the number, which then has no input. */
+  unread: boolean
 }
 
 export interface CategoryColumn extends Column {
@@ -46,7 +48,7 @@ export type FeatureColumn = NumberColumn | CategoryColumn
 export interface FeatureColumns {
   /** The features in the order of the inputs. */
   all: readonly FeatureColumn[]
-  /** The features in the order of the model file, which is the order of rows without names. */
+  /** The features that a row brings, in the order of the model file, which is the order of rows without names. */
   listed: readonly FeatureColumn[]
   /** The position of each feature of `all` in `listed`. */
   places: Int32Array
@@ -58,8 +60,10 @@ export interface FeatureColumns {
   texts: number
   /** Whether every feature is a number, so that a row is `width` numbers. */
   numeric: boolean
-  /** Whether a value may be imputed because it is outside its range. */
+  /** Whether the numbers of a row are not its inputs as they are: a value may be imputed, or a column is computed. */
   guarded: boolean
+  /** The columns that `prepare` computes from the others. */
+  computed: readonly FeatureColumn[]
   means: Float64Array
   stds: Float64Array
 }
@@ -82,7 +86,8 @@ export function columnsOf(
     const omittable = isOmittable(feature)
     if (fit.kind === 'number') {
       const range = acceptedRange(feature.kind === 'number' ? feature : { kind: 'number' })
-      return { ...fit, ...range, fill: fit.fill ?? NaN, start, slot: numbers++, fillable, omittable }
+      const unread = fit.unread === true
+      return { ...fit, ...range, fill: fit.fill ?? NaN, start, slot: numbers++, fillable, omittable, unread }
     }
     const encoding = fit.encoding ?? 'one-hot'
     return {
@@ -100,7 +105,10 @@ export function columnsOf(
     }
   })
   const isOrder = order.length === all.length && all.every(({ name }) => order.includes(name))
-  const listed = isOrder ? order.map((name) => all.find((column) => column.name === name)!) : all
+  const inOrder = isOrder ? order.map((name) => all.find((column) => column.name === name)!) : all
+  const isComputed = ({ name }: FeatureColumn) => features[name]!.sql !== undefined
+  const listed = inOrder.filter((column) => !isComputed(column))
+  const computed = all.filter(isComputed)
   return {
     all,
     listed,
@@ -109,9 +117,10 @@ export function columnsOf(
     numbers,
     texts,
     numeric: texts === 0,
-    guarded: Object.values(features).some(
-      (feature) => feature.kind === 'number' && feature.outside !== undefined,
-    ),
+    guarded:
+      computed.length > 0 ||
+      Object.values(features).some((feature) => feature.kind === 'number' && feature.outside !== undefined),
+    computed,
     means: Float64Array.from(all, (column) => (column.kind === 'number' ? column.mean : 0)),
     stds: Float64Array.from(all, (column) => (column.kind === 'number' ? column.std : 1)),
   }

@@ -19,6 +19,8 @@ export interface InputBuffer {
   input: Float64Array
   /** The numbers as sent, rounded to the 32 bits of the log, row by row; NaN for null. */
   numbers: Float32Array
+  /** The numbers as sent, for a version with computed columns, row by row; NaN for null. */
+  doubles: Float64Array
   /** The memory of `numbers`, as bytes. */
   numberBytes: Uint8Array
   /** The texts as sent, row by row: four bytes of length, little-endian, then UTF-8. For null, the length has all bits set. */
@@ -46,6 +48,7 @@ export function createInputBuffer(): InputBuffer {
     wanted: undefined,
     input: new Float64Array(firstValues),
     numbers,
+    doubles: new Float64Array(0),
     numberBytes: new Uint8Array(numbers.buffer),
     texts: Buffer.allocUnsafeSlow(firstValues),
     textBytes: 0,
@@ -62,7 +65,11 @@ export function resetInput(input: InputBuffer, columns: FeatureColumns, rows: nu
 }
 
 /** Makes room for this many rows and keeps those that were written. Doubles the room, so that rows can be added one by one. */
-export function reserveRows(input: InputBuffer, { width, numbers }: FeatureColumns, rows: number): void {
+export function reserveRows(
+  input: InputBuffer,
+  { width, numbers, computed }: FeatureColumns,
+  rows: number,
+): void {
   if (input.input.length < rows * width) {
     const before = input.input
     input.input = new Float64Array(Math.max(rows * width, 2 * before.length))
@@ -73,6 +80,11 @@ export function reserveRows(input: InputBuffer, { width, numbers }: FeatureColum
     input.numbers = new Float32Array(Math.max(rows * numbers, 2 * before.length))
     input.numbers.set(before)
     input.numberBytes = new Uint8Array(input.numbers.buffer)
+  }
+  if (computed.length > 0 && input.doubles.length < rows * numbers) {
+    const before = input.doubles
+    input.doubles = new Float64Array(Math.max(rows * numbers, 2 * before.length))
+    input.doubles.set(before)
   }
 }
 

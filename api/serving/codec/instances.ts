@@ -200,6 +200,8 @@ export function compileJsonRow(columns: FeatureColumns, checks: ReadonlyMap<stri
   for (const column of columns.all)
     addField(column.name, { column, place: places.get(column.name)!, check: checks.get(column.name)! })
   const listed = columns.listed.map(({ name }) => byName.get(name)!)
+  const computed = columns.computed.map(({ name }) => byName.get(name)!)
+  const isPrepared = computed.length > 0
   // The current row's texts, by text column, because features may come in any order.
   const texts: RowTexts = {
     starts: new Float64Array(columns.texts),
@@ -250,10 +252,12 @@ export function compileJsonRow(columns: FeatureColumns, checks: ReadonlyMap<stri
     if (!beginsNumber(peek()))
       return putNumber(column, columns, input, row, checked(field, readAny(), row) as number | null)
     const value = readNumber()
-    const { slot, start, mean, std, low, high, fill } = column
+    const { slot, start, mean, std, low, high, fill, unread } = column
     const fed = scaled(value, mean, std)
     input.numbers[row * columns.numbers + slot] = value
-    input.input[row * columns.width + start] = value < low || value > high ? scaled(fill, mean, std) : fed
+    if (isPrepared) input.doubles[row * columns.numbers + slot] = value
+    if (!unread)
+      input.input[row * columns.width + start] = value < low || value > high ? scaled(fill, mean, std) : fed
     // The network and the log store 32 bits.
     if (!fitsSingle(value) || !fitsSingle(fed)) checked(field, value, row)
   }
@@ -284,19 +288,19 @@ export function compileJsonRow(columns: FeatureColumns, checks: ReadonlyMap<stri
     if (!isIgnored(name)) wrong.unknown ??= name
     readAny()
   }
-  const fillAbsent = (count: number, input: InputBuffer, row: number): void => {
-    for (let at = count; at < order.length; at++) {
-      const field = order[at]!
-      const { column } = field
-      if (column === undefined) continue
-      checked(field, undefined, row)
-      if (column.kind === 'number') putNumber(column, columns, input, row, null)
-      else {
-        texts.starts[column.slot] = -1
-        texts.others[column.slot] = null
-        putCategory(column, columns, input, row, null)
-      }
+  const fillField = (field: Field, input: InputBuffer, row: number): void => {
+    const { column } = field
+    if (column === undefined) return
+    checked(field, undefined, row)
+    if (column.kind === 'number') putNumber(column, columns, input, row, null)
+    else {
+      texts.starts[column.slot] = -1
+      texts.others[column.slot] = null
+      putCategory(column, columns, input, row, null)
     }
+  }
+  const fillAbsent = (count: number, input: InputBuffer, row: number): void => {
+    for (let at = count; at < order.length; at++) fillField(order[at]!, input, row)
   }
   const readNamed = (input: InputBuffer, row: number, isIgnored: (field: string) => boolean): void => {
     json.at++
@@ -326,6 +330,7 @@ export function compileJsonRow(columns: FeatureColumns, checks: ReadonlyMap<stri
       } while (take(sign.comma))
       expect(sign.closeList)
     }
+    for (const field of computed) fillField(field, input, row)
     return count === listed.length ? undefined : otherLength(row, count, columns)
   }
 

@@ -74,7 +74,11 @@ export function compileReader(features: Features, fits: readonly FeatureFit[]): 
   }
 }
 
+/** A field that only expressions read has no vocabulary, and may hold true and false as files do. */
 const textsOf = (feature: Feature, fit: FeatureFit | undefined): readonly string[] =>
+  feature.use === 'prepare' ? ['true', 'false'] : knownTextsOf(feature, fit)
+
+const knownTextsOf = (feature: Feature, fit: FeatureFit | undefined): readonly string[] =>
   (feature.kind === 'category' && feature.values) || (fit?.kind === 'category' ? fit.vocabulary : [])
 
 export const notAnObject = (instance: unknown, index: number): DomainError =>

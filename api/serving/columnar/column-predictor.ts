@@ -57,13 +57,18 @@ function answerSparsely(network: Network, sources: readonly ColumnSource[]): Ans
   const answers = new Float32Array(blockRows * width)
   const weights = new Float32Array(inputs * units)
   weights.set(kernel)
-  const addNumbers = ({ scale, start }: NumberSource, values: Float64Array, refused: Uint8Array) => {
+  const addNumbers = (
+    { scale, start, hasInput }: NumberSource,
+    values: Float64Array,
+    refused: Uint8Array,
+  ) => {
     for (let row = 0; row < values.length; row++) {
       const value = Math.fround(scale(values[row]!))
       if (!Number.isFinite(value)) {
         refused[row] = 1
         continue
       }
+      if (!hasInput) continue
       const at = row * units
       for (let j = 0; j < units; j++) sums[at + j]! += Math.fround(value * weights[start * units + j]!)
     }
@@ -75,6 +80,7 @@ function answerSparsely(network: Network, sources: readonly ColumnSource[]): Ans
         refused[row] = 1
         continue
       }
+      if (place === noInput) continue
       const [at, weight] = [row * units, place * units]
       for (let j = 0; j < units; j++) sums[at + j]! += weights[weight + j]!
     }
@@ -113,7 +119,7 @@ function answerWhole({ predictor, columns }: LoadedVersion, sources: readonly Co
           if (source.kind === 'number') {
             const value = source.scale(numbers[source.slot]![from + row]!)
             if (Math.abs(value) === Infinity) refused[from + row] = 1
-            else input[row * inputs + source.start] = value
+            else if (source.hasInput) input[row * inputs + source.start] = value
             continue
           }
           const code = codesBefore + texts[source.slot]![from + row]!

@@ -26,6 +26,8 @@ export interface NumberSource {
   start: number
   /** Returns the input for a value: infinite when the row is refused, NaN for a missing value that the model accepts. */
   scale: (value: number) => number
+  /** Whether the value becomes an input; that of a field which only `prepare` reads does not. */
+  hasInput: boolean
 }
 
 export interface TextSource {
@@ -45,7 +47,7 @@ export const noInput = 2 ** 31 - 1
 export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): ColumnSource[] {
   return columns.all.map((column): ColumnSource => {
     if (column.kind === 'number') {
-      const { name, start, mean, std, fill, fillable, low, high } = column
+      const { name, start, mean, std, fill, fillable, low, high, unread } = column
       const filled = fillable ? scaled(fill, mean, std) : Infinity
       const scale = (value: number) => {
         if (value !== value) return filled
@@ -54,7 +56,7 @@ export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): Colu
         if (!fitsSingle(value) || !fitsSingle(fed)) return Infinity
         return value < low || value > high ? filled : fed
       }
-      return { kind: 'number', slot: layout.numbers.indexOf(name), start, scale }
+      return { kind: 'number', slot: layout.numbers.indexOf(name), start, scale, hasInput: !unread }
     }
     const slot = layout.texts.findIndex(({ name }) => name === column.name)
     return { kind: 'text', slot, ...inputsOf(column, layout.texts[slot]!.codes) }

@@ -5,7 +5,7 @@ import type {
   ExplanationScale,
 } from '../../../domain/explanation/explained-predictions.ts'
 import { sampledShapley, type Attribution } from '../../../domain/explanation/shapley.ts'
-import type { FeatureRow } from '../../../domain/model/features.ts'
+import { modelFeatures, type FeatureRow } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { compileEncoder } from '../../../domain/model/preprocessing.ts'
 import { columnsOf } from '../codec/feature-columns.ts'
@@ -45,7 +45,7 @@ export async function attributeRows(
   predictor: Predictor,
 ): Promise<ExplainedRows> {
   const { features, preprocessing } = manifest
-  const names = Object.keys(features)
+  const names = Object.keys(modelFeatures(features))
   const encode = compileEncoder(features, preprocessing)
   const layout = columnsOf(features, preprocessing)
   const buffer = createInputBuffer()
@@ -112,10 +112,12 @@ const placeOf = ({ output }: ExplainedManifest, answer: readonly number[]): numb
 
 /** Returns the feature of each input; of each number of a row, where a text is one too. */
 function playersOf({ features, preprocessing }: ExplainedManifest, hasTexts: boolean): Int32Array {
-  const names = Object.keys(features)
+  const names = Object.keys(modelFeatures(features))
   return Int32Array.from(
-    preprocessing.flatMap((fit) =>
-      Array.from({ length: hasTexts ? 1 : widthOfFit(fit) }, () => names.indexOf(fit.name)),
-    ),
+    preprocessing
+      .filter(({ name }) => names.includes(name))
+      .flatMap((fit) =>
+        Array.from({ length: hasTexts ? 1 : widthOfFit(fit) }, () => names.indexOf(fit.name)),
+      ),
   )
 }

@@ -96,7 +96,8 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
       const now = chooser.now(pending)
       const isSame = now.arm.loaded === pending.arm.loaded
       if (isSame && failure !== undefined) {
-        if (isError(failure, 'overloaded')) throw failure
+        // A replica at its limit and the values of a caller are not failures of the model.
+        if (isError(failure, 'overloaded') || isError(failure, 'prepare_failed')) throw failure
         throw steps.failed(now.arm, slot, failure)
       }
       pending.arm = now.arm

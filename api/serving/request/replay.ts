@@ -89,7 +89,10 @@ function isOther(
   if (layout === null || layout.length !== all.length || !layout.every(isSame)) return false
   const compared = layout.map((column) => ({
     ...column,
-    isSent: !column.looked_up && manifest.features[column.name]?.from === undefined,
+    isSent:
+      !column.looked_up &&
+      manifest.features[column.name]?.from === undefined &&
+      manifest.features[column.name]?.sql === undefined,
   }))
   const sent = (row: Buffer): Buffer => {
     const parts: Buffer[] = []

@@ -6,6 +6,7 @@ import { verifyArtifact } from '../../../store/signing/artifact-signatures.ts'
 import type { Verifier } from '../../../store/signing/signing-key.ts'
 import type { Runtimes } from '@tenure/predictors'
 import { withInjectedFault } from '../version/drill-fault.ts'
+import { withComputedColumns } from '../features/prepare.ts'
 import { openVersion, takesTexts, type LoadedVersion } from '../version/loaded-version.ts'
 import type { PredictionCache } from '../version/prediction-cache.ts'
 import type { Cache, VersionOrigin } from './disk-cache.ts'
@@ -44,10 +45,11 @@ export function createVersionLoader(deps: LoaderDeps): FollowerOptions['load'] {
     const signature = origin.signature === '' ? undefined : Buffer.from(origin.signature, 'base64')
     verifyArtifact(deps.artifactKeys, { ...origin, version, signature })
     const { manifest, files } = await deps.cache.fetch(origin.artifactDigest)
-    const loaded = await openVersion(version, manifest, files, deps.runtimes)
+    let loaded = await openVersion(version, manifest, files, deps.runtimes)
     // Only a model in a worker thread has `trouble`, and only such a model is slow enough for a cache. The keys of the cache hold no texts.
     if (predictionCache !== undefined && loaded.predictor.trouble !== undefined && !takesTexts(loaded))
       loaded.predictor = predictionCache.cached(loaded.predictor)
+    loaded = await withComputedColumns(loaded)
     fields.addFeatures(manifest.model, manifest.features)
     loaded.ignores = (field) => fields.isKnown(manifest.model, field)
     loaded.maxFields = () => fields.count(manifest.model)

@@ -30,11 +30,18 @@ const parts: readonly Part[] = [
     about:
       'Names begin with a letter and have letters, digits and _ only. A feature that [`lookup`](#features-of-views) makes comes from a view.',
     file: 'domain/model/features.ts',
-    omit: ['from'],
+    omit: ['from', 'sql', 'use'],
     types: [
       ['NumberFeature', '`number({ … })`:'],
       ['CategoryFeature', "`category(['red', 'green'])`, or `category({ … })`:"],
     ],
+  },
+  {
+    title: 'Prepare',
+    about:
+      'Features that are computed from the fields of a row: [rules, failures and cost](../computed-features.md).',
+    file: define('data/prepare'),
+    types: [['PrepareSpec', '']],
   },
   {
     title: 'Feature views',

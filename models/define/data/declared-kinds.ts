@@ -1,5 +1,6 @@
 /** Says how each column of a model's source and of a feature view is read: its declared kind. */
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
+import { sentFeatures } from '../../../domain/model/features.ts'
 import {
   labelColumns,
   snapshotLabels,
@@ -25,7 +26,7 @@ export function declaredKinds(definition: ModelDefinition): Record<string, Decla
   const { features, label, source, weights } = definition
   const kinds: Record<string, DeclaredKind> = {}
   if (weights?.column !== undefined) kinds[weights.column] = 'number'
-  for (const [name, { kind, from }] of Object.entries(features))
+  for (const [name, { kind, from }] of Object.entries(sentFeatures(features)))
     if (from === undefined) kinds[name] = kind === 'number' ? 'number' : 'text'
   for (const column of labelColumns(label)) kinds[column] = taskOf(label.output).labelKind
   for (const column of [source.eventTime, label.knownAt]) if (column !== undefined) kinds[column] = 'time'

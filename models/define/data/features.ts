@@ -4,8 +4,10 @@ import type { CategoryFeature, Features, NumberFeature } from '../../../domain/m
 import { fieldNames, reportUnknown } from '../fields.ts'
 import { reportDistinct, reportRange, type IssueCollector } from '../issues.ts'
 
-type NumberOptions = Omit<NumberFeature, 'kind'>
-type CategoryOptions<V extends string> = Omit<CategoryFeature, 'kind' | 'values'> & { values?: readonly V[] }
+type NumberOptions = Omit<NumberFeature, 'kind' | 'sql' | 'use'>
+type CategoryOptions<V extends string> = Omit<CategoryFeature, 'kind' | 'values' | 'sql' | 'use'> & {
+  values?: readonly V[]
+}
 
 /** Defines a numeric feature with its expected range: `number({ unit: 'cm', min: 3, max: 9 })`. */
 export function number<const O extends NumberOptions>(options: O = {} as O): { kind: 'number' } & O {
@@ -35,14 +37,14 @@ export type RowOf<F extends Features> = {
       : Filled<F[K], string>
 }
 
-const shared = { kind: 0, missing: 0, column: 0, about: 0, from: 0 } as const
+const shared = { kind: 0, missing: 0, column: 0, about: 0, from: 0, sql: 0, use: 0 } as const
 const fields = {
   number: fieldNames<NumberFeature>({ ...shared, unit: 0, min: 0, max: 0, outside: 0 }),
   category: fieldNames<CategoryFeature>({ ...shared, values: 0 }),
 }
-/** `kind` and `from` are set by the builders. */
-const options = (kind: 'number' | 'category') =>
-  fields[kind].filter((field) => !['kind', 'from'].includes(field))
+/** What builders and `prepare` set. */
+const own = ['kind', 'from', 'sql', 'use']
+const options = (kind: 'number' | 'category') => fields[kind].filter((field) => !own.includes(field))
 
 function reportOptions(report: IssueCollector, place: string, feature: Features[string]): void {
   const example = { number: 'number({ min: 0 })', category: "category(['red', 'white'])" }[feature.kind]
@@ -66,17 +68,17 @@ export const isTextWord = (word: string): boolean => /^(texts?|string|sentence|e
 export const textAdvice =
   'free text is not a feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts'
 
-export function checkFeatures(report: IssueCollector, features: Features): void {
-  if (Object.keys(features).length === 0) report('features', 'at least one is required')
+export function checkFeatures(report: IssueCollector, features: Features, where = 'features'): void {
+  if (Object.keys(features).length === 0) report(where, 'at least one is required')
   const taken = new Set<string>()
   for (const [column, name] of Object.entries(features).map(([name, each]) => [each?.column ?? name, name])) {
     const key = String(column).toLowerCase()
     if (taken.has(key))
-      report(`features.${name}`, `the column ${JSON.stringify(column)} is another feature already`)
+      report(`${where}.${name}`, `the column ${JSON.stringify(column)} is another feature already`)
     taken.add(key)
   }
   for (const [name, feature] of Object.entries(features)) {
-    const place = `features.${name}`
+    const place = `${where}.${name}`
     if (!isFeatureName(name)) report(place, featureNameIssue(name))
     if (feature?.kind === 'number' || feature?.kind === 'category') reportOptions(report, place, feature)
     const column: unknown = feature?.column

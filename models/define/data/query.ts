@@ -11,8 +11,10 @@ import {
 } from '../../../domain/model-definition.ts'
 import { withLookups } from './as-of-join.ts'
 import { isAfter, isUntil, readLabels } from './declared-kinds.ts'
+import { sentFeatures, type Features } from '../../../domain/model/features.ts'
+import { computedColumns, withComputed } from '../../../domain/model/prepare.ts'
 import { readAs } from '../../../domain/values/readings.ts'
-import { quotedIdentifier, timestampLiteral } from '../../../domain/sql-text.ts'
+import { quotedIdentifier, textLiteral, timestampLiteral } from '../../../domain/sql-text.ts'
 
 export interface RowsPlan {
   /** All columns of the source for the rows known at `asOf`, in the SQL of the source. */
@@ -49,7 +51,8 @@ export function planRows(
 /** Selects the columns of a snapshot: features in their order and kind, then label, times and key. */
 function shapedRows(definition: ModelDefinition): string {
   const { source, features } = definition
-  const typed = Object.entries(features).map(
+  const sent = sentFeatures(features)
+  const typed = Object.entries(sent).map(
     ([name, feature]) =>
       `${readAs(feature.kind === 'number' ? 'number' : 'text', name)} as ${quotedIdentifier(name)}`,
   )
@@ -69,9 +72,18 @@ function shapedRows(definition: ModelDefinition): string {
     `${time(source.eventTime)} as ${eventAt}`,
     `${time(definition.label.knownAt ?? source.eventTime)} as ${knownAt}`,
     `md5(cast(row(${identity}) as varchar)) as ${key}`,
-    `derived.* exclude (${Object.keys(features).map(quotedIdentifier)})`,
+    otherColumns(features),
   ]
-  return `select ${columns.join(', ')} from (${lookups(definition, source.derive ?? 'select * from known')}) as derived`
+  const rows = `select ${columns.join(', ')} from (${lookups(definition, source.derive ?? 'select * from known')}) as derived`
+  return withComputed(features, rows, { isStrict: true })
+}
+
+/** Selects the columns of a source that are no features. A column with the name of a computed one is left out. */
+function otherColumns(features: Features): string {
+  const names = Object.keys(features)
+  return computedColumns(features).length === 0
+    ? `derived.* exclude (${names.map(quotedIdentifier)})`
+    : `columns(lambda name: lower(name) not in (${names.map((name) => textLiteral(name.toLowerCase())).join(', ')}))`
 }
 
 /** Joins looked-up features. A served row keeps the values of its request; a later look-up might find different ones. */

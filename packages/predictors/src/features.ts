@@ -20,6 +20,8 @@ export interface NumberFit {
   std: number
   /** The value that replaces a missing one; null when the model takes missing values as NaN. */
   fill: number | null
+  /** No input: the model does not take the number. */
+  unread?: true
 }
 
 export interface CategoryFit {
@@ -40,7 +42,7 @@ export type CategoryEncoding =
 
 /** The number of inputs that a fit produces. */
 export function widthOfFit(fit: FeatureFit): number {
-  if (fit.kind === 'number') return 1
+  if (fit.kind === 'number') return fit.unread === true ? 0 : 1
   switch (fit.encoding ?? 'one-hot') {
     case 'one-hot':
       return fit.vocabulary.length + 1

@@ -171,7 +171,7 @@ class Steps(Folder):
             (IterativeImputer(), "^IterativeImputer has no conversion to ONNX that Tenure reads: use SimpleImputer"),
             (FeatureUnion([("a", StandardScaler()), ("b", MissingIndicator(features="all"))]), "^MissingIndicator has .*: use SimpleImputer"),
             (SplineTransformer(), "^SplineTransformer has no conversion to ONNX that Tenure reads: use KBinsDiscretizer"),
-            (Nystroem(n_components=3), "^Nystroem has .*: compute its columns in the source of the model file"),
+            (Nystroem(n_components=3), "^Nystroem has .*: compute its columns by SQL in prepare of the model file"),
             (FunctionTransformer(numpy.square), "FunctionTransformer computes square, and only numpy.abs, .* is converted: compute its columns"),
         ):
             refused("number", of_size(step), numbers, why)

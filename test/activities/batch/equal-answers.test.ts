@@ -13,6 +13,7 @@ import { withDuck } from '../../../activities/data/duckdb.ts'
 import { ingestViewUntil } from '../../../activities/features/ingest-view.ts'
 import type { BatchInput } from '../../../domain/model/batch-spec.ts'
 import type { Features } from '../../../domain/model/features.ts'
+import { unreadFits } from '../../../domain/model/preprocessing.ts'
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { valueDraws } from '../../support/draws.ts'
@@ -187,8 +188,7 @@ const specOf = (features: Features): ArtifactSpec => ({
 })
 
 /** Registers a version and serves it. */
-async function serve(features: Features): Promise<{ model: string; version: string }> {
-  const spec = specOf(features)
+async function serve(spec: ArtifactSpec): Promise<{ model: string; version: string }> {
   const version = await fixture.register(spec)
   await replica.follows(await fixture.route(spec.model, { proven: version }))
   return { model: spec.model, version }
@@ -210,6 +210,27 @@ function drawTable(): Table {
 
 const typesIn = ({ id }: Table, container: 'inParquet' | 'inPostgres'): string[] =>
   [id, ...Object.values(kinds)].map((each) => oneOf(each[container]))
+
+/** Every feature is computed from a field, which has the name of its drawn column. */
+function computedOf(fields: Features): ArtifactSpec {
+  const made = Object.entries(fields).map(([name, { kind }]): [string, Features[string]] => [
+    `${name}Made`,
+    { kind, missing: 'fill', sql: kind === 'number' ? `${name} / 1` : `substr(${name}, 1)` },
+  ])
+  const spec = specOf({
+    ...Object.fromEntries(made),
+    ...Object.fromEntries(
+      Object.entries(fields).map(([name, field]) => [name, { ...field, use: 'prepare' as const }]),
+    ),
+  })
+  const fits = preprocessing.map((fit) => ({ ...fit, name: `${fit.name}Made` }))
+  spec.preprocessing = [...fits, ...unreadFits(spec.features)]
+  spec.golden = spec.golden.map((row) => ({
+    ...row,
+    ...Object.fromEntries(Object.entries(row).map(([name, value]) => [`${name}Made`, value])),
+  }))
+  return spec
+}
 
 /** The predictions of JSON requests. */
 async function requested(model: string, instances: object[]): Promise<number[]> {
@@ -332,7 +353,8 @@ const lookedUpIn = ({ name, digest }: FeatureView): Features =>
   )
 
 it(`drawn tables get one prediction per row from requests, batches and feature views (${tables} from seed ${seed})`, async () => {
-  const own = await serve(plain)
+  const own = await serve(specOf(plain))
+  const computing = await serve(computedOf(plain))
   for (let at = 0; at < tables; at++) {
     const table = drawTable()
     const [, ...features] = names
@@ -341,12 +363,18 @@ it(`drawn tables get one prediction per row from requests, batches and feature v
     )
     const wanted = await requested(own.model, instances)
     expect(new Set(wanted).size).toBeGreaterThan(50)
+    expect(await requested(computing.model, instances), `table ${at}, with computed columns`).toEqual(wanted)
+    for (const road of ['csv', 'parquet', 'postgres'] as const)
+      expect(
+        await scored(computing, await inputOf(road, table), names),
+        `table ${at} as a batch with computed columns: ${road}`,
+      ).toEqual(wanted)
     for (const road of ['csv', 'parquet', 'parquet', 'postgres', 'postgres'] as const)
       expect(await scored(own, await inputOf(road, table), names), `table ${at} as a batch: ${road}`).toEqual(
         wanted,
       )
     for (const road of ['csv', 'parquet', 'postgres'] as const) {
-      const looking = await serve(lookedUpIn(await viewOf(road, table)))
+      const looking = await serve(specOf(lookedUpIn(await viewOf(road, table))))
       const asked = table.rows.map(([id]) => ({ id }))
       expect(await requested(looking.model, asked), `table ${at} in a feature view: ${road}`).toEqual(wanted)
       const by = oneOf(['csv', 'parquet', 'postgres'] as const)
@@ -356,4 +384,16 @@ it(`drawn tables get one prediction per row from requests, batches and feature v
       ).toEqual(wanted)
     }
   }
+})
+
+it('a row for which an expression fails is refused in a batch with the name of the feature, and the others are scored', async () => {
+  const spec = computedOf(plain)
+  spec.features['countMade'] = { ...spec.features['countMade']!, sql: 'sqrt(count)' }
+  const failing = await serve(spec)
+  const table = drawTable()
+  const fails = table.rows.map(([, count]) => Number(count) < 0)
+  const problems = await scored(failing, await inputOf('csv', table), names)
+  const why = 'the expression of "countMade" in prepare fails for the row, or gives no finite number'
+  expect(problems.map((each) => each === why)).toEqual(fails)
+  expect(new Set(fails).size).toBe(2)
 })

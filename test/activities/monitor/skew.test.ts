@@ -12,7 +12,10 @@ import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { flightSpec, irisSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
+import type { Feature, Features } from '../../../domain/model/features.ts'
+import { unreadFits } from '../../../domain/model/preprocessing.ts'
 import {
+  askLater,
   openServingFixture,
   startReplica,
   until,
@@ -31,6 +34,23 @@ const far = {
     fit.name === 'distance' && fit.kind === 'number' ? { ...fit, mean: 1e6, std: 5, fill: 1e6 } : fit,
   ),
 }
+/** One feature is computed from a number that the log rounds, and one from a text. */
+const computing: ArtifactSpec = {
+  ...spec,
+  model: 'computing',
+  features: {
+    ...spec.features,
+    distance: { kind: 'number', missing: 'fill', sql: 'metres / 1000 - 16777' },
+    day: { ...spec.features['day']!, sql: `case when code like 'w%' then 'weekend' end` },
+    metres: { kind: 'number', missing: 'fill', use: 'prepare' },
+    code: { kind: 'category', use: 'prepare' },
+  },
+}
+computing.preprocessing = [...spec.preprocessing, ...unreadFits(computing.features)]
+computing.golden = [
+  { distance: 3, hour: 8, origin: 'ORD', day: 'weekend', metres: 16_780_000, code: 'we' },
+  { distance: null, hour: 20, origin: 'XNA', day: null, metres: null, code: 'é' },
+]
 const versions: Record<string, string> = {}
 
 let fixture: ServingFixture
@@ -43,13 +63,13 @@ beforeAll(async () => {
   const routes = []
   const register = async (each: ArtifactSpec, minor?: number) => {
     const version = await fixture.register(each, minor)
-    const { output, preprocessing } = each
+    const { output, preprocessing, features } = each
     await fixture.store.query(
-      sql`update versions set manifest = ${JSON.stringify({ output, preprocessing })} where version = ${version}`,
+      sql`update versions set manifest = ${JSON.stringify({ output, preprocessing, features })} where version = ${version}`,
     )
     return version
   }
-  for (const each of [spec, far, irisSpec()]) {
+  for (const each of [spec, far, irisSpec(), computing]) {
     versions[each.model] = await register(each)
     routes.push(await fixture.route(each.model, { proven: versions[each.model]! }))
   }
@@ -77,6 +97,17 @@ beforeAll(async () => {
       instances: [{ sepalLength: sizes(), sepalWidth: sizes(), petalLength: sizes(), petalWidth: sizes() }],
     })
   }
+  for (let request = 0; request < 20; request++)
+    await askLater(replica, 'computing', {
+      instances: [
+        {
+          metres: chance() < 0.1 ? null : 16_777_217 + 1_000 * chance(),
+          hour: 24 * chance(),
+          origin: 'ORD',
+          code: ['we', 'é', 'w'][Math.floor(3 * chance())],
+        },
+      ],
+    })
   await replica.serving.log.flush()
   await until(async () => replica.serving.log.counts().waiting === 0, 'the log')
 })
@@ -122,6 +153,34 @@ describe('the training-serving skew check', () => {
 
   it('tolerates the rounding of the prediction log', async () => {
     expect(await found('far')).toMatchObject({ status: 'ok', compared: 20 })
+  })
+
+  it('computes the columns of prepare again, and tolerates the rounding of their fields in the log', async () => {
+    expect(await found('computing')).toMatchObject({ status: 'ok', compared: 20, columns: [] })
+  })
+
+  it('raises an alert for a computed column that differs from what the SQL of a snapshot gives', async () => {
+    const { sql: _, ...distance } = computing.features['distance'] as Feature
+    const planted: Features = {
+      ...computing.features,
+      distance: { ...distance, sql: 'metres / 1000 - 16776.9' } as Feature,
+    }
+    const change = (features: Features) =>
+      fixture.store.query(
+        sql`update versions set manifest = manifest || ${JSON.stringify({ features })}::jsonb where version = ${versions['computing']}`,
+      )
+    await change(planted)
+    const result = await found('computing')
+    expect(result).toMatchObject({ status: 'skew', columns: [{ name: 'distance of prepare' }] })
+    expect(result.columns[0]?.maxDifference).toBeCloseTo(0.1, 2)
+    expect(await openAlerts('computing')).toMatchObject([
+      { kind: 'serving_skew', message: expect.stringContaining('distance of prepare in ') },
+    ])
+    await change({ ...computing.features, day: { ...planted['day']!, sql: `'weekend'` } })
+    expect(await found('computing')).toMatchObject({ status: 'skew', columns: [{ name: 'day of prepare' }] })
+    await change(computing.features)
+    expect(await found('computing')).toMatchObject({ status: 'ok' })
+    expect(await openAlerts('computing')).toEqual([])
   })
 
   it('tolerates what a predictor may differ from the golden rows', async () => {

@@ -174,7 +174,12 @@ const model = (source: ReturnType<typeof parquet>) =>
       n: number({ missing: 'fill' }),
       m: number({ missing: 'fill' }),
       c: category({ missing: 'fill' }),
-      d: category({ missing: 'fill' }),
+      sum: number({ missing: 'fill' }),
+      word: category({ missing: 'fill' }),
+    },
+    prepare: {
+      fields: { d: category({ missing: 'fill' }) },
+      columns: { sum: 'n * 3 + coalesce(m, 0.1)', word: `c || '/' || coalesce(upper(d), '–')` },
     },
     label: yesNo({ column: 'y', positive: 'yes' }),
     source,
@@ -199,7 +204,7 @@ async function digestOf(source: ReturnType<typeof parquet>): Promise<string> {
   const path = await artifacts.locate('snapshots', taken.digest)
   const read = await withDuck((duck) =>
     duck.rows(
-      `select cast(id as varchar) as id, _part, _key, _event_at, _known_at, _label, n, m, c, d from ${textLiteral(path)} order by cast(id as int)`,
+      `select cast(id as varchar) as id, _part, _key, _event_at, _known_at, _label, n, m, c, d, sum, word from ${textLiteral(path)} order by cast(id as int)`,
     ),
   )
   return createHash('sha256').update(JSON.stringify(read)).digest('hex')

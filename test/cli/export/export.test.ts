@@ -233,6 +233,24 @@ describe('an export that fails', () => {
     ).rejects.toMatchObject({ problem: { remedy: expect.stringContaining('TENURE_ARTIFACTS') } })
   })
 
+  it('refuses a version whose features are computed by SQL', async () => {
+    const spec = irisSpec('computing')
+    spec.features = {
+      ...spec.features,
+      petalWidth: { kind: 'number', sql: 'petalLength / 2' },
+    }
+    const version = await fixture.register(spec)
+    const { artifactDigest: digest } = await getVersion(fixture.store, version)
+    await expect(
+      exportVersion({ version, digest, artifactRoot: fixture.artifactRoot, folder: join(root, 'computing') }),
+    ).rejects.toMatchObject({
+      problem: {
+        code: 'usage',
+        detail: expect.stringContaining('computes its features by SQL on the server'),
+      },
+    })
+  })
+
   it('has layers that the predictor does not know: it names them, and encodes for TensorFlow.js', async () => {
     const spec = notCompiled(irisSpec('leaky'))
     const version = await fixture.register(spec)

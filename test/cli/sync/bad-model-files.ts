@@ -58,6 +58,25 @@ export const badModelFiles: BadModelFile[] = [
     text: modelFile('cut-off').slice(0, -30),
     issues: ['line 9: the code cannot be parsed: Expected "}" but found end of file'],
   },
+  changed(
+    'a computed feature that is not declared, and a field that is a feature',
+    'prepare-names',
+    {
+      prepare: `{ fields: { petalLength: number() }, columns: { ratio: 'petalLength / 2' } }`,
+    },
+    [
+      'prepare.fields.petalLength: is a feature already, which expressions may read: leave it out here',
+      'prepare.columns.ratio: is not a feature: declare ratio in features, with its type',
+    ],
+  ),
+  changed(
+    'a computed feature that reads other rows',
+    'prepare-rows',
+    { prepare: `{ columns: { sepalLength: 'petalLength / avg(petalLength)' } }` },
+    [
+      'prepare.columns.sepalLength: calls avg(), which reads more than one row: compute it in the source, or look it up',
+    ],
+  ),
   {
     title: 'a model that is not exported',
     name: 'unexported',

@@ -1,5 +1,5 @@
 /** Makes dense networks of seeded weights in the files of TensorFlow.js, and computes their answers in doubles, independently of the predictors. */
-import type { FeatureFit, Output } from '../../src/features.ts'
+import { inputWidthOf, widthOfFit, type FeatureFit, type Output } from '../../src/features.ts'
 
 export interface LayerSpec {
   units: number
@@ -47,7 +47,7 @@ export function answerOf(
   { preprocessing, layers, output }: DenseModel,
   row: Readonly<Record<string, unknown>>,
 ): number[] {
-  let values = preprocessing.flatMap((fit) => {
+  let values = preprocessing.filter(widthOfFit).flatMap((fit) => {
     const value = row[fit.name]
     if (fit.kind === 'number')
       return [((typeof value === 'number' ? value : (fit.fill ?? NaN)) - fit.mean) / fit.std]
@@ -86,10 +86,7 @@ function activate(name: string, x: number[]): number[] {
 
 /** Builds model.json as tfjs writes it. */
 export function topologyOf({ preprocessing, layers, behind = [] }: DenseModel) {
-  const columns = preprocessing.reduce(
-    (sum, fit) => sum + (fit.kind === 'number' ? 1 : fit.vocabulary.length + 1),
-    0,
-  )
+  const columns = inputWidthOf(preprocessing)
   const named = layers.map((layer, index) => ({ ...layer, name: `dense_Dense${index + 1}` }))
   const dense = named.map(({ name, units, activation }, index) => ({
     class_name: 'Dense',

@@ -420,7 +420,7 @@ class Job:
         if different > 0 and is_text:
             raise ValueError(
                 f"as ONNX, {different} training rows are answered otherwise, because skl2onnx divides texts into words of ASCII letters alone: "
-                "give TfidfVectorizer or CountVectorizer texts without other letters (preprocess them in the source of the model file), "
+                "give TfidfVectorizer or CountVectorizer texts without other letters (preprocess them by SQL in prepare of the model file), "
                 "leave out sublinear_tf, or compute the columns of the words there"
             )
         if different > 0:
@@ -525,7 +525,7 @@ class Job:
         if others:
             raise ValueError(
                 f"the model takes {', '.join(map(str, others[:10]))}, which the model file does not have as features: "
-                "requests hold its features only, so compute such columns in the source of the model file and name them as features"
+                "requests hold its features only, so compute such columns by SQL in prepare of the model file and name them as features"
             )
         return [by_name[name] for name in names]
 

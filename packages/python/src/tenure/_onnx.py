@@ -44,7 +44,7 @@ _functions: dict[str, Sequence[tuple[str, Optional[float]]]] = {
 }
 _function_names = "numpy.abs, exp, expm1, log, log1p or sqrt"
 
-_in_source = "compute its columns in the source of the model file"
+_in_source = "compute its columns by SQL in prepare of the model file"
 #: Steps that skl2onnx converts with functions or operators which Tenure does not read.
 _unread = {"KNNImputer", "HashingVectorizer"}
 #: Steps that divide texts into words.

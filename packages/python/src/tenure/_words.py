@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     class TrainerSpec(Made): ...
     class TriggerSpec(Made): ...
 
+    PrepareSpec = TypedDict("PrepareSpec", {"fields": 'NotRequired[Mapping[str, Feature]]', "columns": 'Mapping[str, str]'})
     WeightsSpec = TypedDict("WeightsSpec", {"column": 'NotRequired[str]', "classes": 'NotRequired[Union[Literal["balanced"], Mapping[str, float]]]'})
     EvaluationSpec = TypedDict("EvaluationSpec", {"primary": 'NotRequired[Literal["auc", "accuracy", "brier", "logLoss", "f1", "precision", "recall", "averagePrecision", "recallAtTop", "precisionAtTop", "macroF1", "rmse", "mae", "r2", "pinball", "coverageError"]]', "floors": 'Mapping[str, float]', "margin": 'NotRequired[Union[float, EvaluationSpecMargin]]', "top": 'NotRequired[float]', "guards": 'NotRequired[Sequence[Union[Literal["auc", "accuracy", "brier", "logLoss", "f1", "precision", "recall", "averagePrecision", "recallAtTop", "precisionAtTop", "macroF1", "rmse", "mae", "r2", "pinball", "coverageError"], str]]]', "margins": 'NotRequired[Mapping[str, Union[float, EvaluationSpecMargin]]]', "metrics": 'NotRequired[Mapping[str, MetricSpec]]', "evidence": 'NotRequired[EvaluationSpecEvidence]', "calibration": 'NotRequired[Union[Literal["off"], EvaluationSpecCalibration]]', "fairness": 'NotRequired[EvaluationSpecFairness]', "leakage": 'NotRequired[EvaluationSpecLeakage]', "slices": 'NotRequired[Sequence[SliceDefinition]]', "slice_limits": 'NotRequired[EvaluationSpecSliceLimits]', "groups": 'NotRequired[Sequence[str]]', "entity": 'NotRequired[str]', "baseline": 'NotRequired[str]', "importance": 'NotRequired[Union[Literal["off"], ImportancePolicy]]'})
     EvaluationSpecMargin = TypedDict("EvaluationSpecMargin", {"relative": 'float'})
@@ -143,7 +144,8 @@ WORDS: dict[str, Any] = {
 
 #: The fields of each object: [name in the definition, shape] by name in Python.
 TYPES: dict[str, Any] = {
-    "ModelFile": {"name": ["name", ""], "about": ["about", ""], "owner": ["owner", ""], "risk": ["risk", ""], "features": ["features", ""], "label": ["label", ""], "source": ["source", ""], "expect": ["expect", ""], "split": ["split", ""], "floods": ["floods", ""], "weights": ["weights", {"fields": "WeightsSpec"}], "hyperparameters": ["hyperparameters", ""], "seed": ["seed", ""], "train": ["train", "function"], "evaluation": ["evaluation", {"fields": "EvaluationSpec"}], "tests": ["tests", ""], "release": ["release", ""], "retrain": ["retrain", {"either": [{"list": {"fields": "RetrainFields"}}, {"fields": "RetrainFields"}]}], "batches": ["batches", {"record": {"fields": "ScheduledBatchSpec"}}], "subject": ["subject", ""], "monitor": ["monitor", {"fields": "MonitorSpec"}], "fallback": ["fallback", ""], "golden": ["golden", ""]},
+    "ModelFile": {"name": ["name", ""], "about": ["about", ""], "owner": ["owner", ""], "risk": ["risk", ""], "features": ["features", ""], "prepare": ["prepare", {"fields": "PrepareSpec"}], "label": ["label", ""], "source": ["source", ""], "expect": ["expect", ""], "split": ["split", ""], "floods": ["floods", ""], "weights": ["weights", {"fields": "WeightsSpec"}], "hyperparameters": ["hyperparameters", ""], "seed": ["seed", ""], "train": ["train", "function"], "evaluation": ["evaluation", {"fields": "EvaluationSpec"}], "tests": ["tests", ""], "release": ["release", ""], "retrain": ["retrain", {"either": [{"list": {"fields": "RetrainFields"}}, {"fields": "RetrainFields"}]}], "batches": ["batches", {"record": {"fields": "ScheduledBatchSpec"}}], "subject": ["subject", ""], "monitor": ["monitor", {"fields": "MonitorSpec"}], "fallback": ["fallback", ""], "golden": ["golden", ""]},
+    "PrepareSpec": {"fields": ["fields", ""], "columns": ["columns", ""]},
     "WeightsSpec": {"column": ["column", ""], "classes": ["classes", ""]},
     "EvaluationSpec": {"primary": ["primary", ""], "floors": ["floors", ""], "margin": ["margin", {"fields": "EvaluationSpecMargin"}], "top": ["top", ""], "guards": ["guards", ""], "margins": ["margins", {"record": {"fields": "EvaluationSpecMargin"}}], "metrics": ["metrics", {"record": {"fields": "MetricSpec"}}], "evidence": ["evidence", {"fields": "EvaluationSpecEvidence"}], "calibration": ["calibration", {"fields": "EvaluationSpecCalibration"}], "fairness": ["fairness", {"fields": "EvaluationSpecFairness"}], "leakage": ["leakage", {"fields": "EvaluationSpecLeakage"}], "slices": ["slices", {"list": {"fields": "SliceDefinition"}}], "slice_limits": ["sliceLimits", {"fields": "EvaluationSpecSliceLimits"}], "groups": ["groups", ""], "entity": ["entity", ""], "baseline": ["baseline", ""], "importance": ["importance", {"fields": "ImportancePolicy"}]},
     "EvaluationSpecMargin": {"relative": ["relative", ""]},
@@ -241,6 +243,7 @@ def define_model(
     owner: Optional[str] = None,
     risk: Optional[Literal["high"]] = None,
     features: Mapping[str, Feature],
+    prepare: Optional[PrepareSpec] = None,
     label: LabelDefinition,
     source: SourceSpec,
     expect: Optional[Sequence[ExpectSpec]] = None,
@@ -266,7 +269,8 @@ def define_model(
     about: A description for readers; shown in lists.
     owner: The person or team responsible for the model; named in requests for approval and on its pages.
     risk: The risk class: ``high`` requires two approvers, stages before 100 %, a probation, and a drill within five weeks. These become the defaults of approvals and drills.
-    features: The features that a request must send: names with ``number(…)`` and ``category(…)``.
+    features: The features that the model takes: names with ``number(…)`` and ``category(…)``. A request sends those that ``prepare`` does not compute.
+    prepare: Features that are computed from the fields of a row, in training, batches and requests alike: ``{ fields: { charges: number(), months: number() }, columns: { ratio: 'charges / nullif(months, 0)' } }``.
     label: The label to predict: ``yes_no(…)``, ``one_of(…)``, ``quantity(…)``, ``quantities(…)`` or ``quantiles(…)``.
     source: The source of the rows: ``csv(…)``, ``parquet(…)``, ``postgres(…)`` or ``served(…)``.
     expect: The expectations that the rows must meet before a training.
