@@ -21,6 +21,7 @@ import { lookAtTriggers } from './triggers/look.ts'
 import { watch } from './release/watch-stage.ts'
 import { adopt } from './retrain/adopt.ts'
 import { evaluate } from './retrain/evaluate.ts'
+import { loadFiles } from './runtime/model-folder.ts'
 import { ofRun, onRows, type TakenRun } from './runtime/of-run.ts'
 import { recordSnapshot, recordUnchanged, type Run } from '../store/training/runs.ts'
 import { withLineage } from './integrations/lineage-events.ts'
@@ -74,6 +75,7 @@ export const controlActivities = (deps: Deps) =>
     watch: watch(deps),
     openBatch: openBatch(deps),
     failBatch: failBatch(deps),
+    loadFiles: loadFiles(deps),
     materialiseView: materialiseView(deps),
     failView: failView(deps),
     monitorModel: monitorModel(deps),

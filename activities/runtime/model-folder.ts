@@ -1,10 +1,11 @@
 /** Lays out the files that a model was synced with, for the programs that run them. */
-import { DomainError } from '../../domain/errors.ts'
+import { DomainError, isError } from '../../domain/errors.ts'
 import { fieldOfCode } from '../../domain/installation/model-files.ts'
+import { changedFields } from '../../domain/installation/plan.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { modelsDirectory } from '../../models/index.ts'
 import { digestOf } from '../../store/artifacts.ts'
-import { getModelFiles, withModelFiles } from '../../store/registry/model-files.ts'
+import { findWaitingFiles, getModelFiles, withModelFiles } from '../../store/registry/model-files.ts'
 import { getModel } from '../../store/registry/models.ts'
 import type { Deps } from '../deps.ts'
 import { runChild } from './child-process.ts'
@@ -29,13 +30,7 @@ export async function withModelFolder<T>(
   if (digestOf(archive) !== digest)
     throw new DomainError('artifact_corrupt', `the files ${digest} of ${model} have other bytes`, { digest })
   return withModelFiles(archive, async (modelsDirectory) => {
-    const defined = await runChild<never, ModelDefinition>({
-      file: 'activities/runtime/definition-child.ts',
-      job: { model, modelsDirectory } satisfies DefinitionJob,
-      signal: AbortSignal.timeout(silentMs),
-      silentMs,
-    })
-    const field = fieldOfCode(definition, defined)
+    const field = fieldOfCode(definition, await definitionOf({ model, modelsDirectory }))
     if (field !== undefined)
       throw new DomainError(
         'training_failed',
@@ -44,3 +39,38 @@ export async function withModelFolder<T>(
     return work(modelsDirectory)
   })
 }
+
+const definitionOf = (job: DefinitionJob): Promise<ModelDefinition> =>
+  runChild({
+    file: 'activities/runtime/definition-child.ts',
+    job,
+    signal: new AbortController().signal,
+    silentMs,
+  })
+
+/**
+ * Loads the files that wait and that a person has approved, and returns what speaks against applying them. Throws `command_refused` for a model
+ * without such files.
+ */
+export const loadFiles =
+  ({ store }: Pick<Deps, 'store'>) =>
+  async ({ model }: { model: string }): Promise<{ issue?: string }> => {
+    const files = await findWaitingFiles(store, model)
+    if (files?.decidedBy === undefined)
+      throw new DomainError('command_refused', `no person has approved files of ${model}`)
+    const { archive, definition } = files
+    return withModelFiles(archive, async (modelsDirectory) => {
+      try {
+        const defined = await definitionOf({ model, modelsDirectory })
+        const [field] = changedFields(definition, JSON.parse(JSON.stringify(defined)))
+        return field === undefined
+          ? {}
+          : { issue: `the files define another ${field.path} than the data that came with them` }
+      } catch (error) {
+        if (isError(error, 'training_interrupted'))
+          return { issue: `the files do not load: ${error.message}` }
+        if (isError(error, 'invalid_model_file')) return { issue: error.message }
+        throw error
+      }
+    })
+  }

@@ -11,7 +11,12 @@ export type QueryParameters = Readonly<Record<string, string | number | boolean 
 
 export interface Client {
   get<T>(path: string, query?: QueryParameters): Promise<T>
-  post<T>(path: string, body?: unknown, headers?: Record<string, string>): Promise<T>
+  post<T>(
+    path: string,
+    body?: unknown,
+    headers?: Record<string, string>,
+    limits?: { withinMs: number },
+  ): Promise<T>
   /** Sends files and texts. */
   postForm<T>(path: string, form: FormData): Promise<T>
   postBytes<T>(path: string, bytes: Uint8Array): Promise<T>
@@ -49,7 +54,7 @@ export function commandProblemOf(thrown: unknown): CommandProblem | undefined {
 /** Longer than the API's timeout for workflows, so that its response can name the unreachable server. */
 const defaultTimeoutMs = 45_000
 /** The server checks what it gets before it answers. */
-const uploadTimeoutMs = 300_000
+export const uploadTimeoutMs = 300_000
 
 /**
  * How often a read is repeated when the API reports a retryable error, so that following a training survives a short outage of Postgres.
@@ -114,7 +119,7 @@ export function createClient(options: ClientOptions): Client {
       // Asks whether a replica is ready, so "not ready" is the answer and not a reason to retry.
       return call('GET', target, undefined, {}, { repeats: path === '/readyz' ? 0 : maxRepeats })
     },
-    post: (path, body = {}, headers) => call('POST', path, body, headers),
+    post: (path, body = {}, headers, limits) => call('POST', path, body, headers, limits),
     postForm: (path, form) => call('POST', path, form),
     postBytes: (path, bytes) =>
       call(

@@ -67,6 +67,8 @@ export interface ModelFiles {
   /** ISO 8601. */
   sentAt: string
   state: FilesState
+  /** Of files that wait: the approver, until a worker has loaded them. */
+  decidedBy?: string
 }
 
 export const findModelFiles = (database: Database, { model, digest }: Pick<ModelFiles, 'model' | 'digest'>) =>
@@ -104,6 +106,15 @@ export async function putModelFiles(
       files = excluded.files, sent_by = excluded.sent_by, sent_at = now(), state = excluded.state,
       decided_by = null`)
 }
+
+/** Notes who has approved files that wait, so that a worker may load them. False when they wait no longer. */
+export const markApproved = (
+  database: Database,
+  { model, digest, by }: Pick<ModelFiles, 'model' | 'digest'> & { by: string },
+) =>
+  rowsFrom(database).any(sql`
+    update model_files set decided_by = ${by}
+    where model = ${model} and digest = ${digest} and state = 'waiting' returning digest`)
 
 /** Ends the wait of files. False when they wait no longer. */
 export const decideModelFiles = (

@@ -1,5 +1,6 @@
 /** Takes the files of a model that were sent with a key: checks them, compares them with those in use, and applies or keeps them. */
 import { isUtf8 } from 'node:buffer'
+import { randomUUID } from 'node:crypto'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import {
   changedFiles,
@@ -19,12 +20,14 @@ import {
   findModelFiles,
   findWaitingFiles,
   getModelFiles,
+  markApproved,
   printedEntry,
   putModelFiles,
   unpackModelFiles,
   type ModelFiles,
 } from '../../../store/registry/model-files.ts'
 import { findModel, lockModel, upsertModels, type StoredModel } from '../../../store/registry/models.ts'
+import type { loadFiles } from '../../../workflows/index.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -82,11 +85,8 @@ export async function syncModel(
     await end(store, actor, { model, digest: waiting.digest, reason: 'the code in use was sent again' })
   if (isSame) return { ...answer, state: 'unchanged', change: 'unchanged' }
   if (code !== undefined && mayApply) {
-    await requireViewAccess(deps, actor, definition)
-    await apply(deps, actor, { ...difference, stored, sentBy: actor.name, row: rowOf(sent) }, (database) =>
-      putModelFiles(database, { ...sent, state: 'applied' }),
-    )
-    return { ...answer, state: 'applied' }
+    await putModelFiles(store, { ...sent, state: 'waiting' })
+    return { ...(await approveFiles(deps, actor, sent)), note }
   }
   if (difference.settings !== undefined && fields.length > 0 && stored !== undefined)
     await apply(deps, actor, {
@@ -161,23 +161,54 @@ function textsOf(archive: Buffer | undefined): Map<string, string | undefined> {
   )
 }
 
-/** Applies files that wait. Throws `command_refused` for files that wait no longer. */
+/**
+ * Has a worker load files that wait, and applies them. Throws `command_refused` for files that wait no longer, and `invalid_model_file` for those that
+ * define something else than the data that was approved: they are rejected, and nothing is applied.
+ */
 export async function approveFiles(
   deps: Deps,
   actor: Actor,
   named: Pick<ModelFiles, 'model' | 'digest'>,
 ): Promise<SyncedFiles> {
+  const { store } = deps
+  const { model, digest } = named
   const waiting = await requireWaiting(deps, actor, named)
-  const stored = await findModel(deps.store, named.model)
-  const difference = await compare(deps, stored, waiting)
   await requireViewAccess(deps, actor, waiting.definition)
+  const stored = await findModel(store, model)
+  const difference = await compare(deps, stored, waiting)
+  if (!(await markApproved(store, { model, digest, by: actor.name }))) throw decided(named)
+  const { issue } = await loadInWorker(deps, model)
+  if (issue !== undefined) {
+    // The text is one of the worker, and the audit row is one of the approver.
+    await end(store, actor, {
+      model,
+      digest,
+      reason: 'the files do not load, or define something else than their data',
+    })
+    throw new DomainError('invalid_model_file', `${model}: ${issue}: none of them is applied`, {
+      issues: [issue],
+    })
+  }
   const applied = { ...difference, stored, sentBy: waiting.sentBy, row: rowOf(waiting) }
   await apply(deps, actor, applied, async (database) => {
-    if (!(await decideModelFiles(database, { ...named, state: 'applied', by: actor.name })))
+    if (!(await decideModelFiles(database, { model, digest, state: 'applied', by: actor.name })))
       throw decided(named)
   })
   return { ...difference, state: 'applied' }
 }
+
+/** More than a worker takes that has another file to load. */
+const loadMs = 280_000
+
+const loadInWorker = ({ temporal }: Deps, model: string): Promise<{ issue?: string }> =>
+  temporal.command(loadMs, (client) =>
+    client.workflow.execute<typeof loadFiles>('loadFiles', {
+      workflowId: `load-files/${model}/${randomUUID()}`,
+      taskQueue: temporal.taskQueue,
+      args: [{ model }],
+      workflowExecutionTimeout: loadMs,
+    }),
+  )
 
 /** Ends the wait of files, which are then never run. */
 export async function rejectFiles(

@@ -5,7 +5,7 @@ import type { BrokenModel } from '../../../models/index.ts'
 import { readCommandConfig } from '../../../temporal.config.ts'
 import type { SentModel } from '../../sync/send-models.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
-import { path, usageError } from '../../client/client.ts'
+import { path, uploadTimeoutMs, usageError } from '../../client/client.ts'
 import { visibleText } from '../../../domain/visible-text.ts'
 import { factsTable, type Terminal } from '../../terminal.ts'
 import { digestPrefix, noModels, orDash, prose, time } from '../format.ts'
@@ -99,7 +99,9 @@ export const modelsGroup: CommandGroup = {
       summary: 'Approve the code of model files that wait, and apply them',
       examples: ['models approve churn sha256:…'],
       async run({ terminal, api }, { args }) {
-        const applied = await api().post<SentModel>(path`/v1/models/${args[0]}/files/${args[1]}/approve`)
+        const to = path`/v1/models/${args[0]}/files/${args[1]}/approve`
+        // A worker loads the files first.
+        const applied = await api().post<SentModel>(to, {}, undefined, { withinMs: uploadTimeoutMs })
         terminal.answer(applied, `${applied.model.padEnd(24)} applied`)
       },
     },

@@ -259,6 +259,32 @@ tenure.define_model(
   })
 })
 
+const plain = {
+  features: { sepalLength: { $word: 'number', arguments: [] } },
+  label: { $word: 'oneOf', arguments: [['setosa', 'versicolor', 'virginica'], { column: 'species' }] },
+  source: { $word: 'csv', arguments: ['data/iris.csv'] },
+  split: { $word: 'random', arguments: [{ test: 0.3 }] },
+  evaluation: { floors: { accuracy: 0.8 } },
+  release: { $word: 'direct', arguments: [] },
+}
+const texts: Record<string, string> = {
+  ts: `import { csv, defineModel, direct, number, oneOf, random } from 'tenure'
+export const model = defineModel({
+  name: 'lilies', features: { sepalLength: number() }, label: oneOf(['setosa', 'versicolor', 'virginica'], { column: 'species' }),
+  source: csv('data/iris.csv'), split: random({ test: 0.3 }), train: ({ tf }) => tf.sequential(),
+  evaluation: { floors: { accuracy: 0.8 } }, release: direct(),
+})
+`,
+  py: `from tenure import csv, define_model, direct, number, one_of, random
+def train(job):
+    pass
+define_model(
+    name="lilies", features={"sepalLength": number()}, label=one_of(["setosa", "versicolor", "virginica"], column="species"),
+    source=csv("data/iris.csv"), split=random(test=0.3), train=train, evaluation={"floors": {"accuracy": 0.8}}, release=direct(),
+)
+`,
+}
+
 describe('files that are sent', () => {
   beforeAll(async () => {
     const { models } = await loadModelsInChild({ directory: join(dir, 'laptop/models'), isPrinted: true })
@@ -321,6 +347,43 @@ describe('files that are sent', () => {
     expect(lines.filter((line) => line.length > 80)).toEqual([])
     expect(existsSync(marker)).toBe(false)
   })
+
+  const forged = {
+    'a source': { source: { $word: 'csv', arguments: ['data/salaries.csv'] } },
+    'a floor': { evaluation: { floors: { accuracy: 0.1 } } },
+    'a function that trains': { train: { $word: 'queue', arguments: ['gpu'] } },
+  }
+  it.each(
+    ['ts', 'py'].flatMap((language) =>
+      Object.entries(forged).map(([what, part]) => [language, what, part] as const),
+    ),
+  )(
+    'are not applied where the approved files in %s have other than the data for %s',
+    async (language, _, part) => {
+      const file = `lilies.${language}`
+      const train = language === 'ts' ? printed['train'] : { $word: 'python', arguments: [file] }
+      const data = (more: object) => ({ ...plain, name: 'lilies', train, ...more })
+      const sent = (more: object) =>
+        send(
+          packModelFiles(
+            files({
+              [file]: texts[language]!,
+              [printedEntry]: JSON.stringify({ model: data(more), issues: [] }),
+            }),
+          ),
+          'lea',
+          'lilies',
+        )
+      const { body } = await sent(part)
+      const { digest: waiting } = body as unknown as { digest: string }
+      const refused = await atServer('models', 'approve', 'lilies', waiting)
+      expect(refused.err).toMatch(
+        /lilies: the files define another [\w.]+ than the data that came with them: none of them is applied/,
+      )
+      expect((await atServer('models', 'waiting', 'lilies')).err).toContain('no waiting file')
+      expect((await atServer('models', 'show', 'lilies')).err).toContain('there is no model')
+    },
+  )
 
   it('do not show the first line of a file that is no table', async () => {
     writeFileSync(join(dir, 'server/.env'), 'TOKEN=hidden\n')

@@ -55,21 +55,26 @@ afterAll(async () => {
   await fixture.close()
 })
 
-it('files are not applied over others that were applied since they were compared', async () => {
+it('settings are not applied over files that were applied since they were compared', async () => {
+  const evaluation = { policy: { floors: { rmse: 4 } } } as unknown as ModelDefinition['evaluation']
+  const changed = { ...filesOf('settings'), definition: { ...definition, evaluation } }
+  await putModelFiles(fixture.store, { ...changed, state: 'applied' })
   await putModelFiles(fixture.store, sent)
   const { store } = api.deps
   const { transaction } = store
+  let calls = 0
   store.transaction = async (work) => {
-    await upsertModels(fixture.store, [rowOf(filesOf('of somebody else'))])
+    // The first one ends the wait of the other files.
+    if (++calls === 2) await upsertModels(fixture.store, [rowOf(filesOf('of somebody else'))])
     return transaction(work)
   }
-  const approved = approveFiles(api.deps, ada, sent).finally(() => (store.transaction = transaction))
-  await expect(approved).rejects.toMatchObject({
+  const synced = syncModel(api.deps, leo, { model, archive: changed.archive, isDry: false })
+  await expect(synced.finally(() => (store.transaction = transaction))).rejects.toMatchObject({
     code: 'command_refused',
     message: 'pansies was changed in the meantime: send its files again',
   })
-  expect(await findWaitingFiles(fixture.store, model)).toMatchObject({ digest: sent.digest })
   await upsertModels(fixture.store, [rowOf(used)])
+  await putModelFiles(fixture.store, sent)
 })
 
 it('files wait no longer when those in use are sent again', async () => {
