@@ -1,6 +1,13 @@
 /** Tests the confidence sequence for a bounded mean, at every look. */
 import { describe, expect, it } from 'vitest'
-import { drawsOf, meanAboveEvidence, meanInterval, meanOf } from '../src/bounded-mean.ts'
+import {
+  countDifferences,
+  drawsOf,
+  meanAboveEvidence,
+  meanAboveZero,
+  meanInterval,
+  meanOf,
+} from '../src/bounded-mean.ts'
 import { seededRandom } from '../src/random.ts'
 
 describe('the evidence that a mean is above a limit', () => {
@@ -17,6 +24,27 @@ describe('the evidence that a mean is above a limit', () => {
     expect(meanAboveEvidence([1], 0.2)).toBeNull()
     expect(meanAboveEvidence([1, 1], 0)).toBeNull()
     expect(meanAboveEvidence([0, 0], 0.2)).toBeCloseTo(0)
+  })
+})
+
+describe('differences between two steps', () => {
+  // Nine in ten are 0.002 less and one is 0.018 more: the mean is 0. Rounded to 1/200, it is 0.002.
+  const equal = Array.from({ length: 100_000 }, (_, i) => (i % 10 === 0 ? 0.018 : -0.002))
+
+  it('keep their mean, so that small ones of equal versions are no evidence', () => {
+    const counts = countDifferences(equal)
+    expect(drawsOf(counts)).toBeCloseTo(equal.length, 4)
+    expect(meanOf(counts)).toBeCloseTo(0.5, 10)
+    expect(meanAboveEvidence(counts, 0.5)).toBeLessThan(0)
+  })
+
+  it('win no more than the differences themselves', () => {
+    const worse = equal.map((difference) => difference + 0.003)
+    const exact = meanAboveZero()
+    for (const difference of worse) exact.add(difference)
+    const counted = meanAboveEvidence(countDifferences(worse), 0.5)!
+    expect(counted).toBeGreaterThan(0)
+    expect(counted).toBeLessThan(exact.logE())
   })
 })
 
