@@ -3,6 +3,7 @@ import { Context } from '@temporalio/activity'
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
 import { hotfixPolicy } from '../../domain/release/derived-policy.ts'
 import type { DrillKind } from '../../domain/drill.ts'
+import { issueOfLosses } from '../../domain/canary/holdback.ts'
 import { issuesOfPolicy } from '../../domain/release/policy.ts'
 import type { ReleaseStart } from '../../domain/starts.ts'
 import { issuesOfReplacement } from '../../domain/release/rules/replacement.ts'
@@ -27,6 +28,7 @@ import {
   insertRelease,
   refusalKeyOf,
 } from '../../store/release/releases.ts'
+import { getVersion } from '../../store/registry/versions.ts'
 import { findLabelTime } from '../../store/monitoring/monitor-windows.ts'
 import { findLatency } from '../../store/release/evidence.ts'
 import { takeDrillOrder, issueOfDrills } from '../../store/release/drills.ts'
@@ -257,6 +259,10 @@ async function gather(
   const policy = hotfix === undefined ? whole : hotfixPolicy(whole)
   const stale = drill === undefined ? await issueOfDrills(database, { model, policy }) : undefined
   if (stale !== undefined) return { refused: stale }
+  const readsLosses = policy.limits.nonInferiority !== undefined || policy.ab?.metric === 'loss'
+  const unjudged =
+    baseline !== undefined && readsLosses ? await issueOfVersions(database, version, baseline) : undefined
+  if (unjudged !== undefined) return { refused: `the release cannot open: ${unjudged}` }
   const place = await findRoutingPlace(database, model)
   const latency =
     baseline === undefined
@@ -284,6 +290,15 @@ async function gather(
     epoch: place?.epoch ?? firstEpoch,
     generation: place?.generation ?? 0,
   }
+}
+
+async function issueOfVersions(
+  database: Database,
+  version: string,
+  baseline: string,
+): Promise<string | undefined> {
+  const [candidate, champion] = [await getVersion(database, version), await getVersion(database, baseline)]
+  return issueOfLosses(candidate.manifest.output, champion.manifest)
 }
 
 /** Checks the requester of a hotfix like the sender of a command. Undefined without a hotfix. */

@@ -145,6 +145,20 @@ export function scoredAlike(
   }
 }
 
+/** Why the losses of numbers could never be compared; undefined when they can, and where answers are decisions. */
+export function issueOfLosses(
+  candidate: Output,
+  champion: Pick<Manifest, 'output' | 'profile'>,
+): string | undefined {
+  if (!isOfNumbers(champion.output)) return undefined
+  const { scales = [] } = scoredAlike(candidate, champion)?.control ?? {}
+  if (scales.some((scale) => scale > 0)) return undefined
+  return (
+    "the losses of the versions cannot be compared: they share no number, or the range of the champion's answers is not known; " +
+    'release once without nonInferiority and the metric loss, or set min and max of the label'
+  )
+}
+
 /** The ranges of the numbers in training; of a version made elsewhere, that of its label's limits. Empty where neither is known. */
 function scalesOfNumbers(output: Output, profile: Manifest['profile']): number[] {
   if (profile !== undefined || !isOfNumbers(output)) return scoreRanges(profile)

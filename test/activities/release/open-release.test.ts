@@ -4,6 +4,7 @@ import { moveChampion } from '../../../store/registry/champions.ts'
 import { writeTicks } from '../../../store/release/evidence.ts'
 import { openAs, openOrdered } from '../../support/commands/open-ordered.ts'
 import { orderedStart } from '../../support/commands/signed.ts'
+import { numberProfile } from '../../../domain/model/reference-profile.ts'
 import { findRelease } from '../../../store/release/releases.ts'
 import sql from 'sql-template-tag'
 import { releaseIdOf } from '../../../domain/release/state.ts'
@@ -90,6 +91,43 @@ it('an opened release stores how long outcomes take, where its probation covers 
   expect(await labelsOf(true)).toBe(864_000_000 + 86_400_000)
   expect(await labelsOf(false)).toBeUndefined()
 })
+
+it.each([
+  [
+    'with the range of its answers',
+    { profile: { rows: 101, features: [], score: numberProfile('score', [1, 2, 3]) } },
+    true,
+  ],
+  ['made elsewhere, with limits of its label', { output: { kind: 'number', min: 0, max: 9 } }, true],
+  ['made elsewhere', {}, false],
+])(
+  'a release with a proof on the losses of numbers opens against a champion %s, where they can be compared',
+  async (_of, given, isOpened) => {
+    const { store, config } = deps
+    const model = uniqueName('numbers')
+    const limits = { ...releasePolicy.limits, nonInferiority: { margin: 0.02, logE: 3 } }
+    const policy = { ...releasePolicy, limits }
+    const registry = await insertModel(store, { model, policy, artifactRoot: config.artifactRoot })
+    const champion = await registry.register()
+    await moveChampion(store, { model, to: champion, cause: 'promotion', actor: 'anna', reason: 'the first' })
+    const version = await registry.register(champion)
+    const manifest = { output: { kind: 'number' }, ...given }
+    await store.query(sql`
+    update versions set manifest = manifest || ${JSON.stringify(manifest)}::jsonb where model = ${model}`)
+    const opened = await openOrdered(deps, {
+      model,
+      version,
+      requestedBy: 'olga',
+      workflowId: `release/${model}`,
+      runId: model,
+    })
+    expect('state' in opened ? 'opened' : opened.refused).toMatch(
+      isOpened
+        ? /^opened$/
+        : /the range of the champion's answers is not known.* set min and max of the label/,
+    )
+  },
+)
 
 it('a run that is continued opens nothing, because what its release came to is lost with the row', async () => {
   const { store, config } = deps
