@@ -367,6 +367,33 @@ describe('a snapshot of served rows', () => {
     })
   })
 
+  it('computes the columns of prepare from the logged fields, by the expressions of the model file', async () => {
+    const second = await registered([number('twice'), number('size'), category('colour')])
+    const bytes = Buffer.alloc(15)
+    ;[-1, 7].forEach((value, place) => bytes.writeFloatLE(value, place * 4))
+    bytes.writeUInt32LE(3, 8)
+    bytes.write('red', 12)
+    await ask(hourly(4, () => ({ by: second, features: bytes })))
+    await ask(hourly(2, (place) => ({ hours: -9 - place, outcomes: [[-5, place === 0]] })))
+    const computing = define(
+      {},
+      {
+        features: { twice: words.number(), shade: words.category() },
+        prepare: {
+          fields: { size: words.number(), colour: words.category() },
+          columns: { twice: 'size * 2', shade: 'upper(colour)' },
+        },
+      },
+    )
+    const taken = await take(computing)
+    const rows = await rowsOf(taken.digest, 'twice, shade, size, colour', 'order by size')
+    expect(rows).toEqual([
+      { twice: 0, shade: 'RED', size: 0, colour: 'red' },
+      { twice: 2, shade: 'RED', size: 1, colour: 'red' },
+      ...Array.from({ length: 4 }, () => ({ twice: 14, shade: 'RED', size: 7, colour: 'red' })),
+    ])
+  })
+
   it('has no rows of an erased subject that its routing key names', async () => {
     await ask(hourly(6, (place) => ({ routingKey: place === 2 ? 'anna' : `other ${place}` })))
     const definition = define({}, { subject: 'routing_key' })

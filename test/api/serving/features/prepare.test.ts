@@ -359,6 +359,19 @@ describe('a served version with computed columns', () => {
     )
   })
 
+  it('answers by HTTP, and refuses a row with the status of a mistake of its sender', async () => {
+    const spec = specOf(define({ ...expressions, root: 'sqrt(charges)' }).features)
+    await start(spec)
+    const path = `/v1/models/${spec.model}/predict`
+    const answer = await api.request('POST', path, { key, body: { instances: [raw[0]] } })
+    expect(answer.status).toBe(200)
+    expect(answer.json['predictions']).toMatchObject([
+      { probability: expect.closeTo(answerOf(spec, goldenRows[0]!)[0]!, 5) as number },
+    ])
+    const refused = await api.request('POST', path, { key, body: { instances: [raw[3]] } })
+    expect(refused).toMatchObject({ status: 422, json: { code: 'prepare_failed', retryable: false } })
+  })
+
   it('explains raw rows by the features of the model', async () => {
     const spec = specOf()
     const version = await start(spec)
