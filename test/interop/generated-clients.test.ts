@@ -44,6 +44,7 @@ const unserved = new Set([
   'post_v1_bundles',
   'post_v1_models_name_files',
   'get_v1_models_name_files',
+  'get_v1_models_name_files_digest_diff',
   'post_v1_models_name_files_digest_approve',
   'post_v1_models_name_files_digest_reject',
   'post_v1_models_name_triggers_trigger',
