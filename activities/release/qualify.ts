@@ -1,6 +1,12 @@
 /** Loads the candidate in a separate serving process before it serves any request. Refuses an unfit candidate with the reason. */
 import { isError } from '../../domain/errors.ts'
-import { defaultQualification, type QualificationLimits } from '../../domain/model/qualification.ts'
+import {
+  costIssue,
+  defaultQualification,
+  type MeasuredCost,
+  type QualificationCost,
+  type QualificationLimits,
+} from '../../domain/model/qualification.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findDeletedAt } from '../../store/registry/artifact-retention.ts'
@@ -34,10 +40,57 @@ export const qualify = (deps: Deps) =>
     const { version, digests } = state
     const found = await qualifyVersion(deps, { version, digest: digests.artifact }, limits)
     beat.check()
-    const reason = refusalOf(found, state, limits)
-    deps.log.info({ release: state.id, version, ...found, reason }, 'qualified')
-    return reason === undefined ? { kind: 'qualified' } : { kind: 'disqualified', reason }
+    let reason = refusalOf(found, state, limits)
+    let cost: QualificationCost | undefined
+    if (reason === undefined && found.ok) {
+      cost = await costBeside(deps, state, { candidate: found, limits })
+      beat.check()
+      reason = costIssue(cost, limits)
+    }
+    deps.log.info({ release: state.id, version, ...found, champion: cost?.champion, reason }, 'qualified')
+    return reason === undefined
+      ? { kind: 'qualified', ...(cost && { cost }) }
+      : { kind: 'disqualified', reason, ...(cost && { cost }) }
   })
+
+/** How often candidate and champion are measured at most. Load on the machine makes each slower, so the fastest of each counts. */
+const maxRounds = 3
+
+/** Measures the champion as the candidate was, and both again while a limit is exceeded. A champion that cannot be loaded is no reproach. */
+async function costBeside(
+  deps: Pick<Deps, 'store' | 'artifacts' | 'config'>,
+  { version, digests, baseline }: Pick<ReleaseState, 'version' | 'digests' | 'baseline'>,
+  { candidate, limits }: { candidate: Qualified; limits: QualificationLimits },
+): Promise<QualificationCost> {
+  if (baseline === undefined) return { candidate: costOf(candidate) }
+  const { artifactDigest } = await getVersion(deps.store, baseline)
+  const measure = async (of: string, digest: string, before?: MeasuredCost) => {
+    const found = await qualifyVersion(deps, { version: of, digest }, limits)
+    return found.ok ? fasterOf(costOf(found), before) : before
+  }
+  let cost: QualificationCost = { candidate: costOf(candidate) }
+  for (let round = 1; round <= maxRounds; round++) {
+    if (round > 1) cost.candidate = (await measure(version, digests.artifact, cost.candidate))!
+    const champion = await measure(baseline, artifactDigest, cost.champion)
+    cost = { candidate: cost.candidate, ...(champion && { champion }) }
+    if (costIssue(cost, limits) === undefined) break
+  }
+  return cost
+}
+
+const costOf = ({ loadMs, p50Us, p99Us, rssBytes }: MeasuredCost): MeasuredCost => ({
+  loadMs,
+  p50Us,
+  p99Us,
+  rssBytes,
+})
+
+const fasterOf = (one: MeasuredCost, other: MeasuredCost = one): MeasuredCost => ({
+  loadMs: Math.min(one.loadMs, other.loadMs),
+  p50Us: Math.min(one.p50Us, other.p50Us),
+  p99Us: Math.min(one.p99Us, other.p99Us),
+  rssBytes: Math.min(one.rssBytes, other.rssBytes),
+})
 
 /** Loads a version in a separate process and measures it. Does not open an artifact without a valid signature. */
 export async function qualifyVersion(

@@ -2,6 +2,7 @@
  * Advances a release: one pure function from a state and an event to the next state. Every order of events, such as an approval that
  * arrives late, twice or together with an abort, follows the same rules. An event is the report of a step or the command of a user.
  */
+import type { QualificationCost } from '../model/qualification.ts'
 import { DomainError } from '../errors.ts'
 import { groupedDigits, limitText } from '../figures.ts'
 import { incompatibilityReason } from '../registry/schema-compatibility.ts'
@@ -65,9 +66,9 @@ export interface CommandEvent {
 /** The reports of the steps of a release. Times are milliseconds on the clock of the database. */
 export type StepEvent =
   /** A separate process has loaded the candidate and its checks have passed. */
-  | { kind: 'qualified'; atMs: number }
+  | { kind: 'qualified'; atMs: number; cost?: QualificationCost }
   /** The candidate must not be released. */
-  | { kind: 'disqualified'; atMs: number; reason: string }
+  | { kind: 'disqualified'; atMs: number; reason: string; cost?: QualificationCost }
   /** All live replicas follow the routing of the stage. */
   | {
       kind: 'routed'
@@ -166,8 +167,9 @@ export const legalSteps: Readonly<Record<ReleaseStage, readonly StepKind[]>> = {
   ended: ['closed', ...interruptions],
 }
 
-function step(state: ReleaseState, event: StepEvent): Advance {
-  if (!legalSteps[state.stage].includes(event.kind)) return impossible(state, event, state.stage)
+function step(before: ReleaseState, event: StepEvent): Advance {
+  if (!legalSteps[before.stage].includes(event.kind)) return impossible(before, event, before.stage)
+  const state = 'cost' in event && event.cost !== undefined ? { ...before, cost: event.cost } : before
   switch (event.kind) {
     case 'qualified':
       if (state.policy.approval.approvers === 0)

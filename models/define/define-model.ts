@@ -18,7 +18,7 @@ import { checkLabel } from './label.ts'
 import { compileViews } from './data/lookup.ts'
 import type { Hyperparameters, Model, ModelFile } from './model.ts'
 import { compileMonitor } from './monitor.ts'
-import { compileRefit, compileRelease } from './release.ts'
+import { compileRefit, compileRelease, withCostLimits } from './release.ts'
 import { collectIssues, type IssueCollector } from './issues.ts'
 import { compileRetrain } from './triggers/retrain.ts'
 import { labelOfServed } from './data/served.ts'
@@ -235,10 +235,14 @@ function compileParts(
       compileTests(report, specs, { features: sentFeatures(features), label }),
     ),
     release: part('release', ['release'], () =>
-      compileRelease(report, file.release, file.risk, {
-        features: isObject(features) ? sentFeatures(features) : undefined,
-        output: isObject(label) && isObject(label.output) ? label.output : undefined,
-      }),
+      withCostLimits(
+        report,
+        compileRelease(report, file.release, file.risk, {
+          features: isObject(features) ? sentFeatures(features) : undefined,
+          output: isObject(label) && isObject(label.output) ? label.output : undefined,
+        }),
+        file.evaluation?.cost,
+      ),
     ),
     refit: part('release', ['release', 'split'], () => compileRefit(report, file.release, file.split)),
     ...optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),

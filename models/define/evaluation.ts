@@ -20,6 +20,13 @@ import type { GateMetric } from '../../domain/evaluation/gate-metrics.ts'
 /** The name of a metric in `metrics`. */
 type OwnName = string & {}
 
+export interface CostSpec {
+  /** How many times the champion's 99th percentile of the time for a row the challenger's may be. Default: any. */
+  p99?: number
+  /** How many times the resident memory of the champion's process that of the challenger's may be. Default: any. */
+  memory?: number
+}
+
 export interface EvaluationSpec {
   /**
    * The deciding metric. Default, by the label: `auc` (yesNo), `accuracy` (oneOf), `rmse` (quantity), `pinball` (quantiles), `r2`
@@ -79,6 +86,11 @@ export interface EvaluationSpec {
    * 20. Takes ten seconds at most; `'off'` disables it.
    */
   importance?: Partial<ImportancePolicy> | 'off'
+  /**
+   * How many times the champion's the challenger's time for a row at the 99th percentile and the memory of its process may be in the pre-flight
+   * checks of its release: `{ p99: 1.5, memory: 2 }`. Default: any; both are shown to the approver anyway.
+   */
+  cost?: CostSpec
 }
 
 const fields = fieldNames<EvaluationSpec>({
@@ -99,6 +111,7 @@ const fields = fieldNames<EvaluationSpec>({
   entity: 0,
   baseline: 0,
   importance: 0,
+  cost: 0,
 })
 
 export function compileEvaluation(
@@ -149,6 +162,7 @@ export function compileEvaluation(
   reportUnknown(report, 'evaluation.sliceLimits', spec.sliceLimits, Object.keys(base.slices))
   reportUnknown(report, 'evaluation.fairness', spec.fairness, Object.keys(base.fairness))
   reportUnknown(report, 'evaluation.leakage', spec.leakage, Object.keys(base.leakage))
+  reportUnknown(report, 'evaluation.cost', spec.cost, ['p99', 'memory'])
   // `margin` is the margin of the primary metric.
   const isOwnMargin = (issue: string) => spec.margin !== undefined && issue.startsWith(`margins.${primary}:`)
   for (const issue of issuesOfGate(policy)) {

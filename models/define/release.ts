@@ -12,6 +12,7 @@ import {
 import type { Features } from '../../domain/model/features.ts'
 import type { Output } from '../../domain/tasks/output.ts'
 import type { RefitPolicy } from '../../domain/training/refit.ts'
+import type { CostSpec } from './evaluation.ts'
 import { durationAt, durationsIn, type Duration, type DurationReader } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
@@ -227,7 +228,7 @@ function reportUnknownFields(report: IssueCollector, { strategy, spec }: Release
   inPart('approval', spec.approval, approvalFields)
   inPart('watch', spec.watch, watchFields)
   inPart('hotfix', spec.hotfix, ['stages', 'soak', 'requests', 'deadline'])
-  inPart('qualification', spec.qualification, Object.keys(defaultQualification))
+  inPart('qualification', spec.qualification, [...Object.keys(defaultQualification), 'p99Times', 'rssTimes'])
   inPart('requireDrill', spec.requireDrill, ['within'])
   if (spec.drill !== 'off') inPart('drill', spec.drill, drillFields)
   if ('stages' in spec) spec.stages.forEach((each, index) => inPart(`stages[${index}]`, each, stageFields))
@@ -251,6 +252,24 @@ export function compileRefit(
 }
 
 /** Compiles a release. `risk: 'high'` raises the defaults of approvals and drills; values set in the file must be at least as strict. */
+/** Adds the limits of `evaluation.cost` to those of the pre-flight checks, which compare the candidate with the champion. */
+export function withCostLimits(
+  report: IssueCollector,
+  policy: ReleasePolicy,
+  cost: CostSpec = {},
+): ReleasePolicy {
+  for (const [name, value] of Object.entries(cost))
+    if (typeof value !== 'number' || !(value >= 1 && value <= 1_000))
+      report(`evaluation.cost.${name}`, `a number from 1 to 1000 is required, not ${JSON.stringify(value)}`)
+  const { p99, memory } = cost
+  if (p99 === undefined && memory === undefined) return policy
+  const limits = {
+    ...(p99 !== undefined && { p99Times: p99 }),
+    ...(memory !== undefined && { rssTimes: memory }),
+  }
+  return { ...policy, qualification: { ...policy.qualification, ...limits } }
+}
+
 export function compileRelease(
   report: IssueCollector,
   { strategy, spec }: ReleaseSpec,

@@ -2,6 +2,7 @@
  * Raises alerts for releases that wait for an approval or a decision, resolves the answered ones, and reports promotions. Resolves the
  * alerts of rollbacks once the version that serves answers well.
  */
+import { costText } from '../../../domain/model/qualification.ts'
 import type { GateReport } from '../../../domain/evaluation/gate.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { servedWellText } from '../../../domain/monitoring/service-level.ts'
@@ -112,6 +113,7 @@ export function releaseRequest(state: ReleaseState, evidence: RequestEvidence): 
     capitalized(gain.whole),
     worstSlice(evidence),
     ...[refitText(evidence.lineage ?? {}) ?? []].flat().map(capitalized),
+    ...(isApproval && state.cost ? [costText(state.cost)] : []),
     ...gateWarnings(evidence.report).map(capitalized),
     harmOf(state, evidence),
     `${isApproval ? 'Expires' : 'Rolls back'} ${minuteText(untilMs)} without an answer`,

@@ -1,4 +1,5 @@
 /** `tenure releases`: lists, starts and shows releases with their evidence. */
+import { costText } from '../../../domain/model/qualification.ts'
 import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type {
@@ -237,6 +238,7 @@ function detailOf(
     ['version', release.version],
     ['replaces', release.baseline_version],
     ['refit', release.refit],
+    ['cost', release.state.cost && costText(release.state.cost)],
     ['strategy', release.strategy],
     ['stage', releaseStage(release)],
     ['serves now', servesText(release)],

@@ -1,7 +1,7 @@
 /** Checks a policy that a request provides instead of the model's own, which it must not weaken without an approver. */
 import { canonicalJson } from '../../canonical-json.ts'
 import { defaultDrill } from '../../drill.ts'
-import { defaultQualification } from '../../model/qualification.ts'
+import { loosestQualification } from '../../model/qualification.ts'
 import { policyIssues, type PolicyIssues } from '../../policy-issues.ts'
 import type { ReleasePolicy, StagePolicy } from '../policy.ts'
 import { checkReplacedApproval } from './approval-policy.ts'
@@ -93,8 +93,8 @@ function checkUnapproved(
   atMost('watch', { ...policy.watch }, { ...own.watch })
   atMost(
     'qualification',
-    { ...defaultQualification, ...policy.qualification },
-    { ...defaultQualification, ...own.qualification },
+    { ...loosestQualification, ...policy.qualification },
+    { ...loosestQualification, ...own.qualification },
   )
   const same = (place: string, given: unknown, wanted: unknown): void =>
     need(

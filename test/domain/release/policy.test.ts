@@ -136,6 +136,7 @@ describe('a release policy', () => {
       { hotfix: { stages: [{ ...stage, minRequests: 0 }] } },
       'hotfix.stages[0].minRequests',
     ],
+    ['a cost below that of the champion', { qualification: { rssTimes: 0.5 } }, 'qualification.rssTimes'],
     ['a qualification in no time', { qualification: { timeoutMs: 0 } }, 'qualification.timeoutMs'],
     ['a drill of an unknown kind', { drill: { ...defaultDrill, kinds: ['flood' as never] } }, 'drill.kinds'],
     ['a drill on all traffic', { drill: { ...defaultDrill, shareBp: 10_000 } }, 'drill.shareBp'],
@@ -201,7 +202,11 @@ describe('a policy in a request', () => {
       ])
   })
 
-  const free = { ...good, approval: { approvers: 0, withinMs: 1_000 }, qualification: { p99Us: 5_000 } }
+  const free = {
+    ...good,
+    approval: { approvers: 0, withinMs: 1_000 },
+    qualification: { p99Us: 5_000, p99Times: 2 },
+  }
   it.each<[string, Partial<ReleasePolicy>, RegExp]>([
     [
       'the canary',
@@ -216,6 +221,11 @@ describe('a policy in a request', () => {
     ['the shadow', { shadow: undefined }, /^shadow cannot be left out without an approver/],
     ['the probation', { probation: undefined }, /^probation cannot be left out without an approver/],
     ['the qualification', { qualification: { p99Us: 10_000 } }, /^qualification.p99Us must be at most 5000/],
+    [
+      'the cost beside the champion',
+      { qualification: { p99Us: 1 } },
+      /^qualification.p99Times must be at most 2/,
+    ],
     ['its own qualification', { qualification: undefined }, /^qualification.p99Us must be at most 5000/],
     [
       'memory of the qualification',

@@ -1,6 +1,7 @@
 /** Tests releases that are refused, interrupted or superseded, and the rollback of a model outside a release. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { costText } from '../../../domain/model/qualification.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { listAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
@@ -175,6 +176,68 @@ describe('qualification', () => {
       await fixtureModel.register(undefined, `sha256:${'0'.repeat(64)}`),
     )
     expect((await second.result()).reason).toMatch(/artifact_corrupt/)
+  })
+})
+
+describe('the cost of a candidate beside the champion', () => {
+  /** A network with two hidden layers of 512 units: some hundred times the work of the champion's. Its weights are 0. */
+  async function putWide(model: string): Promise<string> {
+    const artifacts = openArtifacts(fixture.config.artifactRoot)
+    const units = [512, 512, 1]
+    const layers = units.map((each, at) => ({
+      class_name: 'Dense',
+      config: {
+        name: `dense${at}`,
+        units: each,
+        activation: 'sigmoid',
+        use_bias: true,
+        ...(at === 0 && { batch_input_shape: [null, 2] }),
+      },
+    }))
+    const weights = units.flatMap((each, at) => [
+      { name: `dense${at}/kernel`, shape: [at === 0 ? 2 : units[at - 1]!, each], dtype: 'float32' },
+      { name: `dense${at}/bias`, shape: [each], dtype: 'float32' },
+    ])
+    const count = weights.reduce(
+      (sum, { shape }) => sum + shape.reduce((product, size) => product * size, 1),
+      0,
+    )
+    const topology = {
+      modelTopology: { class_name: 'Sequential', config: layers },
+      weightsManifest: [{ paths: ['weights.bin'], weights }],
+    }
+    const files = {
+      'model.json': await artifacts.put('artifacts', Buffer.from(JSON.stringify(topology))),
+      'weights.bin': await artifacts.put('artifacts', Buffer.alloc(4 * count)),
+    }
+    return putNetwork(artifacts, model, [1, -1, 0.5], (manifest) => ({
+      ...manifest,
+      files,
+      golden: { ...manifest.golden, outputs: manifest.golden.instances.map(() => [0.5]) },
+    }))
+  }
+
+  it('refuses one that takes more than the model file allows, and shows both where it may', async () => {
+    const fixtureModel = await fixture.model()
+    const first = await fixtureModel.champion()
+    const wide = await putWide(fixtureModel.name)
+    const refused = await fixtureModel.start(await fixtureModel.register(first, wide), {
+      qualification: { p99Times: 3 },
+    })
+    const { outcome, reason } = await refused.result()
+    expect(outcome).toBe('failed')
+    expect(reason).toMatch(/at the 99th percentile is [\d.,]+ times that of the champion, at most 3 times/)
+    const { cost } = (await findRelease(fixture.store, refused.id))!.state
+    expect(cost!.candidate.p50Us).toBeGreaterThan(3 * cost!.champion!.p50Us)
+    const allowed = await fixtureModel.start(await fixtureModel.register(first, wide), { shadow: false })
+    await allowed.reaches('awaiting_approval')
+    const { state } = (await findRelease(fixture.store, allowed.id))!
+    expect(Object.keys(state.cost!.champion!).sort()).toEqual(['loadMs', 'p50Us', 'p99Us', 'rssBytes'])
+    expect(costText(state.cost!)).toMatch(
+      / µs \(champion [\d.,]+ µs\) at the 99th percentile, \d+ MiB \(champion/,
+    )
+    await allowed.say('abort', 'anna')
+    await allowed.result()
   })
 })
 

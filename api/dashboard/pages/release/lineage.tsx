@@ -1,4 +1,5 @@
 /** Shows the validation and drift of a candidate's data, and its lineage. */
+import { costText } from '../../../../domain/model/qualification.ts'
 import { refitText } from '../../../../domain/training/refit.ts'
 import { numberText } from '../../../../domain/figures.ts'
 import { countText } from '../../../charts/figures.ts'
@@ -101,6 +102,7 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
         : `${countText(lineage.rows.train)} to train, ${countText(lineage.rows.test)} to test`,
     ],
     ...[refitText(lineage) ?? []].flat().map((refit): Fact => ['Refit', refit]),
+    ...(state.cost === undefined ? [] : [['Cost', costText(state.cost)] as Fact]),
     ...(lineage.floods ?? []).map((flood): Fact => ['Flood', flood]),
     [
       'Training',
