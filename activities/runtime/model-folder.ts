@@ -3,6 +3,7 @@ import { DomainError, isError } from '../../domain/errors.ts'
 import { fieldOfCode } from '../../domain/installation/model-files.ts'
 import { changedFields } from '../../domain/installation/plan.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { hasPython } from '../../models/define/python-model.ts'
 import { modelsDirectory } from '../../models/index.ts'
 import { digestOf } from '../../store/artifacts.ts'
 import { findWaitingFiles, getModelFiles, withModelFiles } from '../../store/registry/model-files.ts'
@@ -59,7 +60,9 @@ export const loadFiles =
     if (files?.decidedBy === undefined)
       throw new DomainError('command_refused', `no person has approved files of ${model}`)
     const { archive, definition } = files
-    return withModelFiles(archive, async (modelsDirectory) => {
+    return withModelFiles(archive, async (modelsDirectory, names) => {
+      // The worker that trains has it, and compares them.
+      if (!names.has(`${model}.ts`) && !(await hasPython())) return {}
       try {
         const defined = await definitionOf({ model, modelsDirectory })
         const [field] = changedFields(definition, JSON.parse(JSON.stringify(defined)))

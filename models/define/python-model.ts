@@ -28,6 +28,13 @@ const sources = join(home, 'packages', 'python', 'src')
 
 const run = promisify(execFile)
 
+/** Whether this machine has Python, which reads the model files in it. */
+export const hasPython = (): Promise<boolean> =>
+  run('/bin/sh', ['-c', `command -v ${interpreter}`], { env: bareEnvironment() }).then(
+    () => true,
+    () => false,
+  )
+
 /** Runs a model file in Python. Throws `invalid_model_file`. */
 export async function printPythonModel(path: string): Promise<PrintedModel> {
   const script = 'ulimit -d "$0" 2>/dev/null; exec "$@"'

@@ -1,12 +1,18 @@
 /** Tests that files which were sent run only where they define what was approved with them, in both languages. */
 import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { withModelFolder } from '../../../activities/runtime/model-folder.ts'
+import { loadFiles, withModelFolder } from '../../../activities/runtime/model-folder.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { makeModel } from '../../../models/define/printed-model.ts'
 import * as vocabulary from '../../../models/define.ts'
 import { digestOf } from '../../../store/artifacts.ts'
-import { packModelFiles, printedEntry, putModelFiles } from '../../../store/registry/model-files.ts'
+import {
+  findWaitingFiles,
+  markApproved,
+  packModelFiles,
+  printedEntry,
+  putModelFiles,
+} from '../../../store/registry/model-files.ts'
 import { upsertModels } from '../../../store/registry/models.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
@@ -52,8 +58,7 @@ const defined = (language: Language) => ({
   release: said('direct'),
 })
 
-/** Has files approved with this data. Returns whether they run. */
-async function runs(language: Language, data: object): Promise<boolean> {
+async function put(language: Language, data: object, state: 'applied' | 'waiting') {
   const file = `${model}.${language}`
   const hidden = Buffer.from('{"code": "which the diff does not show"}')
   const archive = packModelFiles(
@@ -65,7 +70,13 @@ async function runs(language: Language, data: object): Promise<boolean> {
   const { definition } = makeModel(file, { model: data as Record<string, unknown>, issues: [] }, vocabulary)
   const [digest, codeDigest] = [digestOf(archive), 'sha256:code']
   const sent = { model, digest, archive, definition: definition as ModelDefinition, codeDigest, files: {} }
-  await putModelFiles(deps.store, { ...sent, sentBy: 'leo', state: 'applied' })
+  await putModelFiles(deps.store, { ...sent, sentBy: 'leo', state })
+  return { file, definition, digest, codeDigest }
+}
+
+/** Has files approved with this data. Returns whether they run. */
+async function runs(language: Language, data: object): Promise<boolean> {
+  const { file, definition, digest, codeDigest } = await put(language, data, 'applied')
   await upsertModels(deps.store, [{ name: model, definition, codeDigest, filesDigest: digest }])
   let ran = false
   const run = withModelFolder(deps, { model }, async (folder) => {
@@ -107,3 +118,23 @@ it.each(both.flatMap((language) => Object.keys(forged).map((part) => [language, 
   async (language, part) =>
     expect(await runs(language, { ...defined(language), ...forged[part] })).toBe(false),
 )
+
+it('a worker without Python leaves files in Python to the one that trains, and loads those in TypeScript', async () => {
+  const path = process.env['PATH']
+  process.env['PATH'] = '/nowhere'
+  try {
+    for (const language of both) {
+      model = uniqueName('roses')
+      await put(language, { ...defined(language), seed: 2 }, 'waiting')
+      await markApproved(deps.store, {
+        model,
+        digest: (await findWaitingFiles(deps.store, model))!.digest,
+        by: 'ada',
+      })
+      const { issue } = await loadFiles(deps)({ model })
+      expect(issue === undefined).toBe(language === 'py')
+    }
+  } finally {
+    process.env['PATH'] = path
+  }
+})
