@@ -1,6 +1,6 @@
 /** Tests that files which were sent run only where they define what was approved with them, in both languages. */
 import { readdirSync } from 'node:fs'
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
 import { loadFiles, withModelFolder } from '../../../activities/runtime/model-folder.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { makeModel } from '../../../models/define/printed-model.ts'
@@ -120,8 +120,7 @@ it.each(both.flatMap((language) => Object.keys(forged).map((part) => [language, 
 )
 
 it('a worker without Python leaves files in Python to the one that trains, and loads those in TypeScript', async () => {
-  const path = process.env['PATH']
-  process.env['PATH'] = '/nowhere'
+  vi.stubEnv('PATH', '/nowhere')
   try {
     for (const language of both) {
       model = uniqueName('roses')
@@ -135,6 +134,6 @@ it('a worker without Python leaves files in Python to the one that trains, and l
       expect(issue === undefined).toBe(language === 'py')
     }
   } finally {
-    process.env['PATH'] = path
+    vi.unstubAllEnvs()
   }
 })
