@@ -21,7 +21,10 @@ import { firstLineOf } from './source-errors.ts'
 export type CellsOf = (name: string) => ArrayLike<BatchCell>
 
 export interface Preparer {
-  /** The computed columns by name. A failed cell, as `isFailedCell` tells it, stands where an expression fails. */
+  /**
+   * The computed columns by name. A failed cell, as `isFailedCell` tells it, stands where an expression fails for a row. Throws where a
+   * query fails as a whole, as by its limits: that is no fault of the values.
+   */
   compute(cells: CellsOf, rows: number): Promise<Record<string, BatchCell[]>>
   /** The error of the first failed row, with the words of DuckDB; undefined without one. */
   failureIn(computed: Record<string, BatchCell[]>, cells: CellsOf): Promise<DomainError | undefined>
@@ -30,6 +33,8 @@ export interface Preparer {
 
 const memory = '256MB'
 const limitMs = 2_000
+/** The rows of a query: the limits hold for each. */
+const sliceRows = 5_000
 
 /** Opens the columns of a version. Throws `artifact_invalid` for expressions that may not run. */
 export async function openPreparer(features: Features): Promise<Preparer> {
@@ -82,15 +87,20 @@ async function prepareStatements(
     return work().finally(() => clearTimeout(timer))
   }
   return {
-    compute: (cells, rows) =>
-      alone(async () => {
-        bind(statement, cells, 0, rows)
-        const found = await within(() => statement.runAndReadAll()).catch((error: unknown) => {
-          throw new DomainError('prepare_failed', `the expressions of prepare fail: ${firstLineOf(error)}`)
+    async compute(cells, rows) {
+      const computed: Record<string, BatchCell[]> = Object.fromEntries(columns.map(({ name }) => [name, []]))
+      for (let from = 0; from < rows; from += sliceRows)
+        await alone(async () => {
+          bind(statement, cells, from, Math.min(sliceRows, rows - from))
+          const found = await within(() => statement.runAndReadAll()).catch((error: unknown) => {
+            throw new Error(`the expressions of prepare fail: ${firstLineOf(error)}`)
+          })
+          const values = found.getColumns() as BatchCell[][]
+          for (const [at, { name }] of columns.entries())
+            for (const value of values[at] ?? []) computed[name]!.push(value)
         })
-        const values = found.getColumns() as BatchCell[][]
-        return Object.fromEntries(columns.map(({ name }, at) => [name, values[at] ?? []]))
-      }),
+      return computed
+    },
     async failureIn(computed, cells) {
       for (const column of columns) {
         const row = computed[column.name]!.findIndex(isFailedCell)
@@ -139,7 +149,32 @@ export async function issueOfPrepare(features: Features): Promise<string | undef
 }
 
 /** Functions whose answer depends on more than their arguments, although the catalogue says otherwise. */
-const settings = new Set(['current_setting', 'getvariable', 'getenv', 'error', 'version'])
+const settings = new Set([
+  'current_setting',
+  'getvariable',
+  'getenv',
+  'error',
+  'version',
+  'hash',
+  'vector_type',
+])
+
+/** Whether a call has a value that changes: without arguments, and with one `age` counts from today. */
+const isOfNow = (called: string, args: number): boolean =>
+  (args === 0 && called !== 'pi') || (called === 'age' && args === 1)
+
+/**
+ * Functions whose answer may be much larger than what they get, or whose time grows with the square of a text. DuckDB ends neither by its
+ * limits, so one request could take the memory or the time of a replica.
+ */
+const unbounded = new Set(
+  (
+    'repeat lpad rpad range generate_series bar list_resize array_resize format printf ' +
+    'levenshtein editdist3 damerau_levenshtein jaccard jaro_similarity jaro_winkler_similarity'
+  ).split(' '),
+)
+/** These repeat their third argument, which is bounded where it is written in the expression. */
+const replacing = new Set(['replace', 'regexp_replace'])
 
 async function checkColumns(
   duck: Duck,
@@ -183,6 +218,7 @@ interface SyntaxNode {
   schema?: string
   catalog?: string
   column_names?: string[]
+  children?: SyntaxNode[]
 }
 
 const rowWise = [
@@ -211,6 +247,7 @@ async function issueOfExpression(
     column_names: path = [],
     function_name: called = '',
     schema = '',
+    children = [],
   } of nodes) {
     if (!rowWise.includes(kind))
       return `has a ${kind.toLowerCase()}: an expression is computed from the fields of one row, so compute other columns in the source, or look them up`
@@ -218,7 +255,7 @@ async function issueOfExpression(
       return `"${path.join('.')}" is no field of the row`
     if (kind === 'FUNCTION') {
       const issue = ['', 'main'].includes(schema)
-        ? await issueOfFunction(duck, called)
+        ? await issueOfFunction(duck, called.toLowerCase(), children)
         : `calls ${schema}.${called}(): leave the schema out`
       if (issue !== undefined) return issue
     }
@@ -226,19 +263,26 @@ async function issueOfExpression(
   return undefined
 }
 
-async function issueOfFunction(duck: Duck, called: string): Promise<string | undefined> {
+async function issueOfFunction(
+  duck: Duck,
+  called: string,
+  args: readonly SyntaxNode[],
+): Promise<string | undefined> {
   const found = await duck.rows<{ kind: string; stability: string | null; definition: string | null }>(
-    `select function_type as kind, stability, macro_definition as definition from duckdb_functions() where function_name = ${textLiteral(called.toLowerCase())} and function_type in ('scalar', 'macro', 'aggregate')`,
+    `select function_type as kind, stability, macro_definition as definition from duckdb_functions() where function_name = ${textLiteral(called)} and function_type in ('scalar', 'macro', 'aggregate')`,
   )
   if (found.length === 0) return `calls ${called}(), which is no function of one row in DuckDB`
   const isScalar = found.every(({ kind }) => kind === 'scalar' || kind === 'macro')
   if (!isScalar)
     return `calls ${called}(), which reads more than one row: compute it in the source, or look it up`
   if (
-    settings.has(called.toLowerCase()) ||
+    settings.has(called) ||
+    isOfNow(called, args.length) ||
     found.some(({ stability }) => stability !== null && stability !== 'CONSISTENT')
   )
     return `calls ${called}(), whose value changes from call to call: send what it gives as a field`
+  if (unbounded.has(called) || (replacing.has(called) && args[2]?.class !== 'CONSTANT'))
+    return `calls ${called}(), which may take the memory or the time of a replica: compute it before the request`
   for (const { definition } of found) {
     if (definition === null) continue
     const issue = await issueOfExpression(duck, definition, () => true)

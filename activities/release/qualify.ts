@@ -43,8 +43,7 @@ export const qualify = (deps: Deps) =>
     let reason = refusalOf(found, state, limits)
     let cost: QualificationCost | undefined
     if (reason === undefined && found.ok) {
-      cost = await costBeside(deps, state, { candidate: found, limits })
-      beat.check()
+      cost = await costBeside(deps, state, { candidate: found, limits, check: () => beat.check() })
       reason = costIssue(cost, limits)
     }
     deps.log.info({ release: state.id, version, ...found, champion: cost?.champion, reason }, 'qualified')
@@ -58,20 +57,25 @@ const maxRounds = 3
 
 /** Measures the champion as the candidate was, and both again while a limit is exceeded. A champion that cannot be loaded is no reproach. */
 async function costBeside(
-  deps: Pick<Deps, 'store' | 'artifacts' | 'config'>,
+  deps: Pick<Deps, 'store' | 'artifacts' | 'config' | 'log'>,
   { version, digests, baseline }: Pick<ReleaseState, 'version' | 'digests' | 'baseline'>,
-  { candidate, limits }: { candidate: Qualified; limits: QualificationLimits },
+  { candidate, limits, check }: { candidate: Qualified; limits: QualificationLimits; check: () => void },
 ): Promise<QualificationCost> {
   if (baseline === undefined) return { candidate: costOf(candidate) }
   const { artifactDigest } = await getVersion(deps.store, baseline)
   const measure = async (of: string, digest: string, before?: MeasuredCost) => {
     const found = await qualifyVersion(deps, { version: of, digest }, limits)
+    check()
     return found.ok ? fasterOf(costOf(found), before) : before
   }
   let cost: QualificationCost = { candidate: costOf(candidate) }
   for (let round = 1; round <= maxRounds; round++) {
     if (round > 1) cost.candidate = (await measure(version, digests.artifact, cost.candidate))!
-    const champion = await measure(baseline, artifactDigest, cost.champion)
+    const champion = await measure(baseline, artifactDigest, cost.champion).catch((error: unknown) => {
+      if (!isError(error)) throw error
+      deps.log.warn({ version: baseline, error: error.message }, 'the champion could not be measured')
+      return cost.champion
+    })
     cost = { candidate: cost.candidate, ...(champion && { champion }) }
     if (costIssue(cost, limits) === undefined) break
   }

@@ -11,6 +11,7 @@ import { getModel } from '../../store/registry/models.ts'
 import type { Deps } from '../deps.ts'
 import { runChild } from './child-process.ts'
 import type { DefinitionJob } from './definition-child.ts'
+import { withHeartbeat } from './heartbeat.ts'
 
 /** More than a file takes that is loaded on a busy machine. */
 const silentMs = 120_000
@@ -42,12 +43,9 @@ export async function withModelFolder<T>(
 }
 
 const definitionOf = (job: DefinitionJob): Promise<ModelDefinition> =>
-  runChild({
-    file: 'activities/runtime/definition-child.ts',
-    job,
-    signal: new AbortController().signal,
-    silentMs,
-  })
+  withHeartbeat(({ signal }) =>
+    runChild({ file: 'activities/runtime/definition-child.ts', job, signal, silentMs }),
+  )
 
 /**
  * Loads the files that wait and that a person has approved, and returns what speaks against applying them. Throws `command_refused` for a model

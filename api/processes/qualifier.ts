@@ -9,6 +9,7 @@ import { createInputBuffer, resetInput } from '../serving/codec/input-buffer.ts'
 import { resetWriter, createByteWriter } from '../serving/codec/byte-writer.ts'
 import { maxBytesOf } from '@tenure/predictors'
 import { createRuntimes } from '../serving/runtime/hosts.ts'
+import { withComputedColumns } from '../serving/features/prepare.ts'
 import { openVersion, readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 const measuredRows = 2_000
@@ -34,9 +35,9 @@ await runtimes.stop()
 async function qualify() {
   const began = performance.now()
   const { manifest, files } = await getArtifact(openArtifacts(root), digest, maxBytesOf)
-  const loaded = await openVersion(version, manifest, files, runtimes)
+  const loaded = await withComputedColumns(await openVersion(version, manifest, files, runtimes))
   const loadMs = performance.now() - began
-  return {
+  const found = {
     model: loaded.model,
     goldenRows: manifest.golden.instances.length,
     loadMs: Math.round(loadMs),
@@ -44,6 +45,8 @@ async function qualify() {
     rssBytes: process.memoryUsage.rss(),
     weightBytes: files['weights.bin']?.byteLength ?? 0,
   }
+  loaded.predictor.close?.()
+  return found
 }
 
 interface Measured {

@@ -251,7 +251,6 @@ export function compileRefit(
   return { distance }
 }
 
-/** Compiles a release. `risk: 'high'` raises the defaults of approvals and drills; values set in the file must be at least as strict. */
 /** Adds the limits of `evaluation.cost` to those of the pre-flight checks, which compare the candidate with the champion. */
 export function withCostLimits(
   report: IssueCollector,
@@ -270,6 +269,7 @@ export function withCostLimits(
   return { ...policy, qualification: { ...policy.qualification, ...limits } }
 }
 
+/** Compiles a release. `risk: 'high'` raises the defaults of approvals and drills; values set in the file must be at least as strict. */
 export function compileRelease(
   report: IssueCollector,
   { strategy, spec }: ReleaseSpec,

@@ -53,9 +53,9 @@ it('words of other labels are refused with what to do', () =>
     'label: min 5 is above max 1',
     'expect: everyClass: a quantity has no classes',
     'weights.classes: a number has no classes: give the weight of each row by a column',
+    'evaluation.baseline: one column cannot predict every quantile: leave it out',
     'evaluation.primary: a quantiles model has the metrics pinball, coverageError, mae, not rmse',
     'evaluation.floors: a quantiles model has the metrics pinball, coverageError, mae, not auc',
-    'evaluation.baseline: one column cannot predict every quantile: leave it out',
     'fallback: quantiles have no single answer: write previousChampion()',
   ]))
 

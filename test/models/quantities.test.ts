@@ -68,10 +68,10 @@ it('words of other labels are refused with what to do', () =>
     'label: a column is listed twice',
     'label: min 5 is above max 1',
     'weights.classes: a number has no classes: give the weight of each row by a column',
+    'evaluation.baseline: one column cannot predict several numbers: leave it out',
     'evaluation.primary: a multioutput model has the metrics r2, rmse, mae, not auc',
     'evaluation.floors: a multioutput model has the metrics r2, rmse, mae, not pinball',
     'evaluation.sliceLimits.metric: is one of mae, not rmse',
-    'evaluation.baseline: one column cannot predict several numbers: leave it out',
     'tests[0].of: the number that is meant is required, one of departure, wind, departure',
     'fallback: several numbers have no single answer: write previousChampion()',
   ]))

@@ -219,7 +219,7 @@ describe('a release specification', () => {
     [
       'that a test does not know',
       ab({ split: percent(50), metric: 'profit', business: { revenue: event('a', { max: 1 }) } }),
-      'ab.metric is one of accuracy, conversions, errors, revenue, not profit',
+      'ab.metric is one of accuracy, loss, conversions, errors, revenue, not profit',
     ],
   ])('a business metric %s is refused', (_, spec, issue) => {
     expect(lower(spec).issues.join('; ')).toContain(issue)

@@ -63,23 +63,23 @@ export async function explainPredictions(
     )
   const manifest = await getManifest(artifacts, version.artifactDigest)
   const fields = serving.fieldsOf(model)
-  const instances = await readRows(manifest, input.instances, {
-    what: 'instances',
-    max: explainLimits.rows,
-    fields,
-  })
-  const background =
-    input.background &&
-    (await readRows(manifest, input.background, {
-      what: 'background',
-      max: explainLimits.backgroundRows,
-      fields,
-    }))
-  const output = of === undefined ? undefined : outputOf(manifest.output, of)
   if (explaining >= explainLimits.maxConcurrent)
     throw new DomainError('overloaded', `this replica is explaining ${explaining} requests already`)
   explaining++
   try {
+    const instances = await readRows(manifest, input.instances, {
+      what: 'instances',
+      max: explainLimits.rows,
+      fields,
+    })
+    const background =
+      input.background &&
+      (await readRows(manifest, input.background, {
+        what: 'background',
+        max: explainLimits.backgroundRows,
+        fields,
+      }))
+    const output = of === undefined ? undefined : outputOf(manifest.output, of)
     const { artifact, files, features, preprocessing } = manifest
     await bringCopies(artifacts, { artifacts: [version.artifactDigest] })
     const others = background ?? manifest.golden.instances

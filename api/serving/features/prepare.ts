@@ -3,7 +3,6 @@
  * the rows, they pass here as one input buffer. A version without computed columns does not.
  */
 import { DomainError, isError } from '../../../domain/errors.ts'
-import { isDeepStrictEqual } from 'node:util'
 import type { BatchCell } from '../../../domain/validation/expectations.ts'
 import { computedColumns } from '../../../domain/model/prepare.ts'
 import { noText } from '@tenure/predictors/features'
@@ -59,7 +58,7 @@ async function checkGolden({ manifest, version }: LoadedVersion, preparer: Prepa
   )
   for (const [name, values] of Object.entries(computed)) {
     const expected = instances.map((row) => row[name] ?? null)
-    const row = expected.findIndex((value, at) => !isDeepStrictEqual(value, values[at]))
+    const row = expected.findIndex((value, at) => value !== values[at])
     if (row >= 0)
       refuse(
         `golden row ${row} of ${version} has "${name}" ${String(values[row])} here, in training it was ${String(expected[row])}`,

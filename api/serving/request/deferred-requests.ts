@@ -96,8 +96,10 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
       const now = chooser.now(pending)
       const isSame = now.arm.loaded === pending.arm.loaded
       if (isSame && failure !== undefined) {
-        // A replica at its limit and the values of a caller are not failures of the model.
-        if (isError(failure, 'overloaded') || isError(failure, 'prepare_failed')) throw failure
+        // A replica at its limit is not a failure of the model, and neither are the values of a caller. But a release compares both arms on
+        // them: a candidate may refuse what the champion computes.
+        if (isError(failure, 'overloaded')) throw failure
+        if (isError(failure, 'prepare_failed') && now.arm.arm === 'champion') throw failure
         throw steps.failed(now.arm, slot, failure)
       }
       pending.arm = now.arm

@@ -29,6 +29,9 @@ it.each([
   ['greatest(charges, months, 1) between 1 and 3', 'number'],
   ["regexp_extract(plan, '[a-z]+')", 'category'],
   ['fmod(charges, 7)', 'number'],
+  ["replace(plan, 'ß', 'ss')", 'category'],
+  ["date_part('year', age(try_cast(plan as timestamp), timestamp '2026-01-01'))", 'number'],
+  ['pi() * charges', 'number'],
 ] as const)('takes %s, which is computed from one row', async (sql, kind) => {
   expect(await issueOfPrepare(withSql(sql, kind))).toBeUndefined()
 })
@@ -61,6 +64,14 @@ it.each([
   ['plan', 'gives VARCHAR, and the feature is a number()'],
   ['charges + plan', 'prepare.columns.made: '],
   ["getenv('HOME')", 'calls getenv()'],
+  ["date_part('year', age(try_cast(plan as timestamp)))", 'calls age(), whose value changes'],
+  ["date_part('hour', current_localtime())", 'calls current_localtime(), whose value changes'],
+  ['hash(plan)', 'calls hash(), whose value changes'],
+  ['length(repeat(plan, cast(charges as integer)))', 'calls repeat(), which may take the memory'],
+  ["length(LPAD(plan, cast(charges as integer), 'x'))", 'which may take the memory or the time'],
+  ["length(format('{:1000000d}', cast(charges as integer)))", 'calls format(), which may take'],
+  ["length(replace(plan, 'x', plan))", 'calls replace(), which may take'],
+  ["levenshtein(plan, 'fibre')", 'calls levenshtein(), which may take'],
   ['unnest([1, 2])', 'calls unnest()'],
   ['list_sum([x + 1 for x in [charges]])', 'has a lambda'],
 ])('refuses %s', async (sql, issue) => {
@@ -109,14 +120,25 @@ it('computes concurrent calls one after the other, each with its own rows', asyn
   preparer.close()
 })
 
-it('ends an expression that takes too long, or too much memory', async () => {
-  const preparer = await openPreparer(
-    withSql('length(repeat(repeat(plan, cast(charges as integer)), cast(months as integer)))'),
+it('computes more rows than one query takes, and ends a query that takes too much', async () => {
+  const long = await openPreparer(withSql('charges * 2'))
+  const rows = Array.from({ length: 10_001 }, (_, at) => ({ charges: at, months: 1, plan: '' }))
+  const made = await prepareRows(long, rows)
+  expect(made.map((row) => row['made'])).toEqual(rows.map(({ charges }) => charges * 2))
+  await expect(
+    prepareRows(await openPreparer(withSql('sqrt(charges)')), [...rows, { ...rows[0]!, charges: -1 }]),
+  ).rejects.toThrow(/^instance 10001: /)
+  long.close()
+  const eager = await openPreparer(
+    withSql(
+      `length(${Array.from({ length: 12 }, () => 'plan').reduce((text) => `concat(${text}, ${text})`)})`,
+    ),
   )
-  const row = { charges: 100_000, months: 100_000, plan: 'abcdefgh' }
-  await expect(prepareRows(preparer, [row])).rejects.toMatchObject({ code: 'prepare_failed' })
-  expect(await prepareRows(preparer, [{ charges: 2, months: 3, plan: 'ab' }])).toMatchObject([{ made: 12 }])
-  preparer.close()
+  await expect(
+    eager.compute(() => Array.from({ length: 5_000 }, () => 'x'.repeat(1_000)), 5_000),
+  ).rejects.toThrow('the expressions of prepare fail')
+  expect(await prepareRows(eager, [{ charges: 2, months: 3, plan: 'a' }])).toMatchObject([{ made: 2_048 }])
+  eager.close()
 })
 
 it('the model file of the page computes what the page says, and its refusals are those of the check', async () => {

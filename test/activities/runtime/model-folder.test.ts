@@ -1,4 +1,5 @@
 /** Tests that files which were sent run only where they define what was approved with them, in both languages. */
+import { MockActivityEnvironment } from '@temporalio/testing'
 import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
 import { loadFiles, withModelFolder } from '../../../activities/runtime/model-folder.ts'
@@ -74,16 +75,18 @@ async function put(language: Language, data: object, state: 'applied' | 'waiting
   return { file, definition, digest, codeDigest }
 }
 
+const inActivity = <T>(work: () => Promise<T>): Promise<T> => new MockActivityEnvironment().run(work)
+
 /** Has files approved with this data. Returns whether they run. */
 async function runs(language: Language, data: object): Promise<boolean> {
   const { file, definition, digest, codeDigest } = await put(language, data, 'applied')
   await upsertModels(deps.store, [{ name: model, definition, codeDigest, filesDigest: digest }])
   let ran = false
-  const run = withModelFolder(deps, { model }, async (folder) => {
+  const work = async (folder: string) => {
     expect(readdirSync(folder)).toEqual([file])
     ran = true
-  })
-  return run.then(
+  }
+  return inActivity(() => withModelFolder(deps, { model }, work)).then(
     () => ran,
     (error: unknown) => {
       expect(error).toMatchObject({
@@ -130,7 +133,7 @@ it('a worker without Python leaves files in Python to the one that trains, and l
         digest: (await findWaitingFiles(deps.store, model))!.digest,
         by: 'ada',
       })
-      const { issue } = await loadFiles(deps)({ model })
+      const { issue } = await inActivity(() => loadFiles(deps)({ model }))
       expect(issue === undefined).toBe(language === 'py')
     }
   } finally {

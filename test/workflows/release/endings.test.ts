@@ -1,8 +1,9 @@
 /** Tests releases that are refused, interrupted or superseded, and the rollback of a model outside a release. */
+import { rmSync } from 'node:fs'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { costText } from '../../../domain/model/qualification.ts'
-import { openArtifacts } from '../../../store/artifacts.ts'
+import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { listAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
 import { findChampion, listChampionHistory } from '../../../store/registry/champions.ts'
@@ -238,6 +239,28 @@ describe('the cost of a candidate beside the champion', () => {
     )
     await allowed.say('abort', 'anna')
     await allowed.result()
+  })
+
+  it('is shown alone where the champion cannot be loaded', async () => {
+    const fixtureModel = await fixture.model()
+    const artifacts = openArtifacts(fixture.config.artifactRoot)
+    const digest = await putNetwork(artifacts, fixtureModel.name, [0.125, -3, 7])
+    const first = await fixtureModel.register(undefined, digest)
+    const opening = await fixtureModel.start(first, { strategy: 'direct', probation: false })
+    await opening.reaches('awaiting_approval')
+    await opening.say('approve', 'anna')
+    expect(await opening.result()).toMatchObject({ outcome: 'promoted' })
+    const { files } = await getManifest(artifacts, digest)
+    rmSync(await artifacts.locate('artifacts', files['weights.bin']!.digest))
+    const release = await fixtureModel.start(await fixtureModel.register(first), {
+      shadow: false,
+      qualification: { p99Times: 1 },
+    })
+    await release.reaches('awaiting_approval')
+    const { state } = (await findRelease(fixture.store, release.id))!
+    expect(Object.keys(state.cost!)).toEqual(['candidate'])
+    await release.say('abort', 'anna')
+    await release.result()
   })
 })
 

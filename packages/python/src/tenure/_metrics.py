@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 from typing import Any, Callable, Iterator, Mapping, Optional
 
@@ -11,6 +12,7 @@ from typing import Any, Callable, Iterator, Mapping, Optional
 Metric = Callable[[Any, Any, Mapping[str, Any]], Any]
 
 _MOST_LENGTH = 300
+_TELL_S = 5.0
 
 
 class _Rows(Mapping[str, Any]):
@@ -51,6 +53,7 @@ def compute(given: Mapping[str, Any], metrics: Mapping[str, Metric]) -> None:
     answers = {who: None if at is None else numbers(at) for who, at in given["answers"].items()}
     columns = {name: column(at) for name, at in given["columns"].items()}
     found: dict[str, Any] = {}
+    told_at = time.monotonic()
     for each in given["metrics"]:
         of, sign = metrics[each["name"]], 1 if each["better"] == "higher" else -1
         values = {who: None if scores is None else _measured(of, labels, scores, _Rows(columns)) for who, scores in answers.items()}
@@ -58,7 +61,11 @@ def compute(given: Mapping[str, Any], metrics: Mapping[str, Metric]) -> None:
         is_measured = all(values[who] is not None and "value" in values[who] for who in ("challenger", "champion"))
         if each["guard"] and given["draws"] is not None and is_measured:
             draws = numpy.memmap(folder / given["draws"], dtype="u1", mode="r").reshape(-1, len(labels))
-            for weights in draws:
+            for at, weights in enumerate(draws):
+                # A metric that takes long is not a process without a sign of life.
+                if time.monotonic() > told_at + _TELL_S:
+                    told_at = time.monotonic()
+                    print(f"{each['name']}: {at} of {len(draws)} resamples", flush=True)
                 drawn = numpy.repeat(numpy.arange(len(labels)), weights)
                 rows = _Rows(columns, drawn)
                 try:

@@ -295,6 +295,43 @@ describe('a served version with computed columns', () => {
     expect(totals).toMatchObject({ errors: 0 })
   })
 
+  it('counts a row that the candidate of a release cannot compute as its failed request', async () => {
+    const model = uniqueName('arms')
+    const champion = await fixture.register(specOf(features, model), 0)
+    const candidate = await fixture.register(
+      specOf(define({ ...expressions, root: 'sqrt(charges)' }).features, model),
+      1,
+    )
+    await api.follows(
+      await fixture.route(
+        model,
+        {
+          release: `rel_${model}`,
+          tickMs: 50,
+          proven: champion,
+          arms: [
+            { arm: 'canary', version: candidate, shareBp: 5_000 },
+            { arm: 'champion', version: champion, shareBp: 5_000 },
+          ],
+        },
+        60_000,
+      ),
+    )
+    const asked = await Promise.allSettled(
+      Array.from({ length: 20 }, (_, at) =>
+        askLater(api, model, { instances: [raw[3]], routing_key: `key ${at}` }),
+      ),
+    )
+    const refused = asked.filter(({ status }) => status === 'rejected').length
+    expect(refused).toBeGreaterThan(0)
+    const errorsOf = (version: string) =>
+      [...api.serving.counters.totals()]
+        .filter((each) => each.version === version)
+        .reduce((sum, { errors }) => sum + errors, 0)
+    expect(errorsOf(candidate)).toBeGreaterThan(0)
+    expect(errorsOf(champion)).toBe(0)
+  })
+
   it('refuses the null of an expression where the feature may not be missing', async () => {
     const spec = specOf(define({ ...expressions, label: 'plan' }).features)
     const [row] = await asTrained([raw[0]!], define({ ...expressions, label: 'plan' }))
@@ -418,6 +455,11 @@ describe('a served version with computed columns', () => {
     const wrong = specOf()
     wrong.golden = wrong.golden.map((row, at) => (at === 2 ? { ...row, ratio: 1 } : row))
     await expect(withComputedColumns(loadedOf(wrong))).rejects.toMatchObject({ code: 'artifact_invalid' })
+    // A manifest as JSON has 0 where training had −0.
+    const zero = { ...features, ratio: { ...features['ratio']!, sql: '-charges' } }
+    const golden = wrong.golden.map((row) => ({ ...row, charges: 0, ratio: 0, root: 0 }))
+    const served = await withComputedColumns(loadedOf({ ...wrong, features: zero, golden }))
+    served.predictor.close?.()
     const volatile = { ...features, ratio: { ...features['ratio']!, sql: 'random()' } }
     await expect(withComputedColumns(loadedOf({ ...specOf(), features: volatile }))).rejects.toMatchObject({
       code: 'artifact_invalid',
