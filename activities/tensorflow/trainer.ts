@@ -62,7 +62,10 @@ export interface TrainerResult {
 async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promise<TrainerResult> {
   const artifacts = openArtifacts(job.artifactRoot)
   const model = await loadUnchanged(job)
-  const { definition } = job
+  // Postgres keeps no order of the keys of an object.
+  const { features, featureOrder } = job.definition
+  const ordered = Object.fromEntries(featureOrder.map((name) => [name, features[name]!]))
+  const definition = { ...job.definition, features: { ...ordered, ...features } }
   const { snapshotDigest: snapshot, seed, hyperparameters } = job
   const code = await codeDigest(model.file, join(checkout, 'activities/tensorflow/trainer.ts'))
   const dependencies = await dependenciesDigest()

@@ -111,6 +111,8 @@ describe('a training', () => {
   it('stores everything needed to serve the model and to reproduce it', async () => {
     const { artifactDigest } = await run('trn_a')
     const manifest = await getManifest(deps.artifacts, artifactDigest)
+    // Postgres has the features in another order than the model file.
+    expect(manifest.preprocessing.map(({ name }) => name)).toEqual(manifest.featureOrder)
     expect(manifest).toMatchObject({
       model: 'roses',
       output: { kind: 'probability', positive: 'blooms' },
