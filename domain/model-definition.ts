@@ -69,6 +69,13 @@ export interface ModelDefinition {
   golden: FeatureRow[]
 }
 
+/** The features as the model file lists them, whichever order Postgres keeps them in. */
+export const listedFeatures = ({
+  features,
+  featureOrder,
+}: Pick<ModelDefinition, 'features' | 'featureOrder'>): Features =>
+  Object.fromEntries(featureOrder.map((name) => [name, features[name]!]))
+
 export type LabelDefinition = {
   /** The column of the source that holds the label; for several numbers, the first. */
   column: string

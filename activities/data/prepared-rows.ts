@@ -108,10 +108,9 @@ async function prepareStatements(
         const reason = await alone(async () => {
           const one = await connection.prepare(`select ${valueOfColumn(column)} from (select ${listed})`)
           bind(one, cells, row, 1)
-          return within(() => one.runAndReadAll()).then(
-            (found) => `it gives ${String(found.getColumns()[0]?.[0])}`,
-            firstLineOf,
-          )
+          return within(() => one.runAndReadAll())
+            .then((found) => `it gives ${String(found.getColumns()[0]?.[0])}`, firstLineOf)
+            .finally(() => one.destroySync())
         })
         return new DomainError('prepare_failed', `instance ${row}: ${failureOf(column.name)}: ${reason}`, {
           feature: column.name,
@@ -291,7 +290,7 @@ async function issueOfFunction(
   return undefined
 }
 
-/** Returns the nodes of an expression, or why it is none. */
+/** Returns the nodes of the syntax tree of an expression, or why the text is no expression. */
 async function syntaxOf(duck: Duck, sql: string): Promise<SyntaxNode[] | string> {
   const [row] = await duck.rows<{ tree: string }>(
     `select json_serialize_sql(${textLiteral(`select (${sql}\n)`)}, skip_null := true) as tree`,

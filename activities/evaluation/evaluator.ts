@@ -3,10 +3,8 @@
  * bootstrap blocks for seconds.
  */
 import { textLiteral, timestampLiteral } from '../../domain/sql-text.ts'
-import { fieldOfCode } from '../../domain/installation/model-files.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import type { Reason } from '../../domain/verdict.ts'
-import { DomainError } from '../../domain/errors.ts'
 import type { OwnMetrics } from '../../domain/evaluation/custom-metrics.ts'
 import { judgeGate, metricRowsOf, type GateReport } from '../../domain/evaluation/gate.ts'
 import {
@@ -34,7 +32,7 @@ import { listCells, type ColumnTable } from '../../domain/model/columns.ts'
 import { modelFeatures } from '../../domain/model/features.ts'
 import type { Output } from '../../domain/tasks/output.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
-import { loadModel } from '../../models/index.ts'
+import { loadUnchanged } from '../runtime/unchanged-model.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, whileAlive, type Parent } from '../runtime/child-protocol.ts'
 import { runTests } from './behaviour-tests.ts'
@@ -365,12 +363,7 @@ async function ownMetricsOf(
 ): Promise<OwnMetrics> {
   const { policy } = definition.evaluation
   if (policy.custom === undefined) return {}
-  const { file, metrics, definition: present } = await loadModel(definition.name, modelsDirectory)
-  if (fieldOfCode(definition, present) !== undefined)
-    throw new DomainError(
-      'training_failed',
-      `${file} differs from the definition that the training began with: retrain, after \`tenure models sync\` where the change is not synced yet`,
-    )
+  const { metrics } = await loadUnchanged(definition, modelsDirectory)
   if (metricProgram === undefined) return metrics
   const rows = metricRowsOf(input, policy)
   if (rows === undefined) return {}

@@ -95,7 +95,7 @@ export async function computeMetrics(program: MetricProgram, run: MetricsRun): P
 
 type Written = { value: number } | { fault: string }
 
-/** Reads `metrics.json`; undefined where it is none. */
+/** Reads the text of `metrics.json`; undefined where it has another form. */
 function parseMetrics(text: string): Record<string, ComputedMetric> | undefined {
   const found =
     parseJson<Record<string, Record<'challenger' | 'champion' | 'baseline' | 'gains', unknown>>>(text)

@@ -10,14 +10,13 @@ import { DomainError, isError } from '../../domain/errors.ts'
 import { listCells, listRows } from '../../domain/model/columns.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { compileColumnEncoder, fitFeatures, compileEncoder } from '../../domain/model/preprocessing.ts'
-import { fieldOfCode } from '../../domain/installation/model-files.ts'
-import { hasValidation, type ModelDefinition } from '../../domain/model-definition.ts'
+import { hasValidation, listedFeatures, type ModelDefinition } from '../../domain/model-definition.ts'
 import { rowWeights } from '../../domain/training/row-weights.ts'
 import { seededRandom } from '@tenure/sequential'
 import { codeDigest } from '../../models/define/code-digest.ts'
 import { withoutExit } from '../../models/define/load-error.ts'
 import type { Training } from '../../models/define/model.ts'
-import { loadModel, type LoadedModel } from '../../models/index.ts'
+import type { LoadedModel } from '../../models/index.ts'
 import { digestOf, digestOfJson, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { isFull } from '../../store/outage.ts'
 import { checkout, projectFolder } from '../../temporal.config.ts'
@@ -28,6 +27,7 @@ import { detectOutOfMemory } from '../runtime/memory-limit.ts'
 import { readPart, targetsOf, type LabelledRows } from '../data/rows.ts'
 import { loadTensorflow, answerLists, answersOf, saveNetwork, type Tensorflow } from './tfjs.ts'
 import type { TrainingFacts } from '../../domain/model/manifest.ts'
+import { loadUnchanged } from '../runtime/unchanged-model.ts'
 import { storeArtifact } from '../artifact/write-artifact.ts'
 
 export interface TrainerJob {
@@ -61,11 +61,8 @@ export interface TrainerResult {
 
 async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promise<TrainerResult> {
   const artifacts = openArtifacts(job.artifactRoot)
-  const model = await loadUnchanged(job)
-  // Postgres keeps no order of the keys of an object.
-  const { features, featureOrder } = job.definition
-  const ordered = Object.fromEntries(featureOrder.map((name) => [name, features[name]!]))
-  const definition = { ...job.definition, features: { ...ordered, ...features } }
+  const model = await loadUnchanged(job.definition, job.modelsDirectory)
+  const definition = { ...job.definition, features: listedFeatures(job.definition) }
   const { snapshotDigest: snapshot, seed, hyperparameters } = job
   const code = await codeDigest(model.file, join(checkout, 'activities/tensorflow/trainer.ts'))
   const dependencies = await dependenciesDigest()
@@ -92,16 +89,6 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     dependencies: await dependenciesOf(),
     rows: data.rows,
   }
-}
-
-async function loadUnchanged({ model: name, modelsDirectory, definition }: TrainerJob) {
-  const model = await loadModel(name, modelsDirectory)
-  if (fieldOfCode(definition, model.definition) !== undefined)
-    throw new DomainError(
-      'training_failed',
-      `${model.file} differs from the definition that the training began with: retrain, after \`tenure models sync\` where the change is not synced yet`,
-    )
-  return model
 }
 
 interface TrainingRows {

@@ -29,7 +29,7 @@ export interface MeasuredCost {
   rssBytes: number
 }
 
-/** The champion's is absent where there is none, and where it could not be measured. */
+/** `champion` is absent where the model has no champion, and where it could not be measured. */
 export interface QualificationCost {
   candidate: MeasuredCost
   champion?: MeasuredCost
@@ -44,16 +44,19 @@ export const defaultQualification: QualificationLimits = {
 
 const maxTimes = 1_000
 
+/** What a ratio to the champion must be. */
+export const timesRange = `a number from 1 to ${maxTimes}`
+
+export const isTimes = (value: unknown): boolean =>
+  typeof value === 'number' && value >= 1 && value <= maxTimes
+
 /** The limits of a policy without any. */
 export const loosestQualification = { ...defaultQualification, p99Times: maxTimes, rssTimes: maxTimes }
 
 export function checkQualification(check: PolicyIssues, limits: Partial<QualificationLimits>): void {
   for (const [name, value] of Object.entries(limits))
     if (name === 'p99Times' || name === 'rssTimes')
-      check.need(
-        typeof value === 'number' && value >= 1 && value <= maxTimes,
-        `qualification.${name} is a number from 1 to ${maxTimes}, not ${value}`,
-      )
+      check.need(isTimes(value), `qualification.${name} is ${timesRange}, not ${value}`)
     else
       check.integer(
         `qualification.${name}`,
@@ -71,7 +74,7 @@ export function costText({ candidate, champion }: QualificationCost): string {
     `${text(candidate)}${champion === undefined ? '' : ` (champion ${text(champion)})`}`
   const us = (value: number) => `${numberText(Number(value.toPrecision(3)))} µs`
   return [
-    `${beside(({ p50Us }) => us(p50Us))} a row in the middle`,
+    `${beside(({ p50Us }) => us(p50Us))} a row at the median`,
     `${beside(({ p99Us }) => us(p99Us))} at the 99th percentile`,
     `${beside(({ rssBytes }) => mebibytes(rssBytes))} of memory`,
     `loaded in ${beside(({ loadMs }) => `${loadMs} ms`)}`,

@@ -1,6 +1,11 @@
 /** Compiles the `release` of a model file (stages, soak times, approvals) into a release policy. */
 import { type CanaryPolicy, defaultCanaryPolicy } from '../../domain/canary/policy.ts'
-import { defaultQualification, type QualificationLimits } from '../../domain/model/qualification.ts'
+import {
+  defaultQualification,
+  isTimes,
+  timesRange,
+  type QualificationLimits,
+} from '../../domain/model/qualification.ts'
 import {
   defaultWatch,
   issuesOfPolicy,
@@ -258,8 +263,8 @@ export function withCostLimits(
   cost: CostSpec = {},
 ): ReleasePolicy {
   for (const [name, value] of Object.entries(cost))
-    if (typeof value !== 'number' || !(value >= 1 && value <= 1_000))
-      report(`evaluation.cost.${name}`, `a number from 1 to 1000 is required, not ${JSON.stringify(value)}`)
+    if (!isTimes(value))
+      report(`evaluation.cost.${name}`, `${timesRange} is required, not ${JSON.stringify(value)}`)
   const { p99, memory } = cost
   if (p99 === undefined && memory === undefined) return policy
   const limits = {

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { findRefitText } from '../../../store/registry/versions.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { isMinuteFailing } from '../../../domain/monitoring/champion-watch.ts'
+import { listedFeatures } from '../../../domain/model-definition.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import * as schema from '../../../domain/schema.ts'
 import { readFeatureCounts } from '../../services/registry/feature-counts.ts'
@@ -84,13 +85,13 @@ export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
     ),
     async handle({ params }) {
       const model = await getModel(store, params['name']!)
-      const { features, label, release } = model.definition
+      const { label, release } = model.definition
       const summary = (await summariesOf(store, [model]))[0]!
       return {
         json: {
           ...summary,
           refit: await findRefitText(store, summary.champion?.version),
-          features: Object.fromEntries(model.definition.featureOrder.map((each) => [each, features[each]!])),
+          features: listedFeatures(model.definition),
           output: label.output,
           release_policy: release,
           code_digest: model.codeDigest,

@@ -2,7 +2,6 @@
  * Tests that metrics of a model file in Python have the values, intervals, verdicts and faults of the same metrics in TypeScript: on rows of
  * each task, and in the evaluation of two model files with one definition.
  */
-import { MockActivityEnvironment } from '@temporalio/testing'
 import { mkdtemp, rm, unlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -24,6 +23,7 @@ import { upsertModels } from '../../../store/registry/models.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { cacheDir, environmentWith } from '../../../temporal.config.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
+import { inActivity } from '../../support/in-activity.ts'
 import {
   exampleDay,
   exampleModelDirectory,
@@ -273,9 +273,6 @@ tenure.define_model(
 describe.skipIf(found === undefined)('an evaluation', () => {
   let deps: ActivityDeps
   let models: string
-  const logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
-  const inActivity = <T>(work: () => Promise<T>): Promise<T> =>
-    new MockActivityEnvironment({}, { logger }).run<[], T, () => Promise<T>>(work)
   beforeAll(async () => {
     deps = await openActivityDeps()
     models = await exampleModelDirectory()

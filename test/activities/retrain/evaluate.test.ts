@@ -1,4 +1,3 @@
-import { MockActivityEnvironment } from '@temporalio/testing'
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import sql, { raw } from 'sql-template-tag'
@@ -18,13 +17,11 @@ import {
 } from '../../support/training/example-model.ts'
 import { trainedAgain } from '../../support/training/same-network.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
+import { inActivity } from '../../support/in-activity.ts'
 
 let root: string
 let models: string
 let deps: ActivityDeps
-const logger = { log() {}, trace() {}, debug() {}, info() {}, warn() {}, error() {} }
-const inActivity = <T>(work: () => Promise<T>): Promise<T> =>
-  new MockActivityEnvironment({}, { logger }).run<[], T, () => Promise<T>>(work)
 
 beforeAll(async () => {
   deps = await openActivityDeps()

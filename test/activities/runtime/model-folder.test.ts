@@ -1,5 +1,4 @@
 /** Tests that files which were sent run only where they define what was approved with them, in both languages. */
-import { MockActivityEnvironment } from '@temporalio/testing'
 import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
 import { loadFiles, withModelFolder } from '../../../activities/runtime/model-folder.ts'
@@ -16,6 +15,7 @@ import {
 } from '../../../store/registry/model-files.ts'
 import { upsertModels } from '../../../store/registry/models.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
+import { inActivity } from '../../support/in-activity.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 
 let deps: ActivityDeps
@@ -74,8 +74,6 @@ async function put(language: Language, data: object, state: 'applied' | 'waiting
   await putModelFiles(deps.store, { ...sent, sentBy: 'leo', state })
   return { file, definition, digest, codeDigest }
 }
-
-const inActivity = <T>(work: () => Promise<T>): Promise<T> => new MockActivityEnvironment().run(work)
 
 /** Has files approved with this data. Returns whether they run. */
 async function runs(language: Language, data: object): Promise<boolean> {
