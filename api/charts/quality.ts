@@ -7,7 +7,7 @@ import { drawChart, drawEmptyChart, isNarrow } from './render.ts'
 import type { ChartOptions, ChartPlace, PlotModule } from './render.ts'
 
 export interface QualityPoint {
-  /** The middle of the window. */
+  /** The end of the window: its middle may be before the version was released. */
   atMs: number
   value: number | null
   low: number | null

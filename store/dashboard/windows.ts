@@ -40,13 +40,11 @@ export const findLastDrift = (database: Database, model: string) =>
 
 export interface QualityWindow {
   version: string
-  fromMs: number
   toMs: number
   report: QualityReport
 }
 
-const spanOf = (table: Sql): Sql => sql`(extract(epoch from ${table}.from_at) * 1000)::float8 as from_ms,
-  (extract(epoch from ${table}.to_at) * 1000)::float8 as to_ms`
+const toMsOf = (table: Sql): Sql => sql`(extract(epoch from ${table}.to_at) * 1000)::float8 as to_ms`
 
 /** The last measured window of each of the last weeks that have one, the oldest first. */
 export const listQualityWeeks = (database: Database, { model, weeks }: { model: string; weeks: number }) =>
@@ -54,10 +52,10 @@ export const listQualityWeeks = (database: Database, { model, weeks }: { model: 
     with last as (
       select max(to_at) as at from quality_judgements where model = ${model} and level <> 'insufficient'
     )
-    select week.version, ${spanOf(raw('week'))}, week.report
+    select week.version, ${toMsOf(raw('week'))}, week.report
     from last, generate_series(0, ${weeks - 1}::int) as ago
       join lateral (
-        select version, from_at, to_at, report from quality_judgements
+        select version, to_at, report from quality_judgements
         where model = ${model} and level <> 'insufficient'
           and to_at > last.at - (ago + 1) * interval '7 days' and to_at <= last.at - ago * interval '7 days'
         order by to_at desc limit 1) as week on true
@@ -69,7 +67,7 @@ export async function listQualityWindows(
   { model, limit }: { model: string; limit: number },
 ): Promise<QualityWindow[]> {
   const rows = await database.query(sql`
-    select version, ${spanOf(raw('quality_judgements'))}, report from quality_judgements
+    select version, ${toMsOf(raw('quality_judgements'))}, report from quality_judgements
     where model = ${model} and level <> 'insufficient' order by to_at desc limit ${limit}`)
   return rows.map(fromRow<QualityWindow>).toReversed()
 }

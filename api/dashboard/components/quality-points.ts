@@ -3,19 +3,16 @@ import type { QualityPoint } from '../../charts/quality.ts'
 import type { QualityWindow } from '../../../store/dashboard/windows.ts'
 import { qualityInterval } from './quality-interval.ts'
 
-export type DatedPoint = QualityPoint & { toMs: number }
-
 /** Converts windows to points. `positives` is the share of positive test rows, an estimate of the share in each window. */
 export function qualityPoints(
   windows: readonly QualityWindow[],
   positives: number | undefined,
-): DatedPoint[] {
-  return windows.map(({ version, fromMs, toMs, report }) => {
+): QualityPoint[] {
+  return windows.map(({ version, toMs, report }) => {
     const { value, baseline, margin, rows, metric, level, higherIsBetter } = report
     const [low, high] = qualityInterval({ metric, value, rows }, positives) ?? []
     return {
-      atMs: (fromMs + toMs) / 2,
-      toMs,
+      atMs: toMs,
       value,
       low: low ?? null,
       high: high ?? null,

@@ -7,11 +7,11 @@ import type { PageElement } from '../../page.ts'
 import { ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Badge, DataTable, Time } from '../../components/elements.tsx'
 import { ReleaseLink } from '../../components/links.tsx'
-import type { DatedPoint } from '../../components/quality-points.ts'
+import type { QualityPoint } from '../../../charts/quality.ts'
 import { levelText, levelTones, qualityTones, shortReason } from '../../labels.ts'
 
 export interface QualityPart {
-  points: DatedPoint[]
+  points: QualityPoint[]
   metric: string
   chart: ChartSizes
   /** Whether each point covers a week instead of one window. */
@@ -26,7 +26,7 @@ export interface QualityPart {
 export type DriftPart = LastDrift & { chart: ChartSizes }
 
 const qualityNote =
-  'Dots: the middle of each window. Line: value at release. Dashed: limit. Bars: 95 % intervals where the metric has one.'
+  'Dots: the end of each window. Line: value at release. Dashed: limit. Bars: 95 % intervals where the metric has one.'
 
 const NoQuality = ({
   known,
@@ -65,7 +65,7 @@ export const QualitySection = ({ points, metric, chart, weekly, ...coming }: Qua
         columns={[
           {
             head: 'To',
-            cell: ({ toMs }) => <Until at={new Date(toMs).toISOString()} weekly={weekly} />,
+            cell: ({ atMs }) => <Until at={new Date(atMs).toISOString()} weekly={weekly} />,
           },
           { head: metricName(metric), numeric: true, cell: ({ value }) => metricText(value) },
           {

@@ -6,7 +6,7 @@ import type { Calibration } from '@tenure/sequential'
 import { driftSvg } from '../../../charts/drift.ts'
 import { runCurvesSvg } from '../../../charts/history/run-curves.ts'
 import { reliabilitySvg } from '../../../charts/reliability.ts'
-import { qualitySvg } from '../../../charts/quality.ts'
+import { qualitySvg, type QualityPoint } from '../../../charts/quality.ts'
 import {
   findChampion,
   listChampionHistory,
@@ -41,7 +41,7 @@ import { Badge, Facts, Since, type Fact, Time, DataTable } from '../../component
 import { Term } from '../../glossary.tsx'
 import { Crumbs, FirstVersion, modelHref, ReleaseLink } from '../../components/links.tsx'
 import { calibrationOf, scoredOutcomes, type ScoredOutcomes } from '../../components/calibration.ts'
-import { qualityPoints, type DatedPoint } from '../../components/quality-points.ts'
+import { qualityPoints } from '../../components/quality-points.ts'
 import { VersionTable } from '../../components/version-table.tsx'
 import { ChampionHistory, DriftSection, QualitySection } from './model-parts.tsx'
 import { ModelActions } from './actions.tsx'
@@ -249,7 +249,7 @@ const drawDrift = (model: string, { report, policy: { warn, alarm } }: LastDrift
     ({ rows, ...limits }, frame) => driftSvg(rows, { ...frame, ...limits }),
   )
 
-const drawQuality = (model: string, metric: string, points: readonly DatedPoint[]): Promise<ChartSizes> =>
+const drawQuality = (model: string, metric: string, points: readonly QualityPoint[]): Promise<ChartSizes> =>
   drawChartSizes({ id: 'quality', title: `Live ${metricName(metric)} of ${model}` }, points, (data, frame) =>
     qualitySvg(data, { ...frame, metric }),
   )
