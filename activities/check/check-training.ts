@@ -13,6 +13,8 @@ import { planRows, snapshotQuery } from '../../models/define/data/query.ts'
 import { loadModel } from '../../models/index.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { withDuck } from '../data/duckdb.ts'
+import { leakageReasons } from '../../domain/evaluation/leakage.ts'
+import { findLeakingFeatures } from '../evaluation/leakage-queries.ts'
 import { requireSlices } from '../data/check-sql.ts'
 import { openRows } from '../data/open-rows.ts'
 import { asUnreadable } from '../data/source-errors.ts'
@@ -33,6 +35,8 @@ export interface CheckedTraining {
   read?: number
   /** Why nothing was trained. */
   skipped?: string
+  /** Features that may contain the label, by the gate's limits, as the rows that were read tell. */
+  leaks?: string[]
 }
 
 const maxRows = 1_000
@@ -49,8 +53,8 @@ async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<Chec
   if (unread !== undefined) return { skipped: untrained === undefined ? unread : `${untrained}; ${unread}` }
   const root = await mkdtemp(join(tmpdir(), 'tenure-check-'))
   try {
-    const { digest: snapshotDigest, read } = await takeRows(definition, root)
-    if (untrained !== undefined) return { read, skipped: untrained }
+    const { digest: snapshotDigest, read, leaks } = await takeRows(definition, root)
+    if (untrained !== undefined) return { read, skipped: untrained, ...leaks }
     const { hyperparameters } = definition
     const job: TrainerJob = {
       model,
@@ -67,7 +71,7 @@ async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<Chec
       signal: new AbortController().signal,
       silentMs,
     })
-    return { rows }
+    return { rows, ...leaks }
   } finally {
     await rm(root, { recursive: true, force: true })
   }
@@ -97,7 +101,7 @@ function reasonNotToRead({ source, views }: ModelDefinition): string | undefined
 async function takeRows(
   definition: ModelDefinition,
   root: string,
-): Promise<{ digest: string; read: number }> {
+): Promise<{ digest: string; read: number; leaks: Pick<CheckedTraining, 'leaks'> }> {
   const artifacts = openArtifacts(root)
   const { source, name } = definition
   const sampled: ModelDefinition = {
@@ -126,7 +130,15 @@ async function takeRows(
       if (read === 0)
         throw new DomainError('snapshot_empty', `no row of ${name} has features and a label that are known`)
       await requireSlices(duck, draft, sampled)
-      return { digest: (await artifacts.take('snapshots', draft)).digest, read }
+      await duck.run(`create view snapshot as select * from ${textLiteral(draft)}`)
+      const leaks = leakageReasons(await findLeakingFeatures(duck, sampled), sampled.evaluation.policy).map(
+        ({ message }) => message,
+      )
+      return {
+        digest: (await artifacts.take('snapshots', draft)).digest,
+        read,
+        leaks: leaks.length === 0 ? {} : { leaks },
+      }
     })
   } catch (error) {
     throw isError(error) ? error : asUnreadable(name, error)

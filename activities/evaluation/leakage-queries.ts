@@ -49,7 +49,7 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
 }
 
 /** Compares each feature alone with the label. */
-async function findLeakingFeatures(
+export async function findLeakingFeatures(
   duck: Duck,
   definition: ModelDefinition,
 ): Promise<Pick<LeakageFacts, 'featureAuc' | 'featureCorrelation'>> {

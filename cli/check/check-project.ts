@@ -20,6 +20,8 @@ export interface CheckedModel {
   read?: number
   /** Why no training ran, with what was checked in its place. */
   skipped?: string
+  /** Features that may contain the label, as the rows that were read tell. */
+  leaks?: string[]
   note?: string
 }
 
@@ -106,6 +108,7 @@ export interface TrainedALittle {
   rows?: number
   read?: number
   skipped?: string
+  leaks?: string[]
   /** Why the rows cannot be read or the training failed. */
   issue?: string
 }

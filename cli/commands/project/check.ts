@@ -1,4 +1,5 @@
 /** `tenure check`: checks a project without a server, for CI pipelines. */
+import { countText } from '../../../api/charts/figures.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import type { Terminal } from '../../terminal.ts'
@@ -21,6 +22,7 @@ export const checkCommand: CommandSpec = {
       onModel: (model) => terminal.say(...linesOf(terminal, model)),
     })
     const { settings, types, models, ok } = checked
+    const warned = models.some(({ leaks }) => leaks !== undefined)
     const wrong = terminal.paint('red', '✗')
     const lines = [
       ...(models.length === 0
@@ -33,23 +35,27 @@ export const checkCommand: CommandSpec = {
       ...(types.checked
         ? []
         : ['  types are not checked: the project has no TypeScript or no tsconfig.json']),
-      `${ok ? 'Everything is right' : 'Something is wrong'} (${((Date.now() - startedMs) / 1_000).toFixed(1)} s).`,
+      `${!ok ? 'Something is wrong' : warned ? 'No errors, but the gate may refuse a model: see the warnings' : 'Everything is right'} (${((Date.now() - startedMs) / 1_000).toFixed(1)} s).`,
     ]
     terminal.answer(checked, lines.join('\n'))
     return ok ? exitCodes.done : exitCodes.otherwise
   },
 }
 
-function linesOf({ paint }: Terminal, { name, issues, rows, read, skipped, note }: CheckedModel): string[] {
+function linesOf(
+  { paint }: Terminal,
+  { name, issues, rows, read, skipped, leaks, note }: CheckedModel,
+): string[] {
   if (issues.length > 0)
     return [
       `${paint('red', '✗')} ${name}`,
       ...issues.flatMap((issue) => issue.split('\n')).map((line) => `    ${line}`),
     ]
-  const readRows = read === undefined ? '' : `${read} rows read, `
-  const how = rows === undefined ? `${readRows}not trained: ${skipped}` : `trained on ${rows} rows`
+  const readRows = read === undefined ? '' : `${countText(read)} rows read, `
+  const how = rows === undefined ? `${readRows}not trained: ${skipped}` : `trained on ${countText(rows)} rows`
   return [
     `${paint('green', '✓')} ${name}: ${how}`,
+    ...(leaks ?? []).map((leak) => paint('yellow', `    ${leak}`)),
     ...(note === undefined ? [] : [paint('yellow', `    ${note}`)]),
   ]
 }

@@ -58,6 +58,30 @@ it('trains each model of a project on a few rows', () => {
   })
 })
 
+it('warns of a feature that is the label under another name, by the limits of the gate', () => {
+  const data = join(folder, 'data', 'iris.csv')
+  const rows = readFileSync(data, 'utf8')
+  const species = ['setosa', 'versicolor', 'virginica']
+  const [head, ...lines] = rows.trim().split('\n')
+  const leaking = lines.map((line) => `${line},${species.findIndex((name) => line.includes(name))}`)
+  try {
+    writeFileSync(data, [`${head},code`, ...Array.from({ length: 5 }, () => leaking).flat()].join('\n'))
+    writeFileSync(
+      join(folder, 'models', 'iris.ts'),
+      model
+        .replace('features: {', 'features: {\n    code: number(),')
+        .replaceAll('{ sepalLength: 5', '{ code: 0, sepalLength: 5')
+        .replaceAll('{ sepalLength: 6', '{ code: 1, sepalLength: 6'),
+    )
+    expect(check()).toMatchObject({
+      ok: true,
+      models: [{ issues: [], leaks: [expect.stringContaining('"code" alone has AUC 1.0000') as string] }],
+    })
+  } finally {
+    writeFileSync(data, rows)
+  }
+})
+
 it('finds a training that throws, with its place', () => {
   writeFileSync(join(folder, 'models', 'iris.ts'), model.replace('await fit(network', 'await fit(networks'))
   const { code, models } = check()
