@@ -8,7 +8,8 @@ export interface LoadFilesRequest {
 }
 
 const { loadFiles: load } = proxyActivities<Pick<ControlActivities, 'loadFiles'>>({
-  startToCloseTimeout: '150 s',
+  startToCloseTimeout: '135 s',
+  heartbeatTimeout: '30 s',
   retry: { initialInterval: '1 s', maximumAttempts: 2 },
 })
 

@@ -42,17 +42,17 @@ export async function withModelFolder<T>(
   })
 }
 
-const definitionOf = (job: DefinitionJob): Promise<ModelDefinition> =>
+const definitionOf = (job: DefinitionJob, limitMs = silentMs): Promise<ModelDefinition> =>
   withHeartbeat(({ signal }) =>
-    runChild({ file: 'activities/runtime/definition-child.ts', job, signal, silentMs }),
+    runChild({ file: 'activities/runtime/definition-child.ts', job, signal, silentMs: limitMs }),
   )
 
 /**
  * Loads the files that wait and that a person has approved, and returns what speaks against applying them. Throws `command_refused` for a model
- * without such files.
+ * without such files, and `training_interrupted` when nothing was heard of them for `limitMs`: a busy machine says nothing against files.
  */
 export const loadFiles =
-  ({ store }: Pick<Deps, 'store'>) =>
+  ({ store }: Pick<Deps, 'store'>, limitMs?: number) =>
   async ({ model }: { model: string }): Promise<{ issue?: string }> => {
     const files = await findWaitingFiles(store, model)
     if (files?.decidedBy === undefined)
@@ -62,13 +62,13 @@ export const loadFiles =
       // The worker that trains has it, and compares them.
       if (!names.has(`${model}.ts`) && !(await hasPython())) return {}
       try {
-        const defined = await definitionOf({ model, modelsDirectory })
+        const defined = await definitionOf({ model, modelsDirectory }, limitMs)
         const [field] = changedFields(definition, JSON.parse(JSON.stringify(defined)))
         return field === undefined
           ? {}
           : { issue: `the files define another ${field.path} than the data that came with them` }
       } catch (error) {
-        if (isError(error, 'training_interrupted'))
+        if (isError(error, 'training_interrupted') && error.context['isSilent'] !== true)
           return { issue: `the files do not load: ${error.message}` }
         if (isError(error, 'invalid_model_file')) return { issue: error.message }
         throw error

@@ -162,7 +162,8 @@ function textsOf(archive: Buffer | undefined): Map<string, string | undefined> {
 }
 
 /**
- * Has a worker load files that wait, and applies them. Throws `command_refused` for files that wait no longer, and `invalid_model_file` for those that
+ * Has a worker load files that wait, and applies them. Throws `command_refused` for files that wait no longer, `overloaded` when no worker has
+ * loaded them in time, and `invalid_model_file` for those that
  * define something else than the data that was approved: they are rejected, and nothing is applied.
  */
 export async function approveFiles(
@@ -200,15 +201,25 @@ export async function approveFiles(
 /** More than a worker takes that has another file to load. */
 const loadMs = 280_000
 
-const loadInWorker = ({ temporal }: Deps, model: string): Promise<{ issue?: string }> =>
-  temporal.command(loadMs, (client) =>
-    client.workflow.execute<typeof loadFiles>('loadFiles', {
-      workflowId: `load-files/${model}/${randomUUID()}`,
-      taskQueue: temporal.taskQueue,
-      args: [{ model }],
-      workflowExecutionTimeout: loadMs,
-    }),
-  )
+async function loadInWorker({ temporal }: Deps, model: string): Promise<{ issue?: string }> {
+  try {
+    return await temporal.command(loadMs, (client) =>
+      client.workflow.execute<typeof loadFiles>('loadFiles', {
+        workflowId: `load-files/${model}/${randomUUID()}`,
+        taskQueue: temporal.taskQueue,
+        args: [{ model }],
+        workflowExecutionTimeout: loadMs,
+      }),
+    )
+  } catch (error) {
+    // By name: a replica starts without the SDK of Temporal.
+    if ((error as Error).name !== 'WorkflowFailedError') throw error
+    throw new DomainError(
+      'overloaded',
+      `no worker has loaded the files of ${model} in time. They still wait: approve them again`,
+    )
+  }
+}
 
 /** Ends the wait of files, which are then never run. */
 export async function rejectFiles(

@@ -59,12 +59,17 @@ const defined = (language: Language) => ({
   release: said('direct'),
 })
 
-async function put(language: Language, data: object, state: 'applied' | 'waiting') {
+async function put(
+  language: Language,
+  data: object,
+  state: 'applied' | 'waiting',
+  text = languages[language](model),
+) {
   const file = `${model}.${language}`
   const hidden = Buffer.from('{"code": "which the diff does not show"}')
   const archive = packModelFiles(
     new Map([
-      [file, Buffer.from(languages[language](model))],
+      [file, Buffer.from(text)],
       [printedEntry, hidden],
     ]),
   )
@@ -137,4 +142,17 @@ it('a worker without Python leaves files in Python to the one that trains, and l
   } finally {
     vi.unstubAllEnvs()
   }
+})
+
+it('files that a busy worker has not loaded in time are not rejected', async () => {
+  await put('ts', defined('ts'), 'waiting', `${languages.ts(model)}\nwhile (true);\n`)
+  await markApproved(deps.store, {
+    model,
+    digest: (await findWaitingFiles(deps.store, model))!.digest,
+    by: 'ada',
+  })
+  await expect(inActivity(() => loadFiles(deps, 5_000)({ model }))).rejects.toMatchObject({
+    code: 'training_interrupted',
+    context: { isSilent: true },
+  })
 })

@@ -132,3 +132,14 @@ it('a view of other models is named, and changed only by those who may decide ab
   const [kept] = await listViews(fixture.store, { name: 'delays' })
   expect(kept!.definition).toEqual(JSON.parse(JSON.stringify(other.views[0])))
 })
+
+it('files that no worker has loaded in time still wait', async () => {
+  await putModelFiles(fixture.store, sent)
+  const busy = Object.assign(new Error('Workflow execution failed'), { name: 'WorkflowFailedError' })
+  const temporal = { ...api.deps.temporal, command: () => Promise.reject(busy) }
+  await expect(approveFiles({ ...api.deps, temporal }, ada, sent)).rejects.toMatchObject({
+    code: 'overloaded',
+    message: 'no worker has loaded the files of pansies in time. They still wait: approve them again',
+  })
+  expect(await findWaitingFiles(fixture.store, model)).toMatchObject({ digest: sent.digest })
+})
