@@ -4,24 +4,29 @@ import { findEvaluation } from '../../store/training/evaluations.ts'
 import { findTrainingRun, type TrainingRun } from '../../store/training/trainings.ts'
 import { findModel } from '../../store/registry/models.ts'
 import type { Database } from '../../store/postgres.ts'
+import { listReleasesOfVersion } from '../../store/release/releases.ts'
 import { findStatus, type Version } from '../../store/registry/versions.ts'
 
 export async function readCard(
   database: Database,
   version: Version,
 ): Promise<{ card: ModelCard; source: CardSource; training?: TrainingRun }> {
-  const [status, model, evaluation, training] = await Promise.all([
+  const [status, model, evaluation, training, releases] = await Promise.all([
     findStatus(database, version.version),
     findModel(database, version.model),
     findEvaluation(database, version.evaluationId),
     findTrainingRun(database, version.trainingId),
+    listReleasesOfVersion(database, version.version),
   ])
-  const about = model?.definition.about
+  const { about, owner, release } = model?.definition ?? {}
   const source: CardSource = {
     ...version,
     status: 'registered',
     ...status,
     about,
+    owner,
+    risk: release?.risk,
+    cost: releases.find(({ state }) => state.cost !== undefined)?.state.cost,
     evaluation,
     dependencies: training?.dependencies,
   }

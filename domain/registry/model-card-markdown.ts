@@ -1,7 +1,8 @@
 /** Renders the card of a version as Markdown, for files and mail. */
 import { challengerText, verdictText } from '../evaluation/metric-table.ts'
+import { costText } from '../model/qualification.ts'
 import { firstNames } from '../errors.ts'
-import { gainText, groupedDigits, metricName, metricText, numberText } from '../figures.ts'
+import { capitalized, gainText, groupedDigits, metricName, metricText, numberText } from '../figures.ts'
 import { code, joinMarkdown, markup, titledTable, type Markdown, type MarkdownPart } from '../markdown.ts'
 import type { ModelCard } from './model-card.ts'
 
@@ -15,6 +16,8 @@ export function cardMarkdown(card: ModelCard): string {
     markup`${card.about ?? ''}`,
     list([
       ['Model', card.model],
+      ['Owner', card.owner],
+      ['Risk', card.risk],
       ['Status', card.status],
       ['Not released', card.notReleased],
       ['Registered', `${card.created.at} by ${card.created.by}`],
@@ -37,6 +40,7 @@ export function cardMarkdown(card: ModelCard): string {
     ),
     markup`Output: ${card.answers}.`,
     ...(evaluation === null ? [] : evaluationParts(evaluation)),
+    ...(card.cost === null ? [] : [markup`## Cost\n\n${`${capitalized(costText(card.cost))}.`}`]),
     markup`## Provenance`,
     list([
       ['Origin', data.origin === 'trained' ? null : 'trained elsewhere and brought'],

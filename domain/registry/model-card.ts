@@ -4,6 +4,7 @@
  */
 import type { FeatureFit } from '@tenure/predictors/features'
 import { formatNameOf } from '@tenure/predictors/format-names'
+import type { QualificationCost } from '../model/qualification.ts'
 import type { Features } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
 import { fairnessText } from '../evaluation/fairness.ts'
@@ -21,6 +22,11 @@ export interface CardSource {
   model: string
   /** The description in the model file. */
   about?: string
+  /** The person or team that answers for the model, and its risk class. */
+  owner?: string
+  risk?: 'high'
+  /** What it took before its newest release, beside the champion of that time. */
+  cost?: QualificationCost
   status: VersionStatus
   /** Why its turn in the release queue came to nothing. */
   notReleased?: string
@@ -49,6 +55,8 @@ export function modelCard(source: CardSource) {
     version: source.version,
     model: source.model,
     about: source.about ?? null,
+    owner: source.owner ?? null,
+    risk: source.risk ?? null,
     status: source.status,
     notReleased: source.notReleased ?? null,
     created: {
@@ -93,6 +101,8 @@ export function modelCard(source: CardSource) {
       overrides: lineage.overrides ?? {},
     },
     evaluation: evaluation === undefined ? null : evaluationOf(evaluation),
+    /** Measured by the checks before its newest release; null before them. */
+    cost: source.cost ?? null,
     /** The limitations of the version. */
     limits: limitsOf(source),
   }
@@ -199,13 +209,14 @@ function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluati
 const fieldsOf = <T, K extends keyof T>(row: T, fields: readonly K[]) =>
   Object.fromEntries(fields.map((field) => [field, row[field]])) as Pick<T, K>
 
-function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about }: CardSource): string[] {
+function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about, owner }: CardSource): string[] {
   const limits: string[] = []
   if (rolledBackAt !== undefined) limits.push(`Rolled back at ${rolledBackAt}; never routed again.`)
   if (lineage.origin === 'brought')
     limits.push('Trained elsewhere: its training rows and its code are not known here.')
   for (const flood of lineage.floods ?? []) limits.push(`${flood}.`)
   if (about === undefined) limits.push('The model file has no description.')
+  if (owner === undefined) limits.push('The model file names no owner.')
   if (evaluation === undefined) limits.push('No evaluation is stored.')
   const thin = (evaluation?.report.slices ?? []).filter(
     ({ verdict }) => verdict === 'insufficient' || verdict === 'missing',

@@ -10,7 +10,7 @@ import type { ApiDeps } from '../../deps.ts'
 export const cardRoutes = ({ store }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/versions/:version/card', viewers, {
     summary:
-      'Get the model card of a version: purpose, inputs, quality and limitations. JSON, or Markdown with format=markdown.',
+      'Get the model card of a version: purpose, owner, inputs, quality, cost and limitations. JSON, or Markdown with format=markdown.',
     answers: { 200: 'The model card' },
     answerSchema: schema.record({ format: schema.text, version: schema.text, model: schema.text }),
     answerMedia: 'text/markdown',

@@ -71,6 +71,18 @@ describe('a card', () => {
     expect(card.limits.join()).toContain('the released ones were refitted afterwards')
   })
 
+  it('names who answers for the model, its risk, and what it takes beside the champion', () => {
+    const measured = { p50Us: 3, p99Us: 7.4, rssBytes: 104_857_600, loadMs: 40 }
+    const card = cardMarkdown(
+      modelCard({ ...bare, owner: 'Credit team', risk: 'high', cost: { candidate: measured } }),
+    )
+    expect(card).toContain('- Owner: Credit team\n- Risk: high')
+    expect(card).toContain(
+      '## Cost\n\n3 µs a row at the median, 7.4 µs at the 99th percentile, 100 MiB of memory',
+    )
+    expect(modelCard(bare).limits).toContain('The model file names no owner.')
+  })
+
   it('has the code that the installation of an imported version states', () => {
     const lineage = { origin: 'brought', bundle: { code: 'sha256:c0de' } } as CardSource['lineage']
     expect(cardMarkdown(modelCard({ ...bare, lineage }))).toContain('- Code: `sha256:c0de`')

@@ -2,6 +2,8 @@
 import { rmSync } from 'node:fs'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readCard } from '../../../api/services/model-card.ts'
+import { getVersion } from '../../../store/registry/versions.ts'
 import { costText } from '../../../domain/model/qualification.ts'
 import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
@@ -237,6 +239,8 @@ describe('the cost of a candidate beside the champion', () => {
     expect(costText(state.cost!)).toMatch(
       / µs \(champion [\d.,]+ µs\) at the 99th percentile, \d+ MiB \(champion/,
     )
+    const { card } = await readCard(fixture.store, await getVersion(fixture.store, state.version))
+    expect(card.cost).toEqual(state.cost)
     await allowed.say('abort', 'anna')
     await allowed.result()
   })
