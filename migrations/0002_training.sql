@@ -3,7 +3,7 @@
 create table snapshots (
   -- SHA-256 of the Parquet file.
   digest text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   as_of timestamptz not null,
   rows bigint not null,
   bytes bigint not null,
@@ -18,7 +18,7 @@ create index snapshots_by_model on snapshots (model, created_at, digest);
 
 create table validations (
   id text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   snapshot_digest text not null references snapshots (digest),
   verdict text not null check (verdict in ('pass', 'warn', 'block')),
   report jsonb not null,
@@ -28,7 +28,7 @@ create index validations_by_snapshot on validations (snapshot_digest, created_at
 
 create table trainings (
   id text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   snapshot_digest text not null references snapshots (digest),
   seed bigint not null,
   code_digest text not null,
@@ -63,7 +63,7 @@ create index trainings_by_artifact on trainings (artifact_digest);
 
 create table evaluations (
   id text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   training_id text not null references trainings (id),
   snapshot_digest text not null references snapshots (digest),
   artifact_digest text not null,
@@ -84,7 +84,7 @@ create index evaluations_by_artifact on evaluations (artifact_digest);
 
 create table sweeps (
   id text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   requested_by text not null,
   as_of timestamptz not null,
   -- The hyperparameters to try, and how.
@@ -105,7 +105,7 @@ create index sweeps_by_model on sweeps (model, started_at);
 -- A training that is judged and leaves no version.
 create table trials (
   id text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   -- The sweep that it belongs to; null for one of its own.
   sweep_id text,
   requested_by text not null,

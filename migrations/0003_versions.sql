@@ -2,7 +2,7 @@
 
 create table versions (
   version text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   major integer not null,
   minor integer not null,
   patch integer not null,

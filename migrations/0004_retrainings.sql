@@ -3,7 +3,7 @@
 create table retrainings (
   -- The workflow id of the run: retrain/<model>/<run>.
   id text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   reason text not null check (reason in ('schedule', 'manual', 'trigger', 'drift', 'quality', 'labels')),
   evidence jsonb not null default '{}',
   dedupe_key text,
@@ -42,7 +42,7 @@ create index retrainings_by_dedupe_key on retrainings (dedupe_key);
 
 -- What each trigger of a model file has seen.
 create table trigger_positions (
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   trigger text not null,
   -- As it was when it last looked: a changed one starts again.
   definition jsonb not null,
@@ -58,7 +58,7 @@ create table trigger_positions (
 -- Every time that a trigger has fired.
 create table trigger_firings (
   id text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   trigger text not null,
   message text not null,
   evidence jsonb not null,

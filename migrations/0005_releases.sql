@@ -2,7 +2,7 @@
 
 create table releases (
   id text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   version text not null references versions (version),
   baseline_version text references versions (version),
   strategy text not null,
@@ -42,7 +42,7 @@ create table commands (
   kind text not null check (kind in ('approve', 'reject', 'pause', 'resume', 'abort', 'promoteNow', 'rollback',
     'release', 'retrain', 'trial', 'sweep', 'drill', 'batchPredict', 'materialise')),
   -- Null for a feature view.
-  model text references models (name),
+  model text references models (name) on delete cascade,
   -- The release that the command is for; null for a start.
   release_id text references releases (id),
   actor text not null,
@@ -87,7 +87,7 @@ create index commands_by_time on commands (at);
 -- The release that waits while another release of its model is open. Only the newest waits; a replaced entry stays with its end.
 create table release_queue (
   id text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   version text not null references versions (version),
   requested_by text not null,
   -- Set for a hotfix: why it may supersede other releases.
@@ -112,7 +112,7 @@ create index release_queue_by_version on release_queue (version, at);
 
 create table decisions (
   id bigint generated always as identity primary key,
-  release_id text not null references releases (id),
+  release_id text not null references releases (id) on delete cascade,
   stage text not null,
   stage_index integer not null,
   kind text not null check (kind in ('pass', 'fail', 'inconclusive', 'no_data', 'error')),
@@ -130,7 +130,7 @@ create index decisions_against on decisions (release_id) where kind = 'fail';
 -- How long each stage has been watched. The clock runs only between observations, so that an outage of the worker does not
 -- shorten a window.
 create table stage_clocks (
-  release_id text not null references releases (id),
+  release_id text not null references releases (id) on delete cascade,
   stage text not null,
   stage_index integer not null,
   watched_ms double precision not null default 0,

@@ -2,7 +2,7 @@
 
 -- At most one champion per model, at every instant.
 create table champions (
-  model text primary key references models (name),
+  model text primary key references models (name) on delete cascade,
   version text not null references versions (version),
   release_id text references releases (id),
   since timestamptz not null default now(),
@@ -12,7 +12,7 @@ create table champions (
 
 create table champion_history (
   id bigint generated always as identity primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   version text not null references versions (version),
   previous_version text references versions (version),
   release_id text references releases (id),
@@ -25,7 +25,7 @@ create index champion_history_by_model on champion_history (model, at);
 
 create table drills (
   id text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   -- The workflow that has opened it: a schedule adds its time to the id.
   workflow_id text,
   kind text not null check (kind in ('bad', 'nan', 'slow', 'silent', 'lost-replica', 'dead-worker')),

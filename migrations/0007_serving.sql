@@ -9,7 +9,7 @@ create table routing_epochs (
 insert into routing_epochs (epoch, reason) values (1, 'created');
 
 create table routing (
-  model text primary key references models (name),
+  model text primary key references models (name) on delete cascade,
   epoch bigint not null,
   generation bigint not null,
   route jsonb not null,
@@ -45,7 +45,7 @@ create table routing_acknowledgements (
 );
 
 create table kill_switches (
-  model text primary key references models (name),
+  model text primary key references models (name) on delete cascade,
   -- `refuse`: every request of the model is refused.
   serve text not null check (serve in ('normal', 'champion', 'fallback', 'refuse')),
   reason text not null,

@@ -74,7 +74,7 @@ create table events (
   -- SHA-256 of the fields, so that an id with other fields is noticed.
   digest bytea not null,
   -- Null: of every model that has served the user. An event of a prediction belongs to the model of the prediction.
-  model text references models (name),
+  model text references models (name) on delete cascade,
   prediction_id uuid,
   -- Joins predictions.id.
   request_id uuid generated always as (request_of(prediction_id)) stored,

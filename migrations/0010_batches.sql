@@ -3,7 +3,7 @@
 -- Batch predictions: all rows are scored by the version that was champion when the batch started.
 create table batches (
   id text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   version text not null references versions (version),
   input jsonb not null,
   output jsonb not null,
@@ -56,7 +56,7 @@ create table batch_predictions (
 
 -- Each partition of a batch of a model file, with the batches that score it.
 create table batch_partitions (
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   -- Its name in the model file.
   batch text not null,
   -- The day (YYYY-MM-DD), the parameters of a firing, both, or 'all'.

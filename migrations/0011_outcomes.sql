@@ -22,7 +22,7 @@ create table reviews (
   prediction_id uuid primary key,
   -- Joins predictions.id.
   request_id uuid not null generated always as (request_of(prediction_id)) stored,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   value jsonb not null,
   reviewed_by text not null,
   reviewed_at timestamptz not null default now()

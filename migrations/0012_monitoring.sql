@@ -3,7 +3,7 @@
 -- The drift verdict for a window of served traffic, or of its outcomes, with its counts.
 create table drift_judgements (
   id bigint generated always as identity primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   version text not null references versions (version),
   subject text not null default 'served' check (subject in ('served', 'label')),
   from_at timestamptz not null,
@@ -22,7 +22,7 @@ create index drift_judgements_by_time on drift_judgements (model, subject, to_at
 -- The quality of a version in use, on a window whose outcomes have matured.
 create table quality_judgements (
   id bigint generated always as identity primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   version text not null references versions (version),
   from_at timestamptz not null,
   to_at timestamptz not null,
@@ -42,7 +42,7 @@ create index quality_judgements_measured on quality_judgements (model, to_at) wh
 create table serving_judgements (
   id bigint generated always as identity primary key,
   kind text not null check (kind in ('estimate', 'skew')),
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   version text not null references versions (version),
   from_at timestamptz not null,
   to_at timestamptz not null,
@@ -58,7 +58,7 @@ create table serving_judgements (
 -- The observations of each served model, window by window. Windows of a model are contiguous; each is evaluated once, however
 -- often the monitor restarts.
 create table monitor_windows (
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   from_at timestamptz not null,
   to_at timestamptz not null,
   -- The champion at the time of the evaluation; null without one.
@@ -76,7 +76,7 @@ create table monitor_windows (
 
 -- The watch of each champion: one row a model, of the version that is champion.
 create table champion_watch (
-  model text primary key references models (name),
+  model text primary key references models (name) on delete cascade,
   version text not null references versions (version),
   -- The end of the last judged tick.
   judged_at timestamptz not null,
@@ -90,3 +90,9 @@ create table champion_watch (
   claimed_until timestamptz,
   decided_at timestamptz
 );
+
+-- Deleting a version looks for its judgements and windows.
+create index drift_judgements_by_version on drift_judgements (version);
+create index quality_judgements_by_version on quality_judgements (version);
+create index serving_judgements_by_version on serving_judgements (version);
+create index monitor_windows_by_version on monitor_windows (version);

@@ -3,7 +3,7 @@
 
 create table erasures (
   id text primary key,
-  model text not null references models (name),
+  model text not null references models (name) on delete cascade,
   subject_hash text not null,
   -- The hash of the number that the key of an erased person writes; null for another key. A person who was erased while the subject column
   -- was a text is found by it where the column is a number.
@@ -49,7 +49,7 @@ create table erasure_acknowledgements (
 -- the complete file is deleted.
 create table erasure_snapshots (
   erasure_id text not null references erasures (id) on delete cascade,
-  digest text not null references snapshots (digest),
+  digest text not null references snapshots (digest) on delete cascade,
   holds text not null check (holds in ('yes', 'unknown')),
   drop_after timestamptz not null,
   primary key (erasure_id, digest)

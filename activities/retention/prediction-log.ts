@@ -6,6 +6,7 @@ import {
   createPartitions,
   type ExpiringTable,
 } from '../../store/serving/prediction-log.ts'
+import { listLeftovers, sweepLeftover } from '../../store/registry/deleted-models.ts'
 import { deleteExpiredPartitions } from '../../store/triggers/firings.ts'
 import type { Deps } from '../deps.ts'
 import { dropErasedSnapshots } from '../privacy/data-subjects.ts'
@@ -66,6 +67,13 @@ export const deleteExpired =
     await forget('batch_predictions', retention.partitionDays)
     const partitions = await deleteExpiredPartitions(store, retention.partitionDays)
     if (partitions > 0) rows['batch_partitions'] = partitions
+    for (const leftover of await listLeftovers(store))
+      for (;;) {
+        const deleted = await sweepLeftover(store, leftover)
+        heartbeat()
+        if (deleted === 0) break
+        rows['deleted models'] = (rows['deleted models'] ?? 0) + deleted
+      }
     const snapshots = await dropErasedSnapshots(deps)
     if (snapshots > 0) rows['snapshots'] = snapshots
     if (daysDropped.length > 0 || Object.keys(rows).length > 0)

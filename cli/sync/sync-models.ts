@@ -20,8 +20,8 @@ import {
   listSentModels,
   upsertModels,
   type StoredModel,
-  deleteUnusedModel,
 } from '../../store/registry/models.ts'
+import { deleteUnusedModel, listUnsweptNames, unsweptIssue } from '../../store/registry/deleted-models.ts'
 import { environmentWith, readCommandConfig, readConfig, type Config } from '../../temporal.config.ts'
 import { connectionOf } from '../client/temporal-connection.ts'
 import { coreAddresses } from '../client/connection.ts'
@@ -152,8 +152,16 @@ async function syncBatch(
 ): Promise<{ synced: SyncedModel[]; broken: BrokenModel[] }> {
   const { store, stored } = system
   const broken: BrokenModel[] = []
+  const unswept = await listUnsweptNames(
+    store,
+    batch.map(({ name }) => name),
+  )
   const scheduled = await inParallel(batch, async (model) => {
     const { name, definition, codeDigest, note } = model
+    if (unswept.includes(name)) {
+      broken.push({ file: basename(model.file), issues: [unsweptIssue(name)] })
+      return []
+    }
     const schedule = await syncSchedules(system, model)
     if (typeof schedule === 'string') return [{ name, definition, codeDigest, schedule, note }]
     broken.push({ file: basename(model.file), issues: schedule })

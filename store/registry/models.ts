@@ -46,26 +46,6 @@ export async function getModel(database: Database, name: string): Promise<Stored
   return model
 }
 
-/**
- * Deletes a model that has left nothing but positions of triggers and monitoring windows without a champion. Returns false where
- * something else refers to it, such as a version or a retraining.
- */
-export async function deleteUnusedModel(database: Database, name: string): Promise<boolean> {
-  try {
-    await database.query(sql`
-      with windows as (delete from monitor_windows where model = ${name}),
-        positions as (delete from trigger_positions where model = ${name})
-      delete from models where name = ${name}`)
-    return true
-  } catch (error) {
-    if ((error as { code?: unknown }).code === foreignKeyViolation) return false
-    throw error
-  }
-}
-
-/** The SQLSTATE of Postgres. */
-const foreignKeyViolation = '23503'
-
 /** Lists the models by name. */
 export const listModels = (database: Database) =>
   rowsFrom(database).list<StoredModel>(sql`select * from models order by name`)

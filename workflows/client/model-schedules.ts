@@ -1,17 +1,20 @@
-/** Applies the schedules of one model whose files were sent, and starts its monitor. */
-import type { Client } from '@temporalio/client'
+/** Applies the schedules of one model whose files were sent, and deletes those of a deleted model. */
+import { WorkflowNotFoundError, type Client } from '@temporalio/client'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { removedNote } from './inspect.ts'
 import { startAlerts, startMonitor, startOrWakeMonitor } from './permanent-workflows.ts'
+import { modelChangedSignal, monitorWorkflowId } from '../messages.ts'
 import {
   batchScheduleIds,
   drillScheduleId,
   ignoreAbsent,
+  retentionScheduleId,
   scheduleId,
   syncModelSchedules,
   triggersScheduleId,
   upsertSchedule,
   viewSchedule,
+  viewScheduleId,
 } from './schedules.ts'
 
 /** Throws `invalid_model_file` for times that Temporal refuses. */
@@ -39,6 +42,34 @@ export async function applyModelSchedules(
     triggersScheduleId(name),
     ...batches,
   ])
+}
+
+/** Deletes the schedules of a model, and of views that no other model uses. */
+export async function deleteModelSchedules(
+  client: Client,
+  definition: ModelDefinition,
+  views: readonly string[],
+): Promise<void> {
+  const { name } = definition
+  const ids = [
+    scheduleId(name),
+    drillScheduleId(name),
+    triggersScheduleId(name),
+    ...batchScheduleIds(name, definition),
+    ...views.map(viewScheduleId),
+  ]
+  for (const id of ids) await client.schedule.getHandle(id).delete().catch(ignoreAbsent)
+}
+
+/** Tells the monitor of a deleted model to look, so that it ends, and starts the retention, which deletes what the model has left. */
+export async function endDeleted(client: Client, model: string): Promise<void> {
+  await client.workflow
+    .getHandle(monitorWorkflowId(model))
+    .signal(modelChangedSignal)
+    .catch((error: unknown) => {
+      if (!(error instanceof WorkflowNotFoundError)) throw error
+    })
+  await client.schedule.getHandle(retentionScheduleId).trigger().catch(ignoreAbsent)
 }
 
 /** Resumes schedules that were paused because their model file was removed. Those that an operator has paused stay paused. */

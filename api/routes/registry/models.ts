@@ -1,4 +1,4 @@
-/** `/v1/models`: shows models, their champions and earlier champions. */
+/** `/v1/models`: shows models, their champions and earlier champions, and deletes a model. */
 import { z } from 'zod'
 import { findRefitText } from '../../../store/registry/versions.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
@@ -17,9 +17,10 @@ import type { Store } from '../../../store/postgres.ts'
 import { readLastMinute } from '../../../store/registry/champion-watch.ts'
 import { listOpenReleaseIds } from '../../../store/release/releases.ts'
 import { findRollbackSubject } from '../../../store/release/rollback.ts'
-import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
+import { admins, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
-import { pastSearchedTime, toWire } from '../../http/schemas.ts'
+import { booleanFlag, pastSearchedTime, toWire } from '../../http/schemas.ts'
+import { deleteModel } from '../../services/registry/delete-model.ts'
 
 /** About a quarter; the response for a longer time would have several megabytes. */
 const maxCountedDays = 92
@@ -44,7 +45,31 @@ const countedHours = schema.list(
   ),
 )
 
-export const modelRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
+export const modelRoutes = (deps: ApiDeps): RouteDefinition[] => [
+  ...readRoutes(deps),
+  defineRoute('delete', '/v1/models/:name', admins, {
+    summary:
+      'Delete a model for good, with everything that is recorded of it but its audit rows. `confirm` repeats the name. With dry_run, only count its rows and name what has to be done before. Refused while something of the model is in progress, and until its kill switch is `refuse` on every replica.',
+    answers: {
+      200: 'The rows by table; for a dry run, what has to be done before. Requests, counters and files of the model are deleted in the background',
+    },
+    answerSchema: schema.record({
+      model: schema.text,
+      deleted: schema.flag,
+      rows: schema.map(schema.count),
+      issues: schema.list(schema.text),
+    }),
+    query: z.strictObject({ confirm: z.string(), dry_run: booleanFlag.default(false) }),
+    async handle({ actor, params, query }) {
+      const model = params['name']!
+      if (query.confirm !== model)
+        throw new DomainError('invalid_request', 'confirm: is not the name of the model')
+      return { json: await deleteModel(deps, actor!, { model, isDry: query.dry_run }) }
+    },
+  }),
+]
+
+const readRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/models', viewers, {
     summary:
       'List models with their champions and open releases. A model whose file was removed is listed while it has a version.',

@@ -26,6 +26,7 @@ import {
   unpackModelFiles,
   type ModelFiles,
 } from '../../../store/registry/model-files.ts'
+import { listUnsweptNames, unsweptIssue } from '../../../store/registry/deleted-models.ts'
 import { findModel, lockModel, upsertModels, type StoredModel } from '../../../store/registry/models.ts'
 import type { loadFiles } from '../../../workflows/index.ts'
 import type { Actor } from '../../auth/authentication.ts'
@@ -340,6 +341,8 @@ async function apply(
       digestOfJson(before?.definition ?? null) !== digestOfJson(stored?.definition ?? null)
     )
       throw new DomainError('command_refused', `${name} was changed in the meantime: send its files again`)
+    if ((await listUnsweptNames(database, [name])).length > 0)
+      throw new DomainError('command_refused', unsweptIssue(name))
     await putFiles?.(database)
     await upsertModels(database, [row])
     for (const view of definition.views ?? []) await upsertView(database, view)

@@ -159,20 +159,26 @@ export function createRouteFollower(options: FollowerOptions) {
       await follow(parsed.route, 'recalled').catch((error: Error) => refuse(row, error.message))
     },
     /**
-     * Drops the routes that a restored database has lost: those of models that were first released after the backup. Their versions are no
-     * longer served, because nothing there could roll them back.
+     * Drops the routes of deleted models, and those that a restored database has lost: of models that were first released after the backup.
+     * Their versions are no longer served, because nothing there could roll them back. Returns the models.
      */
-    dropLost({ epoch, rows }: Pick<RoutingRead, 'epoch' | 'rows'>): void {
+    dropLost({ epoch, rows, models }: Pick<RoutingRead, 'epoch' | 'rows' | 'models'>): string[] {
       const routed = new Set(rows.map(({ model }) => model))
-      for (const [model, { route }] of live) {
-        if (routed.has(model) || route.epoch >= epoch) continue
+      const dropped: string[] = []
+      for (const model of new Set([...live.keys(), ...problems.keys()])) {
+        const route = live.get(model)?.route
+        const isLost = route !== undefined && route.epoch < epoch
+        if (routed.has(model) || (models.includes(model) && !isLost)) continue
+        dropped.push(model)
+        problems.delete(model)
+        if (route === undefined) continue
         beforeFollow(model)
         counters.close(model)
         live.delete(model)
         unloadUnnamed()
-        problems.delete(model)
         onFollow(route, 'dropped')
       }
+      return dropped
     },
     /** Loads fallback versions ahead of need; a failure does not delay a route. */
     async prepareSwitches(recalled: boolean): Promise<void> {

@@ -73,10 +73,11 @@ export function createRouting(options: RoutingOptions): ReplicaRouting {
     clock.correct(read.databaseMs, sentAt, clock.now())
     models.clear()
     for (const model of read.models) models.add(model)
+    // Before the kill switches: that of a deleted model is gone, and its versions may not answer again.
+    for (const model of routes.dropLost(read)) sentAcknowledgements.delete(model)
     // Before the routes, so that loading a version does not delay a kill switch.
     if (switches.take(read.flags, read.fallbacks)) routes.applySwitches()
     await Promise.all(read.rows.map((row) => routes.take(row, sentAt)))
-    routes.dropLost(read)
     epochRead = read.epoch
     filled = true
     await routes.prepareSwitches(false)

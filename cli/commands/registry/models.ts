@@ -1,4 +1,4 @@
-/** `tenure models`: lists models, shows the champion at a time, and applies new or edited model files. */
+/** `tenure models`: lists models, shows the champion at a time, applies new or edited model files, and deletes a model. */
 import type { ModelAnswer, RetrainingAnswer } from '../../client/responses.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { BrokenModel } from '../../../models/index.ts'
@@ -13,7 +13,7 @@ import { listCommand } from '../list.ts'
 
 export const modelsGroup: CommandGroup = {
   name: 'models',
-  summary: 'List models, show what was live, apply model files',
+  summary: 'List and delete models, show what was live, apply model files',
   commands: [
     listCommand<ModelAnswer>({
       summary: 'List models and their champions',
@@ -121,6 +121,16 @@ export const modelsGroup: CommandGroup = {
       },
     },
     {
+      name: 'delete <model>',
+      summary: 'Delete a model for good, such as one that was renamed: versions, history, log and files',
+      options: [
+        ['--confirm <model>', 'The name of the model again'],
+        ['--dry-run', 'Count what would be deleted, and say what has to be done before'],
+      ],
+      examples: ['models delete amb --dry-run', 'models delete amb --confirm amb'],
+      run: deleteModel,
+    },
+    {
       name: 'show <model>',
       summary: 'Show a model: what serves, what is open, the last retraining, and its features',
       examples: ['models show iris', 'models show iris --json'],
@@ -134,6 +144,35 @@ export const modelsGroup: CommandGroup = {
       run: showChampion,
     },
   ],
+}
+
+interface DeletionAnswer {
+  model: string
+  deleted: boolean
+  rows: Record<string, number>
+  issues: string[]
+}
+
+async function deleteModel(
+  { terminal, api }: CommandSession,
+  { args, options }: CommandInput,
+): Promise<ExitCode> {
+  const [model] = args
+  const isDry = options['dryRun'] === true
+  if (!isDry && options['confirm'] !== model)
+    throw usageError(`nothing was deleted: repeat the name with --confirm ${model}`)
+  const answer = await api().delete<DeletionAnswer>(
+    path`/v1/models/${model}?confirm=${model}&dry_run=${String(isDry)}`,
+  )
+  const counts = Object.entries(answer.rows).map(([table, rows]) => `  ${table.padEnd(28)} ${rows}`)
+  const lines = [
+    answer.deleted ? `${answer.model}: deleted` : `${answer.model}: nothing was deleted. Rows by table:`,
+    ...counts,
+    ...(answer.issues.length === 0 ? [] : ['Before the model can be deleted:']),
+    ...answer.issues.map((issue) => `  ${issue}`),
+  ]
+  terminal.answer(answer, lines.join('\n'))
+  return answer.issues.length === 0 ? exitCodes.done : exitCodes.otherwise
 }
 
 const diffWidth = 80

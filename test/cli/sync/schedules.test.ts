@@ -17,7 +17,8 @@ import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { noteOfCron } from '../../../models/define/triggers/cron.ts'
 import type { BatchDefinition } from '../../../domain/triggers/partitions.ts'
 import { iris } from '../../../models/iris.ts'
-import { listAudit } from '../../../store/audit/audit-log.ts'
+import { appendAudit, listAudit } from '../../../store/audit/audit-log.ts'
+import { deleteModelRows } from '../../../store/registry/deleted-models.ts'
 import { auditModelChanges, listModels } from '../../../store/registry/models.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { reached } from '../../faults/figures.ts'
@@ -229,6 +230,24 @@ it('a model file with impossible times is reported, and the others are applied',
   const [own] = (await syncModels({ config, store, directory })).models
   expect(own).toMatchObject({ name: good, change: 'changed' })
   expect((await listModels(store))[0]).not.toHaveProperty('filesDigest')
+  // A name is free when the log of its deleted model is gone.
+  await store.transaction(async (database) => {
+    await deleteModelRows(database, good)
+    const entry = { actor: 'olga', action: 'model.purged', subject: good, model: good, detail: {} }
+    await appendAudit(database, entry)
+  })
+  await store.query(sql`
+    insert into tick_counters (model, replica_id, version, arm, tick, tick_ms, generation, requests)
+    values (${good}, 'r', 'v', 'champion', now(), 1, 1, 1)`)
+  const early = await syncModels({ config, store, directory })
+  expect(early.broken).toContainEqual({
+    file: `${good}.ts`,
+    issues: [expect.stringContaining('is still being deleted') as unknown],
+  })
+  await store.query(sql`delete from tick_counters`)
+  expect((await syncModels({ config, store, directory })).models).toMatchObject([
+    { name: good, change: 'new' },
+  ])
   await store.close()
   await rm(directory, { recursive: true })
 })

@@ -400,3 +400,19 @@ describe('files that are sent', () => {
     expect([status, body.code]).toEqual([413, 'body_too_large'])
   })
 })
+
+describe('a model whose files were sent', () => {
+  it('is deleted for good with the key that was made for it alone, as delete-a-model.md says', async () => {
+    const listed = async () =>
+      (JSON.parse((await atServer('models', '--json')).out) as { models: { name: string }[] }).models.map(
+        ({ name }) => name,
+      )
+    expect(await listed()).toContain('pansies')
+    const deleted = await atServer('models', 'delete', 'pansies', '--confirm', 'pansies')
+    expect([deleted.err, deleted.out]).toEqual(['', expect.stringMatching(/^pansies: deleted\n/)])
+    expect(await listed()).not.toContain('pansies')
+    expect((await atServer('models', 'waiting', 'pansies')).err).toContain('no waiting file')
+    expect((await atLaptop('mia', 'models', 'sync', 'pansies')).err).toMatch(/key/)
+    expect((await atServer('audit', 'list', '--model', 'pansies')).out).toContain('model.purged')
+  })
+})

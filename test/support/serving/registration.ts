@@ -8,7 +8,7 @@ import type { Fallback } from '../../../domain/serving/kill-switch.ts'
 import { totalBp, type Route } from '../../../domain/serving/route.ts'
 import { taskOf } from '../../../domain/tasks/tasks.ts'
 import { digestOf } from '../../../store/artifacts.ts'
-import type { Store } from '../../../store/postgres.ts'
+import type { Database, Store } from '../../../store/postgres.ts'
 import { findRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { putArtifact, type ArtifactSpec } from './artifact.ts'
 import { signatureOf } from './sign-versions.ts'
@@ -78,7 +78,7 @@ export async function registerDigest(
 
 /** Writes the next route of a model. Default: all traffic to the proven version. */
 export async function nextRoute(
-  store: Store,
+  store: Database,
   model: string,
   change: Partial<Route>,
   exposureMs?: number,
