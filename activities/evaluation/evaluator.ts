@@ -169,6 +169,7 @@ async function evaluateBy(
     numbers,
     ...columnsOf(test, definition, () => naiveAnswers(y, policy, answerWidth(challenger) || 1)),
     ...checks,
+    columns: searchedColumns(test, definition),
     testSetUses,
     championSplitDiffers,
     comparison,
@@ -302,6 +303,15 @@ function columnsOf(
         ? undefined
         : column(entity).map((cell) => (typeof cell === 'number' ? cell : String(cell))),
   }
+}
+
+/** The columns in which slices are searched: the features and the groups, but not who a row is about, because reports outlive erasures. */
+function searchedColumns(
+  { columns }: LabelledRows,
+  { features, subject, evaluation: { groups } }: ModelDefinition,
+): ColumnTable['columns'] {
+  const names = new Set([...Object.keys(features), ...groups])
+  return Object.fromEntries(Object.entries(columns).filter(([name]) => names.has(name) && name !== subject))
 }
 
 /** The answers of earlier releases to the test rows. Skips a release that cannot score them; for the champion this is an error. */

@@ -36,6 +36,7 @@ import {
   splitReasons,
   useReasons,
 } from './reasons.ts'
+import { searchSlices, type SliceSearch } from './slice-search.ts'
 import { judgeSlices, type GateSliceRow } from './slices.ts'
 import { compareAll, type GateMetricRow } from './metric-table.ts'
 import type { Reason } from '../verdict.ts'
@@ -71,6 +72,8 @@ export interface GateReport {
   /** Quantiles: the shares of labels below each level of the challenger, and at or below it; absent in others. */
   levels?: LevelShares[]
   slices: GateSliceRow[]
+  /** Slices that nobody has declared; absent without a champion, and when they were not searched. */
+  sliceSearch?: SliceSearch
   calibration: GateCalibration | null
   fairness: GateFairnessRow[]
   /** The behaviour tests; absent without any. */
@@ -200,6 +203,10 @@ export function judgeGate(
     metrics,
     levels: policy.levels && levelShares(labels, input.challenger, policy.levels),
     slices,
+    sliceSearch:
+      champion === null || input.columns === undefined
+        ? undefined
+        : searchSlices({ columns: input.columns, challenger, champion, entities }, policy),
     calibration,
     fairness,
   }

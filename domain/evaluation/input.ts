@@ -1,4 +1,5 @@
 /** Checks the input of the gate. Too few rows allow no decision, and non-finite predictions cannot be compared. */
+import type { ColumnTable } from '../model/columns.ts'
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import { answerLimits, limitsText, type Output } from '../tasks/output.ts'
@@ -29,6 +30,8 @@ export interface GateInput {
   baseline?: ModelAnswers | null
   /** Declared slices, at most 50; `rows` are indices. A slice without rows fails. */
   slices?: { name: string; rows: ArrayLike<number> }[]
+  /** The columns in which slices are searched that nobody has declared. */
+  columns?: ColumnTable['columns']
   /** One value per row; null when unknown. */
   groups?: { attribute: string; values: (string | null)[] }[]
   /** The entity of each row, when an entity has several rows; these are resampled together. */

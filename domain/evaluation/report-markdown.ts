@@ -1,6 +1,7 @@
 /** Renders the report of the gate as Markdown: the verdict in one sentence, the reasons, and every figure. */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { fairnessText, type GateFairnessRow } from './fairness.ts'
+import { searchText } from './slice-search.ts'
 import { worstSlicesFirst } from './slices.ts'
 import { isGuard, challengerText, verdictText, type GateMetricRow } from './metric-table.ts'
 import type { GateReport, GateVerdict } from './gate.ts'
@@ -43,6 +44,7 @@ export function gateMarkdown(report: GateReport, subject: ReportSubject): string
     metricTable(report, percent),
     levelTable(report),
     sliceTable(report),
+    searchTable(report),
     calibrationTable(report),
     ...report.fairness.map((row) => fairnessTable(row)),
     testTable(report.tests ?? []),
@@ -146,6 +148,24 @@ function sliceTable({
       gainText(row.delta),
       pValueText(row.adjustedP),
       row.verdict === 'blocked' || row.verdict === 'missing' ? markup`**${row.verdict}**` : row.verdict,
+    ]),
+  )
+}
+
+function searchTable({ sliceSearch }: GateReport): Markdown {
+  if (sliceSearch === undefined) return markup``
+  const { metric, found } = sliceSearch
+  const heading = markup`## Slices that a search found\n\n${searchText(sliceSearch)}`
+  if (found.length === 0) return heading
+  return titledTable(
+    heading,
+    ['slice', 'rows that proposed', 'rows that proved', `champion (${metricName(metric)})`, 'challenger'],
+    found.map(({ name, rows, champion, challenger }) => [
+      name,
+      groupedDigits(rows.proposing),
+      groupedDigits(rows.proving),
+      metricText(champion),
+      metricText(challenger),
     ]),
   )
 }

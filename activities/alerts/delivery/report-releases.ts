@@ -18,7 +18,7 @@ import {
 import type { Store } from '../../../store/postgres.ts'
 import { gateWarnings, type ReportedConcerns } from '../../../domain/evaluation/reasons.ts'
 import { worstSlicesFirst } from '../../../domain/evaluation/slices.ts'
-import { capitalized, levelPercent, metricName, signedGain } from '../../../domain/figures.ts'
+import { capitalized, counted, levelPercent, metricName, signedGain } from '../../../domain/figures.ts'
 import { nextEffect } from '../../../domain/release/next-effect.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
 import type { VersionLineage } from '../../../domain/registry/version.ts'
@@ -87,7 +87,7 @@ export interface RequestText {
 
 export interface RequestEvidence {
   /** Absent if this build cannot read the report. */
-  report?: Pick<GateReport, 'metrics' | 'slices' | 'policy'> & ReportedConcerns
+  report?: Pick<GateReport, 'metrics' | 'slices' | 'sliceSearch' | 'policy'> & ReportedConcerns
   /** Failed requests above the control's rate so far; absent before the first verdict. */
   excess?: number
   /** The owner named in the model file. */
@@ -112,6 +112,7 @@ export function releaseRequest(state: ReleaseState, evidence: RequestEvidence): 
       : [`${capitalized(placeOf(state))}: ${state.lastVerdict?.reason ?? 'not enough evidence'}`]),
     capitalized(gain.whole),
     worstSlice(evidence),
+    ...foundSlices(evidence),
     ...[refitText(evidence.lineage ?? {}) ?? []].flat().map(capitalized),
     ...(isApproval && state.cost ? [costText(state.cost)] : []),
     ...gateWarnings(evidence.report).map(capitalized),
@@ -154,6 +155,16 @@ function worstSlice({ report }: RequestEvidence): string {
   const worst = worstSlicesFirst(slices).find(({ delta }) => delta !== null)
   if (worst !== undefined) return `Worst slice ${worst.name} ${signedGain(worst.delta)}`
   return slices.length === 0 ? 'No slices are defined' : 'No slice could be compared'
+}
+
+/** Names the most certain slice that a search has found. */
+function foundSlices({ report }: RequestEvidence): string[] {
+  const [first, ...more] = report?.sliceSearch?.found ?? []
+  if (first === undefined) return []
+  const others = more.length === 0 ? '' : ` and in ${counted(more.length, 'other slice')}`
+  return [
+    `Worse where ${first.name} (${counted(first.rows.proving, 'test row')})${others}, as a search found`,
+  ]
 }
 
 /** Names the failure budget: the actual harm is unknown before the release. */

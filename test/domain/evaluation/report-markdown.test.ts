@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { GateFairnessRow } from '../../../domain/evaluation/fairness.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import { columnOf } from '../../../domain/model/columns.ts'
 import { seededRandom } from '@tenure/sequential'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 
@@ -14,12 +15,13 @@ const half = y.map((_, i) => i).filter((i) => i % 2 === 0)
 const report = judgeGate(
   {
     y,
-    challenger: guess(0.3),
+    challenger: guess(0.3).map(([p], i) => [i < 600 ? 1 - p! : p!]),
     champion: guess(0.3),
     slices: [
       { name: 'even | <b>rows</b>', rows: half },
       { name: 'none', rows: [] },
     ],
+    columns: { origin: columnOf(y.map((_, i) => (i < 600 ? '<b>new|</b>' : 'old'))) },
     groups: [{ attribute: 'origin', values: y.map((_, i) => (i % 2 ? 'a' : 'b')) }],
     testSetUses: 30,
   },
@@ -43,11 +45,17 @@ describe("the gate's report in Markdown", () => {
   })
 
   it('has a table for each part, with as many cells in every line', () => {
-    for (const title of ['Metrics', 'Slices by AUC (worst first)', 'Calibration', 'Fairness by origin']) {
+    for (const title of [
+      'Metrics',
+      'Slices by AUC (worst first)',
+      'Slices that a search found',
+      'Calibration',
+      'Fairness by origin',
+    ]) {
       expect(page).toContain(`## ${title}`)
     }
     const tables = page.split('\n\n').filter((part) => part.startsWith('|'))
-    expect(tables).toHaveLength(4)
+    expect(tables).toHaveLength(5)
     for (const table of tables) {
       const widths = new Set(table.split('\n').map((line) => line.split(/(?<!\\)\|/).length))
       expect(widths.size).toBe(1)
@@ -56,6 +64,7 @@ describe("the gate's report in Markdown", () => {
 
   it('escapes names that contain a cell, a tag or a link', () => {
     expect(page).toContain('even \\| \\<b\\>rows\\</b\\>')
+    expect(page).toContain('origin = \\<b\\>new\\|\\</b\\>')
     expect(page).not.toContain('<b>')
   })
 

@@ -92,6 +92,7 @@ it('a network learns computed features, and a champion is judged by its own expr
     report!.metrics.find(({ metric }) => metric === 'auc')?.[side]
   const second = await retrained(model, computing('40 - age / nullif(size, 0)'), { asOf: exampleDay(35) })
   expect(second.report!.reasons.map(({ code }) => code)).not.toContain('champion_incomparable')
+  expect(second.report!.sliceSearch).toMatchObject({ proposed: expect.any(Number) as number })
   expect(aucOf(second, 'champion')).toEqual(aucOf(first, 'challenger'))
 })
 

@@ -11,6 +11,7 @@ import {
   type GateMetricRow,
 } from '../../../../domain/evaluation/metric-table.ts'
 import { fairnessText } from '../../../../domain/evaluation/fairness.ts'
+import { searchText, type SliceSearch } from '../../../../domain/evaluation/slice-search.ts'
 import { worstSlicesFirst, type GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import type { PageElement } from '../../page.ts'
 import {
@@ -250,5 +251,30 @@ export const Slices = ({ report }: { report: GateReport }): PageElement => (
         { head: 'Verdict', cell: ({ verdict }) => <Badge tone={sliceTones[verdict]}>{verdict}</Badge> },
       ]}
     />
+    {report.sliceSearch !== undefined && <FoundSlices search={report.sliceSearch} />}
   </section>
+)
+
+const FoundSlices = ({ search }: { search: SliceSearch }): PageElement => (
+  <>
+    <h3>Found by a search</h3>
+    <p class="quiet small">{searchText(search)}</p>
+    <DataTable
+      caption="Slices that a search found"
+      hideCaption
+      rows={search.found}
+      empty="None found"
+      columns={[
+        { head: 'Slice', names: true, cell: ({ name }) => name },
+        { head: 'Rows that proposed', numeric: true, cell: ({ rows }) => countText(rows.proposing) },
+        { head: 'Rows that proved', numeric: true, cell: ({ rows }) => countText(rows.proving) },
+        {
+          head: `Champion (${metricName(search.metric)})`,
+          numeric: true,
+          cell: ({ champion }) => metricText(champion),
+        },
+        { head: 'Challenger', numeric: true, cell: ({ challenger }) => metricText(challenger) },
+      ]}
+    />
+  </>
 )

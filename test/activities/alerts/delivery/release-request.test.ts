@@ -71,6 +71,28 @@ describe('a request for approval', () => {
     expect(page.replaceAll(/\s+/g, ' ')).toContain(named)
   })
 
+  it('names the most certain slice that a search has found', () => {
+    const found = ['age < 30 and country = DE', 'hour ≥ 22'].map((name) => ({
+      name,
+      rows: { proposing: 300, proving: 1_310 },
+      champion: 0.1,
+      challenger: 0.2,
+    }))
+    const search = (count: number) => ({
+      metric: 'brier' as const,
+      rows: { proposing: 9_000, proving: 9_000 },
+      proposed: 4,
+      found: found.slice(0, count),
+    })
+    const of = (count: number) =>
+      releaseRequest(asking, { report: { ...report, sliceSearch: search(count) } })!.message
+    expect(of(2)).toContain(
+      '−0.0066. Worse where age < 30 and country = DE (1,310 test rows) and in 1 other slice, as a search found. Failure',
+    )
+    expect(of(1)).toContain('(1,310 test rows), as a search found.')
+    expect(of(0)).not.toContain('search')
+  })
+
   it('says of refitted weights what was judged and what is released', () => {
     const refit = { trainingId: 't', snapshot: 'sha256:2', rows: 31, judged: 'j', change: 0.01, limit: 0.1 }
     const { message } = releaseRequest(asking, { report, lineage: { snapshot: 'sha256:1', refit } })!
