@@ -16,6 +16,7 @@ export const unit = [
   'test/api/serving/{explanation,formats,runtime}/*.test.ts',
   'test/activities/arguments.test.ts',
   'test/activities/artifact/**/*.test.ts',
+  'test/activities/release/evidence/sparing-reads.test.ts',
   'test/store/{artifacts,outgoing,outgoing-fetch,schema-issues,foreign/*,signing/*,objects/*}.test.ts',
   'test/activities/alerts/delivery/{send,formats,escaping}.test.ts',
   'test/activities/telemetry/*.test.ts',

@@ -273,6 +273,16 @@ export function withReplicaCheck(judgement: Judgement, behind: readonly string[]
   return overruled(judgement, 'no_data', { code: 'replica_lagging', message, values })
 }
 
+/** Holds a pass until all outcomes have been read, which takes minutes for millions of users. */
+export const withUnread = (judgement: Judgement, { isUnread }: Pick<Observation, 'isUnread'>): Judgement =>
+  isUnread && judgement.verdict.kind === 'pass'
+    ? overruled(judgement, 'no_data', {
+        code: 'outcomes_unread',
+        message: 'the outcomes of its users are still being read',
+        values: {},
+      })
+    : judgement
+
 /** Ends a drill on live traffic when its harm budget is spent, even without a verdict. */
 export function withDrillBudget(state: ReleaseState, judgement: Judgement): Judgement {
   const { verdict, inputs } = judgement

@@ -1,21 +1,22 @@
 /** Reads the counters of a release. It is the only effect of a look; the judge is pure. */
 import { outputWidth } from '@tenure/predictors/features'
 import { isAbMetric } from '../../domain/canary/ab-test.ts'
-import { cohortsOf, type AbPrediction, type CohortQuestion } from '../../domain/canary/ab-cohorts.ts'
+import { cohortCounter, type AbPrediction, type CohortQuestion } from '../../domain/canary/ab-cohorts.ts'
 import { answerBins, decisionNames, sharedBins } from '../../domain/tasks/tasks.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import {
-  armLosses,
-  blockOf,
+  blocksOf,
+  lossCounter,
   pairedLosses,
   scoredAlike,
   type ArmLosses,
+  type LossQuestion,
 } from '../../domain/canary/holdback.ts'
 import type { CountedTick, Observation } from '../../domain/release/evidence-builder.ts'
 import { observedStage, type ReleaseState } from '../../domain/release/state.ts'
 import {
   hasHoldbackOutcome,
-  listReleaseAnswers,
+  readReleaseAnswers,
   findReplicaReports,
   findTicks,
   countPairs,
@@ -27,6 +28,7 @@ import type { Deps } from '../deps.ts'
 import { businessReader } from './evidence/business-events.ts'
 import type { ExternalReader } from './evidence/external-metrics.ts'
 import { differenceReader } from './evidence/shadow-differences.ts'
+import { sparingly, unhurriedly } from './evidence/sparing-reads.ts'
 
 /** Older ticks count as complete, so that a long release is not read in full at every look. */
 const settleTicks = 60
@@ -47,8 +49,7 @@ export function createObserver(
   let settledMs: number | undefined
   let looks = 0
   const pairs = pairReader({ store }, state)
-  const cohorts = cohortReader({ store }, state)
-  const holdbacks = holdbackReader({ store }, state)
+  const outcomesOf = holdbackReader({ store }, state) ?? cohortReader({ store }, state)
   const differences = pageByPage(differenceReader(store, state))
   const business = pageByPage(businessReader(store, state))
   let answers: Awaited<ReturnType<typeof answersOf>> | undefined
@@ -57,13 +58,12 @@ export function createObserver(
       settled = []
       settledMs = undefined
     }
-    const [recent, { staleMs, breakers }, paired, matured, disagreement, holdback, done] = await Promise.all([
+    const [recent, { staleMs, breakers }, paired, outcomes, disagreement, done] = await Promise.all([
       findTicks(store, id, { model, sinceMs: settledMs }),
       findReplicaReports(store, state),
       pairs(whole),
-      cohorts?.(whole),
+      outcomesOf?.(whole),
       differences?.(whole),
-      holdbacks?.(whole),
       business?.(whole),
     ])
     let counted = [...settled, ...recent]
@@ -73,9 +73,9 @@ export function createObserver(
     if (recent.some((row) => (row.answers ?? []).length > 0)) answers ??= await answersOf(store, state)
     const { places, ...names } = answers ?? {}
     if (places !== undefined) counted = counted.map((tick) => withAnswers(tick, places))
-    const read = { counted, staleMs, breakers, ...paired, ...matured, disagreement }
+    const read = { counted, staleMs, breakers, ...paired, ...outcomes, disagreement }
     const external = await readExternal?.(counted)
-    return { ...read, holdback, business: done, external, ...names }
+    return { ...read, business: done, external, ...names }
   }
 }
 
@@ -103,23 +103,6 @@ async function answersOf(
 
 const withAnswers = ({ answers, ...tick }: CountedTick, places: readonly number[]): CountedTick =>
   answers === undefined ? tick : { ...tick, answers: places.map((place) => answers[place] ?? 0) }
-
-/** Upper limit on the share of time spent on reading. */
-const readShare = 0.05
-
-/** Skips a reading unless all must be read or the last one was cheap compared with the time passed since. */
-function sparingly<T>(read: () => Promise<T>, readAll = read): (whole: boolean) => Promise<T> {
-  let last: T | undefined
-  let dueAt = 0
-  return async (whole) => {
-    const from = performance.now()
-    if (!whole && last !== undefined && from < dueAt) return last
-    last = await (whole ? readAll() : read())
-    const to = performance.now()
-    dueAt = to + (to - from) / readShare
-    return last
-  }
-}
 
 /** Reads the next pages sparingly, and all of them when all must be read. Undefined without a reader. */
 const pageByPage = <T>(reader: { next(): Promise<T>; rest(): Promise<T> } | undefined) =>
@@ -166,24 +149,32 @@ function pairReader(
   })
 }
 
+type OutcomeReader = (
+  whole: boolean,
+) => Promise<Pick<Observation, 'cohorts' | 'losses' | 'holdback' | 'isUnread'>>
+
 /** Reads the matured outcomes of both arms of an A/B release. */
 function cohortReader(
   { store }: Pick<Deps, 'store'>,
   { id: release, model, version, baseline, strategy, policy }: ReleaseState,
-): ((whole: boolean) => Promise<Pick<Observation, 'cohorts' | 'losses'>>) | undefined {
+): OutcomeReader | undefined {
   const { ab } = policy
   const [split] = policy.stages
   if (strategy !== 'ab' || ab === undefined || split === undefined || baseline === undefined) return undefined
   const { metric } = ab
   if (!isAbMetric(metric) || metric === 'errors') return undefined
   const spanMs = Math.max(policy.watch.tickMs, Math.round(split.deadlineMs / 100))
-  return sparingly(async () => {
+  return unhurriedly(async () => {
     const [candidate, champion] = await bothManifests(store, version, baseline)
     const outputs = { canary: candidate.output, control: champion.output }
-    const { nowMs, answered } = await readArms(store, { release, model, version, baseline, outputs })
-    if (metric !== 'loss') return { cohorts: cohortsOf(answered, { metric, outputs, nowMs, spanMs }) }
-    const by = scoredAlike(candidate.output, champion)
-    return { losses: by && armLosses(answered, { by, nowMs, block: blockOf(split.shareBp) }) }
+    const asked = { release, model, version, baseline, outputs }
+    if (metric === 'loss') {
+      const by = scoredAlike(candidate.output, champion)
+      return { losses: by && (await lossesOf(store, asked, { by, blocks: blocksOf(split.shareBp) })) }
+    }
+    const counter = cohortCounter({ metric, outputs, spanMs })
+    const maturedMs = await readArms(store, asked, counter.add)
+    return { cohorts: counter.cohorts(maturedMs) }
   })
 }
 
@@ -199,45 +190,55 @@ async function bothManifests(
   return [candidate.manifest, champion.manifest]
 }
 
-/** Reads the answers of both arms. Each answer has the width of its own version. */
+interface AskedArms extends Pick<ReleaseState, 'model' | 'version'> {
+  release: string
+  baseline: string
+  outputs: CohortQuestion['outputs']
+  fromMs?: number
+}
+
+/** Reads the matured answers of both arms, each in the width of its own version, and returns the time before which answers are matured. */
 async function readArms(
-  database: Database,
-  {
-    version,
-    baseline,
-    outputs,
-    ...asked
-  }: Pick<ReleaseState, 'model' | 'version' | 'baseline'> &
-    Pick<CohortQuestion, 'outputs'> & { release: string; fromMs?: number },
-): Promise<{ nowMs: number; answered: AbPrediction[] }> {
+  store: Deps['store'],
+  { version, baseline, outputs, ...asked }: AskedArms,
+  take: (prediction: AbPrediction) => void,
+): Promise<number> {
   const widths = { canary: outputWidth(outputs.canary), control: outputWidth(outputs.control) }
   const width = Math.max(widths.canary, widths.control)
-  const { nowMs, rows } = await listReleaseAnswers(database, { ...asked, width })
-  const answered = rows.flatMap(({ version: by, ...row }): AbPrediction[] => {
-    const arm = by === version ? 'canary' : by === baseline ? 'control' : undefined
-    return arm === undefined ? [] : [{ ...row, arm, outputs: row.outputs.slice(0, widths[arm]) }]
+  let until = -Infinity
+  await readReleaseAnswers(store, { ...asked, versions: [version, baseline], width }, (row) => {
+    const arm = row.version === version ? 'canary' : 'control'
+    until = row.maturedMs
+    take({ arm, atMs: row.atMs, outputs: row.outputs.slice(0, widths[arm]), value: row.value })
   })
-  return { nowMs, answered }
+  return until
+}
+
+async function lossesOf(
+  store: Deps['store'],
+  asked: AskedArms,
+  question: LossQuestion,
+): Promise<ArmLosses | undefined> {
+  const counter = lossCounter(question)
+  await readArms(store, asked, counter.add)
+  return counter.losses()
 }
 
 /** Reads the matured outcomes of the new champion and of the holdback since the probation began. */
-function holdbackReader(
-  { store }: Pick<Deps, 'store'>,
-  state: ReleaseState,
-): ((whole: boolean) => Promise<ArmLosses | undefined>) | undefined {
+function holdbackReader({ store }: Pick<Deps, 'store'>, state: ReleaseState): OutcomeReader | undefined {
   const { id: release, model, version, baseline, policy, routings } = state
   const { probation } = policy
   const since = routings.find((each) => each.stage === 'probation')
   if (observedStage(state) !== 'probation' || !probation || !since || baseline === undefined) return undefined
-  const block = blockOf(probation.holdbackBp)
+  const blocks = blocksOf(10_000 - probation.holdbackBp)
   const fromMs = since.startedMs
-  return sparingly(async () => {
-    if (!(await hasHoldbackOutcome(store, { model, release, baseline, fromMs }))) return undefined
+  return unhurriedly(async () => {
+    if (!(await hasHoldbackOutcome(store, { model, release, baseline, fromMs }))) return {}
     const [candidate, champion] = await bothManifests(store, version, baseline)
     const by = scoredAlike(candidate.output, champion)
-    if (by === undefined) return undefined
+    if (by === undefined) return {}
     const outputs = { canary: candidate.output, control: champion.output }
-    const { nowMs, answered } = await readArms(store, { release, model, version, baseline, outputs, fromMs })
-    return armLosses(answered, { by, nowMs, block })
+    const asked = { release, model, version, baseline, outputs, fromMs }
+    return { holdback: await lossesOf(store, asked, { by, blocks }) }
   })
 }

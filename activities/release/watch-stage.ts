@@ -19,6 +19,7 @@ import {
   judge,
   recordDecision,
   withReplicaCheck,
+  withUnread,
   withKillSwitch,
   withDrillBudget,
   type Judgement,
@@ -28,10 +29,11 @@ import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
 import type { Beat } from '../runtime/heartbeat.ts'
 import { externalReader } from './evidence/external-metrics.ts'
+import type { Observation } from '../../domain/release/evidence-builder.ts'
 import { createObserver } from './observe.ts'
 import { releaseStep } from './release-step.ts'
 import { isRouteOf } from './route.ts'
-import { isHoldbackNoBetter, type ArmLosses } from '../../domain/canary/holdback.ts'
+import { isHoldbackNoBetter } from '../../domain/canary/holdback.ts'
 import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { listAlarmsAgainst } from '../../store/monitoring/alerts.ts'
 
@@ -118,9 +120,9 @@ async function look(
     observation = { ...(await observe(true)), watchedMs }
     judged = judge(state, observation)
   }
-  const { staleMs, holdback } = observation
-  const seen = withKillSwitch(withDrillBudget(state, judged), pinned)
-  const alarmed = withMonitorAlarm(seen, await findAlarm(deps, state, holdback))
+  const { staleMs } = observation
+  const seen = withKillSwitch(withDrillBudget(state, withUnread(judged, observation)), pinned)
+  const alarmed = withMonitorAlarm(seen, await findAlarm(deps, state, observation))
   // A replica that has followed since does not make up for what was not read.
   const mayLag = late.length === 0 && isDoubtful(alarmed.verdict, staleMs, state)
   const behind = mayLag ? await findBehind(deps, state) : late
@@ -184,12 +186,13 @@ const ofQuality: ReadonlySet<AlertKind> = new Set(['quality_lost', 'quality_floo
 export async function findAlarm(
   { store }: Pick<Deps, 'store'>,
   state: ReleaseState,
-  holdback?: ArmLosses,
+  { holdback, isUnread }: Pick<Observation, 'holdback' | 'isUnread'> = {},
 ): Promise<Reason | undefined> {
   const { model, version } = state
   if (observedStage(state) !== 'probation' || !state.promoted) return undefined
   // When the previous champion is equally wrong, the world has changed: a retraining helps, a rollback does not.
-  const isExcused = holdback !== undefined && isHoldbackNoBetter(holdback)
+  // Before the outcomes are read, that is unknown.
+  const isExcused = holdback === undefined ? isUnread === true : isHoldbackNoBetter(holdback)
   const alarms = await listAlarmsAgainst(store, { model, version })
   const alarm = alarms.find(({ kind }) => !(isExcused && ofQuality.has(kind)))
   return (

@@ -202,7 +202,7 @@ type JudgedVerdict = Pick<Verdict, 'kind' | 'reasons'>
 /** The replicas store the counters of a tick some ticks late, so a look may have seen fewer of the last ticks than are stored now. */
 const lateTicks = 5
 
-/** Undefined when the stored counters are not those of the decision. */
+/** Undefined when the stored counters are not those of the decision, or when its outcomes take minutes to read. */
 async function judgeOnce(store: Store, decided: TerminalDecision): Promise<JudgedVerdict | undefined> {
   const { inputs, stage, stageIndex, at } = decided
   const state = { ...decided.state, stage, stageIndex }
@@ -211,6 +211,7 @@ async function judgeOnce(store: Store, decided: TerminalDecision): Promise<Judge
   const { staleMs = 0, watchedMs = 0 } = inputs as { staleMs?: number; watchedMs?: number }
   try {
     const observed = await createObserver({ store }, state)(true)
+    if (observed.isUnread) return undefined
     const judgedAt = (untilMs: number): Judgement =>
       judge(state, {
         ...observed,

@@ -12,6 +12,7 @@ import { defaultLabelPolicy } from '../monitoring/label-maturity.ts'
 import { truthOf } from '../model/outcome.ts'
 import {
   countDifferences,
+  differenceCounter,
   drawsOf,
   meanAboveEvidence,
   meanOf,
@@ -20,7 +21,7 @@ import {
   type ValueCounts,
 } from '@tenure/sequential'
 import type { Reason } from '../verdict.ts'
-import { horizonOf, type AbPrediction } from './ab-cohorts.ts'
+import type { AbPrediction } from './ab-cohorts.ts'
 import { sharedOutput, numbersOf, outputsOfAnswer, taskOf, truthWidth } from '../tasks/tasks.ts'
 
 export interface ArmLosses {
@@ -31,10 +32,14 @@ export interface ArmLosses {
   control: { total: number; loss: number }
 }
 
-/** How many users of the larger arm one user of the smaller is compared with, at a share in basis points of either arm. */
-export function blockOf(shareBp: number): number {
+/** How many users of each arm make a block. */
+export type BlockSizes = Readonly<Record<AbPrediction['arm'], number>>
+
+/** The blocks at a share of the candidate in basis points: one user of the smaller arm, and as many of the larger one as it has. */
+export function blocksOf(shareBp: number): BlockSizes {
   const smallerBp = Math.min(shareBp, 10_000 - shareBp)
-  return Math.max(1, Math.floor((10_000 - smallerBp) / smallerBp))
+  const larger = Math.max(1, Math.floor((10_000 - smallerBp) / smallerBp))
+  return shareBp < 5_000 ? { canary: 1, control: larger } : { canary: larger, control: 1 }
 }
 
 /** How the answers of a version are scored. */
@@ -46,45 +51,57 @@ export interface ScoredVersion {
 
 export interface LossQuestion {
   by: Readonly<Record<AbPrediction['arm'], ScoredVersion>>
-  nowMs: number
-  /** How many users of the larger arm one user of the smaller is compared with, fixed by the shares. */
-  block: number
+  /** Fixed by the shares, and not by the users who came. */
+  blocks: BlockSizes
 }
 
-/**
- * The losses of the matured predictions, in the order of their times; undefined while the delay of outcomes is unknown or too few
- * outcomes have come. `canary` is the candidate, one prediction a user.
- */
-export function armLosses(
-  answered: readonly AbPrediction[],
-  { by, nowMs, block }: LossQuestion,
-): ArmLosses | undefined {
-  const horizonMs = horizonOf(answered, nowMs)
-  if (horizonMs === null) return undefined
-  const matured = answered.filter(({ atMs }) => atMs < nowMs - horizonMs)
-  const known = matured.flatMap(({ value, outputs, arm, atMs }) => {
-    const loss = value === null ? null : lossOf(by[arm], outputs, value)
-    return loss === null ? [] : [{ arm, atMs, loss }]
-  })
-  if (matured.length === 0 || known.length < defaultLabelPolicy.minCoverage * matured.length) return undefined
-  const losses = { canary: [] as number[], control: [] as number[] }
-  for (const { arm, loss } of known.toSorted((a, b) => a.atMs - b.atMs)) losses[arm].push(loss)
-  const isCandidateLarge = losses.canary.length > losses.control.length
-  const [large, small] = isCandidateLarge ? [losses.canary, losses.control] : [losses.control, losses.canary]
-  const differences: number[] = []
-  for (let i = 0; i < small.length && (i + 1) * block <= large.length; i++) {
-    let sum = 0
-    for (let k = i * block; k < (i + 1) * block; k++) sum += large[k]!
-    differences.push(isCandidateLarge ? sum / block - small[i]! : small[i]! - sum / block)
+export interface LossCounter {
+  /** Adds a matured prediction, one a user and arm, in the order of their times. */
+  add(prediction: AbPrediction): void
+  /** Undefined while too few outcomes have come. */
+  losses(): ArmLosses | undefined
+}
+
+/** Sums the losses of predictions that are added one by one. Memory grows only with the blocks by which one arm is ahead of the other. */
+export function lossCounter({ by, blocks }: LossQuestion): LossCounter {
+  const differences = differenceCounter()
+  const arms = {
+    canary: { total: 0, loss: 0, blockLoss: 0 },
+    control: { total: 0, loss: 0, blockLoss: 0 },
   }
+  /** The means of the blocks of one arm that have no counterpart yet, from `next` on. */
+  let waiting: { arm: AbPrediction['arm']; means: number[]; next: number } | undefined
+  let matured = 0
   return {
-    differences: countDifferences(differences),
-    candidate: totalOf(losses.canary),
-    control: totalOf(losses.control),
+    add({ arm, outputs, value }) {
+      matured++
+      const loss = value === null ? null : lossOf(by[arm], outputs, value)
+      if (loss === null) return
+      const own = arms[arm]
+      own.total++
+      own.loss += loss
+      own.blockLoss += loss
+      if (own.total % blocks[arm] > 0) return
+      const mean = own.blockLoss / blocks[arm]
+      own.blockLoss = 0
+      if (waiting === undefined || waiting.next === waiting.means.length)
+        waiting = { arm, means: [mean], next: 0 }
+      else if (waiting.arm === arm) waiting.means.push(mean)
+      else {
+        const other = waiting.means[waiting.next++]!
+        differences.add(arm === 'canary' ? mean - other : other - mean)
+      }
+    },
+    losses() {
+      const { canary, control } = arms
+      const known = canary.total + control.total
+      if (matured === 0 || known < defaultLabelPolicy.minCoverage * matured) return undefined
+      return { differences: differences.counts(), candidate: counted(canary), control: counted(control) }
+    },
   }
 }
 
-const totalOf = (losses: number[]) => ({ total: losses.length, loss: sumOf(losses) })
+const counted = ({ total, loss }: ArmLosses['control']) => ({ total, loss })
 
 /** A request that both versions answered, with its outcome. */
 export interface AnsweredPair extends Readonly<
@@ -92,6 +109,8 @@ export interface AnsweredPair extends Readonly<
 > {
   value: OutcomeValue
 }
+
+const totalOf = (losses: number[]) => ({ total: losses.length, loss: sumOf(losses) })
 
 /** The losses of both versions on the same requests; undefined where no outcome shows any. */
 export function pairedLosses(pairs: readonly AnsweredPair[], by: LossQuestion['by']): ArmLosses | undefined {

@@ -132,6 +132,8 @@ export interface Observation {
   /** The matured outcomes of both arms of an A/B release: events, or losses, as its metric asks. */
   cohorts?: AbCohort[]
   losses?: ArmLosses
+  /** Outcomes are still being read, so that no stage passes yet. */
+  isUnread?: true
 }
 
 /** Whether the observed stage needs the proofs of the last one. Break-glass waits for none; findings against the candidate still count. */
@@ -150,7 +152,15 @@ export function isLastStage(state: ReleaseState): boolean {
  */
 export function canaryEvidenceOf(
   state: ReleaseState,
-  { counted, watchedMs, holdback: _holdback, cohorts: _cohorts, losses: _losses, ...evidence }: Observation,
+  {
+    counted,
+    watchedMs,
+    holdback: _holdback,
+    cohorts: _cohorts,
+    losses: _losses,
+    isUnread: _isUnread,
+    ...evidence
+  }: Observation,
 ): CanaryEvidence {
   const ticks = canaryTicks(state, counted)
   const routed = state.routings.at(-1)

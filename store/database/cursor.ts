@@ -1,5 +1,6 @@
 /** Reads a query of any size in batches through a cursor. One transaction reads all batches, so that they show one moment. */
 import pg from 'pg'
+import type { Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import { rethrow, type Store } from '../postgres.ts'
 
@@ -18,18 +19,51 @@ const batchRows = 20_000
 /** Reads a query of the project as the application role. Fetches fewer rows at once when a row may be large. */
 export const ownReader =
   ({ pool }: Pick<Store, 'pool'>, batchSize = batchRows): ReadBatches =>
-  async (query, take) => {
-    const client = await pool.connect().catch(rethrow)
-    let broken: Error | undefined
-    try {
-      await readBatches(client, query, take, batchSize)
-    } catch (error) {
-      rethrow(error)
-    } finally {
-      await client.query('rollback').catch((failure: Error) => (broken = failure))
-      client.release(broken)
-    }
+  (query, take) =>
+    withPooled(pool, (client) => readBatches(client, query, take, batchSize))
+
+/** Lends a connection for one transaction, which changes nothing. */
+async function withPooled(pool: pg.Pool, read: (client: pg.PoolClient) => Promise<void>): Promise<void> {
+  const client = await pool.connect().catch(rethrow)
+  let broken: Error | undefined
+  try {
+    await read(client)
+  } catch (error) {
+    rethrow(error)
+  } finally {
+    await client.query('rollback').catch((failure: Error) => (broken = failure))
+    client.release(broken)
   }
+}
+
+/** Reads the rows of a statement that may be slower than those of the store: each batch may take `batchMs`. */
+export const readEach = <T extends object>(
+  { pool }: Pick<Store, 'pool'>,
+  { text, values }: Sql,
+  take: (row: T) => void,
+  batchMs: number,
+): Promise<void> =>
+  withPooled(pool, async (client) => {
+    const within = { query_timeout: batchMs }
+    // All rows are read, so the fastest plan is not that of the first ones; and compiling it costs more than it saves.
+    await client.query(
+      `begin isolation level repeatable read read only;
+      set local statement_timeout = ${batchMs}; set local cursor_tuple_fraction = 1; set local jit = off`,
+    )
+    await client.query({
+      text: `declare rows no scroll cursor for ${text}`,
+      values,
+      ...within,
+    } as pg.QueryConfig)
+    for (let count = batchRows; count === batchRows;) {
+      const { rows } = await client.query<T>({
+        text: `fetch ${batchRows} from rows`,
+        ...within,
+      } as pg.QueryConfig)
+      rows.forEach(take)
+      count = rows.length
+    }
+  })
 
 /** The time limit of each batch of an external query, and of its connection. */
 const batchMs = 60_000

@@ -4,14 +4,14 @@ import sql, { empty } from 'sql-template-tag'
 import type { BreakerCounts } from '../../domain/serving/circuit-breaker.ts'
 import type { Arm } from '../../domain/serving/route.ts'
 import { prepared } from '../database/prepared.ts'
-import type { Database } from '../postgres.ts'
+import { readEach } from '../database/cursor.ts'
+import type { Database, Store } from '../postgres.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
 import type { BusinessRow } from '../../domain/canary/business-metric.ts'
 import type { ExternalRow, ExternalReading } from '../../domain/canary/external/external-metric.ts'
 import type { DisagreementReport } from '../../domain/canary/disagreement.ts'
 import type { OutcomeValue } from '../../domain/tasks/output.ts'
-import { readNow } from '../database/clock.ts'
 import { rowsFrom } from '../database/from-row.ts'
 
 /** The arms of a route, and the shadow. */
@@ -417,38 +417,71 @@ export interface AnsweredRow {
   outputs: number[]
   /** The newest outcome; null while none is known. */
   value: OutcomeValue | null
-  /** The arrival time of its first outcome. */
-  arrivedMs: number | null
+  /** The time before which most outcomes are known. */
+  maturedMs: number
 }
 
+/** A release of more requests is judged by its oldest. */
+const maxAnswers = 20_000_000
+/** The time limit of one batch; the first one sorts all requests. */
+const answersMs = 3_600_000
+/** The fewest delays from which the delay of most outcomes is estimated. */
+const minDelays = 20
+
 /**
- * The first prediction of each user to each version, the oldest first, because later requests of a user are not independent. The reading
- * ends at the limits: a sample that changed between two looks would invalidate the bounds of the tests.
+ * Reads the matured ones of the first predictions of each user to each version, the oldest first, because later requests of a user are not
+ * independent. None while the delay of outcomes is unknown: that of most, in the older half of these predictions. Takes seconds per million
+ * requests. Late and corrected outcomes count, because each reading begins anew; and only the end of the sample moves, because a sample that
+ * changed between two looks would invalidate the bounds of the tests.
  */
-export async function listReleaseAnswers(
-  database: Database,
-  { release, model, width, fromMs = 0 }: { release: string; model: string; width: number; fromMs?: number },
-  { users = 50_000, requests = 500_000 }: { users?: number; requests?: number } = {},
-): Promise<{ nowMs: number; rows: AnsweredRow[] }> {
-  const rows = await database.query<AnsweredRow>(sql`
-    with earliest as (
+export const readReleaseAnswers = (
+  store: Pick<Store, 'pool'>,
+  { release, model, versions, width, fromMs = 0 }: AnswersQuery,
+  take: (row: AnsweredRow) => void,
+): Promise<void> => {
+  const served = (version: string) => sql`(
       select id, version, at, outputs, coalesce(routing_key, id::text) as entity from predictions
-      where model = ${model} and release_id = ${release} and arm <> 'targeted' and at >= to_timestamp(${fromMs}::float8 / 1000)
-      order by at, id limit ${requests}
-    ), first_of_users as (
+      where model = ${model} and version = ${version} and release_id = ${release} and arm <> 'targeted'
+        and at >= to_timestamp(${fromMs}::float8 / 1000)
+      order by at, id limit ${maxAnswers})`
+  return readEach<AnsweredRow>(
+    store,
+    sql`
+    with earliest as (
+      select * from (${served(versions[0])} union all ${served(versions[1])}) as both_versions order by at, id limit ${maxAnswers}
+    ), firsts as (
       select distinct on (version, entity) id, version, at, outputs from earliest order by version, entity, at, id
-    ), sample as (
-      select * from first_of_users order by at, id limit ${users}
+    ), answered as materialized (
+      select id, version, (extract(epoch from at) * 1000)::float8 as at_ms, outputs[1 : ${width}::int] as outputs, known.value,
+        (extract(epoch from greatest(known.arrived_at, at) - at) * 1000)::float8 as delay_ms
+      from firsts
+        left join lateral (
+          select (array_agg(value order by ${newestOutcomeFirst}))[1] as value, min(arrived_at) as arrived_at
+          from outcomes where prediction_id = firsts.id
+        ) as known on true
+    ), half as (
+      select now_ms, min(at_ms) + (now_ms - min(at_ms)) / 2 as until_ms
+      from answered, (select (extract(epoch from now()) * 1000)::float8 as now_ms) as clock group by now_ms
+    ), mature as (
+      select now_ms - percentile_cont(${maturity}::float8) within group (order by delay_ms) as until_ms
+      from answered, half where at_ms < half.until_ms and delay_ms is not null
+      group by now_ms having count(*) >= ${minDelays}
     )
-    select version, (extract(epoch from at) * 1000)::float8 as "atMs",
-      outputs[1 : ${width}::int] as outputs, known.value, (extract(epoch from known.arrived_at) * 1000)::float8 as "arrivedMs"
-    from sample
-      left join lateral (
-        select (array_agg(value order by ${newestOutcomeFirst}))[1] as value, min(arrived_at) as arrived_at
-        from outcomes where prediction_id = sample.id
-      ) as known on true
-    order by at`)
-  return { nowMs: await readNow(database), rows }
+    select version, at_ms as "atMs", outputs, value, until_ms as "maturedMs"
+    from answered, mature where at_ms < until_ms order by at_ms, id`,
+    take,
+    answersMs,
+  )
+}
+
+export interface AnswersQuery {
+  release: string
+  model: string
+  /** The candidate and the champion. */
+  versions: readonly [string, string]
+  /** The number of outputs of the wider version. */
+  width: number
+  fromMs?: number
 }
 
 /** Whether any prediction of the holdback has an outcome. Most probations have none and are not read further. */

@@ -9,8 +9,9 @@ import {
   reportDisagreement,
 } from '../../../domain/canary/disagreement.ts'
 import { defaultScoreShift } from '../../../domain/canary/score-shift.ts'
-import { armLosses, judgeHoldback } from '../../../domain/canary/holdback.ts'
+import { blocksOf, judgeHoldback, lossCounter } from '../../../domain/canary/holdback.ts'
 import { defaultAlpha, totalAlpha } from '../../../domain/canary/alpha-split.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 import { defaultWorld, parseScenario } from '../../../domain/simulation/scenario.ts'
 import { simulateRelease } from '../../../domain/simulation/simulate.ts'
 import { binomial, seededRandom } from '@tenure/sequential'
@@ -141,8 +142,9 @@ function holdback(
   users: number,
   uniform: () => number,
 ): number | undefined {
-  const answered = []
-  const output = task === 'number' ? { kind: task } : { kind: task, positive: 'yes', threshold: 0.5 }
+  const output: Output = task === 'number' ? { kind: task } : { kind: task, positive: 'yes', threshold: 0.5 }
+  const by = { output, scales: [1] }
+  const counter = lossCounter({ by: { canary: by, control: by }, blocks: blocksOf(9_500) })
   for (let i = 0; i < users; i++) {
     const arm = uniform() < 0.05 ? ('control' as const) : ('canary' as const)
     const p = uniform()
@@ -151,17 +153,10 @@ function holdback(
     // A probability that is off by √worse has a Brier score that is worse by it.
     const off = (uniform() < 0.5 ? 1 : -1) * Math.sqrt(spoilt)
     const outputs = task === 'number' ? [noise * 0.4 * (1 + spoilt)] : [p + off]
-    answered.push({
-      arm,
-      atMs: i,
-      outputs,
-      value: task === 'number' ? 0 : Number(uniform() < p),
-      arrivedMs: i,
-    })
+    counter.add({ arm, atMs: i, outputs, value: task === 'number' ? 0 : Number(uniform() < p) })
     if ((i + 1) % (users / 10) > 0) continue
-    const by = { output, scales: [1] }
-    const evidence = armLosses(answered, { by: { canary: by, control: by }, nowMs: i + 1, block: 19 })
-    if (evidence && judgeHoldback(evidence, defaultAlpha.quality, 0.001).reason !== null) return i + 1
+    const losses = counter.losses()
+    if (losses && judgeHoldback(losses, defaultAlpha.quality, 0.001).reason !== null) return i + 1
   }
   return undefined
 }

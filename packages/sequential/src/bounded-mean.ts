@@ -20,17 +20,26 @@ const differenceSteps = 400
  * @throws RangeError for a difference outside of [−1, 1]
  */
 export function countDifferences(differences: readonly number[]): ValueCounts {
+  const counter = differenceCounter()
+  differences.forEach(counter.add)
+  return counter.counts()
+}
+
+/** `countDifferences` of differences that are added one by one, in memory that does not grow. */
+export function differenceCounter(): { add(difference: number): void; counts(): ValueCounts } {
   const counts = Array.from({ length: differenceSteps + 1 }, () => 0)
-  for (const difference of differences) {
-    const at = ((difference + 1) / 2) * differenceSteps
-    if (!(at >= -1e-6 && at <= differenceSteps + 1e-6))
-      throw new RangeError(`the difference is ${difference}: scale differences to [−1, 1]`)
-    const below = Math.min(differenceSteps, Math.max(0, Math.floor(at + 1e-9)))
-    const above = Math.max(0, at - below)
-    counts[below]! += 1 - above
-    if (above > 0) counts[Math.min(differenceSteps, below + 1)]! += above
+  return {
+    add(difference) {
+      const at = ((difference + 1) / 2) * differenceSteps
+      if (!(at >= -1e-6 && at <= differenceSteps + 1e-6))
+        throw new RangeError(`the difference is ${difference}: scale differences to [−1, 1]`)
+      const below = Math.min(differenceSteps, Math.max(0, Math.floor(at + 1e-9)))
+      const above = Math.max(0, at - below)
+      counts[below]! += 1 - above
+      if (above > 0) counts[Math.min(differenceSteps, below + 1)]! += above
+    },
+    counts: () => [...counts],
   }
-  return counts
 }
 
 const capital = (counts: ValueCounts, mean: number, direction: 1 | -1): number => {

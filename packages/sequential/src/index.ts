@@ -16,6 +16,7 @@ export { type PairedCounts, nonInferiorityEvidence } from './non-inferiority-tes
 export {
   type ValueCounts,
   countDifferences,
+  differenceCounter,
   meanAboveEvidence,
   drawsOf,
   meanOf,

@@ -4,7 +4,13 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import { judge, recordDecision, withDrillBudget } from '../../../activities/release/decide.ts'
+import {
+  judge,
+  recordDecision,
+  withDrillBudget,
+  withUnread,
+  type Judgement,
+} from '../../../activities/release/decide.ts'
 import { createObserver } from '../../../activities/release/observe.ts'
 import { incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 import { budgetCode } from '../../../domain/drill.ts'
@@ -182,6 +188,14 @@ it('a decision repeated on the same counts is the same row', async () => {
     verdict: { kind: 'fail', judge: 'canary@3' },
     inputs: { canary: { requests: 1_600 }, control: { requests: 4_800 } },
   })
+})
+
+it('a pass waits for the outcomes of millions of users, and a verdict against the candidate does not', () => {
+  const judgement = (kind: Verdict['kind']) =>
+    ({ verdict: { kind, reasons: [], statistics: {} }, inputs: {}, reason: kind }) as unknown as Judgement
+  const kindOf = (kind: Verdict['kind'], isUnread?: true) =>
+    withUnread(judgement(kind), { isUnread }).verdict.kind
+  expect([kindOf('pass'), kindOf('pass', true), kindOf('fail', true)]).toEqual(['pass', 'no_data', 'fail'])
 })
 
 it('a break-glass release waits for neither the test of a split nor a proof, and still rolls back on a defeat', () => {

@@ -27,7 +27,8 @@ const raise = (kind: 'quality_lost' | 'quality_floor' | 'serving_skew', key: str
     message: kind,
     evidence: { version: state.version },
   })
-const found = async (holdback?: ArmLosses) => (await findAlarm({ store }, state, holdback))?.values['kind']
+const found = async (holdback?: ArmLosses) =>
+  (await findAlarm({ store }, state, { holdback }))?.values['kind']
 /** The previous champion is as bad. */
 const asBad = {
   candidate: { total: 500, loss: 100 },
@@ -50,4 +51,12 @@ it('lost quality that the holdback excuses hides no other alarm', async () => {
   expect(await found(asBad)).toBeUndefined()
   await raise('serving_skew', 'skew')
   expect(await found(asBad)).toBe('serving_skew')
+})
+
+it('lost quality waits until the outcomes of the holdback have been read, and no other alarm does', async () => {
+  await raise('quality_lost', 'quality')
+  const unread = async () => (await findAlarm({ store }, state, { isUnread: true }))?.values['kind']
+  expect(await unread()).toBeUndefined()
+  await raise('serving_skew', 'skew')
+  expect(await unread()).toBe('serving_skew')
 })

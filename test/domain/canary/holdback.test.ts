@@ -1,24 +1,25 @@
 /** Tests how the matured outcomes of a new champion are compared with those of its holdback. */
 import { outputNames } from '@tenure/predictors/features'
 import { describe, expect, it } from 'vitest'
-import type { AbPrediction } from '../../../domain/canary/ab-cohorts.ts'
 import {
-  armLosses,
+  blocksOf,
   isHoldbackNoBetter,
   judgeHoldback,
+  lossCounter,
   lossOf,
   scoredAlike,
 } from '../../../domain/canary/holdback.ts'
 import type { Output, OutcomeValue } from '../../../domain/tasks/output.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
 import { drawsOf, meanOf, seededRandom } from '@tenure/sequential'
+import { maturedAnswers, type AnsweredUser } from '../../support/release/matured-answers.ts'
 
 const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
 
 /** Generates one user per minute, whose outcome arrives ten minutes later; every twentieth user is in the holdback. */
 function lived(users: number, candidate: (truth: number) => number, control: (truth: number) => number) {
   const uniform = seededRandom(5)
-  return Array.from({ length: users }, (_, i): AbPrediction => {
+  return Array.from({ length: users }, (_, i): AnsweredUser => {
     const truth = Number(uniform() < 0.4)
     const arm = i % 20 === 0 ? 'control' : 'canary'
     const p = arm === 'control' ? control(truth) : candidate(truth)
@@ -27,12 +28,11 @@ function lived(users: number, candidate: (truth: number) => number, control: (tr
 }
 const good = (truth: number) => 0.3 + 0.4 * truth
 const bad = (truth: number) => 0.7 - 0.4 * truth
-const evidenceOf = (answered: AbPrediction[]) =>
-  armLosses(answered, {
-    by: { canary: { output }, control: { output } },
-    nowMs: answered.length * 60_000,
-    block: 19,
-  })!
+const evidenceOf = (answered: AnsweredUser[]) => {
+  const counter = lossCounter({ by: { canary: { output }, control: { output } }, blocks: blocksOf(9_500) })
+  maturedAnswers(answered, answered.length * 60_000)?.matured.forEach(counter.add)
+  return counter.losses()!
+}
 
 describe('the holdback', () => {
   it('is compared block by block, each user once', () => {

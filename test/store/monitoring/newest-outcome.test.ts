@@ -1,4 +1,5 @@
-/** Tests which of several outcomes of a prediction counts: in every reader the one observed last, in whatever order they arrive. */
+/** Tests which of several outcomes of a prediction counts: in every reader the one observed last, in whatever order they arrive. Those
+ * of the arms of a release: test/activities/release/arm-statistics.test.ts. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +9,7 @@ import { maturedCohort } from '../../../domain/monitoring/label-maturity.ts'
 import { listLatestOutcomes, insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { listAnswered, listMaturedRows } from '../../../store/monitoring/matured-outcomes.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { listReleaseAnswers, countPairs, insertPairs } from '../../../store/release/evidence.ts'
+import { countPairs, insertPairs } from '../../../store/release/evidence.ts'
 import { listKnown, upsertReviews } from '../../../store/review/reviews.ts'
 import { servedRequestsQuery } from '../../../store/training/served-requests.ts'
 import { insertModel } from '../../support/release/candidates.ts'
@@ -74,10 +75,6 @@ it.each<[string, () => Promise<unknown>]>([
   ],
   ['slices', async () => (await listMaturedRows(store, { ...asked(), fits: [], nowMs: span.toMs }, 9)).rows],
   ['calibration', () => listLatestOutcomes(store, { model, version, limit: 9 })],
-  [
-    'a holdback and the arms of a release',
-    async () => (await listReleaseAnswers(store, { release: 'rel_1', model, width: 1 })).rows,
-  ],
   ['reviews', () => listKnown(store, { model, days: 1, requests: 9 })],
 ])('%s', async (_reader, read) => {
   expect(await read()).toMatchObject([{ value: true }])

@@ -1,7 +1,7 @@
 /** Collects what the judges of a simulated release read: counters, pairs of the shadow, matured outcomes and rows scored again. */
-import { armLosses, type ArmLosses } from '../../../../domain/canary/holdback.ts'
+import { blocksOf, lossCounter, type ArmLosses } from '../../../../domain/canary/holdback.ts'
 import type { DisagreementEvidence } from '../../../../domain/canary/disagreement.ts'
-import type { AbPrediction } from '../../../../domain/canary/ab-cohorts.ts'
+import { maturedAnswers, type AnsweredUser } from '../../../../test/support/release/matured-answers.ts'
 import type { CountedTick, Observation } from '../../../../domain/release/evidence-builder.ts'
 import { findSkew, type ReplayedRow } from '../../../../domain/monitoring/training-serving-skew.ts'
 import type { Reason } from '../../../../domain/verdict.ts'
@@ -43,7 +43,7 @@ export function collectEvidence(
   { hourMs, holdbackBp }: { hourMs: number; holdbackBp: number },
 ): PlayedEvidence {
   const counted: CountedTick[] = []
-  const answered: (AbPrediction & { version: string })[] = []
+  const answered: AnsweredUser[] = []
   /** Rows that the monitor scores again after the promotion. */
   let logged: ReplayedRow[] = []
   let disagreement: DisagreementEvidence | undefined
@@ -69,8 +69,8 @@ export function collectEvidence(
         const isCandidate = chosen[place] === candidate
         const { atMs, told: value, knownAtMs: arrivedMs } = day.requests[row]!
         const by = isCandidate
-          ? ({ version: candidate.version.id, arm: 'canary', outputs: [answers.candidate[row]!] } as const)
-          : ({ version: baseline.version.id, arm: 'control', outputs: [answers.baseline[row]!] } as const)
+          ? ({ arm: 'canary', outputs: [answers.candidate[row]!] } as const)
+          : ({ arm: 'control', outputs: [answers.baseline[row]!] } as const)
         answered.push({ ...by, atMs, value, arrivedMs })
       }
     },
@@ -78,8 +78,9 @@ export function collectEvidence(
       if (isProbation && looks++ % looksPerHoldback === 0) {
         const output = yesNoOutput(stream)
         const by = { canary: { output }, control: { output } }
-        const block = Math.floor((10_000 - holdbackBp) / holdbackBp)
-        holdback = armLosses(knownAt(answered, nowMs), { by, nowMs, block })
+        const counter = lossCounter({ by, blocks: blocksOf(10_000 - holdbackBp) })
+        maturedAnswers(knownAt(answered, nowMs), nowMs)?.matured.forEach(counter.add)
+        holdback = counter.losses()
       }
       return { counted, staleMs: 0, watchedMs, disagreement, holdback, answerNames: ['no', 'yes'] }
     },
@@ -101,7 +102,7 @@ function countsOf({ threshold }: YearStream, rows: readonly number[], answers: F
 }
 
 /** Returns predictions with the outcomes that are known by now. */
-const knownAt = <P extends AbPrediction>(answered: readonly P[], nowMs: number): P[] =>
+const knownAt = (answered: readonly AnsweredUser[], nowMs: number): AnsweredUser[] =>
   answered.map((each) => (each.arrivedMs! <= nowMs ? each : { ...each, value: null, arrivedMs: null }))
 
 /** Returns the answers as they were served, and those of the training path for the logged rows. */
