@@ -247,6 +247,19 @@ const passed = {
 function gateReport(hostile: string): GateReport {
   return {
     ...judgedReport(hostile),
+    sliceSearch: {
+      metric: 'brier',
+      rows: { proposing: 748, proving: 752 },
+      proposed: 12,
+      found: [
+        {
+          name: `distance < 12.5 and region = north ${hostile}`,
+          rows: { proposing: 214, proving: 221 },
+          champion: 0.1523,
+          challenger: 0.2047,
+        },
+      ],
+    },
     importance: {
       metric: 'auc',
       value: 0.8,
