@@ -20,6 +20,7 @@ RUN install -d $TENURE_CACHE \
 WORKDIR /src
 # Rarely changed layers come first, so that a changed source file does not download the packages again.
 COPY package.json package-lock.json .npmrc ./
+COPY packages/certificate/package.json packages/certificate/
 COPY packages/client/package.json packages/client/
 COPY packages/embedded/package.json packages/embedded/
 COPY packages/http-front/package.json packages/http-front/
@@ -33,10 +34,10 @@ RUN node deploy/package/image.mjs /opt/tenure $TRAINS \
  && strip -o /opt/node "$(command -v node)" \
  && rm -rf $TENURE_CACHE/partial $TENURE_CACHE/tensorflow-*/include \
  && chmod -R a+rX $TENURE_CACHE \
- && for folder in state artifacts batches subjects trust/artifacts trust/replicas trust/heads; do \
+ && for folder in state artifacts batches subjects trust/artifacts trust/replicas trust/heads trust/certificates; do \
       install -d /opt/state/$folder; \
     done \
- && for purpose in artifacts replicas heads; do \
+ && for purpose in artifacts replicas heads certificates; do \
       install -d -m 700 /opt/state/keys /opt/state/keys/$purpose; \
     done
 

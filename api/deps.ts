@@ -41,6 +41,8 @@ export interface ApiDeps {
   heads: HeadReader
   /** Signs sessions, and commands to workflows. */
   signer: Signer
+  /** Signs the certificates of releases. */
+  certificateSigner: Signer
   subjects: SubjectKey
   /** Returns whether a process of this installation wrote a row of the audit log. */
   isSigned: IsSigned

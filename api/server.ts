@@ -151,8 +151,18 @@ export async function startServer(
   const { oidc, buildId, artifactRoot, alertChannels } = config
   const build = { version: readVersion(), buildId }
   const artifacts = openSharedArtifacts(config)
-  const { heads } = replica
-  const more = { heads, refusals, oidc, stopping, build, artifactRoot, artifacts, invocationsModel }
+  const { heads, certificateSigner } = replica
+  const more = {
+    heads,
+    certificateSigner,
+    refusals,
+    oidc,
+    stopping,
+    build,
+    artifactRoot,
+    artifacts,
+    invocationsModel,
+  }
   const { stop: stopWatches, ...watched } = startWatches({ ...deps, config }, onError)
   const files = { signersFolder: signersFolder(config.signing), alertChannels }
   const traces = { traced: telemetry?.traced, exemplars: telemetry?.exemplars }

@@ -121,6 +121,8 @@ create table decisions (
   inputs jsonb not null,
   judge text not null,
   policy_digest text not null,
+  -- All that the verdict follows from, where the verdict has ended a watch; the certificate of the release repeats it.
+  evidence jsonb,
   at timestamptz not null default now()
 );
 create index decisions_by_release on decisions (release_id, id);

@@ -5,6 +5,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Context } from '@temporalio/activity'
 import { pinReason, type Flag } from '../../domain/serving/kill-switch.ts'
+import { judge, withFacts, type Judgement, type StageLook } from '../../domain/release/judge-stage.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
 import { observedStage, type ReleaseState } from '../../domain/release/state.ts'
 import { needsApprover, type Verdict, type Reason } from '../../domain/verdict.ts'
@@ -14,17 +15,7 @@ import { readSimulatedOutage } from '../../store/release/drills.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import { findRouting, renewExposure } from '../../store/serving/routing.ts'
 import { laggingReplicas, listReplicaProgress } from '../../store/serving/replicas.ts'
-import {
-  failureOf,
-  judge,
-  recordDecision,
-  withReplicaCheck,
-  withUnread,
-  withKillSwitch,
-  withDrillBudget,
-  type Judgement,
-  overruled,
-} from './decide.ts'
+import { failureOf, recordDecision } from './decide.ts'
 import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
 import type { Beat } from '../runtime/heartbeat.ts'
@@ -73,15 +64,23 @@ export const watch = (deps: Deps) =>
         paused: hold || pinned !== undefined,
         maxGapMs: 2 * everyMs,
       })
-      const { judgement, behind, staleMs } = await look(deps, state, observe, { hold, pinned, watchedMs })
+      const { judgement, seen } = await look(deps, state, observe, { hold, pinned, watchedMs })
       const { verdict, reason } = judgement
       const isLate = flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs
       const due = !hold && (isLate || needsApprover(verdict))
       const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
       const { canary, control, targeted, external, breakers } = judgement.inputs
-      const counted = JSON.stringify([verdict.kind, canary, control, targeted, external, breakers, behind])
-      // A look without new data is not stored as a decision.
-      if (final || counted !== written) await recordDecision(deps, state, judgement)
+      const counted = JSON.stringify([
+        verdict.kind,
+        canary,
+        control,
+        targeted,
+        external,
+        breakers,
+        seen.behind,
+      ])
+      // A look without new data is not stored as a decision. A verdict that ends the watch is stored with all that it follows from.
+      if (final || counted !== written) await recordDecision(deps, state, judgement, final ? seen : undefined)
       written = counted
       const { questions } = verdict
       if (final) return { kind: 'judged', verdict: verdict.kind, reason, due, questions }
@@ -89,7 +88,7 @@ export const watch = (deps: Deps) =>
       // evidence.
       const meanwhile = await verdictAgainst()
       if (meanwhile !== undefined) return meanwhile
-      const exposed = mayBeExposed(verdict, staleMs, state) && (await isTemporalReachable())
+      const exposed = mayBeExposed(verdict, seen.observation.staleMs, state) && (await isTemporalReachable())
       if (exposed && !(await expose(deps, state, lookedMs)))
         return auditStaleWrite(deps, state, 'exposure', otherWriter)
       await beat.sleep(everyMs)
@@ -98,9 +97,7 @@ export const watch = (deps: Deps) =>
 
 interface Look {
   judgement: Judgement
-  /** The replicas that lag, each with its reason. */
-  behind: string[]
-  staleMs: number | null
+  seen: StageLook
 }
 
 /** Judges the present evidence. */
@@ -121,12 +118,13 @@ async function look(
     judged = judge(state, observation)
   }
   const { staleMs } = observation
-  const seen = withKillSwitch(withDrillBudget(state, withUnread(judged, observation)), pinned)
-  const alarmed = withMonitorAlarm(seen, await findAlarm(deps, state, observation))
+  const facts = { state, observation, pinned, alarm: await findAlarm(deps, state, observation) }
+  const alarmed = withFacts(judged, { ...facts, behind: [] })
   // A replica that has followed since does not make up for what was not read.
   const mayLag = late.length === 0 && isDoubtful(alarmed.verdict, staleMs, state)
   const behind = mayLag ? await findBehind(deps, state) : late
-  return { judgement: withReplicaCheck(alarmed, behind), behind, staleMs }
+  const seen = { ...facts, behind }
+  return { judgement: withFacts(judged, seen), seen }
 }
 
 /** The state with its evidence; undefined when the present route is not the route of its stage. */
@@ -199,10 +197,6 @@ export async function findAlarm(
     alarm && { code: 'monitor_alarm', message: alarm.message, values: { alert: alarm.id, kind: alarm.kind } }
   )
 }
-
-/** Turns the verdict of a look into one against the candidate. */
-export const withMonitorAlarm = (judgement: Judgement, alarm: Reason | undefined): Judgement =>
-  overruled(judgement, 'fail', alarm)
 
 // Checks that the workflow of an activity can still be reached, so that a candidate is exposed only while a rollback could be ordered.
 // False while Temporal is unreachable or the workflow task keeps failing.

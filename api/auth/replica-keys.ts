@@ -1,5 +1,5 @@
 /**
- * Opens the keys of a replica. The replica signs sessions, its own cache and rollbacks that wait for Postgres; it verifies versions and audit heads with public
+ * Opens the keys of a replica. The replica signs sessions, its own cache, rollbacks that wait for Postgres, and certificates of releases; it verifies versions and audit heads with public
  * keys only.
  */
 import { openRowVerifier, type IsSigned } from '../../store/audit/row-signatures.ts'
@@ -11,6 +11,8 @@ import type { Config } from '../../temporal.config.ts'
 
 export interface ReplicaKeys {
   signer: Signer
+  /** Signs the certificates of releases. */
+  certificateSigner: Signer
   artifactKeys: Verifier
   heads: HeadReader
   subjects: SubjectKey
@@ -24,6 +26,7 @@ export async function openReplicaKeys(
   const signing = { ...config.signing, purposes: purposesOf.api }
   return {
     signer: await openSigner(signing, 'replicas'),
+    certificateSigner: await openSigner(signing, 'certificates'),
     artifactKeys: openPublicKeys(signing, 'artifacts'),
     heads: readHeads(headFiles(config), openPublicKeys(signing, 'heads')),
     subjects: await openSubjectKey(signing.subjectKey),

@@ -5,6 +5,7 @@ import type { ApiDeps } from '../deps.ts'
 import { adapterRoutes } from './serving/adapters.ts'
 import { alertRoutes } from './admin/alerts.ts'
 import { batchRoutes } from './serving/batches.ts'
+import { certificateRoutes } from './lifecycle/certificates.ts'
 import { chatRoutes } from './lifecycle/chat.ts'
 import { commandRoutes } from './lifecycle/commands.ts'
 import { descriptionRoutes } from './api-description.ts'
@@ -59,6 +60,7 @@ export function routesOf(deps: ApiDeps): RouteDefinition[] {
     ...triggerRoutes(deps),
     ...sweepRoutes(deps),
     ...releaseRoutes(deps),
+    ...certificateRoutes(deps),
     ...commandRoutes(deps),
     ...chatRoutes(deps),
     ...rollbackRoutes(deps),

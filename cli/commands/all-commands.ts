@@ -7,6 +7,7 @@ import { restoreCommand } from './admin/restore.ts'
 import { batchGroup } from './registry/batch.ts'
 import { bundleGroup } from './registry/bundle.ts'
 import { releaseCommands, rollbackCommand, signalCommand } from './lifecycle/release-commands.ts'
+import { certificatesGroup } from './lifecycle/certificates.ts'
 import { codecCommand } from './admin/codec.ts'
 import { doctorCommand } from './admin/doctor.ts'
 import { drillsGroup } from './lifecycle/drills.ts'
@@ -53,7 +54,15 @@ const sections: Readonly<Record<string, readonly (CommandSpec | CommandGroup)[]>
     drillsGroup,
     doctorCommand,
   ],
-  Release: [releasesGroup, ...releaseCommands, signalCommand, commandsGroup, policyGroup, simulateCommand],
+  Release: [
+    releasesGroup,
+    ...releaseCommands,
+    signalCommand,
+    commandsGroup,
+    policyGroup,
+    simulateCommand,
+    certificatesGroup,
+  ],
   Train: [
     retrainCommand,
     retrainingsGroup,

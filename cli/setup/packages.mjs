@@ -21,7 +21,7 @@ import { findOnPath, readProperty, textOf } from '../../packages/embedded/src/in
 import { faultOf, makePart } from '../../packages/embedded/src/install/part.mjs'
 import { run } from '../../packages/embedded/src/install/run.mjs'
 
-/** @typedef {{ version?: string, integrity?: string, optional?: boolean }} Locked */
+/** @typedef {{ version?: string, integrity?: string, optional?: boolean, link?: boolean }} Locked */
 /** @typedef {import('../../packages/embedded/src/install/machine.mjs').Machine & { root: string }} Context `root` is the folder of the checkout. */
 /** @typedef {import('../../packages/embedded/src/install/steps.mjs').Step} Step */
 
@@ -46,8 +46,11 @@ export function packages({ root, cache, env, arch }) {
       if (installed === undefined) return 'not installed yet'
       for (const [path, wanted] of Object.entries(lockedIn(join(root, 'package-lock.json')) ?? {})) {
         if (path === '' || wanted.optional === true) continue
+        const isHere = existsSync(join(root, path))
+        // A package of this repository is its sources and a link to them: a new one needs no other installation.
+        if (isHere && (wanted.link === true || /^packages\/[^/]+$/.test(path))) continue
         const found = installed[path]
-        if (found === undefined || !existsSync(join(root, path))) return `${path} is not installed`
+        if (found === undefined || !isHere) return `${path} is not installed`
         if (found.version !== wanted.version || found.integrity !== wanted.integrity)
           return `${path} is not as locked`
       }

@@ -15,7 +15,7 @@ file() {
 }
 
 trust=''
-for purpose in artifacts replicas heads; do
+for purpose in artifacts replicas heads certificates; do
   private=$(openssl genpkey -algorithm ed25519)
   public=$(printf '%s\n' "$private" | openssl pkey -pubout)
   secret "tenure-key-$purpose"

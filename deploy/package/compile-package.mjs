@@ -34,7 +34,7 @@ export function compile(root, folder) {
 /** @typedef {string | { types: string, default: string }} Exported */
 
 /** @param {Exported} exported @returns {Exported} */
-function compiled(exported) {
+export function compiled(exported) {
   const [, path, kind] = /^\.\/src\/(.*)\.(m?)[jt]s$/.exec(String(exported)) ?? []
   return path === undefined
     ? exported
@@ -42,7 +42,7 @@ function compiled(exported) {
 }
 
 /** @param {Exported} exported @returns {Exported} */
-const source = (exported) =>
+export const source = (exported) =>
   typeof exported === 'string'
     ? exported
     : exported.types
@@ -50,7 +50,7 @@ const source = (exported) =>
         .replace(/\.d\.(m?)ts$/, (_, kind) => (kind ? '.mjs' : '.ts'))
 
 /** @param {string} manifest the path of package.json @param {(exported: Exported) => Exported} change */
-function changeExports(manifest, change) {
+export function changeExports(manifest, change) {
   const about = JSON.parse(readFileSync(manifest, 'utf8'))
   for (const [name, exported] of Object.entries(about.exports)) about.exports[name] = change(exported)
   writeFileSync(manifest, `${JSON.stringify(about, null, 2)}\n`)

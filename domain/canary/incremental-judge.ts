@@ -41,7 +41,7 @@ import { lossDelta, meanLoss, notWorseLogE, worseLogE } from './holdback.ts'
 import { scoreShift, type ScoreShift } from './score-shift.ts'
 import { isAnswered, questionOf, type Reason, type Verdict, type VerdictKind } from '../verdict.ts'
 
-const canaryJudge = 'canary@3'
+export const canaryJudge = 'canary@3'
 
 export interface IncrementalJudge {
   /** Adds the next tick. An invalid tick makes every later verdict an error. */

@@ -15,7 +15,7 @@ import { disagreementCode, type DisagreementEvidence } from '../canary/disagreem
 import { scoreShiftCode } from '../canary/score-shift.ts'
 import type { ArmLosses } from '../canary/holdback.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from '../canary/evidence.ts'
-import { isBreakGlass, observedStage, stepsOf, watchedPolicy, type ReleaseState } from './state.ts'
+import { isBreakGlass, observedStage, stepsOf, watchedPolicy, type JudgedState } from './state.ts'
 
 /** The counts of one version and arm in one tick of one generation, over all replicas. */
 export interface CountedTick extends ArmCounts {
@@ -30,7 +30,7 @@ export interface CountedTick extends ArmCounts {
 }
 
 /** All ticks in which the candidate was in the route, oldest first. */
-export function canaryTicks(state: ReleaseState, counted: readonly CountedTick[]): CanaryTick[] {
+export function canaryTicks(state: JudgedState, counted: readonly CountedTick[]): CanaryTick[] {
   const ticks = new Map<number, { tick: CanaryTick; generations: Set<number> }>()
   for (const row of counted) {
     const arm = sideOf(state, row)
@@ -55,7 +55,7 @@ export function canaryTicks(state: ReleaseState, counted: readonly CountedTick[]
 
 /** Targeted callers are counted separately, because a difference may come from the callers and not from the version. */
 function sideOf(
-  { version, baseline }: ReleaseState,
+  { version, baseline }: JudgedState,
   row: CountedTick,
 ): 'canary' | 'control' | 'targeted' | undefined {
   if (row.arm === 'targeted') return row.version === version ? 'targeted' : undefined
@@ -63,7 +63,7 @@ function sideOf(
 }
 
 /** The configured share during a tick; null when it changed within the tick, or when the candidate received copies only. */
-function shareOf(state: ReleaseState, generations: ReadonlySet<number>): number | null {
+function shareOf(state: JudgedState, generations: ReadonlySet<number>): number | null {
   const [generation] = generations
   if (generations.size !== 1) return null
   const routed = state.routings.find((each) => each.generation === generation)
@@ -77,7 +77,7 @@ function shareOf(state: ReleaseState, generations: ReadonlySet<number>): number 
 }
 
 /** Whether the candidate received copies only during a tick. */
-function isShadow(state: ReleaseState, generations: ReadonlySet<number>): boolean {
+function isShadow(state: JudgedState, generations: ReadonlySet<number>): boolean {
   const routed = state.routings.filter(({ generation }) => generations.has(generation))
   return routed.length > 0 && routed.every(({ stage }) => stage === 'shadow')
 }
@@ -137,7 +137,7 @@ export interface Observation {
 }
 
 /** Whether the observed stage needs the proofs of the last one. Break-glass waits for none; findings against the candidate still count. */
-export function isLastStage(state: ReleaseState): boolean {
+export function isLastStage(state: JudgedState): boolean {
   const stage = observedStage(state)
   const last = stepsOf(state).at(-1)
   return (
@@ -151,7 +151,7 @@ export function isLastStage(state: ReleaseState): boolean {
  * either cannot let it pass early.
  */
 export function canaryEvidenceOf(
-  state: ReleaseState,
+  state: JudgedState,
   {
     counted,
     watchedMs,

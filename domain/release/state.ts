@@ -246,6 +246,27 @@ export interface ReleaseState {
   revision: number
 }
 
+/** What the judges of a stage read of a release. */
+export interface JudgedState extends Pick<
+  ReleaseState,
+  | 'version'
+  | 'baseline'
+  | 'drill'
+  | 'strategy'
+  | 'policy'
+  | 'labelsMs'
+  | 'stage'
+  | 'stageIndex'
+  | 'undecidedStage'
+  | 'shareBp'
+  | 'routings'
+  | 'promoted'
+  | 'accepted'
+> {
+  /** Present while an order to promote by break-glass is in force. */
+  breakGlass?: object
+}
+
 /** The facts that a release starts with. */
 export type ReleaseFacts = Pick<
   ReleaseState,
@@ -324,7 +345,7 @@ export function stepsOf(state: Pick<ReleaseState, 'strategy' | 'policy'>): Step[
 }
 
 /** Whether a break-glass order is in force: the release then waits for requests and a verdict, but not for a minimum time. */
-export const isBreakGlass = (state: Pick<ReleaseState, 'breakGlass' | 'promoted'>): boolean =>
+export const isBreakGlass = (state: Pick<JudgedState, 'breakGlass' | 'promoted'>): boolean =>
   state.breakGlass !== undefined && !state.promoted
 
 /** Whether a shadow release is promoted by its verdict, without an approver. */
@@ -341,7 +362,7 @@ export const observedStage = ({
 /** The minimum time, minimum requests and deadline of the observed stage; undefined in other stages. */
 export function watchedPolicy(
   state: Pick<
-    ReleaseState,
+    JudgedState,
     'policy' | 'stage' | 'stageIndex' | 'undecidedStage' | 'breakGlass' | 'promoted' | 'labelsMs'
   >,
 ): Omit<StagePolicy, 'shareBp'> | undefined {

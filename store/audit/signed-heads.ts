@@ -5,6 +5,7 @@
  */
 import { appendFile, mkdir, open, readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { auditHeadText } from '../../domain/release/certificate.ts'
 import { absentFile } from '../absent-file.ts'
 import { isUnreachable } from '../artifact-marker.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
@@ -111,8 +112,7 @@ export async function compareWithHeads<Report extends { breach?: string }>(
   return report.breach === undefined ? report : look()
 }
 
-const bytesOf = ({ seq, hash, at }: AuditHead & { at: string }): Buffer =>
-  Buffer.from(`tenure-audit-head@1\n${seq}\n${hash}\n${at}`)
+const bytesOf = (head: AuditHead & { at: string }): Buffer => Buffer.from(auditHeadText(head))
 
 const lineStart = '{"seq":'
 

@@ -1,7 +1,8 @@
 /**
  * Stores every verdict of a release with its inputs, and the clock of each stage, which must survive the worker that watches the stage.
  */
-import sql from 'sql-template-tag'
+import sql, { raw } from 'sql-template-tag'
+import type { LookRecord } from '../../domain/release/judge-stage.ts'
 import type { ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
 import type { Verdict } from '../../domain/verdict.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -16,20 +17,41 @@ export interface Decision {
   /** The input of the judge, as counts. */
   inputs: Record<string, unknown>
   policyDigest: string
+  /** All that the verdict follows from; absent for a verdict that has not ended a watch. */
+  evidence?: LookRecord
 }
 
 export async function insertDecision(database: Database, decision: Decision): Promise<number> {
-  const { releaseId, stage, stageIndex, verdict, inputs, policyDigest } = decision
+  const { releaseId, stage, stageIndex, verdict, inputs, policyDigest, evidence } = decision
   const found = await rowsFrom(database).value<number>(prepared`
-    insert into decisions (release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest, at)
+    insert into decisions (release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest, evidence, at)
     values (${releaseId}, ${stage}, ${stageIndex}, ${verdict.kind}, ${JSON.stringify(verdict.reasons)},
       ${JSON.stringify(verdict.statistics)}, ${JSON.stringify(inputs)}, ${verdict.judge}, ${policyDigest},
-      clock_timestamp())
+      ${evidence === undefined ? null : JSON.stringify(evidence)}, clock_timestamp())
     returning id`)
   return found ?? 0
 }
 
-export type StoredDecision = Decision & { id: number; at: string }
+export type StoredDecision = Omit<Decision, 'evidence'> & { id: number; at: string }
+
+/** Without the evidence, which is large. */
+const decisionColumns = raw(
+  [
+    'id',
+    'release_id',
+    'stage',
+    'stage_index',
+    'kind',
+    'reasons',
+    'statistics',
+    'inputs',
+    'judge',
+    'policy_digest',
+    'at',
+  ]
+    .map((name) => `decisions.${name}`)
+    .join(', '),
+)
 
 /** Lists the decisions, newest first. */
 export async function listDecisions(
@@ -38,7 +60,7 @@ export async function listDecisions(
   limit = 100,
 ): Promise<StoredDecision[]> {
   const rows = await rowsFrom(database).list<Omit<StoredDecision, 'verdict'> & Verdict>(
-    sql`select * from decisions where release_id = ${releaseId} order by id desc limit ${limit}`,
+    sql`select ${decisionColumns} from decisions where release_id = ${releaseId} order by id desc limit ${limit}`,
   )
   return rows.map(({ kind, reasons, statistics, judge, ...decision }) => ({
     ...decision,
@@ -52,7 +74,7 @@ export type TerminalDecision = StoredDecision & { state: ReleaseState }
 /** Returns the last decisions of the last releases, newest first. */
 export async function findTerminalDecisions(database: Database, limit: number): Promise<TerminalDecision[]> {
   const rows = await rowsFrom(database).list<Omit<TerminalDecision, 'verdict'> & Verdict>(sql`
-    select decisions.*, releases.state from releases
+    select ${decisionColumns}, releases.state from releases
       join lateral (select * from decisions where release_id = releases.id order by id desc limit 1) as decisions on true
     where releases.ended_at is not null order by releases.ended_at desc limit ${limit}`)
   return rows.map(({ kind, reasons, statistics, judge, ...decision }) => ({
@@ -124,4 +146,20 @@ export async function recordObservation(database: Database, look: StageObservati
     select watched_ms, (extract(epoch from observed_at) * 1000)::float8 as observed_ms from stage_clocks
     where release_id = ${releaseId} and stage = ${stage} and stage_index = ${stageIndex}`)
   return stored ?? { watchedMs: 0, observedMs: 0 }
+}
+
+/** The verdicts that have ended the watches of a release, oldest first, each with all that it follows from. */
+export async function listEndingDecisions(
+  database: Database,
+  releaseId: string,
+): Promise<(StoredDecision & { evidence: LookRecord })[]> {
+  const rows = await rowsFrom(database).list<
+    Omit<StoredDecision, 'verdict'> & Verdict & { evidence: LookRecord }
+  >(sql`
+    select ${decisionColumns}, evidence from decisions
+    where release_id = ${releaseId} and evidence is not null order by id`)
+  return rows.map(({ kind, reasons, statistics, judge, ...decision }) => ({
+    ...decision,
+    verdict: { kind, reasons, statistics, judge },
+  }))
 }

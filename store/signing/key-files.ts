@@ -20,13 +20,14 @@ import { absentFile } from '../absent-file.ts'
  * - `artifacts`: versions and backups.
  * - `replicas`: sessions, the routes that replicas keep, and rollbacks that wait for Postgres.
  * - `heads`: heads of the audit log.
+ * - `certificates`: certificates of releases.
  */
-export type KeyPurpose = 'artifacts' | 'replicas' | 'heads'
-export const keyPurposes: readonly KeyPurpose[] = ['artifacts', 'replicas', 'heads']
+export type KeyPurpose = 'artifacts' | 'replicas' | 'heads' | 'certificates'
+export const keyPurposes: readonly KeyPurpose[] = ['artifacts', 'replicas', 'heads', 'certificates']
 
 /** The purposes for which each kind of process holds a private key; it refuses to open others. */
 export const purposesOf = {
-  api: ['replicas'],
+  api: ['replicas', 'certificates'],
   control: ['artifacts', 'heads'],
   train: ['artifacts'],
 } as const satisfies Record<string, readonly KeyPurpose[]>

@@ -29,7 +29,15 @@ const call = (cwd: string, program: string, ...args: string[]): string =>
 
 it('there are packages', () =>
   expect(names).toEqual(
-    expect.arrayContaining(['client', 'embedded', 'http-front', 'predictors', 'sequential', 'simulator']),
+    expect.arrayContaining([
+      'certificate',
+      'client',
+      'embedded',
+      'http-front',
+      'predictors',
+      'sequential',
+      'simulator',
+    ]),
   ))
 
 describe.each(names)('@tenure/%s', (name) => {
@@ -52,9 +60,12 @@ describe.each(names)('@tenure/%s', (name) => {
     // A copy, because packing changes package.json for a moment.
     const copy = join(place, 'packages', name)
     cpSync(root, copy, { recursive: true, filter: (path) => !/\/(dist|node_modules)$/.test(path) })
-    const compiler = join('deploy', 'package', 'compile-package.mjs')
-    cpSync(join(checkout, compiler), join(place, compiler))
-    symlinkSync(modules, join(copy, 'node_modules'))
+    for (const name of ['compile-package.mjs', 'bundle-package.mjs']) {
+      const compiler = join('deploy', 'package', name)
+      cpSync(join(checkout, compiler), join(place, compiler))
+    }
+    for (const folder of [place, copy]) symlinkSync(modules, join(folder, 'node_modules'))
+    symlinkSync(join(checkout, 'domain'), join(place, 'domain'))
     const flags = ['--ignore-scripts=false', '--json', '--silent', '--pack-destination', place]
     const [packed] = JSON.parse(call(copy, 'npm', 'pack', ...flags)) as [
       { filename: string; files: { path: string }[] },

@@ -1,5 +1,5 @@
 /**
- * Defines which layer may import which. A package of `packages/` imports nothing of the product, except the lab; the product imports it by its name, never by a path. One impure import breaks the workflow bundle; another adds 100 MB to an API replica. Reviews
+ * Defines which layer may import which. A package of `packages/` imports nothing of the product, except the lab, and the verification of certificates, which repeats the judges of the domain; the product imports it by its name, never by a path. One impure import breaks the workflow bundle; another adds 100 MB to an API replica. Reviews
  * overlook both.
  */
 
@@ -299,6 +299,12 @@ export const layers: Readonly<Record<string, Layer>> = {
   'packages/simulator': {
     values: ['packages/simulator/src'],
     packages: ['node:*', 'vitest', '@tenure/simulator', '@temporalio/activity', '@temporalio/workflow'],
+  },
+  // Is used without the product: packing puts the judges that it repeats into it.
+  'packages/certificate/src': { values: ['domain'], packages: ['node:*'] },
+  'packages/certificate': {
+    values: ['packages/certificate/src'],
+    packages: ['node:*', 'vitest', '@tenure/certificate'],
   },
   // Runs in programs of users and in browsers.
   'packages/client/src': { values: [], packages: [] },

@@ -179,7 +179,7 @@ async function distribute({ hosts }: HostNetwork, from: 'work1' | 'api1'): Promi
 }
 
 const madeBy = {
-  api1: { twin: 'api2', purposes: ['replicas'], secrets: [join('subject', 'subjects.key')] },
+  api1: { twin: 'api2', purposes: ['replicas', 'certificates'], secrets: [join('subject', 'subjects.key')] },
   work1: { twin: 'work2', purposes: ['artifacts', 'heads'], secrets: [] },
 }
 

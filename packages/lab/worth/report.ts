@@ -73,7 +73,7 @@ function howItIsPlayed(years: readonly YearResult[], rows: number): string[] {
     'The network has 16 units. It learns from at most 6,000 rows and is tested on at most 3,000; for the flights 40,000 and 12,000. A training takes no simulated time.',
     '',
     '**What ran.** Everything runs in one process, without servers. The following are the code of the product: preprocessing, training loop, expectations of a batch, gate, release reducer, the judge of a',
-    'release (`judge` of `activities/release/decide.ts` with score shift, disagreement, holdback and serving skew), drift, quality, decay and trigger rules.',
+    'release (`judge` of `domain/release/judge-stage.ts` with score shift, disagreement, holdback and serving skew), drift, quality, decay and trigger rules.',
     'Postgres, Temporal, replicas and routes are not part of it; [half a year](../../docs/half-year.md) runs the flights on the whole system. A release ticks once an hour, and a window of the monitor is a day.',
     '',
     '**People.** The simulation also plays the approver. When a release asks for a decision, the version with the lower Brier score on the known outcomes of the last two days wins, the next morning.',

@@ -4,17 +4,12 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
-import {
-  judge,
-  recordDecision,
-  withDrillBudget,
-  withUnread,
-  type Judgement,
-} from '../../../activities/release/decide.ts'
+import { recordDecision } from '../../../activities/release/decide.ts'
 import { createObserver } from '../../../activities/release/observe.ts'
 import { incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 import { budgetCode } from '../../../domain/drill.ts'
 import { withoutEvidence } from '../../../domain/release/explain.ts'
+import { judge, withDrillBudget, withUnread, type Judgement } from '../../../domain/release/judge-stage.ts'
 import { canaryEvidenceOf } from '../../../domain/release/evidence-builder.ts'
 import { seededRandom } from '@tenure/sequential'
 import type { ReleaseState } from '../../../domain/release/state.ts'

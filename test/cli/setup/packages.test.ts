@@ -47,6 +47,18 @@ describe('the npm packages', () => {
     expect(await reason()).toBe('node_modules/a is not installed')
   })
 
+  it('are current with a new package of the repository as soon as it is linked', async () => {
+    const reason = () =>
+      packages({ root: home, cache: join(home, 'cache'), env: {}, arch: 'x64' }).missing({ deep: false })
+    const own = { 'node_modules/@own/b': { link: true }, 'packages/b': { version: '0.1.0' } }
+    mkdirSync(join(home, 'node_modules', 'a'), { recursive: true })
+    writeFileSync(join(home, 'node_modules', '.package-lock.json'), JSON.stringify(lock))
+    writeFileSync(join(home, 'package-lock.json'), JSON.stringify({ packages: { ...lock.packages, ...own } }))
+    expect(await reason()).toBe('node_modules/@own/b is not installed')
+    for (const path of Object.keys(own)) mkdirSync(join(home, path), { recursive: true })
+    expect(await reason()).toBeUndefined()
+  })
+
   /** Makes a checkout whose npm installs one package and counts how often. */
   function checkoutWithPackage(name: string) {
     const root = join(home, name)

@@ -392,9 +392,12 @@ export const releaseStatements: Statements = {
   ],
   '01207dd8': ['findQueued, of none', () => []],
   cced4734: ['findQueued, of none', () => []],
-  da420ce7: [
+  '21a8fadd': [
     'insertDecision',
-    (query, [release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest]) => {
+    (
+      query,
+      [release_id, stage, stage_index, kind, reasons, statistics, inputs, judge, policy_digest, evidence],
+    ) => {
       demand(query, 'releases', release_id)
       // The foreign key waits for a transaction that has locked the release for an update.
       query.lock('releases', release_id as string)
@@ -410,12 +413,13 @@ export const releaseStatements: Statements = {
         inputs: parse(inputs),
         judge,
         policy_digest,
+        evidence: evidence === null ? null : parse(evidence),
         at: query.clockMs,
       })
       return [{ id }]
     },
   ],
-  '2aeb8629': [
+  '3e90370f': [
     'listDecisions',
     (query, [release, limit]) =>
       query
@@ -423,7 +427,7 @@ export const releaseStatements: Statements = {
         .filter((row) => row['release_id'] === release)
         .sort((a, b) => (b['id'] as number) - (a['id'] as number))
         .slice(0, limit as number)
-        .map(changeRow),
+        .map(({ evidence: _evidence, ...row }) => changeRow(row)),
   ],
   '4feeb456': [
     'findFailVerdict',

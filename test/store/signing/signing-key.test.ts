@@ -92,7 +92,7 @@ describe('a signing key', () => {
     },
   )
 
-  it('of a replica is the only one that a replica makes', async () => {
+  it('of a replica, and that of certificates, are the only ones that a replica makes', async () => {
     const directoryOf = places('replica')
     const signing = { ...directoryOf, purposes: undefined }
     const { signer, artifactKeys } = await openReplicaKeys({
@@ -100,7 +100,12 @@ describe('a signing key', () => {
       stateDir: directoryOf.keys,
       artifactRoot: directoryOf.keys,
     })
-    expect(readdirSync(directoryOf.keys).toSorted()).toEqual(['public', 'replicas', 'subjects.key'])
+    expect(readdirSync(directoryOf.keys).toSorted()).toEqual([
+      'certificates',
+      'public',
+      'replicas',
+      'subjects.key',
+    ])
     expect(artifactKeys.verify(said, signer.sign(said))).toBe(false)
   })
 

@@ -53,7 +53,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
       '`$TENURE_STATE/artifacts`',
     ],
     TENURE_KEYS: [
-      'The private signing keys of this machine, as `<purpose>/private.pem`: `artifacts` of workers, `heads` of the control worker, `replicas` of replicas. Each is created by the process that signs with it.',
+      'The private signing keys of this machine, as `<purpose>/private.pem`: `artifacts` of workers, `heads` of the control worker, `replicas` and `certificates` of replicas. Each is created by the process that signs with it.',
       '`$TENURE_STATE/keys`',
     ],
     TENURE_TRUST: [

@@ -331,6 +331,7 @@ export async function startApi(fixture: ServingFixture, options: ApiOptions = {}
     temporal,
     heads,
     signer,
+    certificateSigner: await openSigner(keys, 'certificates'),
     subjects: await openSubjectKey(keys.subjectKey),
     isSigned: openRowVerifier(keys),
     log,

@@ -8,7 +8,7 @@ TENURE_OPENLINEAGE_TOKEN: [control, train]
 
 {{/* The signing purposes of each pod. */}}
 {{- define "tenure.purposes" -}}
-api: [replicas]
+api: [replicas, certificates]
 control: [artifacts, heads]
 train: [artifacts]
 backup: [artifacts]
@@ -127,7 +127,7 @@ volumes:
     secret:
       secretName: {{ $values.keys.trust }}
       items:
-        {{- range list "artifacts" "replicas" "heads" }}
+        {{- range list "artifacts" "replicas" "heads" "certificates" }}
         - { key: {{ . }}.json, path: {{ . }}/trusted.json }
         {{- end }}
   - name: subjects

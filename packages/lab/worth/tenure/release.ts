@@ -2,8 +2,7 @@
  * Simulates a release on the requests of the stream: the release reducer and the judge of the live path, on counts, pairs and matured
  * outcomes of these rows. A tick is an hour.
  */
-import { judge } from '../../../../activities/release/decide.ts'
-import { withMonitorAlarm } from '../../../../activities/release/watch-stage.ts'
+import { judge, withMonitorAlarm } from '../../../../domain/release/judge-stage.ts'
 import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
 import { defaultWatch, type ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { type CommandEvent, type StepEvent, advance } from '../../../../domain/release/reducer.ts'

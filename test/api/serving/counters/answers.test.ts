@@ -4,7 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { judge } from '../../../../activities/release/decide.ts'
+import { judge } from '../../../../domain/release/judge-stage.ts'
 import { createObserver } from '../../../../activities/release/observe.ts'
 import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
 import { numberProfile } from '../../../../domain/model/reference-profile.ts'

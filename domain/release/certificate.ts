@@ -1,0 +1,305 @@
+/**
+ * Defines the certificate of a release: all that its verdicts follow from, without a name of a person. Verification repeats each verdict
+ * from it with the functions that the release was judged by, so that a reader need not believe the figures that are written beside it.
+ */
+import type { EvaluationInputs } from '../evaluation/inputs-record.ts'
+import type { GateReport } from '../evaluation/gate.ts'
+import { gainVerdict } from '../evaluation/metric-table.ts'
+import type { Verdict } from '../verdict.ts'
+import { missingApprovals } from './approval.ts'
+import { canaryJudge } from '../canary/incremental-judge.ts'
+import { judgeLook, lookOf, type Judgement, type LookRecord } from './judge-stage.ts'
+import type { ReleasePolicy } from './policy.ts'
+import type { ReleaseDigests, ReleaseOutcomeKind, ReleaseStage } from './state.ts'
+
+/** The type of the statement that is signed. */
+export const certificateType = 'urn:tenure:release-certificate:1'
+
+/** The media type of what is signed: a statement of in-toto in an envelope of DSSE. */
+export const payloadType = 'application/vnd.in-toto+json'
+
+/** What precedes the bytes of the payload in the signed bytes of DSSE. */
+export const envelopeHead = (payloadBytes: number): string =>
+  `DSSEv1 ${payloadType.length} ${payloadType} ${payloadBytes} `
+
+export interface CertificateStatement {
+  _type: 'https://in-toto.io/Statement/v1'
+  subject: { name: string; digest: { sha256: string } }[]
+  predicateType: typeof certificateType
+  predicate: ReleaseCertificate
+}
+
+/** The file of a certificate: the statement to read, and the same statement as it is signed. */
+export interface CertificateFile {
+  statement: CertificateStatement
+  envelope: {
+    payloadType: typeof payloadType
+    /** The JSON of the statement, in base64. */
+    payload: string
+    /** `keyid`: the fingerprint of the key. */
+    signatures: { keyid: string; sig: string }[]
+  }
+}
+
+export const statementOf = (predicate: ReleaseCertificate): CertificateStatement => ({
+  _type: 'https://in-toto.io/Statement/v1',
+  subject: [
+    {
+      name: predicate.release.version,
+      digest: { sha256: predicate.digests.artifact.replace(/^sha256:/, '') },
+    },
+  ],
+  predicateType: certificateType,
+  predicate,
+})
+
+/** What the signature of a head of the audit log covers. */
+export const auditHeadText = ({ seq, hash, at }: { seq: number; hash: string; at: string }): string =>
+  `tenure-audit-head@1\n${seq}\n${hash}\n${at}`
+
+/** A person or a process, by a number that means nothing outside of the certificate. */
+export type Participant = `participant-${number}`
+
+export interface CertifiedApproval {
+  by: Participant
+  at: string
+  /** What the approval covers. */
+  digests: ReleaseDigests
+}
+
+/** A verdict that has ended the watch of a stage, with all that it follows from. */
+export interface CertifiedDecision {
+  stage: ReleaseStage
+  stageIndex: number
+  at: string
+  verdict: Omit<Verdict, 'questions'>
+  /** The totals that the verdict is explained by. */
+  inputs: Record<string, unknown>
+  evidence: LookRecord
+}
+
+/** A row of the audit log, without its content. */
+export interface CertifiedEvent {
+  seq: number
+  at: string
+  action: string
+  previousHash: string
+  hash: string
+}
+
+export interface ReleaseCertificate {
+  issuedAt: string
+  release: {
+    id: string
+    model: string
+    version: string
+    /** The champion that it was compared with; absent for the first version of a model. */
+    baseline?: string
+    strategy: string
+    outcome: ReleaseOutcomeKind
+    startedAt: string
+    endedAt: string
+    requestedBy: Participant
+    hotfix: boolean
+    breakGlass: boolean
+    drill?: string
+  }
+  digests: ReleaseDigests & {
+    /** The rows that it was trained and evaluated on. */
+    snapshot: string
+    /** The model file. Absent for a brought artifact. */
+    modelFile?: string
+  }
+  /** With participants in place of named approvers. */
+  policy: ReleasePolicy
+  gate: {
+    report: GateReport
+    inputs: EvaluationInputs
+    artifactDigest: string
+    baseline: string | null
+  }
+  approvals: CertifiedApproval[]
+  decisions: CertifiedDecision[]
+  /** What happened, in the order of the audit log. */
+  events: CertifiedEvent[]
+  /** The signed head of the audit log, behind all events. */
+  auditHead: { seq: number; hash: string; at: string; signature: string }
+}
+
+/** A field of a certificate that is wrong: its path, and a sentence. */
+export interface CertificateIssue {
+  field: string
+  message: string
+}
+
+const issue = (field: string, message: string): CertificateIssue => ({ field, message })
+
+/** Whether the policy names approvers, whose names the certificate leaves out. */
+export const namesApprovers = ({ approval }: ReleasePolicy): boolean =>
+  approval.from !== undefined || approval.sides !== undefined
+
+/** What a certificate says that does not follow from what it holds. `digestOf`: the digest of the canonical JSON of a value. */
+export function certificateIssues(
+  certificate: ReleaseCertificate,
+  digestOf: (value: unknown) => string,
+): CertificateIssue[] {
+  return [
+    ...digestIssues(certificate, digestOf),
+    ...gateIssues(certificate.gate.report),
+    ...approvalIssues(certificate),
+    ...certificate.decisions.flatMap((each, at) => decisionIssues(each, certificate, `decisions/${at}`)),
+    ...eventIssues(certificate),
+  ]
+}
+
+function digestIssues(
+  { digests, policy, gate }: ReleaseCertificate,
+  digestOf: (value: unknown) => string,
+): CertificateIssue[] {
+  const wrong = (field: string, stated: string, value: unknown) => {
+    const found = digestOf(value)
+    return found === stated ? [] : [issue(field, `is ${stated}, but its content has the digest ${found}`)]
+  }
+  return [
+    ...(namesApprovers(policy) ? [] : wrong('digests/policy', digests.policy, policy)),
+    ...wrong('digests/evaluation', digests.evaluation, gate),
+  ]
+}
+
+/** The verdict on each metric follows from its interval and its margin. */
+function gateIssues({ metrics, policy }: GateReport): CertificateIssue[] {
+  return metrics.flatMap((row, at) => {
+    const { challenger, champion: reference, margin, method, verdict } = row
+    if (method === 'none' || challenger === null) return []
+    const found = gainVerdict({ ...row, challenger, reference }, margin ?? 0, policy.confidence)
+    return found === verdict
+      ? []
+      : [
+          issue(
+            `gate/report/metrics/${at}/verdict`,
+            `is ${verdict}, but the interval and the margin give ${found}`,
+          ),
+        ]
+  })
+}
+
+function approvalIssues({
+  approvals,
+  policy,
+  digests,
+  release,
+  decisions,
+}: ReleaseCertificate): CertificateIssue[] {
+  const { artifact, evaluation, policy: policyDigest } = digests
+  const covered = { artifact, evaluation, policy: policyDigest }
+  const found = approvals.flatMap((each, at) => [
+    ...(each.by === release.requestedBy
+      ? [issue(`approvals/${at}/by`, `is ${each.by}, who requested the release`)]
+      : []),
+    ...firstDifference(each.digests, covered, `approvals/${at}/digests`).map(({ field, one, other }) =>
+      issue(field, `is ${one}, but the release has ${other}`),
+    ),
+  ])
+  const missing = missingApprovals({ approvals: approvals.map(({ by }) => ({ by, atMs: 0 })), policy })
+  const isExposed = release.outcome === 'promoted' || decisions.length > 0
+  if (isExposed && missing > 0 && !release.breakGlass)
+    found.push(issue('approvals', `lacks ${missing}, which the policy requires`))
+  return found
+}
+
+function decisionIssues(
+  { stage, stageIndex, verdict, inputs, evidence }: CertifiedDecision,
+  { policy }: ReleaseCertificate,
+  field: string,
+): CertificateIssue[] {
+  if (verdict.judge !== canaryJudge)
+    return [
+      issue(
+        `${field}/verdict/judge`,
+        `is ${verdict.judge}, and this verification has ${canaryJudge}: take the version of this package that the release was judged by`,
+      ),
+    ]
+  const { state } = evidence
+  if (state.stage !== stage || state.stageIndex !== stageIndex)
+    return [
+      issue(
+        `${field}/stage`,
+        `is ${stage} ${stageIndex}, but the counts are of ${state.stage} ${state.stageIndex}`,
+      ),
+    ]
+  const judged = judgedAgain(evidence, policy)
+  if ('problem' in judged) return [issue(`${field}/evidence`, `cannot be judged: ${judged.problem}`)]
+  const { kind, reasons, statistics, judge } = judged.verdict
+  const again = { verdict: { kind, reasons, statistics, judge }, inputs: judged.inputs }
+  return firstDifference({ verdict, inputs }, again, field).map(({ field: at, one, other }) =>
+    issue(at, `is ${one}, but the counts give ${other}`),
+  )
+}
+
+/** What the policy or the counts make impossible, a test refuses with an error. */
+function judgedAgain(evidence: LookRecord, policy: ReleasePolicy): Judgement | { problem: string } {
+  try {
+    return judgeLook(lookOf(evidence, policy))
+  } catch (error) {
+    return { problem: String(error) }
+  }
+}
+
+function eventIssues({ events, auditHead }: ReleaseCertificate): CertificateIssue[] {
+  const found: CertificateIssue[] = []
+  for (const [at, { seq, hash, previousHash }] of events.entries()) {
+    const before = events[at - 1]
+    if (before !== undefined && before.seq >= seq)
+      found.push(issue(`events/${at}/seq`, `is ${seq}, after row ${before.seq}`))
+    if (before?.seq === seq - 1 && before.hash !== previousHash)
+      found.push(issue(`events/${at}/previousHash`, 'is not the hash of the row before it'))
+    if (seq > auditHead.seq)
+      found.push(
+        issue(`events/${at}/seq`, `is ${seq}, behind the head of the audit log, which is ${auditHead.seq}`),
+      )
+    if (seq === auditHead.seq && hash !== auditHead.hash)
+      found.push(issue('auditHead/hash', `is not the hash of row ${seq}`))
+  }
+  return found
+}
+
+/** A field in which two values differ, with both of its texts. */
+export interface Difference {
+  field: string
+  one: string
+  other: string
+}
+
+/** The first field in which two values differ as JSON, below the path of `field`; empty where they are equal. */
+export function firstDifference(one: unknown, other: unknown, field = ''): Difference[] {
+  const found = differenceOf(one, other)
+  if (found === undefined) return []
+  const path = field === '' ? found.path : [field, ...found.path]
+  return [
+    {
+      field: path.join('/'),
+      one: shown(JSON.stringify(found.one)),
+      other: shown(JSON.stringify(found.other)),
+    },
+  ]
+}
+
+function differenceOf(
+  one: unknown,
+  other: unknown,
+): { path: string[]; one: unknown; other: unknown } | undefined {
+  if (one === other) return undefined
+  if (!isParent(one) || !isParent(other) || Array.isArray(one) !== Array.isArray(other))
+    return { path: [], one, other }
+  for (const name of new Set([...Object.keys(one), ...Object.keys(other)])) {
+    const found = differenceOf(one[name], other[name])
+    if (found !== undefined) return { ...found, path: [name, ...found.path] }
+  }
+  return undefined
+}
+
+const isParent = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null
+
+const maxText = 80
+const shown = (text = 'absent'): string => (text.length > maxText ? `${text.slice(0, maxText)}…` : text)

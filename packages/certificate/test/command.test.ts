@@ -1,0 +1,40 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, expect, it } from 'vitest'
+import { run } from '../src/command.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'certificate-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+function called(...args: string[]): { code: number; said: string } {
+  const lines: string[] = []
+  return { code: run(args, (line) => lines.push(line)), said: lines.join('\n') }
+}
+
+it.each([
+  [[]],
+  [['verify']],
+  [['verify', 'a']],
+  [['sign', 'a', '--key', 'b']],
+  [['verify', 'a', 'b', '--key', 'c']],
+  [['--odd']],
+])('the arguments %j are explained', (args) =>
+  expect(called(...args)).toEqual({
+    code: 2,
+    said: expect.stringContaining('certificate verify <file> --key'),
+  }),
+)
+
+it('a file that cannot be read is named, and one that is no certificate is refused', () => {
+  const key = join(folder, 'key.pem')
+  expect(called('verify', key, '--key', key)).toEqual({
+    code: 2,
+    said: expect.stringContaining(`${key} cannot be read`),
+  })
+  writeFileSync(key, 'no key')
+  expect(called('verify', key, '--key', key)).toEqual({
+    code: 1,
+    said: '--key: holds no Ed25519 public key in PEM\nThe certificate is NOT valid.',
+  })
+})

@@ -1,0 +1,133 @@
+/** Tests that the certificate of a release is valid as it was signed, and that any change of any of its fields is found and named. */
+import { describe, expect, it } from 'vitest'
+import { verifyCertificate } from '@tenure/certificate'
+import { signStatement } from '../../../api/services/release-certificate.ts'
+import type { CertificateFile } from '../../../domain/release/certificate.ts'
+import { certificateKey, exampleCertificate } from '../../support/release/certificates.ts'
+
+const [key, headKey, other] = [certificateKey(), certificateKey(), certificateKey()]
+const trusted = key.publicPem + headKey.publicPem
+const file = signStatement(key, exampleCertificate(headKey))
+const verify = (changed: unknown, keys = trusted) => verifyCertificate(JSON.stringify(changed), keys).issues
+
+const verifyFile = (changed: CertificateFile) => verify(changed)
+
+type Leaf = { path: string[]; value: unknown }
+
+/** Every value that is no list and no object, with its path. */
+function leavesOf(value: unknown, path: string[] = []): Leaf[] {
+  return typeof value === 'object' && value !== null
+    ? Object.entries(value).flatMap(([name, each]) => leavesOf(each, [...path, name]))
+    : [{ path, value }]
+}
+
+/** Another value of the same kind. */
+const mutated = (value: unknown): unknown =>
+  typeof value === 'number'
+    ? value + 1
+    : typeof value === 'boolean'
+      ? !value
+      : value === null
+        ? 0
+        : `${String(value).slice(0, -1)}${String(value).endsWith('A') ? 'B' : 'A'}`
+
+/** Calls with the whole in which one leaf has another value. */
+function withLeaf<T, R>(whole: T, { path, value }: Leaf, call: (changed: T) => R): R {
+  const parent = path
+    .slice(0, -1)
+    .reduce((each, name) => each[name] as Record<string, unknown>, whole as Record<string, unknown>)
+  const name = path.at(-1)!
+  parent[name] = mutated(value)
+  try {
+    return call(whole)
+  } finally {
+    parent[name] = value
+  }
+}
+
+/** The fields that a mutation of each leaf is refused with, for a sample of at most `most` leaves, evenly spread. */
+function refusals(leaves: readonly Leaf[], most: number, refuse: (leaf: Leaf) => { field: string }[]) {
+  const step = Math.max(1, leaves.length / most)
+  return Array.from({ length: Math.min(most, leaves.length) }, (_, i) => leaves[Math.floor(i * step)]!).map(
+    (leaf) => ({
+      leaf: leaf.path.join('/'),
+      fields: refuse(leaf).map(({ field }) => field),
+    }),
+  )
+}
+
+describe('the certificate of a release', () => {
+  it('is valid with the keys of the installation, and says what it proves', () => {
+    const { issues, summary } = verifyCertificate(JSON.stringify(file), trusted)
+    expect(issues).toEqual([])
+    expect(summary).toBe(
+      'Valid: m_v1.1.0 was promoted by release rel_1; 4 verdicts follow from their counts; head 9 of the audit log is signed.',
+    )
+    expect(file.statement.predicate.decisions.map(({ verdict }) => verdict.kind)).toEqual(
+      Array(4).fill('pass'),
+    )
+  })
+
+  it('is refused with the keys of another installation, and without one', () => {
+    expect(verify(file, other.publicPem).map(({ field }) => field)).toEqual(['envelope/signatures/0/keyid'])
+    expect(verify(file, 'no key').map(({ field }) => field)).toEqual(['--key'])
+    expect(verify(file, key.publicPem).map(({ field }) => field)).toEqual([
+      'statement/predicate/auditHead/signature',
+    ])
+  })
+
+  it('is refused when any of its values is changed, by the name of the field', () => {
+    const leaves = leavesOf(file)
+    expect(leaves.length).toBeGreaterThan(2_000)
+    const found = refusals(leaves, 1_000, (leaf) => withLeaf(file, leaf, verifyFile))
+    expect(found.filter(({ leaf, fields }) => !fields.includes(leaf))).toEqual([])
+  })
+
+  it('is refused when a field is missing or added', () => {
+    const { statement, envelope } = file
+    const { decisions, ...rest } = statement.predicate
+    expect(decisions).toHaveLength(4)
+    expect(verify({ statement: { ...statement, predicate: rest }, envelope })).toMatchObject([
+      { field: 'statement/predicate/decisions' },
+    ])
+    expect(verify({ statement: { ...statement, more: 1 }, envelope })).toMatchObject([
+      { field: 'statement/more' },
+    ])
+    expect(verify({ statement, envelope: { ...envelope, signatures: [] } })).toMatchObject([
+      { field: 'envelope/signatures' },
+    ])
+    for (const broken of ['', '{', '[]', 'null', '{}', '{"envelope":{},"statement":{}}'])
+      expect(verifyCertificate(broken, trusted).issues, broken).not.toEqual([])
+  })
+})
+
+describe('a figure that a holder of the key has changed and signed', () => {
+  const { predicate } = file.statement
+  const of = (pattern: RegExp) => leavesOf(predicate).filter(({ path }) => pattern.test(path.join('/')))
+
+  it.each([
+    ['the policy', /^policy\//, 60],
+    ['the report of the gate', /^gate\//, 60],
+    ['a count', /^decisions\/\d+\/evidence\/counted\/\d+\/(requests|errors|invalid|slow95|slow99)\//, 150],
+    ['a verdict', /^decisions\/\d+\/(verdict|inputs)\//, 150],
+    ['an approval', /^approvals\/\d+\/digests\//, 10],
+  ])('is found in %s', (_, pattern, most) => {
+    const found = refusals(of(pattern), most, (leaf) =>
+      withLeaf(predicate, leaf, (changed) => verify(signStatement(key, changed))),
+    )
+    expect(found.length).toBeGreaterThan(5)
+    expect(found.filter(({ fields }) => fields.length === 0)).toEqual([])
+  })
+
+  it('is found where an approval is missing, or is of the requester', () => {
+    const [first, second] = predicate.approvals
+    const issuesOf = (approvals: typeof predicate.approvals) =>
+      verify(signStatement(key, { ...predicate, approvals }))
+    expect(issuesOf([first!])).toEqual([
+      { field: 'statement/predicate/approvals', message: 'lacks 1, which the policy requires' },
+    ])
+    expect(issuesOf([first!, { ...second!, by: 'participant-1' }])).toMatchObject([
+      { field: 'statement/predicate/approvals/1/by' },
+    ])
+  })
+})

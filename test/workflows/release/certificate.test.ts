@@ -1,0 +1,124 @@
+/** Tests that the certificate of a real release is verified in an empty folder, by a process that has nothing of the installation. */
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { certifyRelease } from '../../../api/services/release-certificate.ts'
+import type { CertificateFile } from '../../../domain/release/certificate.ts'
+import { findLinks } from '../../../store/audit/audit-log.ts'
+import { headFiles, openHeads } from '../../../store/audit/signed-heads.ts'
+import { openSigner } from '../../../store/signing/signing-key.ts'
+import { digestOf, gateOfRows } from '../../support/release/certificates.ts'
+import { packCertificate } from '../../support/release/pack-certificate.ts'
+import {
+  openReleaseFixture,
+  type FixtureModel,
+  type ReleaseFixture,
+} from '../../support/release/release-fixture.ts'
+import { ownServers } from '../../support/servers/servers.ts'
+
+let fixture: ReleaseFixture
+let place: string
+let verifier: string
+beforeAll(async () => {
+  fixture = await openReleaseFixture(await ownServers())
+  place = mkdtempSync(join(tmpdir(), 'certificate-'))
+  verifier = packCertificate(place)
+})
+afterAll(async () => {
+  await fixture?.close()
+  rmSync(place, { recursive: true, force: true })
+})
+
+/** Registers a version with the report of a real gate. */
+async function judgedVersion(model: FixtureModel, champion: string): Promise<string> {
+  const version = await model.register(champion)
+  const { report, inputs } = gateOfRows()
+  const [row] = await fixture.store.query<{ digest: string }>(
+    sql`select artifact_digest as digest from versions where version = ${version}`,
+  )
+  const digest = digestOf({ report, inputs, artifactDigest: row!.digest, baseline: champion })
+  await fixture.store.query(sql`
+    update evaluations set report = ${JSON.stringify(report)}, inputs = ${JSON.stringify(inputs)}, report_digest = ${digest}
+    where id = ${`e-${version}`}`)
+  return version
+}
+
+async function deps() {
+  const { config, store } = fixture
+  const heads = openHeads(headFiles(config), await openSigner(config.signing, 'heads'))
+  await heads.append((await findLinks(store, 0)).newest!)
+  return { store, heads, certificateSigner: await openSigner(config.signing, 'certificates') }
+}
+
+/** Writes the certificate and the keys, and verifies it in another process. */
+async function verified(certificate: CertificateFile) {
+  const { signing } = fixture.config
+  const keys = await Promise.all(
+    (['certificates', 'heads'] as const).map((each) => openSigner(signing, each)),
+  )
+  writeFileSync(join(place, 'keys.pem'), keys.map(({ publicPem }) => publicPem).join(''))
+  writeFileSync(join(place, 'release.json'), JSON.stringify(certificate))
+  const args = [join(verifier, 'certificate.mjs'), 'verify', 'release.json', '--key', 'keys.pem']
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    cwd: place,
+    encoding: 'utf8',
+    env: {},
+  })
+  return { status, said: `${stdout}${stderr}` }
+}
+
+it('the certificate of a promoted release is valid in an empty folder, and one with another count is not', async () => {
+  const model = await fixture.model()
+  const candidate = await judgedVersion(model, await model.releasedChampion())
+  const release = await model.start(candidate)
+  await release.reaches('awaiting_approval')
+  await expect(certifyRelease(await deps(), release.id)).rejects.toMatchObject({ code: 'command_refused' })
+  await release.say('approve', 'anna', { reason: 'anna said so' })
+  expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  const certificate = await certifyRelease(await deps(), release.id)
+  const { decisions, approvals, events, release: of } = certificate.statement.predicate
+  expect(decisions.map(({ stage, verdict }) => [stage, verdict.kind])).toEqual([
+    ['shadow', 'pass'],
+    ['canary', 'pass'],
+    ['canary', 'pass'],
+    ['probation', 'pass'],
+  ])
+  expect([of.requestedBy, ...approvals.map(({ by }) => by)]).toEqual(['participant-1', 'participant-2'])
+  expect(events.map(({ action }) => action)).toEqual([
+    'release.opened',
+    'command.recorded',
+    'release.approve',
+    'routing.changed',
+    'routing.changed',
+    'routing.changed',
+    'champion.promoted',
+    'release.ended',
+  ])
+  expect(JSON.stringify(certificate)).not.toMatch(/anna|olga/)
+  expect(await verified(certificate)).toEqual({
+    status: 0,
+    said: expect.stringMatching(/^Valid: .*_v1\.1\.0 was promoted by release rel_\w+; 4 verdicts follow/),
+  })
+  certificate.statement.predicate.decisions[1]!.evidence.counted[0]!.errors[0]! += 1
+  expect(await verified(certificate)).toEqual({
+    status: 1,
+    said: 'statement/predicate/decisions/1/evidence/counted/0/errors/0: is 1, but 0 was signed\nThe certificate is NOT valid.\n',
+  })
+  expect(readFileSync(join(verifier, 'dist', 'command.js'), 'utf8')).not.toContain('@tenure/')
+})
+
+it('the certificate of a rolled-back release names what is against the candidate, and is valid', async () => {
+  const model = await fixture.model()
+  const candidate = await judgedVersion(model, await model.releasedChampion())
+  model.traffic.invalid.set(candidate, 0.5)
+  const release = await model.start(candidate, { shadow: false })
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  expect(await release.result()).toMatchObject({ outcome: 'rolled_back' })
+  const certificate = await certifyRelease(await deps(), release.id)
+  expect(certificate.statement.predicate.decisions.at(-1)).toMatchObject({ verdict: { kind: 'fail' } })
+  expect(await verified(certificate)).toMatchObject({ status: 0 })
+})
