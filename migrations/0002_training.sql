@@ -81,6 +81,7 @@ create table evaluations (
 );
 create index evaluations_by_training on evaluations (training_id);
 create index evaluations_by_artifact on evaluations (artifact_digest);
+create index evaluations_by_snapshot on evaluations (snapshot_digest);
 
 create table sweeps (
   id text primary key,
@@ -101,6 +102,7 @@ create table sweeps (
   ended_at timestamptz
 );
 create index sweeps_by_model on sweeps (model, started_at);
+create index sweeps_by_snapshot on sweeps (snapshot_digest);
 
 -- A training that is judged and leaves no version.
 create table trials (
@@ -133,3 +135,4 @@ create table trials (
 );
 create index trials_by_model on trials (model, started_at);
 create index trials_by_sweep on trials (sweep_id) where sweep_id is not null;
+create index trials_by_snapshot on trials (snapshot_digest);

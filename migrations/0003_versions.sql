@@ -30,6 +30,7 @@ create index versions_by_creation on versions (created_at, version);
 create index versions_by_model_creation on versions (model, created_at, version);
 create index versions_by_snapshot on versions ((lineage ->> 'snapshot') text_pattern_ops);
 create index versions_by_artifact on versions (artifact_digest);
+create index versions_by_evaluation on versions (evaluation_id);
 
 -- The metrics of each version as rows, so that a search over ten thousand versions uses an index.
 create table version_metrics (

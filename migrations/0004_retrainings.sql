@@ -39,6 +39,9 @@ create table retrainings (
 create unique index retrainings_one_running on retrainings (model) where ended_at is null;
 create index retrainings_by_model on retrainings (model, started_at);
 create index retrainings_by_dedupe_key on retrainings (dedupe_key);
+create index retrainings_by_version on retrainings (version);
+create index retrainings_by_snapshot on retrainings (snapshot_digest);
+create index retrainings_by_refit_snapshot on retrainings (refit_snapshot_digest);
 
 -- What each trigger of a model file has seen.
 create table trigger_positions (

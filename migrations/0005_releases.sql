@@ -31,6 +31,8 @@ create table releases (
 );
 create unique index releases_one_open on releases (model) where ended_at is null;
 create index releases_by_model on releases (model, started_at desc);
+create index releases_by_version on releases (version);
+create index releases_by_baseline on releases (baseline_version);
 
 -- What users have asked for: commands to a release, and starts of workflows. A row is written in one transaction with its audit row, and
 -- it is the authority: a signal, an update and the input of a workflow name its id and nothing else.

@@ -22,6 +22,9 @@ create table champion_history (
   at timestamptz not null default now()
 );
 create index champion_history_by_model on champion_history (model, at);
+create index champion_history_by_version on champion_history (version);
+create index champion_history_by_previous on champion_history (previous_version);
+create index champion_history_by_release on champion_history (release_id);
 
 create table drills (
   id text primary key,
@@ -61,4 +64,5 @@ create table drills (
 create unique index drills_one_running on drills (model) where ended_at is null;
 create index drills_by_model on drills (model, started_at desc);
 create index drills_by_release on drills (release_id);
+create index drills_by_version on drills (version);
 create index drills_by_start on drills (started_at, id);

@@ -91,7 +91,7 @@ create table champion_watch (
   decided_at timestamptz
 );
 
--- Deleting a version looks for its judgements and windows.
+-- Deleting a version looks for its judgements and windows, as it does by the indexes of other tables that name versions.
 create index drift_judgements_by_version on drift_judgements (version);
 create index quality_judgements_by_version on quality_judgements (version);
 create index serving_judgements_by_version on serving_judgements (version);

@@ -55,6 +55,7 @@ create table erasure_snapshots (
   primary key (erasure_id, digest)
 );
 create index erasure_snapshots_by_time on erasure_snapshots (drop_after);
+create index erasure_snapshots_by_digest on erasure_snapshots (digest);
 
 -- The subject hash as store/signing/subject-hash.ts computes it: hexadecimal SHA-256 of the key and the text; null for null.
 create function subject_hash_of(key text, subject text) returns text language sql immutable strict parallel safe

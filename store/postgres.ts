@@ -23,8 +23,8 @@ export interface Database {
 }
 
 export interface Store extends Database {
-  /** Runs `work` in one transaction; any throw rolls it back. */
-  transaction<T>(work: (database: Database) => Promise<T>): Promise<T>
+  /** Runs `work` in one transaction; any throw rolls it back. `statementMs`: the deadline of its statements, if it is another. */
+  transaction<T>(work: (database: Database) => Promise<T>, options?: { statementMs?: number }): Promise<T>
   /**
    * The same tables as a key of some models has them: without the rows of other models, which it neither reads nor writes, and without the
    * tables of the installation (migrations/0021_scopes.sql). Every statement throws `forbidden` for another table, or for a row that it
@@ -126,13 +126,14 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   pool.on('connect', (client) => client.on('error', onError))
   const transactionOf =
     (begin: Sql, signAudit: SignRow | undefined, meaning: (error: unknown) => never): Store['transaction'] =>
-    async (work) => {
+    async (work, { statementMs: withinMs } = {}) => {
       const { client, leftMs } = await connect()
       let broken: Error | undefined
       try {
         await run(client, begin, { saw, watch, withinMs: leftMs() })
+        if (withinMs !== undefined) await run(client, limitOf(withinMs), { saw })
         const result = await work({
-          query: (statement) => run(client, statement, { saw, watch }).catch(meaning) as never,
+          query: (statement) => run(client, statement, { saw, watch, withinMs }).catch(meaning) as never,
           signAudit,
         })
         await run(client, commit, { saw })
@@ -291,6 +292,8 @@ const outsideOf = ({ name }: Scope, error: unknown): DomainError => {
     : 'this needs a key of all models'
   return new DomainError('forbidden', `the key ${name} is limited to some models; ${what}`, { reason })
 }
+const limitOf = (statementMs: number) =>
+  ({ text: `set local statement_timeout = ${statementMs}`, values: [] }) as unknown as Sql
 const commit = { text: 'commit', values: [] } as unknown as Sql
 
 interface Running {

@@ -174,6 +174,12 @@ it('a statement on a frozen server fails after the deadline, also within a trans
   await expect.poll(() => hasty.query(sql`select 2 as two`).catch(() => [])).toEqual([{ two: 2 }])
 })
 
+it('a transaction may have a deadline of its own, which ends with it', async () => {
+  const slow = sql`select pg_sleep(0.7)`
+  expect(await hasty.transaction((database) => database.query(slow), { statementMs: 60_000 })).toHaveLength(1)
+  await expect(hasty.transaction((database) => database.query(slow))).rejects.toMatchObject(unavailable)
+})
+
 it('a statement that the server ends fails as one that the driver ends', async () => {
   const work = hasty.transaction(async (database) => {
     await database.query(sql`set local statement_timeout = 20`)

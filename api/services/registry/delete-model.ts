@@ -29,6 +29,8 @@ export interface ModelDeletion {
   issues: string[]
 }
 
+/** Thousands of versions with their history take seconds, longer than a replica lets a statement take. */
+const statementMs = 30_000
 /** A few calls to Temporal for each schedule. */
 const scheduleMs = 30_000
 
@@ -41,7 +43,10 @@ export async function deleteModel(
   requireUnscoped(actor, 'deleting a model')
   const stored = await getModel(store, model)
   const issues = await issuesOfDeletion(store, store.leases, stored)
-  if (isDry) return { model, deleted: false, rows: await countRowsOfModel(store, model), issues }
+  if (isDry) {
+    const rows = await store.transaction((database) => countRowsOfModel(database, model), { statementMs })
+    return { model, deleted: false, rows, issues }
+  }
   refuse(model, issues)
   const views = (await listViews(store)).filter(({ models }) => models.some((each) => each !== model))
   const unusedViews = (stored.definition.views ?? [])
@@ -51,25 +56,28 @@ export async function deleteModel(
   const { deleteModelSchedules, endDeleted } = await import('../../../workflows/client/model-schedules.ts')
   // Before the rows: a schedule that was left behind would start a workflow of no model for ever.
   await temporal.call(scheduleMs, (client) => deleteModelSchedules(client, stored.definition, unusedViews))
-  const rows = await store.transaction(async (database) => {
-    const locked = await lockModel(database, model)
-    if (locked === undefined) await getModel(database, model)
-    else refuse(model, await issuesOfDeletion(database, store.leases, locked))
-    const counts = await countRowsOfModel(database, model)
-    await deleteModelRows(database, model)
-    await recordRemovedModels(
-      database,
-      (await listRemovedModels(database)).filter((each) => each !== model),
-    )
-    await appendAudit(database, {
-      actor: actor.name,
-      action: 'model.purged',
-      subject: model,
-      model,
-      detail: { rows: counts },
-    })
-    return counts
-  })
+  const rows = await store.transaction(
+    async (database) => {
+      const locked = await lockModel(database, model)
+      if (locked === undefined) await getModel(database, model)
+      else refuse(model, await issuesOfDeletion(database, store.leases, locked))
+      const counts = await countRowsOfModel(database, model)
+      await deleteModelRows(database, model)
+      await recordRemovedModels(
+        database,
+        (await listRemovedModels(database)).filter((each) => each !== model),
+      )
+      await appendAudit(database, {
+        actor: actor.name,
+        action: 'model.purged',
+        subject: model,
+        model,
+        detail: { rows: counts },
+      })
+      return counts
+    },
+    { statementMs },
+  )
   log.warn({ model, by: actor.name, rows }, 'model.purged')
   await authentication.refresh()
   // Otherwise the monitor ends within an hour, and the log and the files are swept within one.
