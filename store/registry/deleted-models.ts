@@ -75,8 +75,17 @@ export const deleteUnusedModel = (store: Store, name: string): Promise<boolean> 
     return true
   })
 
-/** Deletes a model that the transaction has locked. The caller appends the audit row `model.purged`, without which nothing is swept. */
-export async function deleteModelRows(database: Transaction, name: string): Promise<void> {
+/**
+ * Deletes a model that the transaction has locked. Returns the ids of the keys that lose it. The caller appends the audit row
+ * `model.purged`, without which nothing is swept.
+ */
+export async function deleteModelRows(database: Transaction, name: string): Promise<string[]> {
+  // A later model of this name is none that the keys were made for.
+  const keys = await rowsFrom(database).column<string>(sql`
+    update api_keys set
+      revoked_at = case when models = array[${name}::text] then coalesce(revoked_at, now()) else revoked_at end,
+      models = case when models = array[${name}::text] then models else array_remove(models, ${name}) end
+    where ${name} = any (models) returning id`)
   const statements: Sql[] = [
     // Models with equal rows share a snapshot, which belongs to the first.
     sql`update snapshots set model = other.model from (
@@ -87,9 +96,6 @@ export async function deleteModelRows(database: Transaction, name: string): Prom
     // Their channels are told of the end before retention deletes the rows.
     sql`update alerts set resolved_at = now(), resolution = 'the model was deleted'
       where model = ${name} and resolved_at is null`,
-    // A later model of this name is none that the key was made for.
-    sql`update api_keys set revoked_at = coalesce(revoked_at, now()) where models = array[${name}::text]`,
-    sql`update api_keys set models = array_remove(models, ${name}) where ${name} = any (models) and cardinality(models) > 1`,
     sql`delete from applied_state where kind in ('model', 'killSwitch') and name = ${name}
       or kind = 'schedule' and (substr(name, strpos(name, '/') + 1) = ${name} or split_part(name, '/', 2) = ${name})`,
     sql`delete from models where name = ${name}`,
@@ -97,6 +103,7 @@ export async function deleteModelRows(database: Transaction, name: string): Prom
     sql`select pg_notify('tenure_routing', ${name})`,
   ]
   for (const statement of statements) await database.query(statement)
+  return keys
 }
 
 const deletedNames = sql`

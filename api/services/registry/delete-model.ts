@@ -62,7 +62,7 @@ export async function deleteModel(
       if (locked === undefined) await getModel(database, model)
       else refuse(model, await issuesOfDeletion(database, store.leases, locked))
       const counts = await countRowsOfModel(database, model)
-      await deleteModelRows(database, model)
+      const keys = await deleteModelRows(database, model)
       await recordRemovedModels(
         database,
         (await listRemovedModels(database)).filter((each) => each !== model),
@@ -72,13 +72,13 @@ export async function deleteModel(
         action: 'model.purged',
         subject: model,
         model,
-        detail: { rows: counts },
+        detail: { rows: counts, keys },
       })
       return counts
     },
     { statementMs },
   )
-  log.warn({ model, by: actor.name, rows }, 'model.purged')
+  log.warn({ model, by: actor.name, rows }, 'model deleted')
   await authentication.refresh()
   // Otherwise the monitor ends within an hour, and the log and the files are swept within one.
   await temporal

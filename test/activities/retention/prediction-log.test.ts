@@ -76,7 +76,7 @@ it('what a deleted model has left in the log and the counters goes with the outc
     await appendAudit(database, entry)
   })
   const deleted = await new MockActivityEnvironment().run(deleteExpired(deps))
-  expect(deleted.rows).toEqual({ 'deleted models': 2 })
+  expect(deleted).toMatchObject({ rows: { 'deleted models': 2 } })
   expect(await count()).toEqual({
     log: Number(before!['log']) - 1,
     outcomes: Number(before!['outcomes']) - 1,

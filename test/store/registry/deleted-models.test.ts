@@ -73,7 +73,7 @@ async function tablesWith(text: string): Promise<string[]> {
 
 const remove = (model: string) =>
   store.transaction(async (database) => {
-    await deleteModelRows(database, model)
+    const keys = await deleteModelRows(database, model)
     await appendAudit(database, {
       actor: 'olga',
       action: 'model.purged',
@@ -81,6 +81,7 @@ const remove = (model: string) =>
       model,
       detail: {},
     })
+    return keys
   })
 
 async function sweep(): Promise<void> {
@@ -210,7 +211,7 @@ describe('a deleted model', () => {
     await store.query(sql`
       insert into api_keys (id, name, hash, role, models)
       values ('k1', 'one', 'a', 'operator', '{rose}'), ('k2', 'two', 'b', 'operator', '{rose,aster}'), ('k3', 'three', 'c', 'operator', null)`)
-    await remove('rose')
+    expect((await remove('rose')).toSorted()).toEqual(['k1', 'k2'])
     expect(
       await store.query(sql`
         select name, models, revoked_at is not null as revoked from api_keys where id in ('k1', 'k2', 'k3') order by id`),

@@ -138,7 +138,9 @@ describe('a model that serves', () => {
     await expect(client.schedule.getHandle(scheduleId(model)).describe()).rejects.toThrow(
       ScheduleNotFoundError,
     )
-    expect(await auditOf(model)).toEqual([{ action: 'model.purged', detail: { rows: dry.json['rows'] } }])
+    expect(await auditOf(model)).toEqual([
+      { action: 'model.purged', detail: { rows: dry.json['rows'], keys: [] } },
+    ])
     expect(await verifyAudit(fixture.store)).not.toHaveProperty('breach')
     answers.going = false
     await traffic
