@@ -6,7 +6,7 @@ import {
   createPartitions,
   type ExpiringTable,
 } from '../../store/serving/prediction-log.ts'
-import { listLeftovers, sweepLeftover } from '../../store/registry/deleted-models.ts'
+import { endAlertsOfDeleted, listLeftovers, sweepLeftover } from '../../store/registry/deleted-models.ts'
 import { deleteExpiredPartitions } from '../../store/triggers/firings.ts'
 import type { Deps } from '../deps.ts'
 import { dropErasedSnapshots } from '../privacy/data-subjects.ts'
@@ -67,6 +67,7 @@ export const deleteExpired =
     await forget('batch_predictions', retention.partitionDays)
     const partitions = await deleteExpiredPartitions(store, retention.partitionDays)
     if (partitions > 0) rows['batch_partitions'] = partitions
+    await endAlertsOfDeleted(store)
     for (const leftover of await listLeftovers(store))
       for (;;) {
         const deleted = await sweepLeftover(store, leftover)

@@ -94,8 +94,7 @@ export async function deleteModelRows(database: Transaction, name: string): Prom
       where snapshots.model = ${name} and digest = other.snapshot_digest`,
     ...deletedTables.map((table) => sql`delete from ${raw(table)} where model = ${name}`),
     // Their channels are told of the end before retention deletes the rows.
-    sql`update alerts set resolved_at = now(), resolution = 'the model was deleted'
-      where model = ${name} and resolved_at is null`,
+    endAlerts(sql`model = ${name}`),
     sql`delete from applied_state where kind in ('model', 'killSwitch') and name = ${name}
       or kind = 'schedule' and (substr(name, strpos(name, '/') + 1) = ${name} or split_part(name, '/', 2) = ${name})`,
     sql`delete from models where name = ${name}`,
@@ -105,6 +104,9 @@ export async function deleteModelRows(database: Transaction, name: string): Prom
   for (const statement of statements) await database.query(statement)
   return keys
 }
+
+const endAlerts = (isDeleted: Sql): Sql => sql`
+  update alerts set resolved_at = now(), resolution = 'the model was deleted' where ${isDeleted} and resolved_at is null`
 
 const deletedNames = sql`
   select distinct model from audit where action = ${deletedAction} and model not in (select name from models)`
@@ -123,6 +125,11 @@ export const listUnsweptNames = (database: Database, names: readonly string[]) =
 
 export const unsweptIssue = (name: string): string =>
   `the log of the deleted model ${name} is still being deleted: sync again in some minutes, or choose another name`
+
+/** Ends alerts that were raised after the deletion, such as of a retraining that found no model. */
+export async function endAlertsOfDeleted(database: Database): Promise<void> {
+  await database.query(endAlerts(sql`model in (${deletedNames})`))
+}
 
 /** What is left of a deleted model: a table, and the partition of the log that is deleted from. */
 export interface Leftover {

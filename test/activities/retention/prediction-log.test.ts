@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { deleteExpired } from '../../../activities/retention/prediction-log.ts'
+import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import { deleteModelRows } from '../../../store/registry/deleted-models.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
@@ -75,8 +76,13 @@ it('what a deleted model has left in the log and the counters goes with the outc
     const entry = { actor: 'olga', action: 'model.purged', subject: 'gone', model: 'gone', detail: {} }
     await appendAudit(database, entry)
   })
+  // What had begun may still end.
+  const late = { severity: 'warning', kind: 'quarantined', message: 'there is no model' } as const
+  for (const model of ['gone', 'kept']) await upsertAlert(store, { ...late, dedupeKey: model, model })
   const deleted = await new MockActivityEnvironment().run(deleteExpired(deps))
   expect(deleted).toMatchObject({ rows: { 'deleted models': 2 } })
+  const open = await store.query(sql`select model from alerts where resolved_at is null`)
+  expect(open).toEqual([{ model: 'kept' }])
   expect(await count()).toEqual({
     log: Number(before!['log']) - 1,
     outcomes: Number(before!['outcomes']) - 1,
