@@ -26,7 +26,7 @@ import {
 import { bestOf } from '../../domain/evaluation/anchor.ts'
 import { judgedRows, type RefittedChampion } from '../../domain/evaluation/refitted-champion.ts'
 import { checkRefit, type RefitCheck, type RefitPolicy } from '../../domain/training/refit.ts'
-import { thresholdOf, sharedOutput } from '../../domain/tasks/tasks.ts'
+import { gateOf, taskOf, thresholdOf, sharedOutput } from '../../domain/tasks/tasks.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { listCells, type ColumnTable } from '../../domain/model/columns.ts'
 import { modelFeatures } from '../../domain/model/features.ts'
@@ -170,6 +170,7 @@ async function evaluateBy(
     ...columnsOf(test, definition, () => naiveAnswers(y, policy, answerWidth(challenger) || 1)),
     ...checks,
     columns: searchedColumns(test, definition),
+    classes: gateOf(policy.task).hasPositives ? undefined : taskOf(outputs.own).decides?.names(outputs.own),
     testSetUses,
     championSplitDiffers,
     comparison,

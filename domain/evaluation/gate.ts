@@ -7,6 +7,7 @@ import { failedTestReasons, openTestReasons } from '../behaviour/judge-behaviour
 import type { ImportanceReport } from '../explanation/importance.ts'
 import { compareCustom, type MetricRows, type OwnMetrics } from './custom-metrics.ts'
 import { answerWidth, type ModelAnswers, answeredRows, answerReader } from '../metrics/answers.ts'
+import { classFigures, type ClassFigures } from '../metrics/class-figures.ts'
 import { levelShares, type LevelShares } from '../metrics/level-shares.ts'
 import { judgeCalibration, type GateCalibration } from './calibration.ts'
 import { judgeFairness, type GateFairnessRow } from './fairness.ts'
@@ -71,6 +72,8 @@ export interface GateReport {
   metrics: GateMetricRow[]
   /** Quantiles: the shares of labels below each level of the challenger, and at or below it; absent in others. */
   levels?: LevelShares[]
+  /** Classes: the quality of each; absent in others. */
+  classes?: ClassFigures[]
   slices: GateSliceRow[]
   /** Slices that nobody has declared; absent without a champion, and when they were not searched. */
   sliceSearch?: SliceSearch
@@ -201,6 +204,9 @@ export function judgeGate(
       ...report.warnings,
     ],
     metrics,
+    classes:
+      input.classes &&
+      classFigures(labels, input.classes, { challenger: input.challenger, champion: input.champion }),
     levels: policy.levels && levelShares(labels, input.challenger, policy.levels),
     slices,
     sliceSearch:

@@ -32,6 +32,8 @@ export interface GateInput {
   slices?: { name: string; rows: ArrayLike<number> }[]
   /** The columns in which slices are searched that nobody has declared. */
   columns?: ColumnTable['columns']
+  /** The names of the classes, of a task with several. */
+  classes?: readonly string[]
   /** One value per row; null when unknown. */
   groups?: { attribute: string; values: (string | null)[] }[]
   /** The entity of each row, when an entity has several rows; these are resampled together. */

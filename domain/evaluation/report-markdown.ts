@@ -1,6 +1,7 @@
 /** Renders the report of the gate as Markdown: the verdict in one sentence, the reasons, and every figure. */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { fairnessText, type GateFairnessRow } from './fairness.ts'
+import { classMetrics } from '../metrics/class-figures.ts'
 import { searchText } from './slice-search.ts'
 import { worstSlicesFirst } from './slices.ts'
 import { isGuard, challengerText, verdictText, type GateMetricRow } from './metric-table.ts'
@@ -43,6 +44,7 @@ export function gateMarkdown(report: GateReport, subject: ReportSubject): string
     list('Other checks', report.warnings),
     metricTable(report, percent),
     levelTable(report),
+    classTable(report),
     sliceTable(report),
     searchTable(report),
     calibrationTable(report),
@@ -128,6 +130,26 @@ function levelTable({ levels = [] }: GateReport): Markdown {
     ]),
   )
   return markup`${table}\n\nA level between both shares is right: of tied labels, such as many zeros, one number is the quantile of several levels.`
+}
+
+function classTable({ classes = [] }: GateReport): Markdown {
+  if (classes.length === 0) return markup``
+  return titledTable(
+    markup`## Classes`,
+    [
+      'class',
+      'rows',
+      ...classMetrics.flatMap((metric) => [`${metricName(metric)} of the champion`, metricName(metric)]),
+    ],
+    classes.map(({ name, rows, champion, challenger }) => [
+      name,
+      groupedDigits(rows),
+      ...classMetrics.flatMap((metric) => [
+        metricText(champion?.[metric] ?? null),
+        metricText(challenger[metric]),
+      ]),
+    ]),
+  )
 }
 
 function sliceTable({

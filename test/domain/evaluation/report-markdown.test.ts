@@ -62,6 +62,18 @@ describe("the gate's report in Markdown", () => {
     }
   })
 
+  it('has the quality of each class of a task with several', () => {
+    const labels = Array.from({ length: 900 }, (_, row) => row % 3)
+    const answers = labels.map((label) => [0, 1, 2].map((k) => (k === label ? 0.6 : 0.2)))
+    const judged = judgeGate(
+      { y: labels, challenger: answers, champion: answers, classes: ['a', 'b|', 'c'] },
+      { ...defaultGatePolicy('multiclass'), resamples: 100 },
+    )
+    const text = gateMarkdown(judged, { model: 'm', challenger: 'm_v1.1.0', champion: 'm_v1.0.0' })
+    expect(text).toMatch(/## Classes\n\n\| class \| rows \| Precision of the champion \|/)
+    expect(text).toContain('| b\\| | 300 | 1.0000 | 1.0000 |')
+  })
+
   it('escapes names that contain a cell, a tag or a link', () => {
     expect(page).toContain('even \\| \\<b\\>rows\\</b\\>')
     expect(page).toContain('origin = \\<b\\>new\\|\\</b\\>')

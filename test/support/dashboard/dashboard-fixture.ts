@@ -243,10 +243,13 @@ const passed = {
   examples: [],
 } as const
 
+const quality = { precision: 0.71, recall: 0.654, auc: 0.8017 }
+
 /** Builds the report of the real gate for a challenger that is better than its champion, with slices. */
 function gateReport(hostile: string): GateReport {
   return {
     ...judgedReport(hostile),
+    classes: [{ name: `late ${hostile}`, rows: 700, champion: quality, challenger: quality }],
     sliceSearch: {
       metric: 'brier',
       rows: { proposing: 748, proving: 752 },

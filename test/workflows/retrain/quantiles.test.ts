@@ -1,4 +1,4 @@
-/** Tests that a quantile model is trained, evaluated and registered on the real Temporal, Postgres and TensorFlow. */
+/** Tests that a model of quantiles and one of classes are trained, evaluated and registered on the real Temporal, Postgres and TensorFlow. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { getManifest } from '../../../store/artifacts.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
@@ -47,6 +47,35 @@ it('a network is trained on the pinball loss, and the gate measures its quantile
   expect(report.metrics.map(({ metric }) => metric)).toEqual(['pinball', 'coverageError', 'mae'])
   expect(report.slices).toMatchObject([{ name: 'red', verdict: 'ok' }])
   await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
+})
+
+it('of a task with classes, the gate measures each class', async () => {
+  const name = uniqueName('colours')
+  const colours = `
+  features: { size: number(), shade: number() },
+  label: oneOf(['red', 'white'], { column: 'colour', knownAt: 'known_at' }),
+  source: postgres({ rows: "select id, planted_at, known_at, size, colour, (colour = 'red')::int + id % 3 as shade from roses", eventTime: 'planted_at', key: ['id'] }),
+  expect: [rowCount({ min: 500 })],
+  evaluation: { floors: { accuracy: 0.5 }, evidence: { rows: 300 } },
+  train: async ({ tf, inputs, outputs, fit }) => {
+    const network = tf.sequential({ layers: [tf.layers.dense({ inputShape: [inputs], units: outputs, activation: 'softmax' })] })
+    network.compile({ optimizer: tf.train.adam(0.1), loss: 'categoricalCrossentropy' })
+    await fit(network, { epochs: 3, batchSize: 32 })
+    return network
+  },`
+  await syncExampleModel(pipeline.store, pipeline.models, { name, trains: false, more: colours })
+  const ended = await (await pipeline.start({ model: name, asOf: exampleDay(35) })).result()
+  const { report } = await getEvaluation(
+    pipeline.store,
+    `evl_${ended.retrainingId.split('/').at(-1)!.replaceAll('-', '')}`,
+  )
+  expect(report.classes).toMatchObject([
+    { name: 'red', champion: null, challenger: { recall: expect.any(Number) as number } },
+    { name: 'white', champion: null, challenger: { recall: expect.any(Number) as number } },
+  ])
+  expect(report.classes!.reduce((sum, { rows }) => sum + rows, 0)).toBe(report.rows)
+  if (ended.outcome === 'released')
+    await pipeline.client.workflow.getHandle(releaseWorkflowId(name)).terminate()
 })
 
 it('a network with several numbers for one is refused with what to do', async () => {

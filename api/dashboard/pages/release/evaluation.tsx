@@ -11,6 +11,7 @@ import {
   type GateMetricRow,
 } from '../../../../domain/evaluation/metric-table.ts'
 import { fairnessText } from '../../../../domain/evaluation/fairness.ts'
+import { classMetrics, type ClassFigures } from '../../../../domain/metrics/class-figures.ts'
 import { searchText, type SliceSearch } from '../../../../domain/evaluation/slice-search.ts'
 import { worstSlicesFirst, type GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import type { PageElement } from '../../page.ts'
@@ -142,6 +143,7 @@ export const Gates = ({
           <ChartFigure chart={chart} />
         </div>
       )}
+      {report.classes !== undefined && <Classes classes={report.classes} />}
       <Notes report={report} />
     </section>
   )
@@ -207,6 +209,27 @@ const Limit = ({ row: { margin, floor, floorMet } }: { row: GateMetricRow }): Pa
 
 const GateReasons = ({ report }: { report: GateReport }): PageElement => (
   <>{report.reasons.map(({ message }) => message).join('; ') || 'No metrics computed'}</>
+)
+
+const Classes = ({ classes }: { classes: readonly ClassFigures[] }): PageElement => (
+  <>
+    <h3>Classes</h3>
+    <DataTable
+      caption="Champion → challenger, class by class"
+      rows={classes}
+      empty="None"
+      columns={[
+        { head: 'Class', names: true, cell: ({ name }) => name },
+        { head: 'Rows', numeric: true, cell: ({ rows }) => countText(rows) },
+        ...classMetrics.map((metric) => ({
+          head: metricName(metric),
+          numeric: true as const,
+          cell: ({ champion, challenger }: ClassFigures) =>
+            `${champion === null ? '' : `${metricText(champion[metric])} → `}${metricText(challenger[metric])}`,
+        })),
+      ]}
+    />
+  </>
 )
 
 const Notes = ({ report }: { report: GateReport }): PageElement => {
