@@ -31,8 +31,11 @@ export interface MetricRows {
   entities?: readonly (string | number)[]
 }
 
-export interface CustomComparison {
+export interface CustomComparison extends CustomReasons {
   metrics: GateMetricRow[]
+}
+
+export interface CustomReasons {
   /** Failed guards: why the challenger is stopped. */
   against: Reason[]
   /** Metrics that do not decide and could not be measured. */
@@ -55,12 +58,20 @@ export interface ComputedMetric extends Record<Exclude<ComparedModel, 'champion'
 export type OwnMetrics = Readonly<Record<string, MetricFunction | ComputedMetric>>
 
 export function compareCustom(rows: MetricRows, policy: GatePolicy, metrics: OwnMetrics): CustomComparison {
-  const found: CustomComparison = { metrics: [], against: [], warnings: [] }
-  for (const [name, custom] of Object.entries(policy.custom ?? {})) {
+  const judged = Object.entries(policy.custom ?? {}).map(([name, custom]) => {
     const given = metrics[name] ?? (() => NaN)
     const computed = typeof given === 'function' ? computeBy(given, { custom, rows, policy }) : given
-    const row = judgeOne({ name, custom, computed }, policy)
-    found.metrics.push(row)
+    return judgeOne({ name, custom, computed }, policy)
+  })
+  return { metrics: judged, ...customReasons(judged, policy) }
+}
+
+/** The reasons that follow from the rows of metrics of the model file; rows of other metrics have none here. */
+export function customReasons(rows: readonly GateMetricRow[], policy: GatePolicy): CustomReasons {
+  const found: CustomReasons = { against: [], warnings: [] }
+  for (const row of rows) {
+    const custom = policy.custom?.[row.metric]
+    if (custom === undefined) continue
     const reason = reasonOf(row, custom)
     if (reason === undefined) continue
     const decides = custom.guard === true || custom.floor !== undefined

@@ -5,7 +5,7 @@
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { failedTestReasons, openTestReasons } from '../behaviour/judge-behaviour.ts'
 import type { ImportanceReport } from '../explanation/importance.ts'
-import { compareCustom, type MetricRows, type OwnMetrics } from './custom-metrics.ts'
+import { compareCustom, customReasons, type MetricRows, type OwnMetrics } from './custom-metrics.ts'
 import { answerWidth, type ModelAnswers, answeredRows, answerReader } from '../metrics/answers.ts'
 import { classFigures, type ClassFigures } from '../metrics/class-figures.ts'
 import { levelShares, type LevelShares } from '../metrics/level-shares.ts'
@@ -13,13 +13,13 @@ import { judgeCalibration, type GateCalibration } from './calibration.ts'
 import { judgeFairness, type GateFairnessRow } from './fairness.ts'
 import {
   countLabel,
-  insufficientRows,
+  insufficientCounts,
   naiveAnswers,
   unreadableInput,
   type GateInput,
   type GateSearch,
 } from './input.ts'
-import { leakageReasons } from './leakage.ts'
+import { leakageReasons, type LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, score, truthsOf } from './metrics.ts'
 import { correctedFor, type GatePolicy } from './policy.ts'
 import {
@@ -175,34 +175,8 @@ export function judgeGate(
   // More challengers on these rows need no wider intervals here: those would let an unfair one pass that is tried again.
   const fairness = judgeFairness(input.groups ?? [], challenger, declared, entities)
 
-  const first = champion === null
-  const tests = input.tests ?? []
-  const certain = [...leakageReasons(input.leakage ?? {}, policy), ...failedTestReasons(tests)]
-  const uncalibrated = calibrationReasons(calibration, policy)
-  // The Brier score already includes calibration, so a proven gain in it outweighs worse calibration.
-  const isLossBetter = metrics.some(({ metric, verdict }) => metric === 'brier' && verdict === 'better')
-  const blocks = [
-    ...certain,
-    ...reversedReasons(input, policy),
-    ...floorReasons(metrics, policy, first),
-    ...compared.against,
-    ...own.against,
-    ...sliceReasons(slices, policy),
-    ...(isLossBetter ? [] : uncalibrated),
-    ...fairnessReasons(fairness, policy, 'blocked'),
-  ]
-  const suspicious = [...implausiblyGood(metrics, policy), ...openTestReasons(tests)]
-  const found = {
+  const tables = {
     ...report,
-    needsPerson: suspicious.length > 0,
-    warnings: [
-      ...(isLossBetter ? uncalibrated : []),
-      ...own.warnings,
-      ...fairnessReasons(fairness, policy, 'doubtful'),
-      ...repetitionReasons(input.leakage?.differentRows, report.rows),
-      ...shiftReasons(input.leakage?.classShift, policy),
-      ...report.warnings,
-    ],
     metrics,
     classes:
       input.classes &&
@@ -216,18 +190,76 @@ export function judgeGate(
     calibration,
     fairness,
   }
+  const conclusion = concludeGate(tables, {
+    isFirst: champion === null,
+    leakage: input.leakage ?? {},
+    reversed: reversedReasons(input, policy),
+    compared: compared.against,
+    basis: report.warnings,
+  })
+  return { ...tables, ...conclusion }
+}
+
+/** What a verdict follows from beside the tables of its report. */
+export interface GateFindings {
+  /** Whether there is no champion to compare with. */
+  isFirst: boolean
+  leakage: LeakageFacts
+  /** Inverted labels. */
+  reversed: readonly Reason[]
+  /** Objections from the primary metric, a guard, the anchor or the baseline. */
+  compared: readonly Reason[]
+  /** How the challenger was found, and what it is compared with. */
+  basis: readonly Reason[]
+}
+
+type GateTables = Pick<
+  GateReport,
+  'rows' | 'positives' | 'metrics' | 'slices' | 'calibration' | 'fairness' | 'tests' | 'policy'
+>
+
+/** Draws the verdict from the tables of a report: the gate, and whoever verifies its report. */
+export function concludeGate(
+  { rows, positives, metrics, slices, calibration, fairness, tests = [], policy }: GateTables,
+  { isFirst, leakage, reversed, compared, basis }: GateFindings,
+): Pick<GateReport, 'verdict' | 'needsPerson' | 'reasons' | 'warnings'> {
+  const certain = [...leakageReasons(leakage, policy), ...failedTestReasons(tests)]
+  const uncalibrated = calibrationReasons(calibration, policy)
+  // The Brier score already includes calibration, so a proven gain in it outweighs worse calibration.
+  const isLossBetter = metrics.some(({ metric, verdict }) => metric === 'brier' && verdict === 'better')
+  const own = customReasons(metrics, policy)
+  const blocks = [
+    ...certain,
+    ...reversed,
+    ...floorReasons(metrics, policy, isFirst),
+    ...compared,
+    ...own.against,
+    ...sliceReasons(slices, policy),
+    ...(isLossBetter ? [] : uncalibrated),
+    ...fairnessReasons(fairness, policy, 'blocked'),
+  ]
+  const suspicious = [...implausiblyGood(metrics, policy), ...openTestReasons(tests)]
+  const needsPerson = suspicious.length > 0
+  const warnings = [
+    ...(isLossBetter ? uncalibrated : []),
+    ...own.warnings,
+    ...fairnessReasons(fairness, policy, 'doubtful'),
+    ...repetitionReasons(leakage.differentRows, rows),
+    ...shiftReasons(leakage.classShift, policy),
+    ...basis,
+  ]
   // A leak and a failed test are certain even with few rows; everything else needs enough rows.
-  const tooFew = insufficientRows(y, policy)
-  if (tooFew.length > 0 && certain.length === 0) {
-    return { ...found, verdict: 'insufficient', reasons: tooFew, warnings: [...blocks, ...found.warnings] }
-  }
-  if (blocks.length > 0) return { ...found, verdict: 'not_better', reasons: [...blocks, ...suspicious] }
+  const tooFew = insufficientCounts({ rows, positives }, policy)
+  if (tooFew.length > 0 && certain.length === 0)
+    return { verdict: 'insufficient', needsPerson, reasons: tooFew, warnings: [...blocks, ...warnings] }
+  if (blocks.length > 0)
+    return { verdict: 'not_better', needsPerson, reasons: [...blocks, ...suspicious], warnings }
   const primary = metrics.find((row) => row.metric === policy.primary)!
   // Weights that were trained on other rows differ by chance, so their gain is not one of the recipe.
-  const isOfWeights = input.comparison?.code === 'judged_weights'
+  const isOfWeights = basis.some(({ code }) => code === 'judged_weights')
   const decides = isOfWeights ? { ...primary, verdict: 'not_worse' as const } : primary
-  const verdict = first || decides.verdict === 'better' ? 'better' : 'not_worse'
-  return { ...found, verdict, reasons: [...suspicious, forReason(decides, first)] }
+  const verdict = isFirst || decides.verdict === 'better' ? 'better' : 'not_worse'
+  return { verdict, needsPerson, reasons: [...suspicious, forReason(decides, isFirst)], warnings }
 }
 
 // Detects inverted labels. A challenger that learnt inverted labels looks far better than the champion on test labels that are inverted

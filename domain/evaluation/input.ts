@@ -171,11 +171,21 @@ export function insufficientRows(
   policy: GatePolicy,
   which = 'in the test set',
 ): Reason[] {
-  const { rows, positives, negatives } = policy.evidence
-  const floors = [{ what: 'rows', have: rowsOfTruths(y, policy), need: rows }]
-  if (gateOf(policy.task).hasPositives) {
-    floors.push({ what: 'positives', have: countLabel(y, 1), need: positives })
-    floors.push({ what: 'negatives', have: countLabel(y, 0), need: negatives })
+  const positives = gateOf(policy.task).hasPositives ? countLabel(y, 1) : null
+  return insufficientCounts({ rows: rowsOfTruths(y, policy), positives }, policy, which)
+}
+
+/** The same by counts. `positives`: null when the task has no positive class. */
+export function insufficientCounts(
+  { rows, positives }: { rows: number; positives: number | null },
+  policy: GatePolicy,
+  which = 'in the test set',
+): Reason[] {
+  const { evidence } = policy
+  const floors = [{ what: 'rows', have: rows, need: evidence.rows }]
+  if (positives !== null) {
+    floors.push({ what: 'positives', have: positives, need: evidence.positives })
+    floors.push({ what: 'negatives', have: rows - positives, need: evidence.negatives })
   }
   return floors
     .filter(({ have, need }) => have < need)

@@ -3,9 +3,10 @@
  * from it with the functions that the release was judged by, so that a reader need not believe the figures that are written beside it.
  */
 import type { EvaluationInputs } from '../evaluation/inputs-record.ts'
-import type { GateReport } from '../evaluation/gate.ts'
-import { gainVerdict } from '../evaluation/metric-table.ts'
-import type { Verdict } from '../verdict.ts'
+import { concludeGate, type GateReport } from '../evaluation/gate.ts'
+import { gainVerdict, type GateMetricRow } from '../evaluation/metric-table.ts'
+import type { GatePolicy } from '../evaluation/policy.ts'
+import type { Reason, Verdict } from '../verdict.ts'
 import { missingApprovals } from './approval.ts'
 import { canaryJudge } from '../canary/incremental-judge.ts'
 import { judgeLook, lookOf, type Judgement, type LookRecord } from './judge-stage.ts'
@@ -145,7 +146,7 @@ export function certificateIssues(
 ): CertificateIssue[] {
   return [
     ...digestIssues(certificate, digestOf),
-    ...gateIssues(certificate.gate.report),
+    ...gateIssues(certificate.gate),
     ...approvalIssues(certificate),
     ...certificate.decisions.flatMap((each, at) => decisionIssues(each, certificate, `decisions/${at}`)),
     ...eventIssues(certificate),
@@ -166,21 +167,74 @@ function digestIssues(
   ]
 }
 
-/** The verdict on each metric follows from its interval and its margin. */
-function gateIssues({ metrics, policy }: GateReport): CertificateIssue[] {
-  return metrics.flatMap((row, at) => {
-    const { challenger, champion: reference, margin, method, verdict } = row
-    if (method === 'none' || challenger === null) return []
-    const found = gainVerdict({ ...row, challenger, reference }, margin ?? 0, policy.confidence)
-    return found === verdict
-      ? []
-      : [
-          issue(
-            `gate/report/metrics/${at}/verdict`,
-            `is ${verdict}, but the interval and the margin give ${found}`,
-          ),
-        ]
+/** Warnings that say how the challenger was found and what it is compared with, which the tables do not hold. */
+const basisCodes = [
+  'unseen_rows',
+  'same_recipe',
+  'judged_weights',
+  'numbers_not_compared',
+  'chosen_by_sweep',
+  'tried_on_test_rows',
+  'test_set_worn',
+  'champion_split_differs',
+  'unknown_categories',
+]
+
+/** The verdict on each metric follows from its interval and its margin, and that of the gate from the tables of the report. */
+function gateIssues({ report, inputs }: ReleaseCertificate['gate']): CertificateIssue[] {
+  const { metrics, policy, verdict, needsPerson, reasons, warnings } = report
+  const stated = [...reasons, ...warnings]
+  const primary = metrics.find(({ metric }) => metric === policy.primary)
+  // Answers that could not be read or compared have no table.
+  if (primary === undefined || stated.some(({ code }) => code === 'champion_incomparable'))
+    return verdict === 'better' || verdict === 'not_worse'
+      ? [issue('gate/report/verdict', `is ${verdict}, but nothing was compared`)]
+      : []
+  const isFirst = primary.margin === null
+  const compared = stated.filter(
+    ({ code, values: { metric } }) =>
+      /^(primary|guard|anchor|baseline)_/.test(code) && !Object.hasOwn(policy.custom ?? {}, String(metric)),
+  )
+  const again = concludeGate(report, {
+    isFirst,
+    leakage: inputs.leakage,
+    reversed: stated.filter(({ code }) => code === 'labels_reversed'),
+    compared,
+    basis: warnings.filter(({ code }) => basisCodes.includes(code)),
   })
+  return [
+    ...metrics.flatMap((row, at) =>
+      metricIssues(row, `gate/report/metrics/${at}`, { policy, compared, isFirst }),
+    ),
+    ...firstDifference({ verdict, needsPerson, reasons, warnings }, again, 'gate/report').map(
+      ({ field, one, other }) => issue(field, `is ${one}, but the tables give ${other}`),
+    ),
+  ]
+}
+
+function metricIssues(
+  row: GateMetricRow,
+  field: string,
+  { policy, compared, isFirst }: { policy: GatePolicy; compared: readonly Reason[]; isFirst: boolean },
+): CertificateIssue[] {
+  const { metric, challenger, champion: reference, margin, method, verdict } = row
+  const decides = metric === policy.primary || policy.guards.some((guard) => guard === metric)
+  const isMet = verdict === 'better' || verdict === 'not_worse'
+  const hasObjection = compared.some(
+    ({ code, values }) => /^(primary|guard)_/.test(code) && values['metric'] === metric,
+  )
+  if (decides && !isFirst && isMet === hasObjection)
+    return [
+      issue(
+        `${field}/verdict`,
+        `is ${verdict}, ${isMet ? 'against' : 'without'} an objection in the reasons`,
+      ),
+    ]
+  if (method === 'none' || challenger === null) return []
+  const found = gainVerdict({ ...row, challenger, reference }, margin ?? 0, policy.confidence)
+  return found === verdict
+    ? []
+    : [issue(`${field}/verdict`, `is ${verdict}, but the interval and the margin give ${found}`)]
 }
 
 function approvalIssues({

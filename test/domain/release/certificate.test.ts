@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { verifyCertificate } from '@tenure/certificate'
 import { signStatement } from '../../../api/services/release-certificate.ts'
 import type { CertificateFile } from '../../../domain/release/certificate.ts'
-import { certificateKey, exampleCertificate } from '../../support/release/certificates.ts'
+import { certificateKey, digestOf, exampleCertificate } from '../../support/release/certificates.ts'
 
 const [key, headKey, other] = [certificateKey(), certificateKey(), certificateKey()]
 const trusted = key.publicPem + headKey.publicPem
@@ -117,6 +117,31 @@ describe('a figure that a holder of the key has changed and signed', () => {
     )
     expect(found.length).toBeGreaterThan(5)
     expect(found.filter(({ fields }) => fields.length === 0)).toEqual([])
+  })
+
+  /** The gate with its digest, as someone who can sign would state both. */
+  const gateIssuesOf = (change: (report: typeof predicate.gate.report) => void) => {
+    const changed = structuredClone(predicate)
+    change(changed.gate.report)
+    const evaluation = digestOf(changed.gate)
+    changed.digests.evaluation = evaluation
+    for (const { digests } of changed.approvals) digests.evaluation = evaluation
+    return verify(signStatement(key, changed)).map(({ field }) =>
+      field.replace('statement/predicate/gate/report/', ''),
+    )
+  }
+
+  it.each<[string, (report: typeof predicate.gate.report) => void, string]>([
+    ['the verdict', (report) => void (report.verdict = 'not_worse'), 'verdict'],
+    ['the bound of the primary metric', ({ metrics }) => void (metrics[0]!.low = -0.1), 'metrics/0/verdict'],
+    ['a floor that is missed', ({ metrics }) => void (metrics[0]!.floorMet = false), 'verdict'],
+    ['the policy of the gate', ({ policy }) => void (policy.evidence.rows = 3_000), 'verdict'],
+    ['a slice that became worse', ({ slices }) => void (slices[0]!.verdict = 'blocked'), 'verdict'],
+    ['calibration that is lost', ({ calibration }) => void (calibration!.verdict = 'blocked'), 'warnings/0'],
+    ['the reason', ({ reasons }) => void (reasons[0]!.message = 'it is good'), 'reasons/0/message'],
+  ])('is found in the gate with its digest: %s', (_, change, field) => {
+    expect(gateIssuesOf(() => {})).toEqual([])
+    expect(gateIssuesOf(change)).toContain(field)
   })
 
   it('is found where an approval is missing, or is of the requester', () => {
