@@ -79,6 +79,12 @@ export const labelTimeOf = (labels: RecordedLabels | undefined): number | undefi
 export const rightShare = ({ right, known }: Partial<RecordedLabels> = {}): number =>
   right === undefined || !known ? 1 : right / known
 
+/** The share of predictions whose outcome becomes known; 0 where too few do for a judgement. */
+export function outcomeShare({ predictions = 1, known = 1 }: Partial<RecordedLabels> = {}): number {
+  const covered = predictions > 0 ? known / predictions : 0
+  return covered >= defaultLabelPolicy.minCoverage ? covered : 0
+}
+
 /** Pairs that the champion alone predicted correctly, the candidate alone, and both or neither. */
 export interface SimulatedPairs {
   b: number
@@ -95,9 +101,8 @@ export function maturingPairs(labels: RecordedLabels | undefined): {
 } {
   const known = { b: 0, c: 0, same: 0 }
   const young: (SimulatedPairs & { atMs: number })[] = []
-  const { delayMs = 0, predictions = 1, known: outcomes = 1 } = labels ?? {}
-  const covered = predictions > 0 ? outcomes / predictions : 0
-  const coverage = covered >= defaultLabelPolicy.minCoverage ? covered : 0
+  const { delayMs = 0 } = labels ?? {}
+  const coverage = outcomeShare(labels)
   let at = 0
   return {
     coverage,

@@ -1,6 +1,6 @@
 /** Defines the scenarios of simulated releases and the world in which they happen. */
 import { percentText } from '../figures.ts'
-import { rightShare, type RecordedAnswers, type RecordedLabels } from './recorded-answers.ts'
+import { answerShares, rightShare, type RecordedAnswers, type RecordedLabels } from './recorded-answers.ts'
 
 export type TrafficScenario =
   | { kind: 'good' | 'router-drift' | 'no-traffic' | 'control-gone' | 'label-shift' }
@@ -46,6 +46,10 @@ export interface SimulatedWorld {
   answers?: RecordedAnswers
   /** The outcomes of the champion. Absent: all become known at once, and the champion is always right. */
   labels?: RecordedLabels
+  /** How many failed requests one wrong answer costs. Default: 1. */
+  wrongCost?: number
+  /** Whether the champion answers each request of the candidate too, in every stage. Default: those of a shadow alone. */
+  mirrored?: true
 }
 
 export interface RecordedTick {
@@ -182,7 +186,30 @@ export function parseScenario(text: string): TrafficScenario | undefined {
   }
 }
 
-/** The share of all requests that only the champion predicts correctly, at this time. */
+/** The share of the requests in the slice of a scenario. */
+export const sliceShare = 0.1
+
+/**
+ * The share of all requests that only the champion predicts correctly, at this time, whether or not an outcome ever shows it. Where answers
+ * move, each that is in another bin than the champion's is wrong as often as the champion's was right.
+ */
+export function harmedShare(scenario: TrafficScenario, atMs: number, world: SimulatedWorld): number {
+  const right = rightShare(world.labels)
+  switch (scenario.kind) {
+    case 'slice':
+      return sliceShare * scenario.by * right
+    case 'shift':
+    case 'scale': {
+      const moved = scenario.kind === 'shift' ? { shift: scenario.by } : { factor: scenario.factor }
+      const { champion, canary } = answerShares(world, moved)
+      return (right * champion.reduce((sum, share, i) => sum + Math.abs(share - canary[i]!), 0)) / 2
+    }
+    default:
+      return wrongShare(scenario, atMs, world.labels)
+  }
+}
+
+/** The share of all requests that only the champion predicts correctly, by the outcomes that become known, at this time. */
 export function wrongShare(scenario: TrafficScenario, atMs: number, labels?: RecordedLabels): number {
   const right = rightShare(labels)
   if (scenario.kind === 'worse') return scenario.by * right

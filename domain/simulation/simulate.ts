@@ -10,11 +10,13 @@ import type { CanaryStage, CanaryTick } from '../canary/evidence.ts'
 import type { ReleasePolicy, StagePolicy } from '../release/policy.ts'
 import { isLastStage } from '../release/evidence-builder.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../release/state.ts'
+import { blocksOf, judgeHoldback } from '../canary/holdback.ts'
+import type { Reason } from '../verdict.ts'
 import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
-import type { Uniform } from '@tenure/sequential'
-import { businessTraffic, externalTraffic, shadowPairs, trafficOf } from './traffic.ts'
+import { drawsOf, type Uniform } from '@tenure/sequential'
+import { businessTraffic, externalTraffic, holdbackOutcomes, shadowPairs, trafficOf } from './traffic.ts'
 import { labelTimeOf, recordedNumbers } from './recorded-answers.ts'
-import { worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
+import { harmedShare, worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
 import { needsApprover, type VerdictKind } from '../verdict.ts'
 
 export interface SimulatedRelease {
@@ -30,7 +32,10 @@ export interface SimulatedRelease {
   /** Canary requests and minutes from the fault to the rollback by a verdict. */
   canaryRequestsToDetect?: number
   minutesToDetect?: number
-  /** Failures above the champion's rate: Σ (failures − requests·champion's rate), at least 0. */
+  /**
+   * The harm: Σ (failures − requests·champion's rate), at least 0, and the answers that the champion would have had right, each at its cost
+   * in failed requests.
+   */
   excessBad: number
 }
 
@@ -48,7 +53,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   const judge = incrementalJudge(policy.limits, recordedNumbers(world.answers))
   const other = rule === undefined ? undefined : baselineRule(rule)
   const guard = breaker(policy.limits.guardRate, breakerAlpha(policy.limits.alpha))
-  const harm = harmCounts(world, faultStart(scenario))
+  const harm = harmCounts(scenario, world)
   const beside = evidenceBeside(plan)
   let state = opened(policy, world)
   let atMs = 0
@@ -86,7 +91,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     }
     if (!state.routed)
       dispatch({ kind: 'routed', atMs, epoch: 1, generation: state.generation + 1, startedMs: atMs })
-    const tick = traffic.tick(atMs, exposedBp(state))
+    const tick = traffic.tick(atMs, exposedBp(state), world.mirrored ? 1 : pairedShare(state))
     atMs += world.tickMs
     if (tick) {
       const counted = other ? tick : stoppedByBreaker(tick, guard, uniform)
@@ -116,23 +121,29 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
       // The simulated system has one replica.
       breakers: { open: guard.isOpen() ? 1 : 0, replicas: 1 },
     })
-    if (verdict.kind === 'pass' || verdict.kind === 'fail' || due || needsApprover(verdict))
+    const lost = beside.lost(state, atMs)
+    if (lost !== null && verdict.kind !== 'fail') dispatch(judged(atMs, 'fail', lost.message))
+    else if (verdict.kind === 'pass' || verdict.kind === 'fail' || due || needsApprover(verdict))
       dispatch(judged(atMs, verdict.kind, verdict.reasons[0]?.message ?? '', due || needsApprover(verdict)))
   }
 }
 
-/** The failures of the candidate, and those that the champion would have had. */
-function harmCounts(world: SimulatedWorld, faultMs = Infinity) {
-  let [bad, expectedBad, requests, requestsSinceFault] = [0, 0, 0, 0]
+/** The failures and wrong answers of the candidate, and those that the champion would have had. */
+function harmCounts(scenario: TrafficScenario, world: SimulatedWorld) {
+  const { wrongCost = 1 } = world
+  const faultMs = faultStart(scenario) ?? Infinity
+  let [bad, expectedBad, wrong, requests, requestsSinceFault] = [0, 0, 0, 0, 0]
   return {
     add({ startMs, canary }: CanaryTick) {
       const { errorRate, invalidRate } = worldAt(world, startMs)
       expectedBad += canary.requests * (errorRate + invalidRate)
-      bad += canary.errors + canary.invalid
+      const failed = canary.errors + canary.invalid
+      bad += failed
+      wrong += (canary.requests - failed) * harmedShare(scenario, startMs, world)
       requests += canary.requests
       if (startMs >= faultMs) requestsSinceFault += canary.requests
     },
-    excessBad: () => Math.max(0, bad - expectedBad),
+    excessBad: () => Math.max(0, bad - expectedBad) + wrong * wrongCost,
     requests: () => requests,
     /** Canary requests and minutes from the fault to a rollback at `atMs`; undefined before the fault. */
     detection: (atMs: number) =>
@@ -142,14 +153,24 @@ function harmCounts(world: SimulatedWorld, faultMs = Infinity) {
   }
 }
 
-/** What the judge reads beside the ticks: pairs of the shadow, and what users and other systems tell of the arms. */
-function evidenceBeside({ policy: { limits }, scenario, world, uniform }: Simulated) {
+/** The outcomes of a probation are judged again when this many times as many are known. */
+const growth = 1.02
+
+/**
+ * What the judge reads beside the ticks: pairs of the shadow, the outcomes of a probation, and what users and other systems tell of the
+ * arms.
+ */
+function evidenceBeside({ policy: { limits, probation, strategy }, scenario, world, uniform }: Simulated) {
   const business = limits.business && businessTraffic(limits.business, scenario, uniform)
   const external = limits.external && externalTraffic(limits, scenario, uniform)
   const pairs = shadowPairs(scenario, world, uniform)
+  const holdback =
+    probation && holdbackOutcomes(scenario, world, blocksOf(10_000 - probation.holdbackBp), uniform)
+  let dueBlocks = 1
   return {
     add(tick: CanaryTick, state: ReleaseState, atMs: number): void {
       if (state.stage === 'shadow') return pairs?.add(tick.canary.requests, atMs)
+      if (state.stage === 'probation') holdback?.add(tick, atMs)
       business?.add(tick, { index: state.routings.length, shareBp: exposedBp(state) }, atMs)
       external?.add(tick, atMs)
     },
@@ -158,6 +179,14 @@ function evidenceBeside({ policy: { limits }, scenario, world, uniform }: Simula
       business: business?.evidence(atMs),
       external: stage === 'shadow' ? undefined : external?.evidence(),
     }),
+    /** Why the new champion is worse than the holdback; null where it is not, or where few outcomes are new. */
+    lost({ stage }: ReleaseState, atMs: number): Reason | null {
+      const losses = stage === 'probation' ? holdback?.losses(atMs, dueBlocks) : undefined
+      if (losses === undefined) return null
+      dueBlocks = growth * drawsOf(losses.differences)
+      const alpha = strategy === 'ab' ? limits.alpha.quality / 2 : limits.alpha.quality
+      return judgeHoldback(losses, alpha, limits.minDelta).reason
+    },
   }
 }
 
@@ -217,6 +246,10 @@ function judged(atMs: number, verdict: VerdictKind, reason: string, due = false)
 
 /** The candidate's share of the compared requests; in a shadow, half of each pair. */
 const exposedBp = (state: ReleaseState): number => (state.stage === 'shadow' ? 5_000 : state.shareBp)
+
+/** Of the candidate's requests, those that both versions answer: all of a shadow, and what a probation copies to the former champion. */
+const pairedShare = ({ stage, policy: { probation } }: ReleaseState): number =>
+  stage === 'shadow' ? 1 : stage === 'probation' ? (probation?.shadowBp ?? 0) / 10_000 : 0
 
 /** When the candidate becomes worse than the champion; undefined when it never does. */
 export function faultStart(scenario: TrafficScenario): number | undefined {

@@ -2,6 +2,7 @@
 import type { ArmCounts, CanaryTick } from '../canary/evidence.ts'
 import {
   binomial,
+  countDifferences,
   multinomial,
   normalCdf,
   normalQuantile,
@@ -10,8 +11,16 @@ import {
   standardNormal,
   type Uniform,
 } from '@tenure/sequential'
-import { answerShares, otherShares, maturingPairs, type SimulatedPairs } from './recorded-answers.ts'
-import { worldAt, wrongShare, type SimulatedWorld, type TrafficScenario } from './scenario.ts'
+import {
+  answerShares,
+  otherShares,
+  maturingPairs,
+  outcomeShare,
+  rightShare,
+  type SimulatedPairs,
+} from './recorded-answers.ts'
+import type { ArmLosses, BlockSizes } from '../canary/holdback.ts'
+import { sliceShare, worldAt, wrongShare, type SimulatedWorld, type TrafficScenario } from './scenario.ts'
 import { businessTest, type BusinessEvidence, type BusinessTest } from '../canary/business-metric.ts'
 import type { BusinessMetric } from '../canary/business-policy.ts'
 import { externalTest, type ExternalEvidence } from '../canary/external/external-metric.ts'
@@ -19,8 +28,11 @@ import type { CanaryPolicy } from '../canary/policy.ts'
 import type { DisagreementEvidence } from '../canary/disagreement.ts'
 
 export interface SimulatedTraffic {
-  /** The counters of the tick that starts now; undefined when the counters have stopped. */
-  tick(startMs: number, shareBp: number): CanaryTick | undefined
+  /**
+   * The counters of the tick that starts now; undefined when the counters have stopped. `pairedShare`: of the candidate's requests, those
+   * that both versions answer.
+   */
+  tick(startMs: number, shareBp: number, pairedShare: number): CanaryTick | undefined
   /** The pairs whose outcomes are due: b against the canary, c for it. */
   paired(nowMs: number): SimulatedPairs
 }
@@ -58,7 +70,7 @@ export function trafficOf(
   }
 
   return {
-    tick(startMs, shareBp) {
+    tick(startMs, shareBp, pairedShare) {
       if (scenario.kind === 'stale' && startMs >= scenario.fromMs) return undefined
       const rates = worldAt(world, startMs)
       const total = scenario.kind === 'no-traffic' ? 0 : poisson(uniform, rates.requests)
@@ -69,10 +81,10 @@ export function trafficOf(
       const canary = drawArm(uniform, canaryRequests, canaryRates, canarys)
       answer(canary, shares.canary)
       addStorm?.(canary, startMs)
-      pairs.add(
-        startMs,
-        drawPairs(uniform, scenario, world, { startMs, judged: canaryRequests * pairs.coverage }),
-      )
+      // Also drawn where there are none, so that all policies get the same requests.
+      const judged = canaryRequests * pairs.coverage * (pairedShare || 1)
+      const drawn = drawPairs(uniform, scenario, world, { startMs, judged })
+      if (pairedShare > 0) pairs.add(startMs, drawn)
       if (scenario.kind === 'control-gone') return { startMs, shareBp, canary, control: none }
       const control = drawArm(uniform, total - canaryRequests, rates, champions)
       answer(control, shares.champion)
@@ -320,8 +332,6 @@ const meanOf = ({ requests, sum }: Measured): number => sum / requests
 
 /** Two good versions decide differently on this share of the requests. */
 const usualShare = 0.04
-/** The share of the requests in the slice. */
-const sliceShare = 0.1
 /** As many as the judge of a release reads. */
 const maxPairs = 100_000
 
@@ -373,4 +383,81 @@ export function shadowPairs(
       }
     },
   }
+}
+
+// Generates the outcomes of a probation: how often the new champion and the holdback were wrong, in blocks of users as the judge compares.
+
+export interface HoldbackOutcomes {
+  /** Adds the users of a tick that ends at `atMs`. */
+  add(tick: Pick<CanaryTick, 'startMs' | 'canary' | 'control'>, atMs: number): void
+  /** The losses of users whose outcomes are due; undefined while they make fewer than `minBlocks` blocks. */
+  losses(nowMs: number, minBlocks: number): ArmLosses | undefined
+}
+
+/** How many of a block are wrong, for each arm. */
+interface WrongBlocks {
+  dueMs: number
+  /** By the wrong ones of the candidate's block, then of the control's. */
+  counts: number[]
+}
+
+export function holdbackOutcomes(
+  scenario: TrafficScenario,
+  { labels }: Pick<SimulatedWorld, 'labels'>,
+  { canary: ofCanary, control: ofControl }: BlockSizes,
+  given: Uniform,
+): HoldbackOutcomes {
+  const uniform = seededRandom(Math.floor(given() * 2 ** 32))
+  const coverage = outcomeShare(labels)
+  const wrongBefore = 1 - rightShare(labels)
+  const cells = Array.from({ length: (ofCanary + 1) * (ofControl + 1) }, (_, cell) => ({
+    canary: Math.floor(cell / (ofControl + 1)),
+    control: cell % (ofControl + 1),
+  }))
+  const differences = cells.map(({ canary, control }) =>
+    countDifferences([canary / ofCanary - control / ofControl]),
+  )
+  const known = cells.map(() => 0)
+  const waiting: WrongBlocks[] = []
+  let taken = 0
+  let blocks = 0
+  return {
+    add({ startMs, canary, control }, atMs) {
+      const users = ({ requests, errors, invalid }: ArmCounts) => coverage * (requests - errors - invalid)
+      const whole = Math.floor(Math.min(users(canary) / ofCanary, users(control) / ofControl))
+      const before = binomialShares(ofControl, wrongBefore)
+      const now = binomialShares(ofCanary, wrongBefore + wrongShare(scenario, startMs, labels))
+      const shares = cells.map((cell) => now[cell.canary]! * before[cell.control]!)
+      waiting.push({ dueMs: atMs + (labels?.delayMs ?? 0), counts: multinomial(uniform, whole, shares) })
+    },
+    losses(nowMs, minBlocks) {
+      for (; taken < waiting.length && waiting[taken]!.dueMs <= nowMs; taken++)
+        waiting[taken]!.counts.forEach((count, cell) => {
+          known[cell]! += count
+          blocks += count
+        })
+      if (blocks < minBlocks) return undefined
+      const lossOf = (arm: 'canary' | 'control') =>
+        known.reduce((sum, count, cell) => sum + count * cells[cell]![arm], 0)
+      const counts = differences[0]!.map(() => 0)
+      known.forEach((count, cell) => {
+        if (count > 0) differences[cell]!.forEach((share, at) => (counts[at]! += count * share))
+      })
+      return {
+        differences: counts,
+        candidate: { total: blocks * ofCanary, loss: lossOf('canary') },
+        control: { total: blocks * ofControl, loss: lossOf('control') },
+      }
+    },
+  }
+}
+
+/** The probabilities of 0 to n events. */
+function binomialShares(n: number, p: number): number[] {
+  if (p <= 0 || p >= 1) return Array.from({ length: n + 1 }, (_, k) => Number(k === (p <= 0 ? 0 : n)))
+  let share = (1 - p) ** n
+  return Array.from({ length: n + 1 }, (_, k) => {
+    if (k > 0) share *= ((n - k + 1) / k) * (p / (1 - p))
+    return share
+  })
 }

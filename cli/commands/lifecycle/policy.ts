@@ -1,26 +1,21 @@
 /** `tenure policy`: searches the stages of a release policy by simulation on the model's own traffic. */
 import { fourDigits, percentText } from '../../../domain/figures.ts'
 import type { ReleasePolicy, StagePolicy } from '../../../domain/release/policy.ts'
-import { totalAlpha } from '../../../domain/canary/alpha-split.ts'
+import { totalAlpha, type AlphaSplit } from '../../../domain/canary/alpha-split.ts'
 import {
-  candidatePolicies,
-  searchedKinds,
-  paretoFront,
+  championRateOf,
   requiredPower,
-  scoreOf,
   searchedFaults,
-  searchedScenarios,
-  suggestedOf,
-  worldFor,
-  type SearchedKind,
+  searchedKinds,
+  searchedSettings,
+  searchPolicies,
   type PolicyScore,
+  type SearchedFault,
+  type SearchedKind,
+  type SearchedPolicies,
+  type SearchedSetting,
 } from '../../../domain/simulation/policy-search.ts'
-import {
-  countBusyTicks,
-  minBusyTicks,
-  type SimulatedWorld,
-  type TrafficScenario,
-} from '../../../domain/simulation/scenario.ts'
+import { countBusyTicks, minBusyTicks, type SimulatedWorld } from '../../../domain/simulation/scenario.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandGroup, CommandInput, CommandSession, Options } from '../../program.ts'
@@ -43,15 +38,20 @@ export const policyGroup: CommandGroup = {
       options: [
         [
           '--harm <n>',
-          'Failed requests beyond those of the champion that a release may cause (default: that of the policy)',
+          'Failed requests and wrong answers beyond those of the champion that a release may cause (default: that of the policy)',
         ],
+        ['--wrong-cost <n>', 'How many failed requests a wrong answer costs (default: 1)'],
         [
           '--false-rollback <rate>',
           'Largest share of good candidates that may be rolled back, up to 0.05 (default: that of the policy)',
         ],
         [
           '--fault <kind>',
-          'Fault of the bad candidates: errors, worse or stale-feature (default: errors). Outcomes arrive after the recorded delays, or at once without a record',
+          'Fault of the bad candidates: errors, worse, stale-feature or any (default: errors). Outcomes arrive after the recorded delays, or at once without a record',
+        ],
+        [
+          '--settings <list>',
+          `Settings to search after shares and times, or none (default: ${searchedSettings.join(',')})`,
         ],
         ['--hours <list>', `Total times of the stages to try, in hours (default: ${defaultHours})`],
         ['--releases <n>', 'Simulated releases for each plan and fault (default: 40)'],
@@ -88,47 +88,37 @@ async function suggest(
   const releases = numberOption(options, 'releases', { min: 10, max: 10_000, whole: true }) ?? 40
   const seed = numberOption(options, 'seed', { min: 0, max: 2 ** 31, whole: true }) ?? 1
   const isGiven = options['traffic'] !== undefined || options['rps'] !== undefined
-  const given = await worldOf(options, policy)
+  const wrongCost = numberOption(options, 'wrong-cost', { min: 0, max: 1e6 }) ?? 1
+  const given = { ...(await worldOf(options, policy)), wrongCost }
   const world = isGiven ? given : { ...given, ...(await recordedTraffic(api(), model)) }
-  const shadowMs = policy.shadow?.minMs ?? 0
-  const faults = searchedScenarios(fault, { championRate: championRate(world), shadowMs })
-  const scenarios: TrafficScenario[] = [{ kind: 'good' }, ...faults]
-  const candidates = candidatePolicies(policy, search)
-  const plans = candidates.flatMap((each) =>
-    scenarios.map((scenario) => ({
-      policy: each.policy,
-      scenario,
-      world: worldFor(each.policy, world),
-      seed,
-      releases,
-    })),
-  )
-  const total = plans.length * releases
-  const simulated = await simulatePlans(plans, (done) =>
-    terminal.progress(`${barOf(done / total, 30)} ${done} of ${total} releases`),
+  const faults = searchedFaults(fault)
+  const settings = settingsOf(options['settings'])
+  const { candidates, scores, front, chosen } = await searchPolicies(
+    policy,
+    { ...search, world, faults, settings },
+    (plans, what) => {
+      const total = plans.length * releases
+      return simulatePlans(
+        plans.map((plan) => ({ ...plan, seed, releases })),
+        (done) => terminal.progress(`${barOf(done / total, 30)} ${done} of ${total} releases: ${what}`),
+      )
+    },
   )
   terminal.progress(undefined)
-  const scores = candidates.map(({ name }, i) => {
-    const [good = [], ...bad] = simulated.slice(i * scenarios.length, (i + 1) * scenarios.length)
-    return scoreOf(name, good, bad)
-  })
-  const front = paretoFront(scores)
-  const chosen = suggestedOf(front, search.harmBudget)
-  const suggestion = candidates.find(({ name }) => name === chosen?.name)
   terminal.answer(
-    { model, ...search, suggestion: chosen?.name ?? null, stages: suggestion?.policy.stages, front, scores },
+    { model, ...search, suggestion: chosen?.name ?? null, ...settingsIn(chosen?.policy), front, scores },
     [
-      `${candidates.length} plans, ${releases} releases of each under each of ${scenarios.length} conditions, on ${trafficText(world)}.`,
+      `${candidates.length} plans, ${releases} releases of each under each of ${faults.length + 1} conditions, on ${trafficText(world)}.`,
       'Plans that no other beats in time, harm and power:',
       '',
-      frontTable(terminal, front, chosen),
+      frontTable(terminal, { front, chosen, faults }),
       '',
-      suggestion === undefined
-        ? `No plan rolls back ${percentText(requiredPower)} of candidates that ${searchedKinds[fault]} with at most ${search.harmBudget} failures: allow more with --harm, or longer stages with --hours.`
-        : modelFileLines(suggestion.policy, policy),
+      chosen === undefined
+        ? `No plan rolls back ${percentText(requiredPower)} of candidates that ${searchedKinds[fault]} with at most ${search.harmBudget} failures and wrong answers: allow more with --harm, or longer stages with --hours.`
+        : modelFileLines(chosen.policy, policy),
     ].join('\n'),
   )
-  return suggestion === undefined ? exitCodes.otherwise : exitCodes.done
+  return chosen === undefined ? exitCodes.otherwise : exitCodes.done
 }
 
 async function policyOf(name: string): Promise<ReleasePolicy> {
@@ -167,14 +157,8 @@ async function recordedTraffic(api: Client, model: string): Promise<Partial<Simu
   return recordedWorld(answer)
 }
 
-function championRate({ recorded, errorRate }: SimulatedWorld): number {
-  if (recorded === undefined) return errorRate
-  const sum = (name: 'requests' | 'errors' | 'invalid') => recorded.reduce((all, tick) => all + tick[name], 0)
-  return (sum('errors') + sum('invalid')) / Math.max(1, sum('requests'))
-}
-
 function trafficText(world: SimulatedWorld): string {
-  const failing = `of which the champion fails ${percentText(championRate(world))}`
+  const failing = `of which the champion fails ${percentText(championRateOf(world))}`
   if (world.recorded === undefined) return `${world.requestsPerSecond} requests/s, ${failing}`
   const requests = world.recorded.reduce((all, tick) => all + tick.requests, 0)
   return `the last day of its traffic (${Math.round(requests)} requests, ${failing}${labelText(world.labels)})`
@@ -190,51 +174,87 @@ function labelText(labels: SimulatedWorld['labels']): string {
 
 function frontTable(
   terminal: Terminal,
-  front: readonly PolicyScore[],
-  chosen: PolicyScore | undefined,
+  {
+    front,
+    chosen,
+    faults,
+  }: Pick<SearchedPolicies, 'front' | 'chosen'> & { faults: readonly SearchedFault[] },
 ): string {
+  const figure = (value: number) => String(Number(value.toPrecision(3)))
   return tableBy(terminal, front, {
-    '': (each) => (each === chosen ? '→' : ''),
+    '': ({ name }) => (name === chosen?.name ? '→' : ''),
     stages: 'name',
-    'hours to promotion': (each) => (each.hours === null ? '–' : String(Number(each.hours.toPrecision(3)))),
+    'hours to promotion': ({ hours }) => (hours === null ? '–' : figure(hours)),
     'false rollbacks': (each) => percentText(each.falseRollbacks),
-    'failures if bad': (each) => String(Math.round(each.expectedHarm)),
+    'harm if bad': (each) => figure(each.expectedHarm),
+    'at most (95 %)': (each) => figure(each.harmBound),
     ...Object.fromEntries(
-      searchedFaults.map((more, i) => [
-        `finds +${percentText(more)}`,
-        (each: PolicyScore) => percentText(each.power[i] ?? 0),
-      ]),
+      faults.map(({ name }, i) => [`finds ${name}`, (each: PolicyScore) => percentText(each.power[i] ?? 0)]),
     ),
   })
 }
 
-function modelFileLines({ stages, limits }: ReleasePolicy, { limits: present }: ReleasePolicy): string {
+/** The settings of a plan that a search may change. */
+const settingsIn = (policy: ReleasePolicy | undefined) =>
+  policy && {
+    stages: policy.stages,
+    shadow: policy.shadow ?? null,
+    probation: policy.probation ?? null,
+    alpha: policy.limits.alpha,
+  }
+
+function settingsOf(given: Options[string]): SearchedSetting[] {
+  const named = String(given ?? searchedSettings.join(',')).split(',')
+  if (named.join() === 'none') return []
+  const unknown = named.find((name) => !searchedSettings.some((each) => each === name))
+  if (unknown !== undefined)
+    throw usageError(`--settings is none or a list of ${searchedSettings.join(', ')}, not ${unknown}`)
+  return searchedSettings.filter((each) => named.includes(each))
+}
+
+function modelFileLines(
+  { stages, limits, shadow, probation }: ReleasePolicy,
+  { limits: present, ...before }: ReleasePolicy,
+): string {
   const { alpha } = limits
   const split = Object.entries(alpha).map(([test, part]: [string, number]) => `${test}: ${fourDigits(part)}`)
   const given = [
     ...(limits.harmBudget === present.harmBudget ? [] : [`harmBudget: ${limits.harmBudget}`]),
-    ...(alphaOf({ limits }) === alphaOf({ limits: present }) ? [] : [`alpha: { ${split.join(', ')} }`]),
+    ...(isEqualSplit(alpha, present.alpha) ? [] : [`alpha: { ${split.join(', ')} }`]),
   ]
   return [
     'In the model file:',
     '',
     '  release: canary({',
     '    stages: [',
-    ...stages.map(
-      (stage) =>
-        `      percent(${stage.shareBp / 100}, { soak: '${soakText(stage)}', requests: ${stage.minRequests} }),`,
-    ),
+    ...stages.map((stage) => `      ${stageText(stage)},`),
     '    ],',
+    ...(shadow === before.shadow
+      ? []
+      : [`    shadow: ${shadow === undefined ? "'off'" : stageText(shadow)},`]),
+    ...(probation === before.probation || probation === undefined
+      ? []
+      : [
+          `    probation: { holdback: ${probation.holdbackBp / 100}, soak: '${soakText(probation)}', requests: ${probation.minRequests}, coverLabels: ${probation.coverLabels === true} },`,
+        ]),
     ...(given.length === 0 ? [] : [`    limits: { ${given.join(', ')} },`]),
     '  }),',
   ].join('\n')
 }
 
-function soakText({ minMs }: StagePolicy): string {
+const stageText = (stage: StagePolicy): string =>
+  `percent(${stage.shareBp / 100}, { soak: '${soakText(stage)}', requests: ${stage.minRequests} })`
+
+function soakText({ minMs }: Pick<StagePolicy, 'minMs'>): string {
   if (minMs % 3_600_000 === 0) return `${minMs / 3_600_000} h`
   if (minMs % 60_000 === 0) return `${minMs / 60_000} min`
   return `${Math.ceil(minMs / 1_000)} s`
 }
+
+const isEqualSplit = (one: AlphaSplit, other: AlphaSplit): boolean =>
+  (Object.keys(one) as (keyof AlphaSplit)[]).every(
+    (test) => Math.abs((one[test] ?? 0) - (other[test] ?? 0)) < 1e-9,
+  )
 
 /** Returns Σα, without the rounding error of the sum. */
 const alphaOf = ({ limits }: Pick<ReleasePolicy, 'limits'>): number =>

@@ -160,7 +160,11 @@ function explain(
       'from fault to rollback, p50 / p95',
     ],
     ['time to detect', (s) => times(s.minutesToDetect), 'p50 / p95'],
-    ['excess failures', (s) => spread(s.excessBad), "above the champion's rate, p50 / p95"],
+    [
+      'harm',
+      (s) => spread(s.excessBad),
+      "failed requests and wrong answers beyond the champion's, p50 / p95",
+    ],
     ['time to promote', (s) => times(s.minutesToPromote), 'p50 / p95'],
   ]
   const headings = theirs ? ['', 'this policy', rule ?? '', ''] : ['', 'this policy', '']

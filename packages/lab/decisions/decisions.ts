@@ -32,7 +32,13 @@ async function measure(
 ): Promise<SimulationSummary> {
   const scenario = parseScenario(name)
   if (!scenario) throw new Error(`${name} is no scenario`)
-  const plan: SimulationPlan = { policy, scenario, world: defaultWorld, seed, releases: n }
+  const plan: SimulationPlan = {
+    policy,
+    scenario,
+    world: { ...defaultWorld, mirrored: true },
+    seed,
+    releases: n,
+  }
   const summary = summarizeReleases(name, scenario, await simulateReleases(plan, () => {}, rule))
   console.log(`${rule ?? 'tenure'} ${JSON.stringify(summary)}`)
   return summary

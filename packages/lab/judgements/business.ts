@@ -53,7 +53,12 @@ for (const text of only === 'users'
   : ['good', 'earns:-0.05', 'earns:-0.2', 'earns:-0.5', 'earns:-0.9', 'earns:0.2']) {
   const scenario = parseScenario(text)!
   const all = Array.from({ length: releases }, (_, i) =>
-    simulateRelease({ policy, scenario, world: defaultWorld, uniform: seededRandom(seed * 1e6 + i) }),
+    simulateRelease({
+      policy,
+      scenario,
+      world: { ...defaultWorld, mirrored: true },
+      uniform: seededRandom(seed * 1e6 + i),
+    }),
   )
   const back = all.filter(({ outcome }) => outcome === 'rolled_back')
   const byEvents = back.filter(({ reason }) => / is worse: /.test(reason))

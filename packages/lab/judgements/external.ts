@@ -13,7 +13,7 @@ import { atMostText, printRow, spreadText } from './table.ts'
 
 const [releases = 1_000, seed = 1] = process.argv.slice(2, 4).map(Number)
 const hourMs = 3_600_000
-const world = { ...defaultWorld, tickMs: 60_000 }
+const world = { ...defaultWorld, tickMs: 60_000, mirrored: true as const }
 const complaints: ExternalMetric = {
   kind: 'promql',
   source: 'prometheus',

@@ -54,7 +54,8 @@ function releaseTable(): void {
       simulateRelease({
         policy: { ...hourPolicy, limits },
         scenario,
-        world: defaultWorld,
+        // All judges together: those of pairs take part as well.
+        world: { ...defaultWorld, mirrored: true },
         uniform: seededRandom(seed * 1e6 + i),
       }),
     )

@@ -231,7 +231,7 @@ it.each([
   [['policy', 'suggest', 'iris', '--traffic', '/nowhere/at/all'], '/nowhere/at/all'],
   [
     ['policy', 'suggest', 'iris', '--fault', 'bad'],
-    '--fault is one of errors, worse, stale-feature, not bad',
+    '--fault is one of errors, worse, stale-feature, any, not bad',
   ],
   [['simulate', '--scenario', 'earns:-0.1'], 'needs a --policy with business metrics'],
   [['simulate', '--scenario', 'measured:1'], 'needs a --policy with external metrics'],
@@ -267,19 +267,30 @@ it.each([
   expect(err.trim().split('\n').length).toBeGreaterThan(1)
 })
 
-const suggestion = ['policy', 'suggest', 'iris', '--rps', '50', '--hours', '0.25', '--releases', '10']
+const suggestion = [
+  'policy',
+  'suggest',
+  'iris',
+  '--rps',
+  '50',
+  '--hours',
+  '0.25',
+  '--releases',
+  '10',
+  '--settings',
+]
 
 it('policy suggest prints the plans that no other beats, and the lines of the model file', async () => {
-  const { code, out } = await tenure(...suggestion, '--harm', '500')
+  const { code, out } = await tenure(...suggestion, 'none', '--harm', '500')
   expect(code).toBe(exitCodes.done)
   expect(out).toMatch(/^7 plans, 10 releases of each under each of 4 conditions, on 50 requests\/s/)
   expect(out).toMatch(/→ .* % /)
   expect(out).toContain('release: canary({')
-  expect(out).toContain('limits: { harmBudget: 500 },')
+  expect(out).toContain('limits: { harmBudget: 500')
 })
 
 it('policy suggest without a plan within the limits says so', async () => {
-  const { code, out } = await tenure(...suggestion, '--harm', '0')
+  const { code, out } = await tenure(...suggestion, 'none', '--harm', '0')
   expect(code).toBe(exitCodes.otherwise)
   expect(out).toContain('allow more with --harm, or longer stages with --hours')
 })

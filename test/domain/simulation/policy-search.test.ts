@@ -5,24 +5,37 @@ import {
   candidatePolicies,
   paretoFront,
   scoreOf,
-  searchedScenarios,
+  scenarioOf,
+  searchedFaults,
+  searchPolicies,
   suggestedOf,
   worldFor,
+  type PlannedReleases,
   type PolicyScore,
+  type SearchedKind,
 } from '../../../domain/simulation/policy-search.ts'
 import { defaultWorld } from '../../../domain/simulation/scenario.ts'
 import { simulateRelease, type SimulatedRelease } from '../../../domain/simulation/simulate.ts'
 import { seededRandom } from '@tenure/sequential'
+import { hourPolicy } from '../../support/release/hour-policy.ts'
 
 const hourMs = 3_600_000
 const search = { hours: [0.25, 4], harmBudget: 20, falseRollback: 0.02 }
 
 it('bad candidates fail more often, are less accurate, or become so', () => {
-  const of = (kind: 'errors' | 'worse' | 'stale-feature') =>
-    searchedScenarios(kind, { championRate: 0.005, shadowMs: hourMs })[1]
-  expect(of('errors')).toEqual({ kind: 'error', rate: 0.025, fromMs: hourMs })
-  expect(of('worse')).toEqual({ kind: 'worse', by: 0.02 })
-  expect(of('stale-feature')).toEqual({ kind: 'stale-feature', by: 0.02, overMs: 24 * hourMs })
+  const policy = { shadow: { shareBp: 10_000, minMs: hourMs, minRequests: 1, deadlineMs: 2 * hourMs } }
+  const of = (kind: SearchedKind) =>
+    searchedFaults(kind).map((fault) => scenarioOf(fault, { championRate: 0.005, policy }))
+  expect(of('errors')[1]).toEqual({ kind: 'error', rate: 0.025, fromMs: hourMs })
+  expect(of('worse')[1]).toEqual({ kind: 'worse', by: 0.02 })
+  expect(of('stale-feature')[1]).toEqual({ kind: 'stale-feature', by: 0.02, overMs: 24 * hourMs })
+  expect(of('any')).toEqual([
+    { kind: 'error', rate: 0.025, fromMs: hourMs },
+    { kind: 'error', rate: 0.025, fromMs: hourMs + 600_000 },
+    { kind: 'worse', by: 0.02 },
+    { kind: 'worse', by: 0.5 },
+    { kind: 'stale-feature', by: 0.02, overMs: 24 * hourMs },
+  ])
 })
 
 describe('the searched policies', () => {
@@ -81,6 +94,8 @@ describe('the ticks of a simulation', () => {
   })
 })
 
+const faults = searchedFaults('errors')
+
 describe('a score', () => {
   const release = (given: Partial<SimulatedRelease>): SimulatedRelease => ({
     outcome: 'promoted',
@@ -104,17 +119,20 @@ describe('a score', () => {
       [release({ ...back, excessBad: 4 }), release({ excessBad: 20 })],
       [release({ ...back, excessBad: 3 }), release({ ...back, excessBad: 5 })],
     ]
-    expect(scoreOf('x', good, bad)).toEqual({
+    expect(scoreOf('x', good, bad, faults)).toEqual({
       name: 'x',
       hours: 1.5,
       falseRollbacks: 0.25,
       power: [0.5, 1],
+      leastPower: 1,
       expectedHarm: 12,
+      // 12 + 1.645 · √(128/2)
+      harmBound: expect.closeTo(25.159, 3),
     })
   })
 
   it('has no time where no good candidate was promoted', () => {
-    expect(scoreOf('x', [release({ outcome: 'held' })], [[release(back)]]).hours).toBeNull()
+    expect(scoreOf('x', [release({ outcome: 'held' })], [[release(back)]], faults).hours).toBeNull()
   })
 })
 
@@ -124,7 +142,9 @@ describe('the front', () => {
     hours,
     falseRollbacks: 0,
     power: [power, power],
+    leastPower: power,
     expectedHarm,
+    harmBound: expectedHarm,
   })
   const scores = [
     score('slow', 24, 10, 1),
@@ -158,8 +178,83 @@ describe('the front', () => {
           uniform: seededRandom(i + 1),
         }),
       )
-      return scoreOf(name, releases, [releases]).expectedHarm
+      return scoreOf(name, releases, [releases], faults).expectedHarm
     }
     expect(harmOf('1 → 10 → 50 % in 4 h')).toBeLessThan(harmOf('25 → 50 % in 4 h'))
+  })
+})
+
+describe('a search', () => {
+  it('by simulation finds a plan whose harm stays within the budget under other bad releases of five kinds', async () => {
+    const kinds = searchedFaults('any')
+    const shadow = { shareBp: 10_000, minMs: hourMs, minRequests: 1_000, deadlineMs: 8 * hourMs }
+    const probation = { holdbackBp: 500, minMs: 4 * hourMs, minRequests: 1_000, deadlineMs: 8 * hourMs }
+    const world = { ...defaultWorld, tickMs: 120_000, requestsPerSecond: 20 }
+    const play = (planned: readonly PlannedReleases[], seed: number) =>
+      planned.map((plan) =>
+        Array.from({ length: 3 }, (_, i) => simulateRelease({ ...plan, uniform: seededRandom(seed + i) })),
+      )
+    const harmBudget = 300
+    const { chosen } = await searchPolicies(
+      { ...hourPolicy, shadow, probation },
+      { hours: [1], harmBudget, falseRollback: 0.05, world, faults: kinds, settings: [] },
+      (planned) => Promise.resolve(play(planned, 1)),
+    )
+    const { policy } = chosen!
+    const planned = kinds.map((fault) => ({
+      policy,
+      scenario: scenarioOf(fault, { championRate: world.errorRate, policy }),
+      world: worldFor(policy, world),
+    }))
+    for (const [i, releases] of play(planned, 1_000).entries()) {
+      const mean = releases.reduce((sum, { excessBad }) => sum + excessBad / releases.length, 0)
+      expect(mean, kinds[i]!.name).toBeLessThanOrEqual(harmBudget)
+    }
+  })
+
+  /** Plays each plan as a rule says, without a simulation. */
+  const searchBy = (harmOf: (policy: ReleasePolicy) => number, harmBudget = 20) =>
+    searchPolicies(dayPolicy, { ...search, harmBudget, world: defaultWorld, faults }, (planned) =>
+      Promise.resolve(
+        planned.map(({ policy, scenario }) => {
+          const minutes = [...policy.stages, policy.shadow, policy.probation].reduce(
+            (sum, part) => sum + (part?.minMs ?? 0) / 60_000,
+            0,
+          )
+          const good = {
+            outcome: 'promoted',
+            reason: '',
+            byVerdict: false,
+            minutes,
+            canaryRequests: 0,
+            excessBad: 0,
+          }
+          const bad = { ...good, outcome: 'rolled_back', byVerdict: true, excessBad: harmOf(policy) }
+          return [(scenario.kind === 'good' ? good : bad) as SimulatedRelease]
+        }),
+      ),
+    )
+
+  it('covers shares and times, shadow, probation, holdback and α split, and keeps Σα in all of them', async () => {
+    const { candidates } = await searchBy(() => 0)
+    const policies = candidates.map(({ policy }) => policy)
+    const differing = (of: (policy: ReleasePolicy) => unknown) =>
+      new Set(policies.map((each) => JSON.stringify(of(each)))).size
+    expect(differing(({ stages }) => stages)).toBe(13)
+    expect(differing(({ shadow }) => shadow?.minMs ?? 0)).toBe(4)
+    expect(differing(({ probation }) => probation?.minMs ?? 0)).toBe(4)
+    expect(differing(({ probation }) => probation?.holdbackBp ?? 0)).toBe(4)
+    expect(differing(({ limits }) => limits.alpha)).toBe(3)
+    for (const { name, policy } of candidates) {
+      expect(issuesOfPolicy(policy), name).toEqual([])
+      expect(totalAlpha(policy.limits.alpha), name).toBeCloseTo(0.02, 12)
+    }
+  })
+
+  it('goes on from the best plan so far', async () => {
+    const byShadow = (policy: ReleasePolicy) => (policy.shadow === undefined ? 100 : 10)
+    const { chosen } = await searchBy(byShadow)
+    expect(chosen?.name).toBe('25 → 50 % in 15 min, shadow 30 min')
+    expect((await searchBy(byShadow, 5)).chosen).toBeUndefined()
   })
 })

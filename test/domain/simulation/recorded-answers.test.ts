@@ -23,12 +23,16 @@ const released = (scenario: string, world: Partial<SimulatedWorld>, given = hour
       uniform: seededRandom(seed),
     }),
   )
+const shadowed = {
+  ...hourPolicy,
+  shadow: { shareBp: 10_000, minMs: hourMs / 2, minRequests: 1_000, deadlineMs: hourMs },
+}
 const outcomes = (...of: Parameters<typeof released>) => released(...of).map(({ outcome }) => outcome)
 
 describe('recorded outcomes', () => {
   it('detect a candidate that is less accurate as late as they arrive', () => {
     const [atOnce, later, tooLate] = [undefined, labels, { ...labels, delayMs: 10 * dayMs }].map((given) =>
-      released('worse:0.02', { labels: given }),
+      released('worse:0.02', { labels: given }, shadowed),
     )
     expect(atOnce!.every(({ byVerdict }) => byVerdict)).toBe(true)
     for (const [i, { byVerdict, minutes }] of later!.entries()) {
@@ -40,7 +44,7 @@ describe('recorded outcomes', () => {
   })
 
   it('detect nothing where fewer than four in five predictions have one, as in a real release', () => {
-    expect(outcomes('worse:0.05', { labels: { ...labels, delayMs: 0, known: 790 } })).toEqual(
+    expect(outcomes('worse:0.05', { labels: { ...labels, delayMs: 0, known: 790 } }, shadowed)).toEqual(
       Array.from({ length: 3 }, () => 'promoted'),
     )
   })

@@ -11,6 +11,7 @@ import {
   parseScenario,
   scenarioForms,
   worldAt,
+  type SimulatedWorld,
 } from '../../../domain/simulation/scenario.ts'
 import { trafficOf } from '../../../domain/simulation/traffic.ts'
 import { simulateRelease } from '../../../domain/simulation/simulate.ts'
@@ -20,6 +21,12 @@ import { hourPolicy } from '../../support/release/hour-policy.ts'
 
 const fromFivePercent: ReleasePolicy = { ...dayPolicy, stages: dayPolicy.stages.slice(1) }
 const hourMs = 3_600_000
+
+/** The first half hour is a shadow. */
+const shadowed: ReleasePolicy = {
+  ...hourPolicy,
+  shadow: { shareBp: 10_000, minMs: hourMs / 2, minRequests: 1_000, deadlineMs: hourMs },
+}
 
 /** Adds conversions that arrive within ten minutes to the policy. */
 const sells = (more: Partial<BusinessMetric> = {}): ReleasePolicy => {
@@ -118,13 +125,12 @@ describe('a simulated release', () => {
   })
 
   it('is rolled back when it is less right, and held for other decisions in a slice', () => {
-    const shadow = { shareBp: 10_000, minMs: hourMs / 2, minRequests: 1_000, deadlineMs: hourMs }
     const [equal, worse, slice, inside] = [
       'worse:0',
       'worse:0.02',
       'slice:evening:0.5',
       'slice:evening:0.1',
-    ].map((scenario) => run(scenario, 5, { ...hourPolicy, shadow }))
+    ].map((scenario) => run(scenario, 5, shadowed))
     expect([equal!.promoted, equal!.falseRollbackRate]).toEqual([5, 0])
     expect(worse).toMatchObject({ rolledBack: 5, promoted: 0 })
     expect(slice).toMatchObject({ held: 5, rolledBack: 0 })
@@ -137,7 +143,7 @@ describe('a simulated release', () => {
     const releases = (scenario: string) =>
       [1, 2, 3, 4, 5].map((seed) =>
         simulateRelease({
-          policy: hourPolicy,
+          policy: shadowed,
           scenario: parseScenario(scenario)!,
           world: defaultWorld,
           uniform: seededRandom(seed),
@@ -150,6 +156,40 @@ describe('a simulated release', () => {
     }
     for (const unread of ['stale-feature:0.05', 'stale-feature:2@1h', 'stale-feature:0.1@0h'])
       expect(parseScenario(unread)).toBeUndefined()
+  })
+
+  it('that is wrong without a shadow is found by the holdback of its probation alone, as late as outcomes come', () => {
+    const probation = { holdbackBp: 500, minMs: 8 * hourMs, minRequests: 1_000, deadlineMs: 9 * hourMs }
+    const [good, unread, wrong] = [
+      run('good', 10, { ...hourPolicy, probation }),
+      run('worse:0.1', 10),
+      run('worse:0.1', 10, { ...hourPolicy, probation }),
+    ]
+    expect([good, unread].map(({ promoted }) => promoted)).toEqual([10, 10])
+    expect(wrong).toMatchObject({ rolledBack: 10, promoted: 0 })
+    expect(wrong!.minutesToDetect.p50).toBeGreaterThan(60)
+  })
+
+  it('harms by each wrong answer as by a failed request, or at its declared cost', () => {
+    const harmOf = (text: string, world: Partial<SimulatedWorld> = {}) => {
+      const scenario = parseScenario(text)!
+      const of = {
+        policy: hourPolicy,
+        scenario,
+        world: { ...defaultWorld, ...world },
+        uniform: seededRandom(1),
+      }
+      const { excessBad, canaryRequests } = simulateRelease(of)
+      return excessBad / canaryRequests
+    }
+    expect(harmOf('good')).toBeLessThan(0.001)
+    expect(harmOf('worse:0.5')).toBeCloseTo(0.5, 2)
+    expect(harmOf('worse:0.5', { wrongCost: 3 })).toBeCloseTo(1.5, 1)
+    const labels = { delayMs: 0, windowMs: 0, predictions: 100, known: 90, right: 45 }
+    expect(harmOf('worse:0.5', { labels })).toBeCloseTo(0.25, 2)
+    expect(harmOf('slice:evening:0.5')).toBeCloseTo(0.05, 2)
+    // One answer in five is "yes"; a tenth of them more.
+    expect(harmOf('shift:0.1')).toBeCloseTo(0.02, 2)
   })
 
   it('ramps faster within its harm budget, and never through its last stage', () => {
@@ -209,7 +249,7 @@ describe('a scenario', () => {
     expect(worldAt(world, 10_000)).toEqual({ requests: 0, errorRate: 0, invalidRate: 0 })
     expect(worldAt(world, 20_000).requests).toBe(40)
     const traffic = trafficOf({ kind: 'good' }, world, seededRandom(1))
-    expect(traffic.tick(10_000, 500)).toMatchObject({ canary: { requests: 0 }, control: { requests: 0 } })
+    expect(traffic.tick(10_000, 500, 0)).toMatchObject({ canary: { requests: 0 }, control: { requests: 0 } })
   })
 })
 
