@@ -167,29 +167,22 @@ function digestIssues(
   ]
 }
 
-/** Warnings that say how the challenger was found and what it is compared with, which the tables do not hold. */
-const basisCodes = [
-  'unseen_rows',
-  'same_recipe',
-  'judged_weights',
-  'numbers_not_compared',
-  'chosen_by_sweep',
-  'tried_on_test_rows',
-  'test_set_worn',
-  'champion_split_differs',
-  'unknown_categories',
-]
+/** The warnings that follow from the tables of a report; others say what was found on the rows, and are stated. */
+const concludedCodes = ['calibration', 'metric_error', 'fairness_doubtful', 'rows_repeat', 'class_shift']
 
 /** The verdict on each metric follows from its interval and its margin, and that of the gate from the tables of the report. */
-function gateIssues({ report, inputs }: ReleaseCertificate['gate']): CertificateIssue[] {
+export function gateIssues({
+  report,
+  inputs,
+}: Pick<ReleaseCertificate['gate'], 'report'> & {
+  inputs: Pick<EvaluationInputs, 'leakage'>
+}): CertificateIssue[] {
   const { metrics, policy, verdict, needsPerson, reasons, warnings } = report
   const stated = [...reasons, ...warnings]
   const primary = metrics.find(({ metric }) => metric === policy.primary)
-  // Answers that could not be read or compared have no table.
-  if (primary === undefined || stated.some(({ code }) => code === 'champion_incomparable'))
-    return verdict === 'better' || verdict === 'not_worse'
-      ? [issue('gate/report/verdict', `is ${verdict}, but nothing was compared`)]
-      : []
+  // Such a version is not released, and its warnings hold its objections.
+  if (verdict === 'insufficient') return []
+  if (primary === undefined) return [issue('gate/report/metrics', `has no row of ${policy.primary}`)]
   const isFirst = primary.margin === null
   const compared = stated.filter(
     ({ code, values: { metric } }) =>
@@ -200,7 +193,7 @@ function gateIssues({ report, inputs }: ReleaseCertificate['gate']): Certificate
     leakage: inputs.leakage,
     reversed: stated.filter(({ code }) => code === 'labels_reversed'),
     compared,
-    basis: warnings.filter(({ code }) => basisCodes.includes(code)),
+    basis: warnings.filter(({ code }) => !concludedCodes.includes(code)),
   })
   return [
     ...metrics.flatMap((row, at) =>

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { judge } from '../../../domain/release/judge-stage.ts'
+import { judgeLook, lookOf, lookRecord, type LookRecord } from '../../../domain/release/judge-stage.ts'
 import { createObserver } from '../../../activities/release/observe.ts'
 import { compileFormat } from '../../../api/serving/codec/output-format.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
@@ -255,7 +255,12 @@ describe.each(answeringKinds)('the outcomes of %s', (kind) => {
         }
         expect(issuesOfPolicy(policy, outputOf(kind))).toEqual([])
         const seen = await createObserver({ store }, state)(true)
-        const { verdict } = judge(state, { ...seen, counted, staleMs: 0, watchedMs: 86_400_000 })
+        const observation = { ...seen, counted, staleMs: 0, watchedMs: 86_400_000 }
+        const look = { state, observation, behind: [] }
+        const { verdict } = judgeLook(look)
+        // As a certificate repeats it, from what is stored of the look.
+        const stored = JSON.parse(JSON.stringify(lookRecord(look))) as LookRecord
+        expect(judgeLook(lookOf(stored, policy)).verdict).toEqual(verdict)
         return verdict
       }
       const [forIt, against] = [await verdictOn('best'), await verdictOn('worst')]

@@ -141,6 +141,8 @@ describe('a figure that a holder of the key has changed and signed', () => {
     ['the reason', ({ reasons }) => void (reasons[0]!.message = 'it is good'), 'reasons/0/message'],
   ])('is found in the gate with its digest: %s', (_, change, field) => {
     expect(gateIssuesOf(() => {})).toEqual([])
+    const stated = { code: 'importance_not_measured', message: 'no time', values: {} }
+    expect(gateIssuesOf(({ warnings }) => void warnings.push(stated))).toEqual([])
     expect(gateIssuesOf(change)).toContain(field)
   })
 

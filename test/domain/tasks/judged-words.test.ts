@@ -5,7 +5,7 @@
 import { describe, expect, it } from 'vitest'
 import { incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
-import { judgeGate } from '../../../domain/evaluation/gate.ts'
+import { judgeGate, type GateReport } from '../../../domain/evaluation/gate.ts'
 import type { GateMetric } from '../../../domain/evaluation/gate-metrics.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
 import { defaultGatePolicy, sliceMetricFor, type GatePolicy } from '../../../domain/evaluation/policy.ts'
@@ -18,6 +18,7 @@ import { collectIssues } from '../../../models/define/issues.ts'
 import { ab, canary, percent, shadow } from '../../../models/define.ts'
 import { compileEvaluation, type EvaluationSpec } from '../../../models/define/evaluation.ts'
 import { compileRelease, type ReleaseSpec } from '../../../models/define/release.ts'
+import { gateIssues } from '../../../domain/release/certificate.ts'
 import { hotfixPolicy } from '../../../domain/release/derived-policy.ts'
 import { answeringKinds, answeringModels, outputOf, skills } from '../../support/tasks/answering.ts'
 
@@ -111,8 +112,15 @@ const gatePolicy = (kind: OutputKind, more: Partial<GatePolicy> = {}): GatePolic
   const { gate, facts } = taskOf(output)
   return { ...defaultGatePolicy(gate.name), resamples: 60, calibration: 'off', ...facts(output), ...more }
 }
+/** The report of the gate, from whose tables its verdict follows again, as a certificate has it. */
+const judged = (...asked: Parameters<typeof judgeGate>): GateReport => {
+  const report = judgeGate(...asked)
+  const read = JSON.parse(JSON.stringify(report)) as GateReport
+  expect(gateIssues({ report: read, inputs: { leakage: {} } })).toEqual([])
+  return report
+}
 const judgeGateBy = (kind: OutputKind, metric: GateMetric, skill: keyof typeof skills) =>
-  judgeGate(
+  judged(
     input(kind, skill),
     gatePolicy(kind, {
       primary: metric,
@@ -155,7 +163,7 @@ describe('the gate', () => {
     ),
   )('decides by %s of a slice of %s', (metric, kind) => {
     const base = gatePolicy(kind)
-    const { slices } = judgeGate(
+    const { slices } = judged(
       { ...input(kind, 'worst'), slices: [{ name: 'third', rows: at.filter((i) => i % 3 === 0) }] },
       { ...base, slices: { ...base.slices, metric } },
     )
@@ -166,12 +174,12 @@ describe('the gate', () => {
     const groups = [
       { attribute: 'site', values: at.map((i) => (answeringModels[kind].outcome(i) === true ? 'a' : 'b')) },
     ]
-    const { fairness } = judgeGate({ ...input(kind), groups }, gatePolicy(kind))
+    const { fairness } = judged({ ...input(kind), groups }, gatePolicy(kind))
     expect(fairness.map(({ verdict }) => verdict)).toContain('blocked')
   })
 
   it.each(cells(true).filter(([word]) => word === 'calibration'))('decides by %s of %s', (_word, kind) => {
-    const { calibration } = judgeGate(
+    const { calibration } = judged(
       input(kind, 'worst'),
       gatePolicy(kind, { calibration: { ece: 0.05, overChampion: 0.02 } }),
     )
