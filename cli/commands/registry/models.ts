@@ -65,6 +65,7 @@ export const modelsGroup: CommandGroup = {
             ),
             `  Restore the file of ${name} in models/ and sync again to train it. What it has recorded is kept.`,
             `  To stop serving its champion: \`tenure kill-switches set ${name} fallback --reason "…"\`.`,
+            `  To delete it with all that is recorded of it: \`tenure models delete ${name}\`.`,
           ]),
           ...deleted.map(
             (name) => `${name.padEnd(24)} file removed: deleted, because it had recorded nothing`,
