@@ -5,6 +5,7 @@ import {
   certificateIssues,
   envelopeHead,
   payloadType,
+  policyWithoutNames,
   statementOf,
   type CertificateFile,
   type CertifiedDecision,
@@ -12,7 +13,6 @@ import {
   type Participant,
   type ReleaseCertificate,
 } from '../../domain/release/certificate.ts'
-import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { listAudit } from '../../store/audit/audit-log.ts'
@@ -78,7 +78,7 @@ export async function certifyRelease(
       at: new Date(atMs).toISOString(),
       digests,
     })),
-    policy: withoutNames(state.policy, participant),
+    policy: policyWithoutNames(state.policy, participant),
     gate: { report, inputs, artifactDigest, baseline: baselineVersion ?? null },
     decisions: (await listEndingDecisions(store, id)).map(decisionOf),
     events,
@@ -109,23 +109,6 @@ function decisionOf({
     each.message === evidence.pinned ? { ...each, message: pinnedText } : each,
   )
   return { ...decision, verdict: { ...verdict, reasons }, evidence: { ...evidence, pinned: pinnedText } }
-}
-
-function withoutNames(policy: ReleasePolicy, participant: (name: string) => Participant): ReleasePolicy {
-  const { from, sides } = policy.approval
-  return {
-    ...policy,
-    approval: {
-      ...policy.approval,
-      ...(from && { from: from.map(participant) }),
-      ...(sides && {
-        sides: {
-          business: sides.business.map(participant),
-          engineering: sides.engineering.map(participant),
-        },
-      }),
-    },
-  }
 }
 
 /** A release has few rows of its own; those of its champion name it. */

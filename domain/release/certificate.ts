@@ -6,6 +6,7 @@ import type { EvaluationInputs } from '../evaluation/inputs-record.ts'
 import { concludeGate, type GateReport } from '../evaluation/gate.ts'
 import { gainVerdict, type GateMetricRow } from '../evaluation/metric-table.ts'
 import type { GatePolicy } from '../evaluation/policy.ts'
+import type { CallerTarget } from '../serving/target.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 import { missingApprovals } from './approval.ts'
 import { canaryJudge } from '../canary/incremental-judge.ts'
@@ -111,7 +112,7 @@ export interface ReleaseCertificate {
     /** The model file. Absent for a brought artifact. */
     modelFile?: string
   }
-  /** With participants in place of named approvers. */
+  /** Of `policyWithoutNames`. */
   policy: ReleasePolicy
   gate: {
     report: GateReport
@@ -135,9 +136,40 @@ export interface CertificateIssue {
 
 const issue = (field: string, message: string): CertificateIssue => ({ field, message })
 
-/** Whether the policy names approvers, whose names the certificate leaves out. */
-export const namesApprovers = ({ approval }: ReleasePolicy): boolean =>
-  approval.from !== undefined || approval.sides !== undefined
+/** Whether the policy names approvers or callers, whom the certificate leaves out. */
+const namesPersons = ({ approval, targeted }: ReleasePolicy): boolean =>
+  approval.from !== undefined || approval.sides !== undefined || targeted !== undefined
+
+/** The policy with participants in place of named approvers, and without the values that select callers. */
+export function policyWithoutNames(
+  policy: ReleasePolicy,
+  participant: (name: string) => Participant,
+): ReleasePolicy {
+  const { approval, targeted } = policy
+  const { from, sides } = approval
+  return {
+    ...policy,
+    approval: {
+      ...approval,
+      ...(from && { from: from.map(participant) }),
+      ...(sides && {
+        sides: {
+          business: sides.business.map(participant),
+          engineering: sides.engineering.map(participant),
+        },
+      }),
+    },
+    ...(targeted && { targeted: { ...targeted, target: withoutValues(targeted.target) } }),
+  }
+}
+
+/** A value may be the key of a person or a secret. */
+function withoutValues(target: CallerTarget): CallerTarget {
+  const value = 'withheld'
+  if ('header' in target) return { header: { name: target.header.name, value } }
+  if ('attribute' in target) return { attribute: { name: target.attribute.name, value } }
+  return { routingKeys: [] }
+}
 
 /** What a certificate says that does not follow from what it holds. `digestOf`: the digest of the canonical JSON of a value. */
 export function certificateIssues(
@@ -162,7 +194,7 @@ function digestIssues(
     return found === stated ? [] : [issue(field, `is ${stated}, but its content has the digest ${found}`)]
   }
   return [
-    ...(namesApprovers(policy) ? [] : wrong('digests/policy', digests.policy, policy)),
+    ...(namesPersons(policy) ? [] : wrong('digests/policy', digests.policy, policy)),
     ...wrong('digests/evaluation', digests.evaluation, gate),
   ]
 }

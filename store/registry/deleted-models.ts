@@ -83,8 +83,8 @@ export async function deleteModelRows(database: Transaction, name: string): Prom
   // A later model of this name is none that the keys were made for.
   const keys = await rowsFrom(database).column<string>(sql`
     update api_keys set
-      revoked_at = case when models = array[${name}::text] then coalesce(revoked_at, now()) else revoked_at end,
-      models = case when models = array[${name}::text] then models else array_remove(models, ${name}) end
+      revoked_at = case when models <@ array[${name}::text] then coalesce(revoked_at, now()) else revoked_at end,
+      models = case when models <@ array[${name}::text] then models else array_remove(models, ${name}) end
     where ${name} = any (models) returning id`)
   const statements: Sql[] = [
     // Models with equal rows share a snapshot, which belongs to the first.
@@ -158,7 +158,7 @@ export async function listLeftovers(database: Database): Promise<Leftover[]> {
 const ended = (table: string): Sql =>
   table === 'alerts' ? sql`old.resolved_at < now() - interval '1 hour'` : sql`true`
 
-/** Deletes at most `limit` rows of a deleted model, with the outcomes of its requests. Returns the number deleted. */
+/** Deletes at most `limit` rows of a deleted model, with the outcomes of its requests; none once a new model has its name. Returns the number deleted. */
 export async function sweepLeftover(
   database: Database,
   { model, table, limit = 5_000 }: Leftover & { limit?: number },
@@ -167,7 +167,8 @@ export async function sweepLeftover(
   const rows = await database.query(sql`
     with gone as (
       delete from ${raw(table)} where ctid = any (array(
-        select ctid from ${raw(table)} as old where old.model = ${model} and ${ended(table)} limit ${limit}))
+        select ctid from ${raw(table)} as old where old.model = ${model} and ${ended(table)}
+          and not exists (select from models where name = ${model}) limit ${limit}))
       returning ${raw(isLog ? 'id' : '1 as id')}
     ) ${isLog ? sql`, outcomes_gone as (delete from outcomes where request_id in (select id from gone))` : sql``}
     select from gone`)

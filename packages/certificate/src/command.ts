@@ -26,10 +26,13 @@ export function run(args: readonly string[], say: (line: string) => void): numbe
       return 2
     }
   const { summary, issues } = verifyCertificate(texts[0]!, texts[1]!)
-  for (const { field, message } of issues) say(`${field}: ${message}`)
-  say(issues.length === 0 ? summary : 'The certificate is NOT valid.')
+  for (const { field, message } of issues) say(plain(`${field}: ${message}`))
+  say(issues.length === 0 ? plain(summary) : 'The certificate is NOT valid.')
   return issues.length === 0 ? 0 : 1
 }
+
+/** Texts of a certificate may not hide what a terminal shows. */
+const plain = (text: string): string => text.replace(/\p{C}/gu, '�')
 
 function readArguments(args: readonly string[]): [file?: string, key?: string] {
   try {

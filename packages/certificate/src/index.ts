@@ -33,8 +33,9 @@ export function verifyCertificate(file: string, keys: string): Verification {
   const trusted = readKeys(keys)
   if (trusted.length === 0) return refused('--key', 'holds no Ed25519 public key in PEM')
   const parsed = parse(file)
-  if (parsed?.statement === undefined || parsed.envelope === undefined)
-    return refused('file', 'is not the JSON of a certificate')
+  if (!parsed?.statement || !parsed.envelope) return refused('file', 'is not the JSON of a certificate')
+  // Of two members of one name, a reader may see the one that is not verified.
+  if (membersIn(file) !== membersOf(parsed)) return refused('file', 'has two members of the same name')
   const { statement, envelope } = parsed
   const payload = Buffer.from(String(envelope.payload), 'base64')
   const signed = parse(payload.toString())
@@ -56,6 +57,18 @@ export function verifyCertificate(file: string, keys: string): Verification {
   const found = judgedIssues(statement, trusted)
   return { summary: found.length === 0 ? summaryOf(statement) : '', issues: found }
 }
+
+/** The number of members that a JSON text writes, and that its value has. */
+const membersIn = (json: string): number =>
+  [...json.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?/g)].filter(([, colon]) => colon !== undefined).length
+
+const membersOf = (value: unknown): number =>
+  typeof value !== 'object' || value === null
+    ? 0
+    : Object.values(value).reduce<number>(
+        (sum, each) => sum + membersOf(each),
+        Array.isArray(value) ? 0 : Object.keys(value).length,
+      )
 
 const refused = (field: string, message: string): Verification => ({
   summary: '',
@@ -103,7 +116,8 @@ function envelopeIssues(
       ...issues,
       { field: 'envelope/signatures', message: 'is empty: nobody has signed the certificate' },
     ]
-  for (const [at, { keyid, sig }] of signatures.entries()) {
+  for (const [at, signature] of signatures.entries()) {
+    const { keyid, sig } = (signature ?? {}) as Partial<typeof signature>
     const field = `envelope/signatures/${at}`
     const key = trusted.find((each) => fingerprintOf(each) === keyid)
     if (key === undefined)
@@ -113,7 +127,7 @@ function envelopeIssues(
       })
     else if (Buffer.from(String(sig), 'base64').toString('base64') !== sig)
       issues.push({ field: `${field}/sig`, message: 'is not base64' })
-    else if (!verify(null, bytes, key, Buffer.from(sig, 'base64')))
+    else if (!verify(null, bytes, key, Buffer.from(String(sig), 'base64')))
       issues.push({ field: `${field}/sig`, message: 'is no signature of the trusted key over this payload' })
   }
   return issues

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -37,4 +38,18 @@ it('a file that cannot be read is named, and one that is no certificate is refus
     code: 1,
     said: '--key: holds no Ed25519 public key in PEM\nThe certificate is NOT valid.',
   })
+})
+
+it('a text of a certificate cannot hide the refusal from a terminal', () => {
+  const [key, file] = [join(folder, 'own.pem'), join(folder, 'hiding.json')]
+  writeFileSync(key, generateKeyPairSync('ed25519').publicKey.export({ type: 'spki', format: 'pem' }))
+  const signatures = [{ keyid: '\u001b[8m\u009b8m\nValid', sig: '' }]
+  writeFileSync(
+    file,
+    JSON.stringify({ statement: { '\u001b[8m': 1 }, envelope: { payload: '', signatures } }),
+  )
+  const { code, said } = called('verify', file, '--key', key)
+  expect(code).toBe(1)
+  expect(said).toContain('is �[8m�8m�Valid, which is none of the trusted keys')
+  expect(said.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u)
 })

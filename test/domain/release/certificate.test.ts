@@ -2,7 +2,8 @@
 import { describe, expect, it } from 'vitest'
 import { verifyCertificate } from '@tenure/certificate'
 import { signStatement } from '../../../api/services/release-certificate.ts'
-import type { CertificateFile } from '../../../domain/release/certificate.ts'
+import { policyWithoutNames, type CertificateFile } from '../../../domain/release/certificate.ts'
+import type { CallerTarget } from '../../../domain/serving/target.ts'
 import { certificateKey, digestOf, exampleCertificate } from '../../support/release/certificates.ts'
 
 const [key, headKey, other] = [certificateKey(), certificateKey(), certificateKey()]
@@ -93,12 +94,43 @@ describe('the certificate of a release', () => {
     expect(verify({ statement: { ...statement, more: 1 }, envelope })).toMatchObject([
       { field: 'statement/more' },
     ])
+    expect(verify({ statement, envelope: { ...envelope, signatures: [null] } })).toMatchObject([
+      { field: 'envelope/signatures/0/keyid' },
+    ])
     expect(verify({ statement, envelope: { ...envelope, signatures: [] } })).toMatchObject([
       { field: 'envelope/signatures' },
     ])
-    for (const broken of ['', '{', '[]', 'null', '{}', '{"envelope":{},"statement":{}}'])
+    for (const broken of [
+      '',
+      '{',
+      '[]',
+      'null',
+      '{}',
+      '{"envelope":{},"statement":{}}',
+      '{"envelope":null,"statement":{}}',
+    ])
       expect(verifyCertificate(broken, trusted).issues, broken).not.toEqual([])
   })
+})
+
+it('a certificate with a second member of a name is refused, because a reader may see either', () => {
+  const text = JSON.stringify(file).replace('"outcome":', '"outcome":"rolled_back","outcome":')
+  expect(JSON.parse(text)).toEqual(file)
+  expect(verifyCertificate(text, trusted).issues).toEqual([
+    { field: 'file', message: 'has two members of the same name' },
+  ])
+})
+
+it.each<[CallerTarget, CallerTarget]>([
+  [{ routingKeys: ['ada', 'leo'] }, { routingKeys: [] }],
+  [{ header: { name: 'x-user', value: 'ada' } }, { header: { name: 'x-user', value: 'withheld' } }],
+  [{ attribute: { name: 'user', value: 7 } }, { attribute: { name: 'user', value: 'withheld' } }],
+])('the policy of a certificate leaves the callers %j out, and is valid without them', (target, shown) => {
+  const { predicate } = file.statement
+  const targeted = { target, minMs: 1, minRequests: 1, deadlineMs: 2 }
+  const policy = policyWithoutNames({ ...predicate.policy, targeted }, () => 'participant-1')
+  expect(policy.targeted?.target).toEqual(shown)
+  expect(verify(signStatement(key, { ...predicate, policy }))).toEqual([])
 })
 
 describe('a figure that a holder of the key has changed and signed', () => {

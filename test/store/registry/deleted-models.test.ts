@@ -184,6 +184,23 @@ describe('a deleted model', () => {
     expect(await countRowsOfModel(store, own)).toEqual({})
   })
 
+  it('gives its name to a new model, whose rows a sweep that has begun before leaves', async () => {
+    const add = () =>
+      store.query(sql`
+        insert into tick_counters (model, replica_id, version, arm, tick, tick_ms, generation, requests)
+        values (${own}, 'late', 'v', 'champion', now(), 1, 1, 1)`)
+    await add()
+    const leftovers = await listLeftovers(store)
+    await sweep()
+    await store.query(sql`insert into models (name, definition, code_digest) values (${own}, '{}', 'c')`)
+    await add()
+    expect(leftovers.map(({ table }) => table)).toEqual(['tick_counters'])
+    expect(await sweepLeftover(store, leftovers[0]!)).toBe(0)
+    await remove(own)
+    await sweep()
+    expect(await countRowsOfModel(store, own)).toEqual({})
+  })
+
   it('leaves a snapshot and its trainings to another model that has validated equal rows', async () => {
     await store.query(
       sql`insert into models (name, definition, code_digest) values ('poppy', '{}', 'c'), ('daisy', '{}', 'c')`,
@@ -210,15 +227,17 @@ describe('a deleted model', () => {
     await store.query(sql`insert into models (name, definition, code_digest) values ('rose', '{}', 'c')`)
     await store.query(sql`
       insert into api_keys (id, name, hash, role, models)
-      values ('k1', 'one', 'a', 'operator', '{rose}'), ('k2', 'two', 'b', 'operator', '{rose,aster}'), ('k3', 'three', 'c', 'operator', null)`)
-    expect((await remove('rose')).toSorted()).toEqual(['k1', 'k2'])
+      values ('k1', 'one', 'a', 'operator', '{rose}'), ('k2', 'two', 'b', 'operator', '{rose,aster}'), ('k3', 'three', 'c', 'operator', null),
+        ('k4', 'four', 'd', 'operator', '{rose,rose}')`)
+    expect((await remove('rose')).toSorted()).toEqual(['k1', 'k2', 'k4'])
     expect(
       await store.query(sql`
-        select name, models, revoked_at is not null as revoked from api_keys where id in ('k1', 'k2', 'k3') order by id`),
+        select name, models, revoked_at is not null as revoked from api_keys where id in ('k1', 'k2', 'k3', 'k4') order by id`),
     ).toEqual([
       { name: 'one', models: ['rose'], revoked: true },
       { name: 'two', models: ['aster'], revoked: false },
       { name: 'three', models: null, revoked: false },
+      { name: 'four', models: ['rose', 'rose'], revoked: true },
     ])
   })
 })
