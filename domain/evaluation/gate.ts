@@ -75,7 +75,7 @@ export interface GateReport {
   /** Classes: the quality of each; absent in others. */
   classes?: ClassFigures[]
   slices: GateSliceRow[]
-  /** Slices that nobody has declared; absent without a champion, and when they were not searched. */
+  /** The undeclared slices that a search found; absent without a champion, and where none was made. */
   sliceSearch?: SliceSearch
   calibration: GateCalibration | null
   fairness: GateFairnessRow[]

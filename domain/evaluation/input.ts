@@ -30,7 +30,7 @@ export interface GateInput {
   baseline?: ModelAnswers | null
   /** Declared slices, at most 50; `rows` are indices. A slice without rows fails. */
   slices?: { name: string; rows: ArrayLike<number> }[]
-  /** The columns in which slices are searched that nobody has declared. */
+  /** The columns that are searched for undeclared slices. */
   columns?: ColumnTable['columns']
   /** The names of the classes, of a task with several. */
   classes?: readonly string[]
