@@ -54,7 +54,7 @@ async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<Chec
   const root = await mkdtemp(join(tmpdir(), 'tenure-check-'))
   try {
     const { digest: snapshotDigest, read, leaks } = await takeRows(definition, root)
-    if (untrained !== undefined) return { read, skipped: untrained, ...leaks }
+    if (untrained !== undefined) return { read, skipped: untrained, leaks }
     const { hyperparameters } = definition
     const job: TrainerJob = {
       model,
@@ -71,7 +71,7 @@ async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<Chec
       signal: new AbortController().signal,
       silentMs,
     })
-    return { rows, ...leaks }
+    return { rows, leaks }
   } finally {
     await rm(root, { recursive: true, force: true })
   }
@@ -101,7 +101,7 @@ function reasonNotToRead({ source, views }: ModelDefinition): string | undefined
 async function takeRows(
   definition: ModelDefinition,
   root: string,
-): Promise<{ digest: string; read: number; leaks: Pick<CheckedTraining, 'leaks'> }> {
+): Promise<{ digest: string; read: number; leaks?: string[] }> {
   const artifacts = openArtifacts(root)
   const { source, name } = definition
   const sampled: ModelDefinition = {
@@ -137,7 +137,7 @@ async function takeRows(
       return {
         digest: (await artifacts.take('snapshots', draft)).digest,
         read,
-        leaks: leaks.length === 0 ? {} : { leaks },
+        leaks: leaks.length === 0 ? undefined : leaks,
       }
     })
   } catch (error) {

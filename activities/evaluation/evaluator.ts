@@ -312,8 +312,13 @@ function searchedColumns(
   { features, subject, evaluation: { groups } }: ModelDefinition,
 ): ColumnTable['columns'] {
   const names = new Set([...Object.keys(features), ...groups])
-  return Object.fromEntries(Object.entries(columns).filter(([name]) => names.has(name) && name !== subject))
+  return columnsNamed(columns, (name) => names.has(name) && name !== subject)
 }
+
+const columnsNamed = (
+  columns: ColumnTable['columns'],
+  isNamed: (name: string) => boolean,
+): ColumnTable['columns'] => Object.fromEntries(Object.entries(columns).filter(([name]) => isNamed(name)))
 
 /** The answers of earlier releases to the test rows. Skips a release that cannot score them; for the champion this is an error. */
 async function askAnchors(
@@ -417,7 +422,7 @@ async function rowsWhere(duck: Duck, where: string): Promise<Uint32Array> {
 /** Removes columns that no version uses. */
 function featuresOnly({ rows, columns }: ColumnTable, manifests: readonly Manifest[]): ColumnTable {
   const taken = new Set(manifests.flatMap(({ features }) => Object.keys(features)))
-  return { rows, columns: Object.fromEntries(Object.entries(columns).filter(([name]) => taken.has(name))) }
+  return { rows, columns: columnsNamed(columns, (name) => taken.has(name)) }
 }
 
 takeJob<EvaluatorJob | ScoreJob | RefitJob, never, EvaluatorResult | TrialScore | RefitCheck>(

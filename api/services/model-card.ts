@@ -4,13 +4,13 @@ import { findEvaluation } from '../../store/training/evaluations.ts'
 import { findTrainingRun, type TrainingRun } from '../../store/training/trainings.ts'
 import { findModel } from '../../store/registry/models.ts'
 import type { Database } from '../../store/postgres.ts'
-import { listReleasesOfVersion } from '../../store/release/releases.ts'
+import { listReleasesOfVersion, type Release } from '../../store/release/releases.ts'
 import { findStatus, type Version } from '../../store/registry/versions.ts'
 
 export async function readCard(
   database: Database,
   version: Version,
-): Promise<{ card: ModelCard; source: CardSource; training?: TrainingRun }> {
+): Promise<{ card: ModelCard; source: CardSource; training?: TrainingRun; releases: Release[] }> {
   const [status, model, evaluation, training, releases] = await Promise.all([
     findStatus(database, version.version),
     findModel(database, version.model),
@@ -30,5 +30,5 @@ export async function readCard(
     evaluation,
     dependencies: training?.dependencies,
   }
-  return { card: modelCard(source), source, training }
+  return { card: modelCard(source), source, training, releases }
 }

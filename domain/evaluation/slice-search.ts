@@ -1,5 +1,5 @@
 /**
- * Searches the test rows for slices in which the challenger is worse than the champion, that nobody has declared. One half of the entities
+ * Searches the test rows for undeclared slices in which the challenger is worse than the champion. One half of the entities
  * proposes slices, by a greedy tree of depth 2 on the difference of the losses; the other half proves them, each by an e-value for H0 "the
  * mean difference is at most 0" (Waudby-Smith and Ramdas, JRSS-B 2024), all together by e-BH (Wang and Ramdas, JRSS-B 2022). A finding is
  * advice: it blocks nothing.
@@ -92,7 +92,7 @@ export function searchSlices(
   const proposals = propose(columns, harms, proposing, least)
   const scale = scaleOf(harms, proposing)
   const proved = proposals.map((proposal) => {
-    const rows = proving.filter((row) => proposal.every((condition) => condition.holds(row)))
+    const rows = proving.filter((row) => proposal.conditions.every(({ holds }) => holds(row)))
     return { proposal, rows, logE: evidenceOf(rows, harms, scale, entities) }
   })
   const isFound = eBenjaminiHochberg(
@@ -105,11 +105,8 @@ export function searchSlices(
     .map(({ proposal, rows }): FoundSlice => {
       const value = (scored: ScoredRows) => pointValue(statisticOf(metric, pick(scored, rows)), rows.length)
       return {
-        name: proposal.map(({ name }) => name).join(' and '),
-        rows: {
-          proposing: proposing.filter((row) => proposal.every(({ holds }) => holds(row))).length,
-          proving: rows.length,
-        },
+        name: proposal.conditions.map(({ name }) => name).join(' and '),
+        rows: { proposing: proposal.rows.length, proving: rows.length },
         champion: value(champion),
         challenger: value(challenger),
       }
@@ -160,7 +157,7 @@ function propose(
   harms: Float64Array,
   rows: Uint32Array,
   least: number,
-): Condition[][] {
+): Proposal[] {
   const conditions = Object.entries(columns).map(([name, column]) => conditionsOf(name, column, rows, least))
   const within = (parent: Uint32Array, before: Condition[]): Proposal[] =>
     conditions.flatMap((list) =>
@@ -181,9 +178,8 @@ function propose(
   return [...singles, ...pairs]
     .filter(({ z }) => z > 0)
     .toSorted((one, other) => other.z - one.z)
-    .map((proposal) => proposal.conditions)
-    .filter((pair) => {
-      const key = JSON.stringify(pair.map(({ name }) => name).toSorted())
+    .filter((proposal) => {
+      const key = JSON.stringify(proposal.conditions.map(({ name }) => name).toSorted())
       return !isNew.has(key) && isNew.add(key)
     })
     .slice(0, maxProposals)

@@ -11,6 +11,13 @@ import { lockModel } from './models.ts'
 /** The audit row of a deletion names the model for as long as the audit log is kept. */
 const deletedAction = 'model.purged'
 
+/** Tables with what each replica has acknowledged of a model. */
+const acknowledgements = [
+  'routing_acknowledgements',
+  'kill_switch_acknowledgements',
+  'replica_fallbacks',
+] as const
+
 /** Tables with a column `model` and without a foreign key, whose rows a replica may still write after the deletion. */
 export const sweptTables = [
   'predictions',
@@ -18,13 +25,11 @@ export const sweptTables = [
   'shadow_pairs',
   'tick_counters',
   'feature_counts',
-  'routing_acknowledgements',
-  'kill_switch_acknowledgements',
-  'replica_fallbacks',
+  ...acknowledgements,
 ] as const
 
 /** Tables with a column `model` and without a foreign key, whose rows go with the model. */
-const deletedTables = ['model_files', ...sweptTables.slice(-3)] as const
+const deletedTables = ['model_files', ...acknowledgements] as const
 
 /** The most rows that are counted of a table. */
 export const maxCounted = 1_000_000

@@ -53,6 +53,12 @@ const decisionColumns = raw(
     .join(', '),
 )
 
+/** A row has the parts of the verdict beside those of the decision. */
+const withVerdict = <Row extends Verdict>({ kind, reasons, statistics, judge, ...decision }: Row) => ({
+  ...decision,
+  verdict: { kind, reasons, statistics, judge },
+})
+
 /** Lists the decisions, newest first. */
 export async function listDecisions(
   database: Database,
@@ -62,10 +68,7 @@ export async function listDecisions(
   const rows = await rowsFrom(database).list<Omit<StoredDecision, 'verdict'> & Verdict>(
     sql`select ${decisionColumns} from decisions where release_id = ${releaseId} order by id desc limit ${limit}`,
   )
-  return rows.map(({ kind, reasons, statistics, judge, ...decision }) => ({
-    ...decision,
-    verdict: { kind, reasons, statistics, judge },
-  }))
+  return rows.map(withVerdict)
 }
 
 /** The last decision of an ended release, with its final state. */
@@ -77,10 +80,7 @@ export async function findTerminalDecisions(database: Database, limit: number): 
     select ${decisionColumns}, releases.state from releases
       join lateral (select * from decisions where release_id = releases.id order by id desc limit 1) as decisions on true
     where releases.ended_at is not null order by releases.ended_at desc limit ${limit}`)
-  return rows.map(({ kind, reasons, statistics, judge, ...decision }) => ({
-    ...decision,
-    verdict: { kind, reasons, statistics, judge },
-  }))
+  return rows.map(withVerdict)
 }
 
 /**
@@ -158,8 +158,5 @@ export async function listEndingDecisions(
   >(sql`
     select ${decisionColumns}, evidence from decisions
     where release_id = ${releaseId} and evidence is not null order by id`)
-  return rows.map(({ kind, reasons, statistics, judge, ...decision }) => ({
-    ...decision,
-    verdict: { kind, reasons, statistics, judge },
-  }))
+  return rows.map(withVerdict)
 }

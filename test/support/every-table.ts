@@ -34,6 +34,24 @@ export const listTables = (store: Store) =>
         from pg_attribute where attrelid = pg_class.oid and attnum > 0 and not attisdropped and attgenerated = '') as columns
     from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition order by 1`)
 
+/** Drops what rows must satisfy, so that any values do. `constraints`: their types in the catalogue; `ruled`: a table whose triggers stay. */
+export const dropRules = (
+  store: Store,
+  { constraints, ruled = '' }: { constraints: readonly ('c' | 'f')[]; ruled?: string },
+) =>
+  store.query(sql`
+    do $$
+    declare each record;
+    begin
+      for each in select conrelid::regclass as name, conname from pg_constraint
+        where contype in (${raw(constraints.map((type) => `'${type}'`).join())}) and conparentid = 0
+          and connamespace = 'public'::regnamespace order by contype desc
+      loop execute format('alter table %s drop constraint %I cascade', each.name, each.conname); end loop;
+      for each in select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition
+        and relname <> '${raw(ruled)}'
+      loop execute format('alter table %I disable trigger user', each.relname); end loop;
+    end $$`)
+
 /** Returns a function that inserts a row of a model into a table, and before it the rows that it refers to. The first model has the number 1. */
 export function tableFiller(store: Store, tables: readonly Table[], models: readonly string[]) {
   /** Table → model → its row. */

@@ -9,7 +9,7 @@ import { withClient } from '../../../store/database/binary-copy.ts'
 import { ownReader } from '../../../store/database/cursor.ts'
 import { prepared } from '../../../store/database/prepared.ts'
 import { openStore, scopedRole, type Store } from '../../../store/postgres.ts'
-import { listTables, tableFiller, type Table } from '../../support/every-table.ts'
+import { dropRules, listTables, tableFiller, type Table } from '../../support/every-table.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
 const own = 'zinnia'
@@ -25,16 +25,7 @@ beforeAll(async () => {
   store = openStore(url)
   tables = await listTables(store)
   // The rows are of no use but their model, so nothing but the scope is left of their rules.
-  await store.query(sql`
-    do $$
-    declare each record;
-    begin
-      for each in select conrelid::regclass as name, conname from pg_constraint
-        where contype in ('f', 'c') and conparentid = 0 and connamespace = 'public'::regnamespace order by contype desc
-      loop execute format('alter table %s drop constraint %I cascade', each.name, each.conname); end loop;
-      for each in select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition
-      loop execute format('alter table %I disable trigger user', each.relname); end loop;
-    end $$`)
+  await dropRules(store, { constraints: ['f', 'c'] })
   const filler = tableFiller(store, tables, [own, other])
   ;({ rows } = filler)
   for (const { name } of tables.filter(({ policy }) => policy !== null))

@@ -17,7 +17,7 @@ import {
 } from '../../../store/registry/deleted-models.ts'
 import { findModel } from '../../../store/registry/models.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
-import { listTables, tableFiller, type Table } from '../../support/every-table.ts'
+import { dropRules, listTables, tableFiller, type Table } from '../../support/every-table.ts'
 import { migratedDatabase } from '../../support/servers/servers.ts'
 
 const [own, other] = ['zinnia', 'aster']
@@ -29,17 +29,7 @@ beforeAll(async () => {
   store = openStore(await migratedDatabase())
   tables = await listTables(store)
   // The values of the rows say nothing; the foreign keys stay.
-  await store.query(sql`
-    do $$
-    declare each record;
-    begin
-      for each in select conrelid::regclass as name, conname from pg_constraint
-        where contype = 'c' and conparentid = 0 and connamespace = 'public'::regnamespace
-      loop execute format('alter table %s drop constraint %I cascade', each.name, each.conname); end loop;
-      for each in select relname from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p') and not relispartition
-        and relname <> 'audit'
-      loop execute format('alter table %I disable trigger user', each.relname); end loop;
-    end $$`)
+  await dropRules(store, { constraints: ['c'], ruled: 'audit' })
   filler = tableFiller(store, tables, [own, other])
   for (const { name, policy } of tables)
     if (policy !== null && name !== 'audit') for (const model of [own, other]) await filler.fill(name, model)

@@ -3,7 +3,7 @@ import { intervalsSvg } from '../../../charts/intervals.ts'
 import { lossSvg } from '../../../charts/loss.ts'
 import type { ModelCard } from '../../../../domain/registry/model-card.ts'
 import { cardMarkdown } from '../../../../domain/registry/model-card-markdown.ts'
-import { findCandidate, listReleasesOfVersion, type Release } from '../../../../store/release/releases.ts'
+import { findCandidate, type Release } from '../../../../store/release/releases.ts'
 import { listFailedRequests } from '../../../../store/review/failed-requests.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { DomainError } from '../../../../domain/errors.ts'
@@ -35,10 +35,9 @@ async function versionOf({ store }: ApiDeps, { params }: PageRequest) {
 export const versionPage = definePage({
   async load(deps, ask) {
     const version = await versionOf(deps, ask)
-    const [{ card, source, training }, failed, releases, { issue }] = await Promise.all([
+    const [{ card, source, training, releases }, failed, { issue }] = await Promise.all([
       readCard(deps.store, version),
       listFailedRequests(deps.store, { ...version, limit: shownFailedRequests }),
-      listReleasesOfVersion(deps.store, version.version),
       findCandidate(deps.store, version),
     ])
     const rows = gateIntervals(source.evaluation?.report ?? {})
