@@ -50,6 +50,8 @@ create table trainings (
   -- How the refitted weights answer the test rows: {meanChange, maxChange, …}. It has an `issue` when they may not become a version.
   refit_check jsonb,
   attempts integer not null default 1,
+  -- What the attempt that ended it took: {cpuMs, peakBytes, ms}. Null where it was not measured.
+  usage jsonb,
   -- How often the training process ran out of memory. Limits the retries on other machines.
   memory_failures integer not null default 0,
   message text,

@@ -1,10 +1,12 @@
 /** Checks the service level of a model in one window and raises alerts. */
-import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
+import type { MeasuredCost } from '../../domain/model/cost.ts'
+import { pricesOf, type MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { defaultCountMs, type ReferenceProfile } from '../../domain/model/reference-profile.ts'
 import {
   clearedText,
   costOf,
   judgeService as judge,
+  type ServiceCost,
   type ServiceFacts,
   type ServiceReport,
 } from '../../domain/monitoring/service-level.ts'
@@ -12,6 +14,7 @@ import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import type { Champion } from '../../store/registry/champions.ts'
 import { findRanges, findWindow } from '../../store/serving/feature-counts.ts'
 import { countVersionRequests, readService, type Span } from '../../store/monitoring/monitor-windows.ts'
+import { listReleasesOfVersion } from '../../store/release/releases.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
 
@@ -19,7 +22,7 @@ export async function checkServiceLevel(
   { store }: Pick<Deps, 'store'>,
   { champion, ...span }: Span & { champion: Champion },
   policy: MonitorPolicy,
-): Promise<{ facts: ServiceFacts & { cost?: Cost }; report: ServiceReport }> {
+): Promise<{ facts: ServiceFacts & { cost?: ServiceCost }; report: ServiceReport }> {
   const { model, fromMs, toMs } = span
   const { version, since } = champion
   const { profile } = (await getVersion(store, version)).manifest
@@ -35,7 +38,9 @@ export async function checkServiceLevel(
     outside: await readOutside(store, counted),
     championMs: Math.max(0, toMs - sinceMs),
   }
-  const report = judge(facts, policy.service, policy.cost)
+  const { cost } = policy
+  if (pricesOf(cost) !== undefined) facts.measured = await findMeasured(store, version)
+  const report = judge(facts, policy.service, cost)
   for (const { code, severity, message, values } of report.findings)
     await upsertAlert(store, {
       dedupeKey: `service/${model}/${code}`,
@@ -47,17 +52,13 @@ export async function checkServiceLevel(
     })
   for (const code of report.cleared)
     await resolveAlert(store, `service/${model}/${code}`, `${version}: ${clearedText(code, facts)}`)
-  const { cost } = policy
-  if (cost === undefined) return { facts, report }
-  return { facts: { ...facts, cost: { ...costOf(facts, cost), unit: cost.unit } }, report }
+  return { facts: { ...facts, cost: cost && costOf(facts, cost) }, report }
 }
 
-/** The cost of the window's predictions, extrapolated to a day. */
-interface Cost {
-  total: number
-  perDay: number
-  unit: string
-}
+/** What a version took in the checks before its newest release. */
+const findMeasured = async (store: Deps['store'], version: string): Promise<MeasuredCost | undefined> =>
+  (await listReleasesOfVersion(store, version)).find(({ state }) => state.cost !== undefined)?.state.cost
+    ?.candidate
 
 const iso = (ms: number): string => new Date(ms).toISOString()
 

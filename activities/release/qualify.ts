@@ -2,16 +2,19 @@
 import { isError } from '../../domain/errors.ts'
 import {
   costIssue,
-  defaultQualification,
   type MeasuredCost,
   type QualificationCost,
-  type QualificationLimits,
-} from '../../domain/model/qualification.ts'
+  type TrainingUsage,
+} from '../../domain/model/cost.ts'
+import { defaultQualification, type QualificationLimits } from '../../domain/model/qualification.ts'
+import { pricesOf } from '../../domain/monitoring/policy.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findDeletedAt } from '../../store/registry/artifact-retention.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
+import { getModel } from '../../store/registry/models.ts'
 import { getVersion } from '../../store/registry/versions.ts'
+import { findTraining } from '../../store/training/trainings.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { Deps } from '../deps.ts'
 import { runServingChild, type NotServed } from '../runtime/serving-child.ts'
@@ -19,16 +22,12 @@ import { releaseStep } from './release-step.ts'
 
 export const qualificationLimits = defaultQualification
 
-interface Qualified {
+interface Qualified extends MeasuredCost {
   ok: true
   model: string
   goldenRows: number
-  loadMs: number
-  p50Us: number
-  p99Us: number
   /** How often the latency of a row was measured; the best is reported. */
   measurements?: number
-  rssBytes: number
   /** The size of a TensorFlow.js network; 0 for other formats. */
   weightBytes: number
 }
@@ -58,17 +57,23 @@ const maxRounds = 3
 /** Measures the champion as the candidate was, and both again while a limit is exceeded. A champion that cannot be loaded is no reproach. */
 async function costBeside(
   deps: Pick<Deps, 'store' | 'artifacts' | 'config' | 'log'>,
-  { version, digests, baseline }: Pick<ReleaseState, 'version' | 'digests' | 'baseline'>,
+  { model, version, digests, baseline }: Pick<ReleaseState, 'model' | 'version' | 'digests' | 'baseline'>,
   { candidate, limits, check }: { candidate: Qualified; limits: QualificationLimits; check: () => void },
 ): Promise<QualificationCost> {
-  if (baseline === undefined) return { candidate: costOf(candidate) }
+  const training = await usageOf(deps.store, version)
+  const price = pricesOf((await getModel(deps.store, model)).definition.monitor?.cost)
+  let cost: QualificationCost = {
+    candidate: costOf(candidate),
+    ...(training && { training }),
+    ...(price && { price }),
+  }
+  if (baseline === undefined) return cost
   const { artifactDigest } = await getVersion(deps.store, baseline)
   const measure = async (of: string, digest: string, before?: MeasuredCost) => {
     const found = await qualifyVersion(deps, { version: of, digest }, limits)
     check()
     return found.ok ? fasterOf(costOf(found), before) : before
   }
-  let cost: QualificationCost = { candidate: costOf(candidate) }
   for (let round = 1; round <= maxRounds; round++) {
     if (round > 1) cost.candidate = (await measure(version, digests.artifact, cost.candidate))!
     const champion = await measure(baseline, artifactDigest, cost.champion).catch((error: unknown) => {
@@ -76,16 +81,37 @@ async function costBeside(
       deps.log.warn({ version: baseline, error: error.message }, 'the champion could not be measured')
       return cost.champion
     })
-    cost = { candidate: cost.candidate, ...(champion && { champion }) }
+    cost = { ...cost, ...(champion && { champion }) }
     if (costIssue(cost, limits) === undefined) break
   }
   return cost
 }
 
-const costOf = ({ loadMs, p50Us, p99Us, rssBytes }: MeasuredCost): MeasuredCost => ({
+/** What the training of a version took, with its refit; undefined where one of them was not measured. */
+async function usageOf(store: Deps['store'], version: string): Promise<TrainingUsage | undefined> {
+  const { trainingId, lineage } = await getVersion(store, version)
+  const refit = lineage.refit?.trainingId
+  const trainings = await Promise.all(
+    [trainingId, ...(refit === undefined ? [] : [refit])].map((id) => findTraining(store, id)),
+  )
+  return trainings
+    .map((each) => each?.usage)
+    .reduce(
+      (sum, each) =>
+        sum &&
+        each && {
+          cpuMs: sum.cpuMs + each.cpuMs,
+          peakBytes: Math.max(sum.peakBytes, each.peakBytes),
+          ms: sum.ms + each.ms,
+        },
+    )
+}
+
+const costOf = ({ loadMs, p50Us, p99Us, cpuUs, rssBytes }: MeasuredCost): MeasuredCost => ({
   loadMs,
   p50Us,
   p99Us,
+  cpuUs,
   rssBytes,
 })
 
@@ -93,6 +119,7 @@ const fasterOf = (one: MeasuredCost, other: MeasuredCost = one): MeasuredCost =>
   loadMs: Math.min(one.loadMs, other.loadMs),
   p50Us: Math.min(one.p50Us, other.p50Us),
   p99Us: Math.min(one.p99Us, other.p99Us),
+  cpuUs: Math.min(one.cpuUs, other.cpuUs),
   rssBytes: Math.min(one.rssBytes, other.rssBytes),
 })
 

@@ -26,6 +26,7 @@ import { takeJob, type Parent } from '../runtime/child-protocol.ts'
 import { detectOutOfMemory } from '../runtime/memory-limit.ts'
 import { readPart, targetsOf, type LabelledRows } from '../data/rows.ts'
 import { loadTensorflow, answerLists, answersOf, saveNetwork, type Tensorflow } from './tfjs.ts'
+import type { TrainingUsage } from '../../domain/model/cost.ts'
 import type { TrainingFacts } from '../../domain/model/manifest.ts'
 import { loadUnchanged } from '../runtime/unchanged-model.ts'
 import { storeArtifact } from '../artifact/write-artifact.ts'
@@ -57,6 +58,7 @@ export interface TrainerResult {
   dependenciesDigest: string
   dependencies: Record<string, string>
   rows: number
+  usage: TrainingUsage
 }
 
 async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promise<TrainerResult> {
@@ -88,6 +90,17 @@ async function runTraining(job: TrainerJob, parent: Parent<TrainerStep>): Promis
     dependenciesDigest: dependencies,
     dependencies: await dependenciesOf(),
     rows: data.rows,
+    usage: usageOfThis(),
+  }
+}
+
+/** What this process took since its start. */
+function usageOfThis(): TrainingUsage {
+  const { user, system } = process.cpuUsage()
+  return {
+    cpuMs: (user + system) / 1_000,
+    peakBytes: process.resourceUsage().maxRSS * 1_024,
+    ms: process.uptime() * 1_000,
   }
 }
 

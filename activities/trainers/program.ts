@@ -6,9 +6,11 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { finished } from 'node:stream/promises'
 import type { Duplex, Readable } from 'node:stream'
 import { DomainError } from '../../domain/errors.ts'
+import type { TrainingUsage } from '../../domain/model/cost.ts'
 import { scriptFaultCode } from '../../domain/training/program-job.ts'
 import { visibleText } from '../../domain/visible-text.ts'
 import { requirePipes } from '../../store/child-pipes.ts'
+import { watchUsage } from '../../store/process-usage.ts'
 import { countKernelKills, detectOutOfMemory, watchMemory } from '../runtime/memory-limit.ts'
 
 export interface ProgramRun {
@@ -46,11 +48,11 @@ echo 1000 2>/dev/null >/proc/self/oom_score_adj
 exec nice -n 10 "$@"`
 
 /**
- * Resolves when the program has exited with code 0 and its group is gone. Throws `training_failed` for exit code 2, for a Python
+ * Resolves with what the program took, as far as the system shows it, when it has exited with code 0 and its group is gone. Throws `training_failed` for exit code 2, for a Python
  * exception that every attempt would repeat, for a program that cannot be started and for an exceeded time limit; `out_of_memory`; and
  * `training_interrupted` for any other end.
  */
-export async function runTrainingProgram(run: ProgramRun): Promise<void> {
+export async function runTrainingProgram(run: ProgramRun): Promise<TrainingUsage | undefined> {
   const { argv, cwd, env, input, signal, limitMb, limitMs, silentMs } = run
   const killedBefore = await countKernelKills()
   const child = spawn('/bin/sh', ['-c', groupScript, String((limitMb ?? 0) * 1_024), ...argv], {
@@ -62,6 +64,8 @@ export async function runTrainingProgram(run: ProgramRun): Promise<void> {
   requirePipes(child, shown(argv))
   const { pid } = child
   const memory = limitMb === undefined || pid === undefined ? undefined : watchMemory(pid, limitMb)
+  const began = performance.now()
+  const watch = pid === undefined ? undefined : watchUsage(pid)
   if (pid !== undefined) run.onStart?.(pid)
   let stopped: Error | undefined
   const stop = (why: Error) => {
@@ -109,7 +113,10 @@ export async function runTrainingProgram(run: ProgramRun): Promise<void> {
     if (isFault || code === 126 || code === 127 || error !== undefined)
       throw withLines(new DomainError('training_failed', `${shown(argv)} failed: ${how}`), errors.last)
     if (failed) throw interrupted(argv, how, errors.last, false, code ?? undefined)
+    const usage = watch?.end()
+    return usage && { ...usage, ms: performance.now() - began }
   } finally {
+    watch?.end()
     signal.removeEventListener('abort', cancel)
     clearTimeout(limit)
     alive.stop()

@@ -4,6 +4,7 @@
  */
 import { basename, dirname, join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
+import type { TrainingUsage } from '../../domain/model/cost.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { parseProgressLine, type TrainingProgress } from '../../domain/training/progress-line.ts'
 import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-job.ts'
@@ -81,8 +82,9 @@ export async function trainByProgram(
   const span = beginProcess(
     trainer.kind === 'python' ? trainer.file : basename(trainer.command[0] ?? 'command'),
   )
+  let usage: TrainingUsage | undefined
   try {
-    await runTrainingProgram({
+    usage = await runTrainingProgram({
       argv,
       cwd: script === undefined ? models : dirname(script),
       env: programEnvironment({
@@ -115,11 +117,12 @@ export async function trainByProgram(
   const now = await codeOf(models, definition)
   if (now.digest !== codeDigest) throw new DomainError('training_failed', changedText(model, code, now))
   const facts = { codeDigest, dependenciesDigest, packages, seed, snapshotDigest, hyperparameters }
-  return storeResult(
+  const result = await storeResult(
     { artifactRoot: config.artifactRoot, definition, output: folder.output, ...facts },
     signal,
     { config, log },
   ).catch((error: Error) => Promise.reject(withBadLines(error, badLines)))
+  return { ...result, ...(usage && { usage }) }
 }
 
 const maxBadLines = 5

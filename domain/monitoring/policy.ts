@@ -2,6 +2,7 @@
  * Defines the monitoring policy of a model: intervals and limits. They are data of the model, so that a test runs a week of
  * monitoring in a second.
  */
+import type { Price } from '../model/cost.ts'
 import { policyIssues } from '../policy-issues.ts'
 import type { DriftLimits } from './drift.ts'
 import { driftPolicyOf, referencesOf, type DriftTuning } from './drift-history.ts'
@@ -52,9 +53,19 @@ export interface BusinessPolicy {
   lowerIsBetter?: boolean
 }
 
-export interface CostPolicy {
-  /** The cost of one prediction. */
-  perPrediction: number
+/**
+ * The cost of predictions: declared (`perPrediction`), or measured at the price of a processor and of memory (`processorHour`, `gibHour`).
+ */
+export interface CostPolicy extends Price {
+  /** The cost of one prediction, where it is not measured. */
+  perPrediction?: number
+  /**
+   * The price of a processor for an hour. With it, the pre-flight checks of a release show the cost of 1,000 predictions and of the training,
+   * and the cost of a prediction is what they measured.
+   */
+  processorHour?: number
+  /** The price of a GiB of memory for an hour. */
+  gibHour?: number
   /** What it is counted in. */
   unit: string
   /** The cost of a day that warns. */
@@ -203,11 +214,24 @@ function issuesOfDrift(tuning: DriftTuning, spanMs: number): string[] {
   return issues
 }
 
-function issuesOfCost({ perPrediction, unit, perDay = 1 }: CostPolicy): string[] {
+/** The declared prices; undefined without one. */
+export function pricesOf(cost: CostPolicy | undefined): Price | undefined {
+  if (cost === undefined) return undefined
+  const { processorHour, gibHour, unit } = cost
+  return processorHour === undefined && gibHour === undefined ? undefined : { processorHour, gibHour, unit }
+}
+
+function issuesOfCost({ unit, perDay = 1, ...cost }: CostPolicy): string[] {
   const { issues, need } = policyIssues()
+  const { perPrediction, processorHour, gibHour } = cost
+  for (const [name, value = 0] of Object.entries({ perPrediction, processorHour, gibHour }))
+    need(value >= 0 && Number.isFinite(value), `${name} is 0 or more, not ${value}`)
+  const isMeasured = pricesOf({ ...cost, unit }) !== undefined
   need(
-    perPrediction >= 0 && Number.isFinite(perPrediction),
-    `perPrediction is 0 or more, not ${perPrediction}`,
+    (perPrediction !== undefined) !== isMeasured,
+    isMeasured
+      ? 'perPrediction is declared and cannot be measured too: leave out perPrediction, or processorHour and gibHour'
+      : 'perPrediction is required, or processorHour and gibHour, at which it is measured',
   )
   need(isText(unit), 'unit is a text')
   need(perDay > 0 && Number.isFinite(perDay), `perDay is above 0, not ${perDay}`)

@@ -2,6 +2,7 @@
  * Judges the service of a model: errors, latency, missing features, traffic, outcomes, replicas, resources and cost. Drift and quality
  * checks do not notice a model that gets no requests.
  */
+import { pricePerPrediction, type MeasuredCost } from '../model/cost.ts'
 import { fourDigits, groupedDigits } from '../figures.ts'
 import type { CostPolicy, ServiceLimits } from './policy.ts'
 import type { Reason } from '../verdict.ts'
@@ -35,6 +36,8 @@ export interface ServiceFacts {
   outside: Record<string, { share: number; rows: number }>
   /** The number of logged predictions, without batches; a request may have several. */
   predictions: number
+  /** What the champion took in the checks before its release; absent where they did not measure it. */
+  measured?: MeasuredCost
 }
 
 export type ServiceMatter =
@@ -60,13 +63,27 @@ export interface ServiceReport {
   judge: string
 }
 
-/** The cost of the predictions of a window, and of a day at the same rate. */
-export const costOf = (
-  { predictions, windowMs }: Pick<ServiceFacts, 'predictions' | 'windowMs'>,
-  { perPrediction }: CostPolicy,
-): { total: number; perDay: number } => {
+/**
+ * The cost of the predictions of a window, and of a day at the same rate. `basis`: whether the cost of a prediction is that of the model file or
+ * what the champion took before its release.
+ */
+export interface ServiceCost {
+  total: number
+  perDay: number
+  unit: string
+  basis: 'declared' | 'measured'
+}
+
+/** Undefined where the cost of a prediction is to be measured and the champion was not. */
+export function costOf(
+  { predictions, windowMs, measured }: Pick<ServiceFacts, 'predictions' | 'windowMs' | 'measured'>,
+  policy: CostPolicy,
+): ServiceCost | undefined {
+  const { perPrediction = measured && pricePerPrediction(measured, policy), unit } = policy
+  if (perPrediction === undefined) return undefined
   const total = predictions * perPrediction
-  return { total, perDay: (total * dayMs) / Math.max(1, windowMs) }
+  const perDay = (total * dayMs) / Math.max(1, windowMs)
+  return { total, perDay, unit, basis: policy.perPrediction === undefined ? 'measured' : 'declared' }
 }
 
 const dayMs = 86_400_000
@@ -91,7 +108,8 @@ export function judgeService(facts: ServiceFacts, limits: ServiceLimits, cost?: 
   if (late !== undefined || (facts.outcomeAgeMs ?? Infinity) < limits.outcomesMs) report(late, 'outcomes')
   report(noReplica(facts), 'replicas')
   if (facts.resources !== null) report(tooMuchNeeded(facts.resources, limits), 'resources')
-  if (cost !== undefined) report(tooDear(facts, cost), 'cost')
+  const spent = cost && costOf(facts, cost)
+  if (spent !== undefined) report(tooDear(facts, spent, cost?.perDay), 'cost')
   return { findings, cleared, judge: serviceJudge }
 }
 
@@ -198,13 +216,16 @@ function tooMuchNeeded(
   return { code: 'resources', severity: 'warning', message, values: { rssMb, cpuShare, loopDelayMs } }
 }
 
-function tooDear(facts: ServiceFacts, cost: CostPolicy): ServiceFinding | undefined {
-  const { total, perDay } = costOf(facts, cost)
-  if (cost.perDay === undefined || perDay <= cost.perDay) return undefined
+function tooDear(
+  { predictions }: ServiceFacts,
+  { total, perDay, unit, basis }: ServiceCost,
+  limit: number | undefined,
+): ServiceFinding | undefined {
+  if (limit === undefined || perDay <= limit) return undefined
   const message =
-    `${facts.predictions} predictions cost ${fourDigits(total)} ${cost.unit}: ${fourDigits(perDay)} ${cost.unit} a day > ` +
-    `${cost.perDay} ${cost.unit}`
-  return { code: 'cost', severity: 'warning', message, values: { total, perDay, limit: cost.perDay } }
+    `${predictions} predictions cost ${fourDigits(total)} ${unit} as ${basis}: ${fourDigits(perDay)} ${unit} a day > ` +
+    `${limit} ${unit}`
+  return { code: 'cost', severity: 'warning', message, values: { total, perDay, limit } }
 }
 
 /** A model that scores batches and was never asked is not silent: the alerts of its triggers tell when they stop. */

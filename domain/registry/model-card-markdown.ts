@@ -1,6 +1,6 @@
 /** Renders the card of a version as Markdown, for files and mail. */
 import { challengerText, verdictText } from '../evaluation/metric-table.ts'
-import { costText } from '../model/qualification.ts'
+import { costText } from '../model/cost.ts'
 import { firstNames } from '../errors.ts'
 import { capitalized, gainText, groupedDigits, metricName, metricText, numberText } from '../figures.ts'
 import { code, joinMarkdown, markup, titledTable, type Markdown, type MarkdownPart } from '../markdown.ts'

@@ -4,7 +4,7 @@
  */
 import type { FeatureFit } from '@tenure/predictors/features'
 import { formatNameOf } from '@tenure/predictors/format-names'
-import type { QualificationCost } from '../model/qualification.ts'
+import type { QualificationCost } from '../model/cost.ts'
 import type { Features } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
 import { fairnessText } from '../evaluation/fairness.ts'

@@ -2,7 +2,7 @@
  * Advances a release: one pure function from a state and an event to the next state. Every order of events, such as an approval that
  * arrives late, twice or together with an abort, follows the same rules. An event is the report of a step or the command of a user.
  */
-import type { QualificationCost } from '../model/qualification.ts'
+import type { QualificationCost } from '../model/cost.ts'
 import { DomainError } from '../errors.ts'
 import { groupedDigits, limitText } from '../figures.ts'
 import { incompatibilityReason } from '../registry/schema-compatibility.ts'

@@ -2,7 +2,7 @@
  * Defines the state of a release as plain data: its stage, policy, evidence, approvals and result. All of it is stored, so that a worker
  * crash loses nothing and the state alone explains what the release waits for.
  */
-import type { QualificationCost } from '../model/qualification.ts'
+import type { QualificationCost } from '../model/cost.ts'
 import type { DrillKind } from '../drill.ts'
 import type { ProbationPolicy, ReleasePolicy, StagePolicy, Strategy } from './policy.ts'
 import type { Role } from '../roles.ts'

@@ -23,6 +23,8 @@ type OwnName = string & {}
 export interface CostSpec {
   /** How many times the champion's 99th percentile of the time for a row the challenger's may be. Default: any. */
   p99?: number
+  /** How many times the champion's processor time for a row the challenger's may be. Default: any. */
+  processor?: number
   /** How many times the resident memory of the champion's process that of the challenger's may be. Default: any. */
   memory?: number
 }
@@ -87,8 +89,9 @@ export interface EvaluationSpec {
    */
   importance?: Partial<ImportancePolicy> | 'off'
   /**
-   * How many times the champion's the challenger's time for a row at the 99th percentile and the memory of its process may be in the pre-flight
-   * checks of its release: `{ p99: 1.5, memory: 2 }`. Default: any; both are shown to the approver anyway.
+   * How many times the champion's the challenger's time for a row at the 99th percentile, its processor time for a row and the memory of its
+   * process may be in the pre-flight checks of its release: `{ p99: 1.5, processor: 1.5, memory: 2 }`. Default: any; all are shown to the
+   * approver anyway.
    */
   cost?: CostSpec
 }
@@ -162,7 +165,7 @@ export function compileEvaluation(
   reportUnknown(report, 'evaluation.sliceLimits', spec.sliceLimits, Object.keys(base.slices))
   reportUnknown(report, 'evaluation.fairness', spec.fairness, Object.keys(base.fairness))
   reportUnknown(report, 'evaluation.leakage', spec.leakage, Object.keys(base.leakage))
-  reportUnknown(report, 'evaluation.cost', spec.cost, ['p99', 'memory'])
+  reportUnknown(report, 'evaluation.cost', spec.cost, ['p99', 'processor', 'memory'])
   // `margin` is the margin of the primary metric.
   const isOwnMargin = (issue: string) => spec.margin !== undefined && issue.startsWith(`margins.${primary}:`)
   for (const issue of issuesOfGate(policy)) {

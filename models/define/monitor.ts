@@ -83,7 +83,10 @@ export interface MonitorSpec {
    * `prediction.arrival_delay`.
    */
   business?: BusinessPolicy
-  /** The cost of a prediction, and the daily cost that raises an alert. */
+  /**
+   * The cost of a prediction, or the price of a processor and of memory at which it is measured, and the daily cost that raises an alert. No
+   * price has a default.
+   */
   cost?: CostPolicy
   /** Whether findings may start a retraining. Default: true. */
   retrain?: boolean
@@ -152,6 +155,13 @@ export function compileMonitor(
   reportUnknown(report, 'monitor.errors', errors, ['warn', 'alarm'])
   reportUnknown(report, 'monitor.quality', spec.quality, ['warn', 'alarm'])
   reportUnknown(report, 'monitor.resources', resources, ['rssMb', 'cpuShare', 'loopDelay'])
+  reportUnknown(report, 'monitor.cost', spec.cost, [
+    'perPrediction',
+    'processorHour',
+    'gibHour',
+    'unit',
+    'perDay',
+  ])
   reportUnknown(report, 'monitor.cooldown', cooldown, ['after', 'max', 'maxPerWeek', 'week', 'newRows'])
   reportUnknown(report, 'monitor.cooldown.after', after, ['drift', 'quality', 'labels'])
   const named = (place: string, names: readonly string[]) => {

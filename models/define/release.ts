@@ -233,7 +233,12 @@ function reportUnknownFields(report: IssueCollector, { strategy, spec }: Release
   inPart('approval', spec.approval, approvalFields)
   inPart('watch', spec.watch, watchFields)
   inPart('hotfix', spec.hotfix, ['stages', 'soak', 'requests', 'deadline'])
-  inPart('qualification', spec.qualification, [...Object.keys(defaultQualification), 'p99Times', 'rssTimes'])
+  inPart('qualification', spec.qualification, [
+    ...Object.keys(defaultQualification),
+    'p99Times',
+    'cpuTimes',
+    'rssTimes',
+  ])
   inPart('requireDrill', spec.requireDrill, ['within'])
   if (spec.drill !== 'off') inPart('drill', spec.drill, drillFields)
   if ('stages' in spec) spec.stages.forEach((each, index) => inPart(`stages[${index}]`, each, stageFields))
@@ -265,10 +270,11 @@ export function withCostLimits(
   for (const [name, value] of Object.entries(cost))
     if (!isTimes(value))
       report(`evaluation.cost.${name}`, `${timesRange} is required, not ${JSON.stringify(value)}`)
-  const { p99, memory } = cost
-  if (p99 === undefined && memory === undefined) return policy
+  const { p99, processor, memory } = cost
+  if (p99 === undefined && processor === undefined && memory === undefined) return policy
   const limits = {
     ...(p99 !== undefined && { p99Times: p99 }),
+    ...(processor !== undefined && { cpuTimes: processor }),
     ...(memory !== undefined && { rssTimes: memory }),
   }
   return { ...policy, qualification: { ...policy.qualification, ...limits } }

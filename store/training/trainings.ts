@@ -4,6 +4,7 @@
  */
 import sql, { join, raw, type Sql } from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
+import type { TrainingUsage } from '../../domain/model/cost.ts'
 import * as schema from '../../domain/schema.ts'
 import { hyperparametersField } from '../../domain/training/overrides.ts'
 import type { RefitCheck } from '../../domain/training/refit.ts'
@@ -37,6 +38,8 @@ export const trainingRow = schema.record(
     message: schema.text,
     /** The judged training whose recipe it repeats on all matured rows. */
     refitOf: schema.text,
+    /** What the attempt that ended it took; absent where it was not measured, as on a task queue of the user. */
+    usage: schema.dataOf<TrainingUsage>(),
   },
 )
 
@@ -111,6 +114,7 @@ export interface TrainingResult {
   dependencies?: Record<string, string>
   /** Replaces what was recorded epoch by epoch, unless it is empty. */
   curve?: EpochRecord[]
+  usage?: TrainingUsage
 }
 
 /** Ends a training. False when another attempt has begun since. */
@@ -129,7 +133,7 @@ export async function endTraining(
           with back as (delete from deleted_artifacts where digest = ${end.artifactDigest})
           update trainings set status = 'done', artifact_digest = ${end.artifactDigest}, code_digest = ${end.codeDigest},
             dependencies_digest = ${end.dependenciesDigest}, dependencies = ${JSON.stringify(end.dependencies ?? {})},
-            curve = coalesce(${curve}::jsonb, curve), ended_at = now()
+            curve = coalesce(${curve}::jsonb, curve), usage = ${end.usage === undefined ? null : JSON.stringify(end.usage)}, ended_at = now()
           where id = ${end.id} and attempts = ${end.attempt} returning id`)
       : await database.query(sql`
           update trainings set status = 'failed', message = ${end.message}, ended_at = now()
@@ -157,7 +161,7 @@ export const findRefit = (database: Database, judged: string) =>
 export const findTraining = (database: Database, id: string) =>
   rowsFrom(database).find<TrainingRecord>(sql`
     select id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters, status, epoch, curve,
-      checkpoint_digest, artifact_digest, attempts, message, refit_of
+      checkpoint_digest, artifact_digest, attempts, message, refit_of, usage
     from trainings where id = ${id}`)
 
 export async function getTraining(database: Database, id: string): Promise<TrainingRecord> {
@@ -247,7 +251,7 @@ export const findTrainingRun = (database: Database, id: string) =>
 
 const trainingColumns: Sql = sql`t.id, t.model, t.status, t.snapshot_digest, t.code_digest, t.build_id, t.dependencies_digest,
   t.dependencies, t.hyperparameters, t.seed, t.epoch, (t.curve -> -1 ->> 'loss')::double precision as loss, t.attempts, t.message,
-  t.artifact_digest, t.refit_of, t.started_at, t.ended_at,
+  t.artifact_digest, t.refit_of, t.usage, t.started_at, t.ended_at,
   floor(extract(epoch from t.ended_at - t.started_at) * 1000)::float8 as duration_ms,
   e.id as evaluation_id, e.verdict, coalesce(e.metrics, '{}') as metrics, v.version`
 /** The last evaluation of each training; the version is present when one was registered. */

@@ -2,7 +2,7 @@
  * Raises alerts for releases that wait for an approval or a decision, resolves the answered ones, and reports promotions. Resolves the
  * alerts of rollbacks once the version that serves answers well.
  */
-import { costText } from '../../../domain/model/qualification.ts'
+import { costText } from '../../../domain/model/cost.ts'
 import type { GateReport } from '../../../domain/evaluation/gate.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { servedWellText } from '../../../domain/monitoring/service-level.ts'

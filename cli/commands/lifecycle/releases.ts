@@ -1,5 +1,5 @@
 /** `tenure releases`: lists, starts and shows releases with their evidence. */
-import { costText } from '../../../domain/model/qualification.ts'
+import { costText } from '../../../domain/model/cost.ts'
 import { writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type {

@@ -169,7 +169,7 @@ it('the service level reports the cost of predictions', async () => {
   const cost = { perPrediction: 0.01, unit: '€' }
   expect((await judged({ cost })).facts).toMatchObject({
     predictions: 100,
-    cost: { total: 1, perDay: 24, unit: '€' },
+    cost: { total: 1, perDay: 24, unit: '€', basis: 'declared' },
   })
   expect(await told()).toEqual([])
   await judged({ cost: { ...cost, perDay: 20 } })

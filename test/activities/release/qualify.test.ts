@@ -19,6 +19,7 @@ const good = {
   loadMs: 1,
   p50Us: 1,
   p99Us: 2,
+  cpuUs: 1,
   rssBytes: 1e8,
   weightBytes: 1,
 } as const
@@ -52,6 +53,7 @@ describe('the qualification child process', () => {
   it('loads a real artifact, predicts its golden rows and measures latency', async () => {
     const found = await runQualifier([directory, await putNetwork(artifacts, 'm'), 'm_v1.0.0'])
     expect(found).toMatchObject({ ok: true, model: 'm', goldenRows: 2 })
+    expect(found.ok && found.cpuUs).toBeGreaterThan(0)
     expect(refusalOf(found, { model: 'm' })).toBeUndefined()
   })
 

@@ -99,7 +99,11 @@ describe('a training', () => {
     const [first, second] = [await run('trn_a'), await run('trn_b')]
     expect(second.artifactDigest).toBe(first.artifactDigest)
     expect(first).toMatchObject({ epochs: 4, attempts: 1 })
-    const { curve, checkpointDigest } = await getTraining(deps.store, 'trn_a')
+    const { curve, checkpointDigest, usage } = await getTraining(deps.store, 'trn_a')
+    // TensorFlow.js alone takes more memory and time than this.
+    expect(usage!.peakBytes).toBeGreaterThan(50_000_000)
+    expect(usage!.cpuMs).toBeGreaterThan(100)
+    expect(usage!.ms).toBeGreaterThan(100)
     expect(curve.map(({ epoch }) => epoch)).toEqual([1, 2, 3, 4])
     expect(curve[3]?.loss).toBeLessThan(curve[0]?.loss ?? 0)
     expect(checkpointDigest).toMatch(/^sha256:/)

@@ -18,7 +18,12 @@ afterAll(() => rm(root, { recursive: true }))
 /** Runs a shell script as a training program. */
 async function shell(script: string, given: Partial<ProgramRun> = {}): Promise<string[]> {
   const lines: string[] = []
-  await runTrainingProgram({
+  await run(script, { onLine: (line) => lines.push(line), ...given })
+  return lines
+}
+
+const run = (script: string, given: Partial<ProgramRun> = {}) =>
+  runTrainingProgram({
     argv: ['sh', '-c', script],
     cwd: root,
     env: programEnvironment({ TMPDIR: root }),
@@ -26,11 +31,9 @@ async function shell(script: string, given: Partial<ProgramRun> = {}): Promise<s
     signal: new AbortController().signal,
     silentMs: 20_000,
     limitMs: 20_000,
-    onLine: (line) => lines.push(line),
+    onLine: () => {},
     ...given,
   })
-  return lines
-}
 
 const failureOf = (script: string, given: Partial<ProgramRun> = {}) =>
   shell(script, given).then(
@@ -46,6 +49,16 @@ const isRunning = (pid: number) =>
 const pidIn = async (file: string) => Number(await readFile(join(root, file), 'utf8').catch(() => '0'))
 
 describe('a training program', () => {
+  it('is measured with the processes that it starts: processor time, memory and time', async () => {
+    // Python adds numbers for half a second of processor time, in a child of the shell that runs beside it.
+    const adding =
+      'import time\nheld = bytearray(50_000_000)\nwhile time.process_time() < 0.5: sum(range(1000))'
+    const usage = (await run(`python3 -c '${adding}' & wait; sleep 0.3`))!
+    expect(usage.cpuMs).toBeGreaterThanOrEqual(500)
+    expect(usage.peakBytes).toBeGreaterThan(50_000_000)
+    expect(usage.ms).toBeGreaterThanOrEqual(usage.cpuMs)
+  })
+
   it('reads its job, writes lines, and runs in its folder with a minimal environment', async () => {
     vi.stubEnv('TENURE_KEY', 'secret')
     vi.stubEnv('HOME', '/home/trainer')

@@ -105,8 +105,13 @@ describe('a training by a program', () => {
   it('becomes an artifact that answers as the program did, with its lineage and its curve', async () => {
     const { artifactDigest, ...result } = await run('trn_plain', 'noisy')
     expect(result).toEqual({ trainingId: 'trn_plain', epochs: 4, loss: 0.25, attempts: 1 })
-    const { curve, status, dependenciesDigest, codeDigest } = await getTraining(deps.store, 'trn_plain')
+    const { curve, status, dependenciesDigest, codeDigest, usage } = await getTraining(
+      deps.store,
+      'trn_plain',
+    )
     expect(status).toBe('done')
+    expect(usage!.cpuMs).toBeGreaterThan(0)
+    expect(usage!.peakBytes).toBeGreaterThan(1_000_000)
     expect(curve.map(({ epoch }) => epoch)).toEqual([1, 2, 3, 4])
     const manifest = await getManifest(deps.artifacts, artifactDigest)
     expect(manifest).toMatchObject({

@@ -98,16 +98,31 @@ describe('a window of serving', () => {
     expect(cleared).not.toContain('resources')
   })
 
+  it('has the cost that its champion was measured to have, and none where it was not measured', () => {
+    const cost = { processorHour: 3.6, unit: '€', perDay: 1 }
+    const measured = { loadMs: 1, p50Us: 1, p99Us: 1, cpuUs: 1e7, rssBytes: 1 }
+    expect(costOf({ ...healthy, measured }, cost)).toMatchObject({
+      total: 10,
+      perDay: 240,
+      basis: 'measured',
+    })
+    expect(
+      judgeService({ ...healthy, measured }, limits, cost).findings.map(({ message }) => message),
+    ).toEqual(['1000 predictions cost 10 € as measured: 240 € a day > 1 €'])
+    expect(costOf(healthy, cost)).toBeUndefined()
+    expect(judgeService(healthy, limits, cost).cleared).not.toContain('cost')
+  })
+
   it('has the cost of its predictions, which alerts above a limit', () => {
     const cost = { perPrediction: 0.01, unit: '€' }
-    expect(costOf(healthy, cost)).toEqual({ total: 10, perDay: 240 })
+    expect(costOf(healthy, cost)).toEqual({ total: 10, perDay: 240, unit: '€', basis: 'declared' })
     expect(judgeService(healthy, limits, { ...cost, perDay: 240 })).toMatchObject({
       findings: [],
       cleared: expect.arrayContaining(['cost']) as unknown,
     })
     const dear = judgeService(healthy, limits, { ...cost, perDay: 239 })
     expect(dear.findings.map(({ message }) => message)).toEqual([
-      '1000 predictions cost 10 €: 240 € a day > 239 €',
+      '1000 predictions cost 10 € as declared: 240 € a day > 239 €',
     ])
   })
 
@@ -170,6 +185,18 @@ describe('a monitoring policy', () => {
       {},
     ],
     ['cost.perPrediction is 0 or more, not -1', { cost: { perPrediction: -1, unit: '$' } }, {}],
+    ['cost.processorHour is 0 or more, not -1', { cost: { processorHour: -1, unit: '$' } }, {}],
+    ['cost.gibHour is 0 or more, not NaN', { cost: { gibHour: NaN, unit: '$' } }, {}],
+    [
+      'cost.perPrediction is required, or processorHour and gibHour, at which it is measured',
+      { cost: { unit: '$' } },
+      {},
+    ],
+    [
+      'cost.perPrediction is declared and cannot be measured too: leave out perPrediction, or processorHour and gibHour',
+      { cost: { perPrediction: 1, gibHour: 1, unit: '$' } },
+      {},
+    ],
     ['cost.unit is a text', { cost: { perPrediction: 1, unit: '' } }, {}],
     ['cost.perDay is above 0, not 0', { cost: { perPrediction: 1, unit: '$', perDay: 0 } }, {}],
     ['service.minRequests is a whole number from 1, not 0.5', {}, { minRequests: 0.5 }],

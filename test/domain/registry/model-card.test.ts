@@ -72,13 +72,13 @@ describe('a card', () => {
   })
 
   it('names who answers for the model, its risk, and what it takes beside the champion', () => {
-    const measured = { p50Us: 3, p99Us: 7.4, rssBytes: 104_857_600, loadMs: 40 }
+    const measured = { p50Us: 3, p99Us: 7.4, cpuUs: 4, rssBytes: 104_857_600, loadMs: 40 }
     const card = cardMarkdown(
       modelCard({ ...bare, owner: 'Credit team', risk: 'high', cost: { candidate: measured } }),
     )
     expect(card).toContain('- Owner: Credit team\n- Risk: high')
     expect(card).toContain(
-      '## Cost\n\n3 µs a row at the median, 7.4 µs at the 99th percentile, 100 MiB of memory',
+      '## Cost\n\n3 µs a row at the median, 7.4 µs at the 99th percentile, 4 ms of processor time for 1,000 predictions, 100 MiB of memory',
     )
     expect(modelCard(bare).limits).toContain('The model file names no owner.')
   })

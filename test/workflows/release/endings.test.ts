@@ -4,7 +4,8 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readCard } from '../../../api/services/model-card.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
-import { costText } from '../../../domain/model/qualification.ts'
+import { costText } from '../../../domain/model/cost.ts'
+import { defaultMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { getManifest, openArtifacts } from '../../../store/artifacts.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { listAudit, verifyAudit } from '../../../store/audit/audit-log.ts'
@@ -232,12 +233,28 @@ describe('the cost of a candidate beside the champion', () => {
     expect(reason).toMatch(/at the 99th percentile is [\d.,]+ times that of the champion, at most 3 times/)
     const { cost } = (await findRelease(fixture.store, refused.id))!.state
     expect(cost!.candidate.p50Us).toBeGreaterThan(3 * cost!.champion!.p50Us)
-    const allowed = await fixtureModel.start(await fixtureModel.register(first, wide), { shadow: false })
+    const price = { processorHour: 0.04, gibHour: 0.005, unit: 'USD' }
+    await fixture.store.query(sql`
+      update models set definition = jsonb_set(definition, '{monitor}', ${JSON.stringify({ ...defaultMonitorPolicy, cost: price })})
+      where name = ${fixtureModel.name}`)
+    const version = await fixtureModel.register(first, wide)
+    const usage = { cpuMs: 90_000, peakBytes: 2_147_483_648, ms: 60_000 }
+    await fixture.store.query(sql`
+      update trainings set usage = ${JSON.stringify(usage)}
+      where id = (select training_id from versions where version = ${version})`)
+    const allowed = await fixtureModel.start(version, { shadow: false })
     await allowed.reaches('awaiting_approval')
     const { state } = (await findRelease(fixture.store, allowed.id))!
-    expect(Object.keys(state.cost!.champion!).sort()).toEqual(['loadMs', 'p50Us', 'p99Us', 'rssBytes'])
+    expect(Object.keys(state.cost!.champion!).sort()).toEqual([
+      'cpuUs',
+      'loadMs',
+      'p50Us',
+      'p99Us',
+      'rssBytes',
+    ])
+    expect(state.cost).toMatchObject({ price, training: usage })
     expect(costText(state.cost!)).toMatch(
-      / µs \(champion [\d.,]+ µs\) at the 99th percentile, \d+ MiB \(champion/,
+      / µs \(champion [\d.,]+ µs\) at the 99th percentile, [\d.,]+ ms \(champion [\d.,]+ ms\) of processor time for 1,000 predictions, \S+ USD \(champion \S+ USD\) for 1,000 predictions, \d+ MiB \(champion .* trained in 90 s of processor time with at most 2,?048 MiB for 0.00117 USD$/,
     )
     const { card } = await readCard(fixture.store, await getVersion(fixture.store, state.version))
     expect(card.cost).toEqual(state.cost)

@@ -1,5 +1,5 @@
 /** Shows the validation and drift of a candidate's data, and its lineage. */
-import { costText } from '../../../../domain/model/qualification.ts'
+import { costText } from '../../../../domain/model/cost.ts'
 import { refitText } from '../../../../domain/training/refit.ts'
 import { numberText } from '../../../../domain/figures.ts'
 import { countText } from '../../../charts/figures.ts'

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     SliceDefinition = TypedDict("SliceDefinition", {"name": 'str', "where": 'str'})
     EvaluationSpecSliceLimits = TypedDict("EvaluationSpecSliceLimits", {"metric": 'NotRequired[Literal["accuracy", "auc", "brier", "logLoss", "rmse", "mae", "pinball"]]', "points": 'NotRequired[float]', "alpha": 'NotRequired[float]'})
     ImportancePolicy = TypedDict("ImportancePolicy", {"rows": 'NotRequired[float]', "permutations": 'NotRequired[float]'})
-    CostSpec = TypedDict("CostSpec", {"p99": 'NotRequired[float]', "memory": 'NotRequired[float]'})
+    CostSpec = TypedDict("CostSpec", {"p99": 'NotRequired[float]', "processor": 'NotRequired[float]', "memory": 'NotRequired[float]'})
     RetrainFields = TypedDict("RetrainFields", {"every": 'NotRequired[str]', "cron": 'NotRequired[str]', "catch_up": 'NotRequired[str]'})
     ScheduledBatchSpec = TypedDict("ScheduledBatchSpec", {"rows": 'SourceSpec', "partition": 'NotRequired[DailySpec]', "when": 'NotRequired[Union[RetrainSpec, TriggerSpec, Sequence[Union[RetrainSpec, TriggerSpec, RetrainFields]], RetrainFields]]', "to": 'NotRequired[str]', "key": 'NotRequired[Sequence[str]]', "log": 'NotRequired[float]'})
     MonitorSpec = TypedDict("MonitorSpec", {"every": 'NotRequired[str]', "span": 'NotRequired[str]', "count": 'NotRequired[str]', "settle": 'NotRequired[str]', "outcomes_within": 'NotRequired[str]', "silent": 'NotRequired[str]', "outcomes_stopped": 'NotRequired[str]', "errors": 'NotRequired[MonitorSpecErrors]', "latency_p95": 'NotRequired[str]', "quality": 'NotRequired[MonitorSpecErrors]', "importance": 'NotRequired[Mapping[str, float]]', "drift": 'NotRequired[MonitorSpecDrift]', "outside": 'NotRequired[float]', "resources": 'NotRequired[MonitorSpecResources]', "business": 'NotRequired[BusinessPolicy]', "cost": 'NotRequired[CostPolicy]', "retrain": 'NotRequired[bool]', "rollback": 'NotRequired[bool]', "cooldown": 'NotRequired[MonitorSpecCooldown]'})
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     MonitorSpecDriftFeatures = TypedDict("MonitorSpecDriftFeatures", {"warn": 'NotRequired[float]', "alarm": 'NotRequired[float]', "reference": 'NotRequired[Union[Literal["training", "same season last year"], str]]'})
     MonitorSpecResources = TypedDict("MonitorSpecResources", {"rss_mb": 'NotRequired[float]', "cpu_share": 'NotRequired[float]', "loop_delay": 'NotRequired[str]'})
     BusinessPolicy = TypedDict("BusinessPolicy", {"name": 'str', "unit": 'str', "per_prediction": 'str', "warn": 'NotRequired[float]', "alarm": 'NotRequired[float]', "lower_is_better": 'NotRequired[bool]'})
-    CostPolicy = TypedDict("CostPolicy", {"per_prediction": 'float', "unit": 'str', "per_day": 'NotRequired[float]'})
+    CostPolicy = TypedDict("CostPolicy", {"processor_hour": 'NotRequired[float]', "gib_hour": 'NotRequired[float]', "unit": 'str', "per_prediction": 'NotRequired[float]', "per_day": 'NotRequired[float]'})
     MonitorSpecCooldown = TypedDict("MonitorSpecCooldown", {"after": 'NotRequired[MonitorSpecCooldownAfter]', "max": 'NotRequired[str]', "max_per_week": 'NotRequired[float]', "week": 'NotRequired[str]', "new_rows": 'NotRequired[float]'})
     MonitorSpecCooldownAfter = TypedDict("MonitorSpecCooldownAfter", {"drift": 'NotRequired[str]', "quality": 'NotRequired[str]', "labels": 'NotRequired[str]'})
     ClassBand = TypedDict("ClassBand", {"below": 'float'})
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     ExternalMetric = TypedDict("ExternalMetric", {"kind": 'Literal["promql", "sql", "webhook"]', "source": 'str', "query": 'str', "limit": 'NotRequired[float]', "tolerance": 'float', "min": 'float', "max": 'float', "lower_is_better": 'bool', "every_ms": 'float', "delay_ms": 'float', "min_requests": 'float', "action": 'Literal["rollback", "ask"]', "on_error": 'Literal["ask", "hold", "ignore"]'})
     CanaryPolicyRamp = TypedDict("CanaryPolicyRamp", {"reaction_seconds": 'float'})
     AbOptionsHotfix = TypedDict("AbOptionsHotfix", {"stages": 'Sequence[StageSpec]', "soak": 'NotRequired[str]', "requests": 'NotRequired[float]', "deadline": 'NotRequired[str]'})
-    QualificationLimits = TypedDict("QualificationLimits", {"timeout_ms": 'NotRequired[float]', "p99_us": 'NotRequired[float]', "rss_bytes": 'NotRequired[float]', "weight_bytes": 'NotRequired[float]', "p99_times": 'NotRequired[float]', "rss_times": 'NotRequired[float]'})
+    QualificationLimits = TypedDict("QualificationLimits", {"timeout_ms": 'NotRequired[float]', "p99_us": 'NotRequired[float]', "rss_bytes": 'NotRequired[float]', "weight_bytes": 'NotRequired[float]', "p99_times": 'NotRequired[float]', "cpu_times": 'NotRequired[float]', "rss_times": 'NotRequired[float]'})
     DrillSpec = TypedDict("DrillSpec", {"every": 'NotRequired[str]', "cron": 'NotRequired[str]', "kinds": 'NotRequired[Sequence[str]]', "traffic": 'NotRequired[Literal["mirrored", "live"]]', "percent": 'NotRequired[float]', "harm_budget": 'NotRequired[float]', "within": 'NotRequired[str]'})
     AbOptionsRequireDrill = TypedDict("AbOptionsRequireDrill", {"within": 'str'})
     ProbationSpec = TypedDict("ProbationSpec", {"soak": 'NotRequired[str]', "requests": 'NotRequired[float]', "deadline": 'NotRequired[str]', "holdback": 'NotRequired[float]', "shadow": 'NotRequired[float]', "cover_labels": 'NotRequired[bool]'})
@@ -158,7 +158,7 @@ TYPES: dict[str, Any] = {
     "SliceDefinition": {"name": ["name", ""], "where": ["where", ""]},
     "EvaluationSpecSliceLimits": {"metric": ["metric", ""], "points": ["points", ""], "alpha": ["alpha", ""]},
     "ImportancePolicy": {"rows": ["rows", ""], "permutations": ["permutations", ""]},
-    "CostSpec": {"p99": ["p99", ""], "memory": ["memory", ""]},
+    "CostSpec": {"p99": ["p99", ""], "processor": ["processor", ""], "memory": ["memory", ""]},
     "RetrainFields": {"every": ["every", ""], "cron": ["cron", ""], "catch_up": ["catchUp", ""]},
     "ScheduledBatchSpec": {"rows": ["rows", ""], "partition": ["partition", ""], "when": ["when", {"either": [{"list": {"fields": "RetrainFields"}}, {"fields": "RetrainFields"}]}], "to": ["to", ""], "key": ["key", ""], "log": ["log", ""]},
     "MonitorSpec": {"every": ["every", ""], "span": ["span", ""], "count": ["count", ""], "settle": ["settle", ""], "outcomes_within": ["outcomesWithin", ""], "silent": ["silent", ""], "outcomes_stopped": ["outcomesStopped", ""], "errors": ["errors", {"fields": "MonitorSpecErrors"}], "latency_p95": ["latencyP95", ""], "quality": ["quality", {"fields": "MonitorSpecErrors"}], "importance": ["importance", ""], "drift": ["drift", {"fields": "MonitorSpecDrift"}], "outside": ["outside", ""], "resources": ["resources", {"fields": "MonitorSpecResources"}], "business": ["business", {"fields": "BusinessPolicy"}], "cost": ["cost", {"fields": "CostPolicy"}], "retrain": ["retrain", ""], "rollback": ["rollback", ""], "cooldown": ["cooldown", {"fields": "MonitorSpecCooldown"}]},
@@ -167,7 +167,7 @@ TYPES: dict[str, Any] = {
     "MonitorSpecDriftFeatures": {"warn": ["warn", ""], "alarm": ["alarm", ""], "reference": ["reference", ""]},
     "MonitorSpecResources": {"rss_mb": ["rssMb", ""], "cpu_share": ["cpuShare", ""], "loop_delay": ["loopDelay", ""]},
     "BusinessPolicy": {"name": ["name", ""], "unit": ["unit", ""], "per_prediction": ["perPrediction", ""], "warn": ["warn", ""], "alarm": ["alarm", ""], "lower_is_better": ["lowerIsBetter", ""]},
-    "CostPolicy": {"per_prediction": ["perPrediction", ""], "unit": ["unit", ""], "per_day": ["perDay", ""]},
+    "CostPolicy": {"processor_hour": ["processorHour", ""], "gib_hour": ["gibHour", ""], "unit": ["unit", ""], "per_prediction": ["perPrediction", ""], "per_day": ["perDay", ""]},
     "MonitorSpecCooldown": {"after": ["after", {"fields": "MonitorSpecCooldownAfter"}], "max": ["max", ""], "max_per_week": ["maxPerWeek", ""], "week": ["week", ""], "new_rows": ["newRows", ""]},
     "MonitorSpecCooldownAfter": {"drift": ["drift", ""], "quality": ["quality", ""], "labels": ["labels", ""]},
     "CategoryOptions": {"missing": ["missing", ""], "column": ["column", ""], "about": ["about", ""], "values": ["values", ""]},
@@ -213,7 +213,7 @@ TYPES: dict[str, Any] = {
     "ExternalMetric": {"kind": ["kind", ""], "source": ["source", ""], "query": ["query", ""], "limit": ["limit", ""], "tolerance": ["tolerance", ""], "min": ["min", ""], "max": ["max", ""], "lower_is_better": ["lowerIsBetter", ""], "every_ms": ["everyMs", ""], "delay_ms": ["delayMs", ""], "min_requests": ["minRequests", ""], "action": ["action", ""], "on_error": ["onError", ""]},
     "CanaryPolicyRamp": {"reaction_seconds": ["reactionSeconds", ""]},
     "AbOptionsHotfix": {"stages": ["stages", ""], "soak": ["soak", ""], "requests": ["requests", ""], "deadline": ["deadline", ""]},
-    "QualificationLimits": {"timeout_ms": ["timeoutMs", ""], "p99_us": ["p99Us", ""], "rss_bytes": ["rssBytes", ""], "weight_bytes": ["weightBytes", ""], "p99_times": ["p99Times", ""], "rss_times": ["rssTimes", ""]},
+    "QualificationLimits": {"timeout_ms": ["timeoutMs", ""], "p99_us": ["p99Us", ""], "rss_bytes": ["rssBytes", ""], "weight_bytes": ["weightBytes", ""], "p99_times": ["p99Times", ""], "cpu_times": ["cpuTimes", ""], "rss_times": ["rssTimes", ""]},
     "DrillSpec": {"every": ["every", ""], "cron": ["cron", ""], "kinds": ["kinds", ""], "traffic": ["traffic", ""], "percent": ["percent", ""], "harm_budget": ["harmBudget", ""], "within": ["within", ""]},
     "AbOptionsRequireDrill": {"within": ["within", ""]},
     "ProbationSpec": {"soak": ["soak", ""], "requests": ["requests", ""], "deadline": ["deadline", ""], "holdback": ["holdback", ""], "shadow": ["shadow", ""], "cover_labels": ["coverLabels", ""]},
