@@ -153,6 +153,7 @@ const ownFiles: Readonly<Record<string, string>> = {
   'store/database/migrate.ts': 'the migrations',
   'store/files-below.ts': 'own files, named by their digest',
   'store/maintenance/sent-alerts.ts': 'own records',
+  'store/process-usage.ts': '/proc',
 }
 
 /** Whether a node imports a whole module whose parts the rule looks for. */
