@@ -14,6 +14,7 @@ import type { Manifest } from '../../domain/model/manifest.ts'
 import { score, unreadableAnswers } from '../../domain/evaluation/metrics.ts'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
 import { policyForOutput, type GatePolicy } from '../../domain/evaluation/policy.ts'
+import { taskOf } from '../../domain/tasks/tasks.ts'
 import { truthOf } from '../../domain/model/outcome.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { listAlerts, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -74,7 +75,11 @@ export async function judgeBreakdownOf(
   }
   const routingKeys = labelled.map(({ entity }) => entity)
   const open = await listNamed(store, model)
-  const report = judgeBreakdown({ scored, routingKeys, ...parts, baseline, open }, gate, policy.business)
+  const report = judgeBreakdown(
+    { scored, routingKeys, classes: taskOf(output).decides?.names(output), ...parts, baseline, open },
+    gate,
+    policy.business,
+  )
   await alertFindings(store, { model, version }, report)
   return {
     ...report,

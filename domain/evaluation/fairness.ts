@@ -3,7 +3,7 @@
  * equal groups differ by chance, so the level counts all pairs, rates and attributes. A limit that may be broken by chance warns only
  * where the groups differ with certainty: small groups are beyond it by chance in every report.
  */
-import { groupRates, type GroupRates } from '../metrics/fairness.ts'
+import { fourDigits, ratioOf } from '../figures.ts'
 import {
   differenceOfRates,
   meanError,
@@ -14,6 +14,7 @@ import {
   studentTwoSidedQuantile,
   sumOf,
 } from '@tenure/sequential'
+import type { FairnessLimit, GroupMeasure } from './gate-metrics.ts'
 import type { ScoredRows } from './scored-rows.ts'
 import type { GatePolicy } from './policy.ts'
 import { gateOf } from '../tasks/tasks.ts'
@@ -28,29 +29,33 @@ export interface Estimate {
   high: number | null
 }
 
-export interface GateFairnessRow {
-  attribute: string
-  /** Groups with too few rows are reported, but not judged. */
-  groups: (GroupRates & { judged: boolean })[]
-  /** Smallest over largest selection rate. */
-  selectionRatio: Estimate
-  /** Largest minus smallest true-positive rate. */
-  tprDifference: Estimate
-  /** Largest minus smallest false-positive rate. */
-  fprDifference: Estimate
-  /** The groups with too few rows to judge, by rate. */
-  fewRows: Record<Rate, string[]>
-  /** The level of each interval, corrected for their number (Bonferroni). */
-  confidence: number
-  /**
-   * - `doubtful`: groups differ with certainty, and by more than a limit perhaps by chance.
-   * - `insufficient`: groups with too few rows are beyond a limit by chance, and no others can be judged.
-   */
-  verdict: 'ok' | 'insufficient' | 'doubtful' | 'blocked' | 'undefined'
+/**
+ * - `doubtful`: groups differ with certainty, and by more than a limit perhaps by chance.
+ * - `insufficient`: groups with too few rows are beyond a limit by chance, and no others can be judged.
+ */
+export type FairnessVerdict = 'ok' | 'insufficient' | 'doubtful' | 'blocked' | 'undefined'
+
+/** The comparison of all groups by one measure. */
+export interface FairnessMeasureRow {
+  name: string
+  limit: FairnessLimit
+  /** The smallest over the largest value for `selectionRatio`, the largest minus the smallest one for others. */
+  estimate: Estimate
+  /** The groups with too few rows to judge. */
+  fewRows: string[]
+  verdict: FairnessVerdict
 }
 
-const ratesOfGroup = ['selectionRate', 'tpr', 'fpr'] as const
-type Rate = (typeof ratesOfGroup)[number]
+export interface GateFairnessRow {
+  attribute: string
+  /** Groups with too few rows are reported, but not judged. `values`: by measure, in their order; null without rows that count. */
+  groups: { group: string; rows: number; values: (number | null)[]; judged: boolean }[]
+  measures: FairnessMeasureRow[]
+  /** The level of each interval, corrected for their number (Bonferroni). */
+  confidence: number
+  /** The worst of the measures. */
+  verdict: FairnessVerdict
+}
 
 interface GroupedRows {
   attribute: string
@@ -60,115 +65,189 @@ interface GroupedRows {
 
 type Entities = readonly (string | number)[] | undefined
 
-/** A model whose groups are all within the limits is blocked with a probability of at most 1 − `confidence`. */
+/**
+ * A model whose groups are all within the limits is blocked with a probability of at most 1 − `confidence`. `classes`: the names of the
+ * classes.
+ */
 export function judgeFairness(
   attributes: readonly GroupedRows[],
   challenger: ScoredRows,
   { fairness, confidence }: Pick<GatePolicy, 'fairness' | 'confidence'>,
-  entities?: Entities,
+  { entities, classes = [] }: { entities?: Entities; classes?: readonly string[] } = {},
 ): GateFairnessRow[] {
-  const counted = attributes.map(({ values }) => countRates(values, challenger, fairness.minRows, entities))
+  const measures = gateOf(challenger.task).groupMeasures(challenger, classes)
+  const counted = attributes.map(({ values }) => {
+    const groups = groupMeans(values, measures).map((group) => ({
+      ...group,
+      judged: group.rows >= fairness.minRows,
+    }))
+    const members = new Map<string | null, number[]>()
+    for (const { group, judged } of groups) if (judged) members.set(group, [])
+    for (const [row, group] of values.entries()) members.get(group)?.push(row)
+    return { groups, samples: measures.map((measure) => samplesOf(members, measure, entities)) }
+  })
   const pairs = counted
-    .flatMap(({ rates }) => rates)
+    .flatMap(({ samples }) => samples)
     .reduce((sum, { length: n }) => sum + (n * (n - 1)) / 2, 0)
   const level = 1 - (1 - confidence) / Math.max(1, pairs)
   return attributes.map(({ attribute }, i) => {
-    const { groups, rates } = counted[i]!
-    const [selection, tpr, fpr] = rates.map((shares, k) =>
-      comparePairs(
-        shares.map((share) => ({ ...share, rows: certainRows(share, level) })),
-        level,
-        k === 0 ? ratioWithin(fairness) : differenceWithin(fairness),
-      ),
-    ) as [Comparison, Comparison, Comparison]
-    const verdicts = [selection, tpr, fpr].map(({ verdict }) => verdict)
-    const fewOf = ({ enough }: Comparison) =>
-      groups.length < 2 ? [] : groups.flatMap(({ group }) => (enough.includes(group) ? [] : [group]))
-    return {
-      attribute,
-      groups,
-      selectionRatio: selection.estimate,
-      tprDifference: tpr.estimate,
-      fprDifference: fpr.estimate,
-      fewRows: { selectionRate: fewOf(selection), tpr: fewOf(tpr), fpr: fewOf(fpr) },
-      confidence: level,
-      verdict: worstFirst.find((verdict) => verdicts.includes(verdict))!,
-    }
+    const { groups, samples } = counted[i]!
+    const compared = measures.map(({ name, limit }, k): FairnessMeasureRow => {
+      const { estimate, enough, verdict } = comparePairs(samples[k]!, level, limitsOf[limit](fairness[limit]))
+      const few = groups.length < 2 ? [] : groups.filter(({ group }) => !enough.includes(group))
+      return { name, limit, estimate, fewRows: few.map(({ group }) => group), verdict }
+    })
+    const verdict = worstFirst.find((each) => compared.some((measure) => measure.verdict === each))
+    return { attribute, groups, measures: compared, confidence: level, verdict: verdict ?? 'undefined' }
   })
 }
 
 const worstFirst = ['blocked', 'doubtful', 'insufficient', 'ok', 'undefined'] as const
 
-interface Share {
+/** Twenty classes have 41 measures. */
+const maxNamed = 3
+
+/** The measures that decide the verdict of the attribute, at most three, the largest differences first. */
+export function decidingMeasures({ measures, verdict }: GateFairnessRow): FairnessMeasureRow[] {
+  const difference = ({ limit, estimate: { value } }: FairnessMeasureRow) =>
+    value === null ? -1 : limit === 'selectionRatio' ? 1 - value : value
+  return measures
+    .filter((measure) => measure.verdict === verdict)
+    .toSorted((one, other) => difference(other) - difference(one))
+    .slice(0, maxNamed)
+}
+
+/** The verdict of an attribute with the figures that decide it, for a line of a page or a terminal. */
+export function fairnessLine(row: GateFairnessRow): string {
+  const figures = decidingMeasures(row).map((measure) =>
+    measureText(measure, ({ value }) => fourDigits(value, '–')),
+  )
+  const named = row.verdict === 'undefined' ? '' : `; ${figures.join(', ')}`
+  return `fairness by ${row.attribute}: ${fairnessText(row)}${named}`
+}
+
+/** The verdict in words; where nothing could be compared, with the reason. */
+export function fairnessText({ verdict, groups }: Pick<GateFairnessRow, 'verdict' | 'groups'>): string {
+  if (verdict !== 'undefined') return verdict
+  if (groups.length === 0) return 'not judged, because no test row has a group'
+  const judged = groups.filter((group) => group.judged)
+  if (judged.length < 2)
+    return `not judged, because ${judged.length === 0 ? 'no group has' : `only ${judged[0]!.group} has`} enough test rows`
+  return 'not judged, because no two groups have values that can be compared'
+}
+
+/** A measure with its estimate, such as `recall of red: difference 0.21`. */
+export const measureText = (
+  { name, limit, estimate }: Pick<FairnessMeasureRow, 'name' | 'limit' | 'estimate'>,
+  text: (estimate: Estimate) => string,
+): string =>
+  `${name}: ${limit === 'selectionRatio' ? 'ratio' : 'difference'} ${text(estimate)}` +
+  (limit === 'errorDifference' ? ' standard deviations of the label' : '')
+
+/** The mean of each measure in each group, by name of the group. */
+export function groupMeans(
+  groupOf: readonly (string | null)[],
+  measures: readonly Pick<GroupMeasure, 'value' | 'counts'>[],
+): { group: string; rows: number; values: (number | null)[] }[] {
+  const sums = new Map<string, { rows: number; sums: number[]; counts: number[] }>()
+  for (const [row, group] of groupOf.entries()) {
+    if (group === null || group === undefined) continue
+    const sum = sums.get(group) ?? { rows: 0, sums: measures.map(() => 0), counts: measures.map(() => 0) }
+    sums.set(group, sum)
+    sum.rows++
+    for (const [k, { value, counts }] of measures.entries()) {
+      if (counts?.(row) === false) continue
+      sum.sums[k]! += value(row)
+      sum.counts[k]!++
+    }
+  }
+  return [...sums]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([group, { rows, sums: totals, counts }]) => ({
+      group,
+      rows,
+      values: totals.map((total, k) => finite(ratioOf(total, counts[k]!))),
+    }))
+}
+
+/** A label without spread has no unit for errors. */
+const finite = (value: number | null): number | null => (Number.isFinite(value) ? value : null)
+
+/** What a group shows of a measure. */
+interface Sample {
   group: string
   value: number
-  /** The independent rows: fewer than there are where the rows of an entity are alike. */
+  rows: number
+  /** The interval around the value, or around another one with as much chance in it; null when undefined. */
+  around: (value: number, level: number) => RateInterval | null
+}
+
+function samplesOf(
+  members: ReadonlyMap<string | null, readonly number[]>,
+  { limit, value: valueOf, counts }: GroupMeasure,
+  entities: Entities,
+): Sample[] {
+  return [...members].flatMap(([group, all]): Sample[] => {
+    const rows = counts === undefined ? all : all.filter(counts)
+    // One positive that is wrong is a rate of 0, which says nothing of the group.
+    if (group === null || rows.length === 0 || (counts !== undefined && rows.length < minRateRows)) return []
+    const values = Float64Array.from(rows, valueOf)
+    const value = sumOf(values) / values.length
+    if (!Number.isFinite(value)) return []
+    const owners = entities && rows.map((row) => entities[row]!)
+    const sample =
+      limit === 'errorDifference' ? sampleOfErrors(values, owners) : sampleOfRate(values, value, owners)
+    return [{ group, value, ...sample }]
+  })
+}
+
+/** A true-positive rate, or a recall, of fewer rows is not judged. */
+const minRateRows = 10
+
+/** Student's interval of the mean; the rows of an entity count as one. */
+function sampleOfErrors(values: Float64Array, owners: Entities): Pick<Sample, 'rows' | 'around'> {
+  const error = meanError(values, owners)
+  const draws = owners === undefined ? values.length : new Set(owners).size
+  return {
+    rows: values.length,
+    around(value, level) {
+      const t = studentTwoSidedQuantile(1 - level, draws - 1)
+      if (t === null || error === null) return null
+      return { value, low: value - t * error, high: value + t * error }
+    },
+  }
+}
+
+/** The interval of Clopper and Pearson for as many rows as are independent. */
+function sampleOfRate(values: Float64Array, rate: number, owners: Entities): Pick<Sample, 'rows' | 'around'> {
+  const { rows, entities } = independentRows(values, rate, owners)
+  return {
+    rows,
+    around(value, level) {
+      const certain = certainRows({ rows, entities }, level)
+      return rateInterval(value * certain, certain, level)
+    },
+  }
+}
+
+interface IndependentRows {
+  /** Fewer than there are where the rows of an entity are alike. */
   rows: number
   /** The entities that have shown how much they differ; absent where each draw counts by itself. */
   entities?: number
 }
 
-/** The verdict in words; where nothing could be compared, with the reason. */
-export function fairnessText({ verdict, groups }: GateFairnessRow): string {
-  if (verdict !== 'undefined') return verdict
-  if (groups.length === 0)
-    return 'not judged, because no test row has both a group and an answer of yes or no'
-  const judged = groups.filter((group) => group.judged)
-  if (judged.length < 2)
-    return `not judged, because ${judged.length === 0 ? 'no group has' : `only ${judged[0]!.group} has`} enough test rows`
-  return 'not judged, because no two groups have rates that can be compared'
-}
-
-/** The rates of the judged groups: selection, true positives, false positives. */
-function countRates(
-  values: readonly (string | null)[],
-  scored: ScoredRows,
-  minRows: number,
-  entities: Entities,
-): { groups: GateFairnessRow['groups']; rates: Share[][] } {
-  const { task, y, predicted } = scored
-  const all = gateOf(task).hasPositives ? groupRates(values, Array.from(y), Array.from(predicted)) : []
-  const groups = all.map((group) => ({ ...group, judged: group.rows >= minRows }))
-  const members = new Map<string | null, number[]>()
-  for (const { group, judged } of groups) if (judged) members.set(group, [])
-  for (const [row, group] of values.entries()) members.get(group)?.push(row)
-  const sharesOf = (rate: Rate) =>
-    groups.flatMap((group): Share[] => {
-      const value = group[rate]
-      if (!group.judged || value === null) return []
-      const rows = members
-        .get(group.group)!
-        .filter((row) => rate === 'selectionRate' || y[row] === (rate === 'tpr' ? 1 : 0))
-      // One positive that is wrong is a rate of 0, which says nothing of the group.
-      if (rate !== 'selectionRate' && rows.length < minRateRows) return []
-      return [{ group: group.group, value, ...independentRows(rows, value, scored, entities) }]
-    })
-  return { groups, rates: ratesOfGroup.map(sharesOf) }
-}
-
-/** A true-positive (false-positive) rate of fewer positives (negatives) is not judged. */
-const minRateRows = 10
-
 /** As many rows as have the standard error of the rate; as many as entities where the rate is 0 or 1 and shows none. */
-function independentRows(
-  rows: readonly number[],
-  share: number,
-  { predicted }: ScoredRows,
-  entities: Entities,
-): Pick<Share, 'rows' | 'entities'> {
-  if (entities === undefined) return { rows: rows.length }
-  const owners = rows.map((row) => entities[row]!)
-  const error = meanError(
-    Uint8Array.from(rows, (row) => predicted[row]!),
-    owners,
-  )
+function independentRows(values: Float64Array, share: number, owners: Entities): IndependentRows {
+  if (owners === undefined) return { rows: values.length }
+  const error = meanError(values, owners)
   const count = new Set(owners).size
   if (error === null || share === 0 || share === 1) return { rows: count }
-  return { rows: Math.min(rows.length, (share * (1 - share)) / error ** 2), entities: count }
+  return { rows: Math.min(values.length, (share * (1 - share)) / error ** 2), entities: count }
 }
 
 /** Few entities do not show well how much they differ: the rows are fewer by Student's t over them (Korn and Graubard, 1998). */
-function certainRows({ rows, entities }: Share, level: number): number {
+function certainRows({ rows, entities }: IndependentRows, level: number): number {
   if (entities === undefined) return rows
   const [z, t] = [normalQuantile((1 + level) / 2), studentTwoSidedQuantile(1 - level, entities - 1)]
   return z === null || t === null ? 1 : Math.max(1, rows * (z / t) ** 2)
@@ -186,56 +265,63 @@ interface Limit {
   farthest: 'low' | 'high'
 }
 
-const ratioWithin = ({ selectionRatio }: GatePolicy['fairness']): Limit => ({
+const ratioAtLeast = (limit: number): Limit => ({
   compare: ratioOfRates,
   equal: 1,
-  excess: (value) => selectionRatio - value,
+  excess: (value) => limit - value,
   nearest: 'high',
   farthest: 'low',
 })
-const differenceWithin = ({ rateDifference }: GatePolicy['fairness']): Limit => ({
+const differenceAtMost = (limit: number): Limit => ({
   compare: (lower, higher) => differenceOfRates(higher, lower),
   equal: 0,
-  excess: (value) => value - rateDifference,
+  excess: (value) => value - limit,
   nearest: 'low',
   farthest: 'high',
 })
+const limitsOf: Readonly<Record<FairnessLimit, (limit: number) => Limit>> = {
+  selectionRatio: ratioAtLeast,
+  rateDifference: differenceAtMost,
+  errorDifference: differenceAtMost,
+}
 
 interface Comparison {
   estimate: Estimate
   /** The groups with enough rows. */
   enough: string[]
-  verdict: GateFairnessRow['verdict']
+  verdict: FairnessVerdict
 }
 
-interface MeasuredShare extends Share {
+interface MeasuredGroup {
+  group: string
+  value: number
+  rows: number
   measured: RateInterval
-  /** Of as many rows with the rate of all groups together. */
+  /** Around the value of all groups together. */
   common: RateInterval
 }
 
 function comparePairs(
-  shares: readonly Share[],
+  samples: readonly Sample[],
   level: number,
   { compare, equal, excess, nearest, farthest }: Limit,
 ): Comparison {
-  const rows = sumOf(shares.map((share) => share.rows))
-  const rate = sumOf(shares.map((share) => share.value * share.rows)) / rows
-  const groups = shares
-    .flatMap((share): MeasuredShare[] => {
-      const measured = rateInterval(share.value * share.rows, share.rows, level)
-      const common = rateInterval(rate * share.rows, share.rows, level)
-      return measured === null || common === null ? [] : [{ ...share, measured, common }]
+  const rows = sumOf(samples.map((sample) => sample.rows))
+  const all = sumOf(samples.map((sample) => sample.value * sample.rows)) / rows
+  const groups = samples
+    .flatMap(({ around, ...sample }): MeasuredGroup[] => {
+      const [measured, common] = [around(sample.value, level), around(all, level)]
+      return measured === null || common === null ? [] : [{ ...sample, measured, common }]
     })
     .toSorted((one, other) => one.value - other.value)
-  // Equal rates would be within the limit with certainty, so a difference of that size is one with certainty.
-  const haveEnough = (one: MeasuredShare, other: MeasuredShare) => {
+  // Equal groups would be within the limit with certainty, so a difference of that size is one with certainty.
+  const haveEnough = (one: MeasuredGroup, other: MeasuredGroup) => {
     const alike = compare(one.common, other.common)
     return alike === null || excess(alike[farthest]) <= 0
   }
   const largest = groups.toSorted((one, other) => other.rows - one.rows)[0]
   const enough = groups.filter((one) => haveEnough(one, largest!)).map(({ group }) => group)
-  const rankOf = (compared: RateInterval, lower: MeasuredShare, higher: MeasuredShare): number => {
+  const rankOf = (compared: RateInterval, lower: MeasuredGroup, higher: MeasuredGroup): number => {
     if (excess(compared[nearest]) > 0) return ranks.certain
     const differs = excess(compared[nearest]) > excess(equal)
     if (differs && excess(compared.value) > 0) return ranks.doubtful

@@ -1,4 +1,4 @@
-/** Lists the metrics of the offline gate, with the direction in which each improves and its range. */
+/** Lists the metrics of the offline gate, with the direction in which each improves and its range, and defines what fairness compares. */
 
 export type GateMetric =
   | 'auc'
@@ -56,3 +56,16 @@ export const rangeOf = (metric: string): MetricScale['range'] | undefined =>
 
 /** The metrics that can compare slices: those with a test for their difference. */
 export type SliceMetric = 'accuracy' | 'auc' | 'brier' | 'logLoss' | 'rmse' | 'mae' | 'pinball'
+
+/** A limit of the policy, which judges rates (0 or 1 a row) or errors. */
+export type FairnessLimit = 'selectionRatio' | 'rateDifference' | 'errorDifference'
+
+/** A mean over the rows of a group, which is compared with those of other groups. */
+export interface GroupMeasure {
+  name: string
+  limit: FairnessLimit
+  /** Of a row. Rates: 0 or 1. Errors: in standard deviations of the label. */
+  value: (row: number) => number
+  /** Whether a row counts; absent where all do. */
+  counts?: (row: number) => boolean
+}

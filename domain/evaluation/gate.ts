@@ -173,7 +173,10 @@ export function judgeGate(
   const slices = judgeSlices(input.slices ?? [], challenger, champion, policy, entities)
   const calibration = judgeCalibration(challenger, champion, policy)
   // More challengers on these rows need no wider intervals here: those would let an unfair one pass that is tried again.
-  const fairness = judgeFairness(input.groups ?? [], challenger, declared, entities)
+  const fairness = judgeFairness(input.groups ?? [], challenger, declared, {
+    entities,
+    classes: input.classes,
+  })
 
   const tables = {
     ...report,

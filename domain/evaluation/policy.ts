@@ -88,10 +88,18 @@ export interface GatePolicy {
     | 'off'
   /** The limits of group fairness. */
   fairness: {
-    /** The minimum ratio of the selection rates of two groups. */
+    /** The minimum ratio of the selection rates of two groups; for classes, of the rates at which each is predicted. */
     selectionRatio: number
-    /** The maximum difference of true-positive and of false-positive rates. */
+    /**
+     * The maximum difference of true-positive and of false-positive rates; for classes, of the accuracy and of the recall of each; for
+     * quantiles, of the coverage.
+     */
     rateDifference: number
+    /**
+     * The maximum difference of the mean error and of the mean absolute error of a number, and of the pinball loss of quantiles, in standard
+     * deviations of the label.
+     */
+    errorDifference: number
     /** The minimum rows of a group; smaller groups are reported, but not judged. A larger one may have too few rows too, and is named then. */
     minRows: number
   }
@@ -150,7 +158,7 @@ export function defaultGatePolicy(task: TaskName): GatePolicy {
     evidence: { rows: 1000, positives: 100, negatives: 100, sliceRows: 200, slicePositives: 30 },
     slices: { metric: sliceMetricFor(task, primary), points: 0.02, alpha: 0.05 },
     calibration: classes(2) > 0 ? { ece: 0.05, overChampion: 0.02 } : 'off',
-    fairness: { selectionRatio: 0.8, rateDifference: 0.1, minRows: 100 },
+    fairness: { selectionRatio: 0.8, rateDifference: 0.1, errorDifference: 0.1, minRows: 100 },
     leakage: { overlap: 0.001, featureAuc: 0.99, featureCorrelation: 0.99, gain: 0.1 },
     testSetUses: 20,
   }
@@ -232,6 +240,12 @@ export function issuesOfGate(policy: GatePolicy): string[] {
   }
   share('fairness.selectionRatio', fairness.selectionRatio)
   share('fairness.rateDifference', fairness.rateDifference)
+  need(
+    typeof fairness.errorDifference === 'number' &&
+      fairness.errorDifference >= 0 &&
+      Number.isFinite(fairness.errorDifference),
+    `fairness.errorDifference: a finite number of at least 0 is required, not ${fairness.errorDifference}`,
+  )
   integer('fairness.minRows:', fairness.minRows, 1)
   share('leakage.overlap', leakage.overlap)
   share('leakage.featureAuc', leakage.featureAuc, 0.5)

@@ -1,7 +1,7 @@
 /** Builds the reasons of the gate: why a challenger was stopped, and what a user should check, each with its figures. */
 import { unknownCategoriesText, type UnknownCategories } from '../model/brought-artifact.ts'
 import type { GateCalibration } from './calibration.ts'
-import type { Estimate, GateFairnessRow } from './fairness.ts'
+import { decidingMeasures, measureText, type Estimate, type GateFairnessRow } from './fairness.ts'
 import type { ComparedNumbers, GateSearch } from './input.ts'
 import type { GatePolicy } from './policy.ts'
 import { sliceLimitText, type GateSliceRow } from './slices.ts'
@@ -85,24 +85,25 @@ export function fairnessReasons(
   policy: GatePolicy,
   verdict: 'blocked' | 'doubtful',
 ): Reason[] {
-  const { selectionRatio, rateDifference } = policy.fairness
   const text = ({ value, low, high }: Estimate) =>
     `${fourDigits(value)} [${fourDigits(low)}, ${fourDigits(high)}]`
   return rows
     .filter((row) => row.verdict === verdict)
-    .map((row) => ({
-      code: verdict === 'blocked' ? 'fairness' : 'fairness_doubtful',
-      message:
-        `fairness by "${row.attribute}", intervals of ${levelPercent(row.confidence)} %: selection ratio ${text(row.selectionRatio)} (≥ ${selectionRatio} required), ` +
-        `true-positive rates differ by ${text(row.tprDifference)} and false-positive rates by ` +
-        `${text(row.fprDifference)} (≤ ${rateDifference} required)`,
-      values: {
-        attribute: row.attribute,
-        selectionRatio: row.selectionRatio.value,
-        tprDifference: row.tprDifference.value,
-        fprDifference: row.fprDifference.value,
-      },
-    }))
+    .map((row) => {
+      const deciding = decidingMeasures(row)
+      const named = deciding.map(
+        (measure) =>
+          `${measureText(measure, text)} (${measure.limit === 'selectionRatio' ? '≥' : '≤'} ${policy.fairness[measure.limit]} required)`,
+      )
+      return {
+        code: verdict === 'blocked' ? 'fairness' : 'fairness_doubtful',
+        message: `fairness by "${row.attribute}", intervals of ${levelPercent(row.confidence)} %: ${named.join('; ')}`,
+        values: {
+          attribute: row.attribute,
+          ...Object.fromEntries(deciding.map(({ name, estimate }) => [name, estimate.value])),
+        },
+      }
+    })
 }
 
 /** A gain this large is more likely a leak than an improvement. */

@@ -1,6 +1,6 @@
 /** Renders the report of the gate as Markdown: the verdict in one sentence, the reasons, and every figure. */
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
-import { fairnessText, type GateFairnessRow } from './fairness.ts'
+import { fairnessText, type Estimate, type GateFairnessRow } from './fairness.ts'
 import { classMetrics } from '../metrics/class-figures.ts'
 import { searchText } from './slice-search.ts'
 import { worstSlicesFirst } from './slices.ts'
@@ -206,40 +206,39 @@ function calibrationTable({ calibration }: GateReport): Markdown {
   )
 }
 
+/** Groups of more measures than this have no columns of their own: a table of twenty classes would have 42. */
+const maxGroupColumns = 6
+
 function fairnessTable(row: GateFairnessRow): Markdown {
   const percent = levelPercent(row.confidence)
-  const interval = ({ value, low, high }: GateFairnessRow['selectionRatio']) =>
+  const { measures, groups } = row
+  const interval = ({ value, low, high }: Estimate) =>
     value === null
       ? 'not comparable'
       : `${numberText(value)} (${percent} %: ${numberText(low)} to ${numberText(high)})`
+  const shown = measures.length > maxGroupColumns ? [] : measures
   const table = titledTable(
     markup`## Fairness by ${row.attribute}: ${fairnessText(row)}`,
-    ['group', 'rows', 'selected', 'true positives', 'false positives', 'judged'],
-    row.groups.map((group) => [
-      group.group,
-      groupedDigits(group.rows),
-      numberText(group.selectionRate),
-      numberText(group.tpr),
-      numberText(group.fpr),
-      group.judged ? 'yes' : 'too few rows',
+    ['group', 'rows', ...shown.map(({ name }) => name), 'judged'],
+    groups.map(({ group, rows, values, judged }) => [
+      group,
+      groupedDigits(rows),
+      ...shown.map((_measure, k) => numberText(values[k])),
+      judged ? 'yes' : 'too few rows',
     ]),
   )
-  const differences =
-    `Smallest over largest selection rate: ${interval(row.selectionRatio)}. True-positive rates differ by ` +
-    `${interval(row.tprDifference)}, false-positive rates by ${interval(row.fprDifference)}.`
-  return markup`${table}\n\n${differences}${fewRowsLine(row)}`
-}
-
-function fewRowsLine({ fewRows }: GateFairnessRow): Markdown {
-  const named = [
-    ['selection rate', fewRows.selectionRate],
-    ['true-positive rate', fewRows.tpr],
-    ['false-positive rate', fewRows.fpr],
-  ] as const
-  const parts = named.flatMap(([rate, groups]) =>
-    groups.length === 0 ? [] : [`${rate} of ${groups.join(', ')}`],
+  const differences = titledTable(
+    markup`Differences between the groups, the worst pair of each; errors in standard deviations of the label`,
+    ['measure', 'compared', 'value', 'verdict', 'too few rows'],
+    measures.map(({ name, limit, estimate, verdict, fewRows }) => [
+      name,
+      limit === 'selectionRatio' ? 'smallest over largest' : 'largest − smallest',
+      interval(estimate),
+      verdict,
+      fewRows.join(', '),
+    ]),
   )
-  return parts.length === 0 ? markup`` : markup`\n\nToo few rows to judge: ${parts.join('; ')}.`
+  return markup`${table}\n\n${differences}`
 }
 
 const testVerdicts = {

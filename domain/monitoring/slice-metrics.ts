@@ -4,7 +4,7 @@
  */
 import { fourDigits, groupedDigits, metricName } from '../figures.ts'
 import { holm, meanError, normalCdf, pointValue, sumOf } from '@tenure/sequential'
-import { judgeFairness, type GateFairnessRow } from '../evaluation/fairness.ts'
+import { decidingMeasures, judgeFairness, measureText, type GateFairnessRow } from '../evaluation/fairness.ts'
 import { calibrationGaps, calibrationOfScores } from '../evaluation/calibration.ts'
 import { higherIsBetter, isShare, pick, scoresOfNumbers, statisticOf } from '../evaluation/metrics.ts'
 import { sliceLimitText, sliceNameOf, type GateSliceRow } from '../evaluation/slices.ts'
@@ -33,6 +33,8 @@ export interface BreakdownEvidence {
   routingKeys: readonly string[]
   /** The rows of each slice; a text with the reason when they could not be determined. */
   slices: readonly { name: string; rows: readonly number[] | string }[]
+  /** The names of the classes, of a task with several. */
+  classes?: readonly string[]
   groups: readonly { attribute: string; values: readonly (string | null)[] | string }[]
   /** The value of each prediction, or why it could not be computed. */
   worth?: readonly (number | null)[] | string
@@ -90,7 +92,7 @@ export function judgeBreakdown(
   policy: GatePolicy,
   business?: BusinessPolicy,
 ): BreakdownReport {
-  const { scored, routingKeys, slices, groups, worth, baseline, open = {} } = evidence
+  const { scored, routingKeys, classes, slices, groups, worth, baseline, open = {} } = evidence
   const rows = scored.y.length
   const parts = judgeSlices(evidence, policy)
   const compared = groups.flatMap(({ attribute, values }) =>
@@ -100,7 +102,7 @@ export function judgeBreakdown(
     compared,
     scored,
     { ...policy, confidence: 1 - windowAlpha },
-    repeatedKeys(routingKeys),
+    { entities: repeatedKeys(routingKeys), classes },
   )
   // Undefined without probabilities, and when the policy turns calibration off.
   const calibrated = policy.calibration !== 'off' && scored.classes > 0
@@ -158,7 +160,7 @@ export function judgeBreakdown(
     const row = fairness.find((each) => each.attribute === attribute)
     return row?.verdict === 'ok' || !isOpen('quality_fairness', attribute)
       ? []
-      : [[attribute, row?.selectionRatio.value ?? null] as const]
+      : [[attribute, (row && worstValue(row)) ?? null] as const]
   })
   const unequal = withOpen(unfair(fairness), groupsLeft)
   add('quality_fairness', unequal, isDefined && groupsLeft.length === 0)
@@ -276,13 +278,18 @@ function unfair(fairness: readonly GateFairnessRow[]): Judged | undefined {
   const broken = fairness.filter(({ verdict }) => verdict === (isCertain ? 'blocked' : 'doubtful'))
   if (broken.length === 0) return undefined
   const named = broken.map(
-    ({ attribute, selectionRatio, tprDifference, fprDifference }) =>
-      `${attribute}: selection ratio ${figure(selectionRatio.value)}, rates differ by ${figure(tprDifference.value)} and ${figure(fprDifference.value)}`,
+    (row) =>
+      `${row.attribute}: ${decidingMeasures(row)
+        .map((measure) => measureText(measure, ({ value }) => figure(value)))
+        .join(', ')}`,
   )
   const message = `groups are ${isCertain ? 'certainly' : 'not certainly'} treated differently: ${named.join('; ')}`
-  const values = Object.fromEntries(broken.map((row) => [row.attribute, row.selectionRatio.value]))
+  const values = Object.fromEntries(broken.map((row) => [row.attribute, worstValue(row)]))
   return { severity: isCertain ? 'warning' : undefined, message, values }
 }
+
+/** The value of the first measure that decides an attribute. */
+const worstValue = (row: GateFairnessRow): number | null => decidingMeasures(row)[0]?.estimate.value ?? null
 
 function worthOf(
   { name, unit }: BusinessPolicy,

@@ -1,6 +1,7 @@
 /** Renders the card of a version as Markdown, for files and mail. */
 import { challengerText, verdictText } from '../evaluation/metric-table.ts'
 import { costText } from '../model/cost.ts'
+import { measureText } from '../evaluation/fairness.ts'
 import { firstNames } from '../errors.ts'
 import { capitalized, gainText, groupedDigits, metricName, metricText, numberText } from '../figures.ts'
 import { code, joinMarkdown, markup, titledTable, type Markdown, type MarkdownPart } from '../markdown.ts'
@@ -121,8 +122,15 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): Markdown
       : markup`Calibration: Brier ${numberText(evaluation.calibration.brier)}, expected error ${numberText(evaluation.calibration.ece)}, ${evaluation.calibration.verdict}.`,
     table(
       'Fairness',
-      ['attribute', 'smallest over largest selection rate', 'verdict'],
-      evaluation.fairness.map((row) => [row.attribute, numberText(row.selectionRatio), row.finding]),
+      ['attribute', 'finding', 'measure', 'verdict'],
+      evaluation.fairness.flatMap(({ attribute, finding, measures }) =>
+        measures.map((measure) => [
+          attribute,
+          finding,
+          measureText(measure, ({ value }) => numberText(value)),
+          measure.verdict,
+        ]),
+      ),
     ),
     table(
       'Behaviour tests',

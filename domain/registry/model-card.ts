@@ -191,7 +191,7 @@ function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluati
     fairness: fairness.map((row) => ({
       ...fieldsOf(row, ['attribute', 'verdict']),
       finding: fairnessText(row),
-      selectionRatio: row.selectionRatio.value,
+      measures: row.measures.map((measure) => fieldsOf(measure, ['name', 'limit', 'estimate', 'verdict'])),
     })),
     /** The behaviour tests of the model file. */
     tests: tests.map(({ name, kind, challenger }) => ({

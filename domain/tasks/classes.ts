@@ -5,6 +5,7 @@ import { shown } from './numeric.ts'
 import { likeliest, likeliestClass, type OutputOf } from './output.ts'
 import type { Decides, Task, GateRules } from './task.ts'
 import { answerReader, answerWidth } from '../metrics/answers.ts'
+import type { GroupMeasure } from '../evaluation/gate-metrics.ts'
 import { emptyScores, surprise } from '../evaluation/scored-rows.ts'
 
 type Classes = OutputOf<'classes'>
@@ -36,6 +37,21 @@ const gate: GateRules = {
   sliceMetrics: ['accuracy', 'brier', 'logLoss'],
   tooGood: 'accuracy',
   hasPositives: false,
+  fairness: {
+    selectionRatio: 'predicted rates of each class',
+    rateDifference: 'accuracy, recall of each class',
+  },
+  groupMeasures: ({ y, predicted, classes: count }, names) => [
+    { name: 'accuracy', limit: 'rateDifference', value: (row) => Number(predicted[row] === y[row]) },
+    ...Array.from({ length: count }, (_, k): GroupMeasure[] => {
+      const value = (row: number) => Number(predicted[row] === k)
+      const name = names[k] ?? String(k)
+      return [
+        { name: `recall of ${name}`, limit: 'rateDifference', value, counts: (row) => y[row] === k },
+        { name: `predicted rate of ${name}`, limit: 'selectionRatio', value },
+      ]
+    }).flat(),
+  ],
   baselineIssue: 'one column cannot predict a probability for each class: leave it out',
   classes: (width) => width,
   widthIssue: (width) => (width < 2 ? `${width} output a row, one is needed for each class` : null),

@@ -3,6 +3,7 @@
  * release read this list, and docs/reference/judges.md shows it, so that nothing can be declared that is never decided.
  */
 import type { Output } from './output.ts'
+import type { FairnessLimit } from '../evaluation/gate-metrics.ts'
 import type { Task } from './task.ts'
 import { taskOf } from './tasks.ts'
 
@@ -11,7 +12,12 @@ export type Judged = { by: string } | { refused: string }
 
 /** What a model file or a policy declares. */
 export interface Declared {
-  evaluation?: { groups?: readonly string[]; calibration?: unknown; top?: number; baseline?: string }
+  evaluation?: {
+    fairness?: Partial<Record<FairnessLimit, number>>
+    calibration?: unknown
+    top?: number
+    baseline?: string
+  }
   release?: { ab?: { metric: string }; limits: { nonInferiority?: unknown } }
 }
 
@@ -33,6 +39,19 @@ const isAb =
   ({ release }) =>
     release?.ab?.metric === metric
 
+/** A limit of fairness; where a task has nothing for it to compare, with those that would do. */
+const fairnessWord = (limit: FairnessLimit, why: string): JudgedWord => ({
+  stage: 'gate, after the probation',
+  word: `\`fairness.${limit}\``,
+  of: ({ gate }) => {
+    const by = gate.fairness[limit]
+    const others = Object.keys(gate.fairness).map((each) => `\`${each}\``)
+    return by === undefined ? { refused: `${why}: write ${others.join(' or ')}` } : { by }
+  },
+  field: `evaluation.fairness.${limit}`,
+  isDeclared: ({ evaluation }) => evaluation?.fairness?.[limit] !== undefined,
+})
+
 export const judgedWords = {
   metrics: {
     stage: 'gate',
@@ -41,15 +60,13 @@ export const judgedWords = {
   },
   slices: { stage: 'gate', word: '`evaluation.slices`', of: ({ gate }) => names(gate.sliceMetrics) },
   groups: {
-    stage: 'gate',
+    stage: 'gate, after the probation',
     word: '`evaluation.groups`',
-    of: ({ gate }) =>
-      gate.hasPositives
-        ? { by: 'rates of selection, true and false positives' }
-        : { refused: 'fairness compares how often groups get the answer yes: compare them by `slices`' },
-    field: 'evaluation.groups',
-    isDeclared: ({ evaluation }) => (evaluation?.groups ?? []).length > 0,
+    of: ({ gate }) => ({ by: Object.values(gate.fairness).join('; ') }),
   },
+  selectionRatio: fairnessWord('selectionRatio', 'no answer selects or names a class'),
+  rateDifference: fairnessWord('rateDifference', 'an answer has an error and is not right or wrong'),
+  errorDifference: fairnessWord('errorDifference', 'an answer is right or wrong and has no error'),
   calibration: {
     stage: 'gate',
     word: '`evaluation.calibration`',

@@ -7,6 +7,7 @@ import {
   scaledLoss,
   shown,
   constantOf,
+  errorMeasures,
   numericGate,
   isListOf,
 } from './numeric.ts'
@@ -22,6 +23,7 @@ const gate: GateRules = {
   primary: 'r2',
   metrics: ['r2', 'rmse', 'mae'],
   sliceMetrics: ['mae'],
+  groupMeasures: ({ parts }) => parts.flatMap((part) => errorMeasures(part, ` of ${part.name}`)),
   baselineIssue: 'one column cannot predict several numbers: leave it out',
   widthIssue: () => null,
   misfit: (width, { targets }) =>

@@ -11,7 +11,8 @@ import {
 } from './output.ts'
 import { numberBins } from './answer-bins.ts'
 import type { Task, GateRules } from './task.ts'
-import type { GateMetric } from '../evaluation/gate-metrics.ts'
+import type { GateMetric, GroupMeasure } from '../evaluation/gate-metrics.ts'
+import type { ScoredRows } from '../evaluation/scored-rows.ts'
 
 /** The minimum share of rows within the range of a number. */
 export const mostlyInRange = 0.9
@@ -106,10 +107,27 @@ export const numeric = {
 export const numericGate = {
   tooGood: undefined,
   hasPositives: false,
+  fairness: { errorDifference: 'mean errors, mean absolute errors' },
+  groupMeasures: (scored) => errorMeasures(scored),
   classes: () => 0,
   losses: {},
   forMetric: (row) => row,
 } satisfies Partial<GateRules>
+
+/** The signed and the absolute errors of a number, in standard deviations of its labels so that one limit fits every unit. */
+export function errorMeasures({ y, score }: Pick<ScoredRows, 'y' | 'score'>, of = ''): GroupMeasure[] {
+  const unit = standardDeviation(y)
+  const error = (row: number) => (score[row]! - y[row]!) / unit
+  return [
+    { name: `mean error${of}`, limit: 'errorDifference', value: error },
+    { name: `mean absolute error${of}`, limit: 'errorDifference', value: (row) => Math.abs(error(row)) },
+  ]
+}
+
+export function standardDeviation(values: Float64Array): number {
+  const mean = sumOf(values) / values.length
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length)
+}
 
 /** The best constant in the metric that decides: the median for MAE, the mean for others. */
 export function constantOf(values: Float64Array, primary: GateMetric): number {

@@ -42,6 +42,18 @@ const gate: GateRules = {
   sliceMetrics: ['accuracy', 'auc', 'brier', 'logLoss'],
   tooGood: 'auc',
   hasPositives: true,
+  fairness: {
+    selectionRatio: 'selection rates',
+    rateDifference: 'true-positive and false-positive rates',
+  },
+  groupMeasures: ({ y, predicted }) => {
+    const value = (row: number) => predicted[row]!
+    return [
+      { name: 'selection rate', limit: 'selectionRatio', value },
+      { name: 'true-positive rate', limit: 'rateDifference', value, counts: (row) => y[row] === 1 },
+      { name: 'false-positive rate', limit: 'rateDifference', value, counts: (row) => y[row] === 0 },
+    ]
+  },
   baselineIssue: undefined,
   classes: () => 2,
   widthIssue: (width) => (width > 2 ? `${width} outputs a row, a binary task has one or two` : null),

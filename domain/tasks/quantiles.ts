@@ -2,7 +2,7 @@
 import { quantiles as quantilesOf } from '@tenure/sequential'
 import { middlePlace, pinballLoss } from '../model/quantile-levels.ts'
 import { numberCounter } from './answer-bins.ts'
-import { inUnit, numeric, scaledLoss, numericGate, isListOf } from './numeric.ts'
+import { inUnit, numeric, scaledLoss, numericGate, isListOf, standardDeviation } from './numeric.ts'
 import type { OutputOf } from './output.ts'
 import type { Task, GateRules } from './task.ts'
 import { answerReader } from '../metrics/answers.ts'
@@ -14,6 +14,15 @@ const gate: GateRules = {
   primary: 'pinball',
   metrics: ['pinball', 'coverageError', 'mae'],
   sliceMetrics: ['pinball', 'mae'],
+  fairness: { rateDifference: 'coverage', errorDifference: 'pinball loss' },
+  groupMeasures({ y, sides, squares }) {
+    const unit = standardDeviation(y)
+    return [
+      // Neither below the first quantile nor above the last one.
+      { name: 'coverage', limit: 'rateDifference', value: (row) => Number((sides[row]! & 9) === 8) },
+      { name: 'pinball loss', limit: 'errorDifference', value: (row) => squares[row]! / unit },
+    ]
+  },
   baselineIssue: 'one column cannot predict every quantile: leave it out',
   widthIssue: () => null,
   misfit: (width, { levels }) =>

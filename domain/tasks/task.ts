@@ -4,7 +4,7 @@ import type { Expectation } from '../validation/expectations.ts'
 import type { DeclaredKind } from '../values/readings.ts'
 import type { AnswerBins, AnswerCounter } from './answer-bins.ts'
 import type { OutcomeValue, Output, TaskName, AnswerField, NumberRange } from './output.ts'
-import type { GateMetric, SliceMetric } from '../evaluation/gate-metrics.ts'
+import type { FairnessLimit, GateMetric, GroupMeasure, SliceMetric } from '../evaluation/gate-metrics.ts'
 import type { ScoredRows } from '../evaluation/scored-rows.ts'
 import type { ModelAnswers } from '../metrics/answers.ts'
 
@@ -126,8 +126,12 @@ export interface GateRules {
   sliceMetrics: readonly SliceMetric[]
   /** The metric whose implausibly large gain hints at a leak; undefined without a limit for one. */
   tooGood: GateMetric | undefined
-  /** Whether the class 1 is the positive one, which evidence and fairness count. */
+  /** Whether the class 1 is the positive one, which evidence counts. */
   hasPositives: boolean
+  /** What each limit of fairness compares between groups, for a sentence; a limit without a text has nothing to compare. */
+  fairness: Partial<Record<FairnessLimit, string>>
+  /** What fairness compares between groups. `classes`: the names of the classes. */
+  groupMeasures: (scored: ScoredRows, classes: readonly string[]) => GroupMeasure[]
   /** Why one column of the source cannot stand in for a model; undefined where it can. */
   baselineIssue: string | undefined
   /** The number of classes of answers of this width; 0 of numbers. */

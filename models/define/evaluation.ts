@@ -62,7 +62,7 @@ export interface EvaluationSpec {
   evidence?: Partial<GatePolicy['evidence']>
   /** The limits of the calibration error, both fields, or `'off'`, the default where the output is not a probability. */
   calibration?: GatePolicy['calibration']
-  /** The limits of differences between groups. Unset fields keep their defaults. */
+  /** The limits of differences between groups. Unset fields keep their defaults. A limit that the label has no measure for is refused. */
   fairness?: Partial<GatePolicy['fairness']>
   /** The limits of leakage. Unset fields keep their defaults. */
   leakage?: Partial<GatePolicy['leakage']>
@@ -74,7 +74,7 @@ export interface EvaluationSpec {
    * (quantiles) or `mae` (quantities).
    */
   sliceLimits?: Partial<GatePolicy['slices']>
-  /** The columns whose groups are compared for fairness; only of a yesNo label. */
+  /** The columns whose groups are compared for [fairness](judges.md#what-else-stops-a-challenger), each label by its own measures. */
   groups?: readonly string[]
   /** The column that identifies the entity of a row, if an entity has several rows. */
   entity?: string

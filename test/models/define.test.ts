@@ -369,6 +369,11 @@ describe('a model file', () => {
           'evaluation.calibration.ece: a number',
         ],
         ['fairness', { fairness: { selectionRatio: 80 } }, 'evaluation.fairness.selectionRatio: a number'],
+        [
+          'fairness of errors',
+          { fairness: { errorDifference: -1 } },
+          'evaluation.fairness.errorDifference: a finite number of at least 0',
+        ],
         ['leakage', { leakage: { featureAuc: 99 } }, 'evaluation.leakage.featureAuc: a number from 0.5 to 1'],
       ] as const
     ).map(

@@ -36,7 +36,7 @@ import { coloured, digestPrefix, prose, releaseOutcome, releaseStage, time, serv
 import { listCommand } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
 import { sumOf } from '@tenure/sequential'
-import { fairnessText } from '../../../domain/evaluation/fairness.ts'
+import { fairnessLine } from '../../../domain/evaluation/fairness.ts'
 import { worstSlicesFirst } from '../../../domain/evaluation/slices.ts'
 
 const noReleases = ({ open }: CommandInput['options']): string =>
@@ -356,11 +356,7 @@ export function gateParts({
   policy,
 }: Partial<JudgedParts>): string[] {
   const figure = (value: number | null | undefined) => fourDigits(value ?? null, '–')
-  const lines = fairness.map((row) => {
-    const { selectionRatio, tprDifference, fprDifference } = row
-    const figures = `; smallest over largest selection rate ${figure(selectionRatio.value)}, true-positive rates differ by ${figure(tprDifference.value)}, false-positive rates by ${figure(fprDifference.value)}`
-    return `fairness by ${row.attribute}: ${fairnessText(row)}${row.verdict === 'undefined' ? '' : figures}`
-  })
+  const lines = fairness.map(fairnessLine)
   const metric = policy?.slices.metric
   const [worst] = worstSlicesFirst(slices, metric)
   if (worst !== undefined && metric !== undefined)

@@ -3,7 +3,13 @@ import { expect, it } from 'vitest'
 import type { JudgedParts } from '../../../cli/client/responses.ts'
 import { gateParts } from '../../../cli/commands/lifecycle/releases.ts'
 
-const estimate = (value: number | null) => ({ value, low: null, high: null })
+const measure = (name: string, limit: string, value: number | null) => ({
+  name,
+  limit,
+  estimate: { value, low: null, high: null },
+  fewRows: [],
+  verdict: 'ok',
+})
 const slice = (name: string, delta: number | null, challenger: number, verdict = 'ok') => ({
   name,
   rows: 420,
@@ -22,9 +28,12 @@ const report = (slices: object[]) =>
       {
         attribute: 'age_group',
         groups: [],
-        selectionRatio: estimate(0.83),
-        tprDifference: estimate(0.04),
-        fprDifference: estimate(null),
+        measures: [
+          measure('selection rate', 'selectionRatio', 0.83),
+          measure('true-positive rate', 'rateDifference', 0.04),
+          measure('false-positive rate', 'rateDifference', null),
+          measure('mean error', 'errorDifference', 0.05),
+        ],
         verdict: 'ok',
       },
     ],
@@ -34,7 +43,7 @@ const report = (slices: object[]) =>
 
 it('an approver reads each judged attribute, the worst slice and the calibration with their figures', () => {
   expect(gateParts(report([slice('morning', 0.01, 0.84), slice('evening', -0.02, 0.81)]))).toEqual([
-    'fairness by age_group: ok; smallest over largest selection rate 0.83, true-positive rates differ by 0.04, false-positive rates by –',
+    'fairness by age_group: ok; selection rate: ratio 0.83, mean error: difference 0.05 standard deviations of the label, true-positive rate: difference 0.04',
     'worst slice of 2: evening: ok; accuracy 0.81, champion 0.83, 420 rows',
     'calibration: ok; expected error 0.012, champion –',
   ])
@@ -45,7 +54,7 @@ it('fairness that was not judged has a reason and no figures', () => {
   const [row] = report([]).fairness
   const fairness = [{ ...row!, verdict: 'undefined' as const }]
   expect(gateParts({ fairness })).toEqual([
-    'fairness by age_group: not judged, because no test row has both a group and an answer of yes or no',
+    'fairness by age_group: not judged, because no test row has a group',
   ])
 })
 

@@ -270,11 +270,11 @@ export const badModelFiles: BadModelFile[] = [
     'never-judged',
     {
       label: `quantity({ column: 'sepalWidth' })`,
-      evaluation: `{ floors: { rmse: 1 }, groups: ['species'] }`,
+      evaluation: `{ floors: { rmse: 1 }, groups: ['species'], fairness: { selectionRatio: 0.9 } }`,
       release: `ab({ split: percent(50), metric: 'accuracy', limits: { nonInferiority: { margin: 0.02, logE: 3 } } })`,
     },
     [
-      'evaluation.groups: fairness compares how often groups get the answer yes: compare them by slices',
+      'evaluation.fairness.selectionRatio: no answer selects or names a class: write errorDifference',
       'release: limits.nonInferiority needs requests that both versions answer: add a shadow, or leave it out',
       "release: ab.metric: a number is not right or wrong: write metric: 'loss'",
     ],

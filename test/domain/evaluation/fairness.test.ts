@@ -4,6 +4,7 @@ import { fairnessText, judgeFairness, type GateFairnessRow } from '../../../doma
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { score } from '../../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import type { TaskName } from '../../../domain/tasks/output.ts'
 import { seededRandom } from '@tenure/sequential'
 
 const policy = defaultGatePolicy('binary')
@@ -56,7 +57,7 @@ function refusedShare(world: World, { attributes = 1, confidence = policy.confid
       groups,
       scored,
       { ...policy, confidence },
-      world.copies === undefined ? undefined : entities,
+      { entities: world.copies === undefined ? undefined : entities },
     )
     if (judged.some(({ verdict }) => verdict === 'blocked')) refused++
   }
@@ -79,6 +80,106 @@ describe('the rate at which a fair model is refused is at most 5 %', () => {
     expect(refusedShare({ selected: [0.3, 0.3, 0.3], rows: 300 }, { attributes: 3 })).toBeLessThanOrEqual(
       limit,
     ))
+})
+
+// Counted by hand. The labels of numbers have the standard deviation 2.
+it.each<[task: TaskName, y: number[], answers: number[][], values: Record<string, number | null>]>([
+  [
+    'binary',
+    [1, 1, 0, 0],
+    [[0.9], [0.1], [0.8], [0.1]],
+    { 'selection rate': 0.5, 'true-positive rate': 0.5, 'false-positive rate': 0.5 },
+  ],
+  [
+    'multiclass',
+    [0, 0, 0, 1],
+    [
+      [0.8, 0.1, 0.1],
+      [0.1, 0.8, 0.1],
+      [0.8, 0.1, 0.1],
+      [0.1, 0.8, 0.1],
+    ],
+    {
+      accuracy: 0.75,
+      'recall of red': 2 / 3,
+      'predicted rate of red': 0.5,
+      'recall of green': 1,
+      'predicted rate of green': 0.5,
+      'recall of blue': null,
+      'predicted rate of blue': 0,
+    },
+  ],
+  ['regression', [0, 4, 0, 4], [[1], [6], [-1], [4]], { 'mean error': 0.25, 'mean absolute error': 0.5 }],
+  [
+    'multioutput',
+    [0, 40, 4, 80, 0, 40, 4, 80],
+    [
+      [1, 40],
+      [6, 60],
+      [-1, 40],
+      [4, 80],
+    ],
+    {
+      'mean error of near': 0.25,
+      'mean absolute error of near': 0.5,
+      'mean error of far': -0.25,
+      'mean absolute error of far': 0.25,
+    },
+  ],
+  [
+    'quantiles',
+    [0, 4, 0, 4],
+    [
+      [0, 2], // at the first
+      [0, 4], // at the last
+      [1, 2], // below
+      [0, 3], // above
+    ],
+    // Losses of the levels 0.25 and 0.75: (0 + 0.5) / 2, (1 + 0) / 2, (0.75 + 0.5) / 2, (1 + 0.75) / 2.
+    { coverage: 0.5, 'pinball loss': 0.5625 / 2 },
+  ],
+])('the measures of %s have their known values in a group', (task, y, answers, values) => {
+  const facts = { ...policy, levels: [0.25, 0.75], targets: ['near', 'far'] }
+  const scored = score(task, y, answers, facts)
+  const limits = { ...defaultGatePolicy(task), fairness: { ...policy.fairness, minRows: 1 } }
+  const [row] = judgeFairness([{ attribute: 'x', values: ['a', 'a', 'a', 'a'] }], scored, limits, {
+    classes: ['red', 'green', 'blue'],
+  })
+  expect(row!.measures.map(({ name }) => name)).toEqual(Object.keys(values))
+  const wanted = Object.values(values).map((value) => (value === null ? null : expect.closeTo(value, 12)))
+  expect(row!.groups).toEqual([{ group: 'a', rows: 4, judged: true, values: wanted }])
+})
+
+/** Numbers with exponential errors, whose mean differs by this many standard deviations of the label in the first of two groups. */
+function refusedNumbers(difference: number, rows: number): number {
+  const uniform = seededRandom(rows)
+  const limits = defaultGatePolicy('regression')
+  const refused = Array.from({ length: worlds }, () => {
+    const values = Array.from({ length: 2 * rows }, (_, i) => (i % 2 === 0 ? 'a' : 'b'))
+    // Uniform labels from 0 to 1 have this standard deviation.
+    const y = values.map(() => uniform())
+    const error = (group: string) =>
+      0.15 * (-Math.log(1 - uniform()) - 1) + (group === 'a' ? difference / Math.sqrt(12) : 0)
+    const scored = score(
+      'regression',
+      y,
+      values.map((group, i) => [y[i]! + error(group)]),
+      limits,
+    )
+    return judgeFairness([{ attribute: 'origin', values }], scored, limits)[0]!.verdict === 'blocked'
+  })
+  return refused.filter(Boolean).length / worlds
+}
+
+it.each([150, 1_000])(
+  'the errors of a number differ by the limit: refused at most at α on %i rows a group',
+  (rows) => {
+    expect(refusedNumbers(0.1, rows)).toBeLessThanOrEqual(limit)
+  },
+)
+
+it('the errors of a number differ by three times the limit: refused', () => {
+  expect(refusedNumbers(0.3, 1_000)).toBeGreaterThan(0.9)
 })
 
 /** The share of worlds with this verdict, where each entity of 60 rows has a selection rate of its own, 5 or 95 %. */
@@ -107,7 +208,7 @@ function fewEntities(
       [{ attribute: 'origin', values }],
       scored,
       { ...policy, confidence },
-      rows.map(({ entity }) => entity),
+      { entities: rows.map(({ entity }) => entity) },
     )
     if (row!.verdict === wanted) found++
   }
@@ -166,14 +267,14 @@ describe('a limit that may be broken by chance', () => {
     const rows = verdictsOf(small)
     expect(shareOf(rows, 'doubtful')).toBeLessThanOrEqual(limit)
     expect(shareOf(rows, 'insufficient')).toBeGreaterThan(0.9)
-    expect(rows[0]!.fewRows!.selectionRate).toHaveLength(12)
+    expect(rows[0]!.measures[0]!.fewRows).toHaveLength(12)
   })
 
   it('is no doubt about small groups beside large ones, which are judged', () => {
     const rows = verdictsOf([{ selected: 0.3, rows: 5_000 }, { selected: 0.3, rows: 5_000 }, ...small])
     expect(shareOf(rows, 'doubtful')).toBeLessThanOrEqual(limit)
-    for (const { fewRows } of rows)
-      expect(fewRows!.selectionRate).toEqual(small.map((_, i) => `g${i + 2}`).toSorted())
+    for (const { measures } of rows)
+      expect(measures[0]!.fewRows).toEqual(small.map((_, i) => `g${i + 2}`).toSorted())
   })
 
   it('is a doubt about groups with enough rows', () => {
@@ -199,16 +300,16 @@ it('a report names the pair that breaks the limit, though a small group may diff
   const scored = score('binary', y, [...large.challenger, ...small.challenger], policy)
   const [row] = judgeFairness([{ attribute: 'origin', values }], scored, policy)
   expect(row?.verdict).toBe('blocked')
-  expect(row?.selectionRatio.high).toBeLessThan(0.8)
+  expect(row?.measures[0]!.estimate.high).toBeLessThan(0.8)
   // Three pairs of selection and false-positive rates; the small group has fewer than ten positives.
   expect(row?.confidence).toBeCloseTo(1 - 0.05 / 7, 10)
 })
 
 it.each<[why: string, values: (string | null)[], minRows?: number]>([
-  ['no test row has both a group and an answer of yes or no', Array.from({ length: 600 }, () => null)],
+  ['no test row has a group', Array.from({ length: 600 }, () => null)],
   ['no group has enough test rows', Array.from({ length: 600 }, (_, i) => `g${i}`)],
   ['only b has enough test rows', Array.from({ length: 600 }, (_, i) => (i < 50 ? 'a' : 'b'))],
-  ['no two groups have rates that can be compared', ['a', 'a', 'b', 'b'], 1],
+  ['no two groups have values that can be compared', ['a', 'a', 'b', 'b'], 1],
 ])('fairness that cannot be judged says why: %s', (why, values, minRows = policy.fairness.minRows) => {
   const y = values.map((_, i) => i % 2)
   const scored = score(

@@ -307,7 +307,7 @@ describe('a challenger is stopped', () => {
     const groups = [{ attribute: 'origin', values }]
     const report = judge({ challenger: unfair, groups })
     expect(report.reasons.map(({ code }) => code)).toContain('fairness')
-    expect(report.fairness[0]!.selectionRatio.high).toBeLessThan(1)
+    expect(report.fairness[0]!.measures[0]!.estimate.high).toBeLessThan(1)
     expect(told({ challenger: good, groups })).toEqual(['better', 'better'])
   })
 
@@ -320,10 +320,13 @@ describe('a challenger is stopped', () => {
     const unfair = y.map((label, i) => [label === 1 ? (i % 2 === 0 ? 0.9 : 0.3) : 0.2])
     const judgedWith = (groups: string[], challenger: number[][]) =>
       judge({ challenger, groups: [{ attribute: 'origin', values: groups }] }).fairness[0]!
-    expect(judgedWith(values, unfair)).toMatchObject({ tprDifference: { value: 1 }, verdict: 'blocked' })
+    expect(judgedWith(values, unfair)).toMatchObject({
+      measures: [{}, { name: 'true-positive rate', estimate: { value: 1 } }, {}],
+      verdict: 'blocked',
+    })
     const fair = y.map((label, i) => [label === 1 && i !== positive ? 0.9 : 0.2])
     const withOne = values.map((group, i) => (i === positive ? 'c' : group))
-    expect(judgedWith(withOne, fair).tprDifference).toMatchObject({ value: 0 })
+    expect(judgedWith(withOne, fair).measures[1]!.estimate).toMatchObject({ value: 0 })
   })
 
   it.each([
@@ -394,7 +397,7 @@ describe('an approver is asked', () => {
     const report = judge({ y: other.y, challenger, champion: other.model(1.2), groups })
     expect(report.verdict).toBe('better')
     expect(report.warnings.map(({ code }) => code)).toEqual(['fairness_doubtful'])
-    const { value, high } = report.fairness[0]!.selectionRatio
+    const { value, high } = report.fairness[0]!.measures[0]!.estimate
     expect([value! < 0.8, high! > 0.8]).toEqual([true, true])
   })
 })
@@ -404,8 +407,8 @@ describe('fairness that is not defined', () => {
     const values = y.map((_, i) => (i % 3 === 0 ? null : i % 3 === 1 ? 'a' : 'b'))
     const never = y.map(() => [0.1])
     const row = judge({ challenger: never, groups: [{ attribute: 'x', values }] }).fairness[0]!
-    expect(row.selectionRatio).toEqual({ value: null, low: null, high: null })
-    expect(row.tprDifference.value).toBe(0)
+    expect(row.measures[0]!.estimate).toEqual({ value: null, low: null, high: null })
+    expect(row.measures[1]!.estimate.value).toBe(0)
     expect(row.groups.map(({ group }) => group)).toEqual(['a', 'b'])
     const small = judge({ groups: [{ attribute: 'x', values: y.map((_, i) => (i < 50 ? 'a' : 'b')) }] })
       .fairness[0]!

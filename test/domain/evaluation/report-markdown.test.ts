@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest'
-import type { GateFairnessRow } from '../../../domain/evaluation/fairness.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { columnOf } from '../../../domain/model/columns.ts'
@@ -55,7 +54,7 @@ describe("the gate's report in Markdown", () => {
       expect(page).toContain(`## ${title}`)
     }
     const tables = page.split('\n\n').filter((part) => part.startsWith('|'))
-    expect(tables).toHaveLength(5)
+    expect(tables).toHaveLength(6)
     for (const table of tables) {
       const widths = new Set(table.split('\n').map((line) => line.split(/(?<!\\)\|/).length))
       expect(widths.size).toBe(1)
@@ -80,18 +79,14 @@ describe("the gate's report in Markdown", () => {
     expect(page).not.toContain('<b>')
   })
 
-  it('names the groups with too few rows in a line, and none without such a group', () => {
-    const line = (fewRows: GateFairnessRow['fewRows']) =>
-      gateMarkdown(
-        { ...report, fairness: [{ ...report.fairness[0]!, fewRows }] },
-        { model: 'm', challenger: 'x' },
-      )
-        .split('\n')
-        .filter((text) => text.startsWith('Too few rows'))
-    expect(line({ selectionRate: ['a'], tpr: ['a', 'b_c'], fpr: [] })).toEqual([
-      'Too few rows to judge: selection rate of a; true-positive rate of a, b\\_c.',
-    ])
-    expect(line({ selectionRate: [], tpr: [], fpr: [] })).toEqual([])
+  it('names the groups with too few rows beside the measure', () => {
+    const [row] = report.fairness
+    const measures = row!.measures.map((measure) => ({ ...measure, fewRows: ['b_c', 'a'] }))
+    const text = gateMarkdown(
+      { ...report, fairness: [{ ...row!, measures }] },
+      { model: 'm', challenger: 'x' },
+    )
+    expect(text).toMatch(/\| true-positive rate \| largest − smallest \| .* \| b\\_c, a \|/)
   })
 
   it('contains no NaN, undefined or null', () => {

@@ -6,6 +6,9 @@ import { describe, expect, it } from 'vitest'
 import { incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { judgeGate, type GateReport } from '../../../domain/evaluation/gate.ts'
+import type { GateFairnessRow } from '../../../domain/evaluation/fairness.ts'
+import { score } from '../../../domain/evaluation/metrics.ts'
+import { judgeBreakdown } from '../../../domain/monitoring/slice-metrics.ts'
 import type { GateMetric } from '../../../domain/evaluation/gate-metrics.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
 import { defaultGatePolicy, sliceMetricFor, type GatePolicy } from '../../../domain/evaluation/policy.ts'
@@ -38,6 +41,9 @@ const declared: Partial<
   Record<JudgedWordName, { evaluation?: Partial<EvaluationSpec>; release?: ReleaseSpec }>
 > = {
   groups: { evaluation: { groups: ['site'] } },
+  selectionRatio: { evaluation: { fairness: { selectionRatio: 0.9 } } },
+  rateDifference: { evaluation: { fairness: { rateDifference: 0.2 } } },
+  errorDifference: { evaluation: { fairness: { errorDifference: 0.2 } } },
   calibration: { evaluation: { calibration: { ece: 0.05, overChampion: 0.02 } } },
   baseline: { evaluation: { baseline: 'last' } },
   top: { evaluation: { top: 0.1 } },
@@ -65,8 +71,8 @@ function issuesOf(word: JudgedWordName, kind: OutputKind): string[] {
   return issues
 }
 
-it('has words that are refused, for every task but one', () => {
-  expect(new Set(cells(false).map(([, kind]) => kind)).size).toBe(answeringKinds.length - 1)
+it('has words that are refused, for every task', () => {
+  expect(new Set(cells(false).map(([, kind]) => kind)).size).toBe(answeringKinds.length)
   for (const word of words.filter((each) => 'isDeclared' in judgedWords[each]))
     expect(declared[word], word).toBeDefined()
 })
@@ -131,6 +137,33 @@ const judgeGateBy = (kind: OutputKind, metric: GateMetric, skill: keyof typeof s
     }),
   ).metrics.find((each) => each.metric === metric)?.verdict
 
+/** The rows of one group. In each, as many rows are right by each skill. */
+const isOther = (i: number) => Math.floor(i / 4) % 2 === 1
+/** What the gate finds between two groups; a window of outcomes must find the same. */
+function fairnessOf(kind: OutputKind, answer: (i: number) => number[]): GateFairnessRow {
+  const { label } = answeringModels[kind]
+  const policy = gatePolicy(kind)
+  const groups = [{ attribute: 'site', values: at.map((i) => (isOther(i) ? 'b' : 'a')) }]
+  const challenger = at.map(answer)
+  const classes = taskOf(label.output).decides?.names(label.output)
+  const { y } = input(kind)
+  const [row] = judged({ y, challenger, champion: null, groups, classes }, policy).fairness
+  const { fairness, findings } = judgeBreakdown(
+    {
+      scored: score(policy.task, y, challenger, policy),
+      routingKeys: at.map(String),
+      classes,
+      slices: [],
+      groups,
+      baseline: { slices: {}, ece: null },
+    },
+    policy,
+  )
+  expect(fairness[0]!.verdict).toBe(row!.verdict)
+  expect(findings.map(({ code }) => code)).toEqual(row!.verdict === 'blocked' ? ['quality_fairness'] : [])
+  return row!
+}
+
 describe('the gate', () => {
   const metrics = new Set(answeringKinds.flatMap((kind) => taskOf(outputOf(kind)).gate.metrics))
   const all = answeringKinds.flatMap((kind) => Array.from(metrics, (metric) => [metric, kind] as const))
@@ -170,13 +203,29 @@ describe('the gate', () => {
     expect(slices.some(({ verdict }) => verdict === 'blocked')).toBe(true)
   })
 
-  it.each(cells(true).filter(([word]) => word === 'groups'))('decides by %s of %s', (_word, kind) => {
-    const groups = [
-      { attribute: 'site', values: at.map((i) => (answeringModels[kind].outcome(i) === true ? 'a' : 'b')) },
-    ]
-    const { fairness } = judged({ ...input(kind), groups }, gatePolicy(kind))
-    expect(fairness.map(({ verdict }) => verdict)).toContain('blocked')
+  const limits = ['selectionRatio', 'rateDifference', 'errorDifference'] as const
+  const measures = answeringKinds.flatMap((kind) =>
+    fairnessOf(kind, (i) => answeringModels[kind].answer(i, true)).measures.map(
+      ({ name, limit }) => [name, limit, kind] as const,
+    ),
+  )
+
+  it.each(measures)('finds a group that is treated worse by %s (%s) of %s', (name, limit, kind) => {
+    const { answer } = answeringModels[kind]
+    // Wrong answers, and the same answer to all rows of the group: one of some that differ.
+    const worse = [(i: number) => answer(i, false), ...[0, 1, 2].map((row) => () => answer(row, true))]
+    const found = worse.map((other) => fairnessOf(kind, (i) => (isOther(i) ? other(i) : answer(i, true))))
+    const verdicts = found.map((each) => each.measures.find((measure) => measure.name === name)!.verdict)
+    expect(verdicts).toContain('blocked')
+    expect('by' in judgedOf(limit, kind)).toBe(true)
+    const equal = fairnessOf(kind, (i) => answer(i, skills.usual(i)))
+    expect(equal.measures.find((measure) => measure.name === name)!.verdict).toBe('ok')
   })
+
+  it.each(cells(true).filter(([word]) => limits.some((limit) => limit === word)))(
+    'compares something by %s of %s',
+    (word, kind) => expect(measures.some(([, limit, of]) => limit === word && of === kind)).toBe(true),
+  )
 
   it.each(cells(true).filter(([word]) => word === 'calibration'))('decides by %s of %s', (_word, kind) => {
     const { calibration } = judged(

@@ -1,6 +1,16 @@
 /** Computes the group fairness of binary predictions over all groups, as Fairlearn defines it. */
-import { groupRates, type GroupRates } from '../../../domain/metrics/fairness.ts'
+import { groupMeans } from '../../../domain/evaluation/fairness.ts'
+import { emptyScores } from '../../../domain/evaluation/scored-rows.ts'
+import { gateOf } from '../../../domain/tasks/tasks.ts'
 import { ratioOf } from '../../../domain/figures.ts'
+
+interface GroupRates {
+  group: string
+  rows: number
+  selectionRate: number | null
+  tpr: number | null
+  fpr: number | null
+}
 
 interface Fairness {
   status: 'ok' | 'no_data' | 'one_group'
@@ -23,7 +33,26 @@ export function fairness(
   y: readonly (number | null)[],
   predicted: readonly (number | null)[],
 ): Fairness {
-  return compareGroups(groupRates(group, y, predicted))
+  const known = group.flatMap((name, row) =>
+    name === null || y[row] == null || predicted[row] == null ? [] : [row],
+  )
+  const scored = {
+    ...emptyScores(
+      'binary',
+      Float64Array.from(known, (row) => y[row]!),
+    ),
+    predicted: Uint16Array.from(known, (row) => predicted[row]!),
+  }
+  const means = groupMeans(
+    known.map((row) => group[row]!),
+    gateOf('binary').groupMeasures(scored, []),
+  )
+  return compareGroups(
+    means.map(({ group: name, rows, values }) => {
+      const [selectionRate, tpr, fpr] = values as [number | null, number | null, number | null]
+      return { group: name, rows, selectionRate, tpr, fpr }
+    }),
+  )
 }
 
 function compareGroups(groups: GroupRates[]): Fairness {

@@ -10,12 +10,13 @@ import {
   verdictText,
   type GateMetricRow,
 } from '../../../../domain/evaluation/metric-table.ts'
-import { fairnessText } from '../../../../domain/evaluation/fairness.ts'
+import { fairnessLine } from '../../../../domain/evaluation/fairness.ts'
 import { classMetrics, type ClassFigures } from '../../../../domain/metrics/class-figures.ts'
 import { searchText, type SliceSearch } from '../../../../domain/evaluation/slice-search.ts'
 import { worstSlicesFirst, type GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import type { PageElement } from '../../page.ts'
 import {
+  capitalized,
   levelPercent,
   metricName,
   percentText,
@@ -241,7 +242,7 @@ const Notes = ({ report }: { report: GateReport }): PageElement => {
         `Level ${level}: ${percentText(below)} of labels below, ${percentText(atOrBelow)} at or below`,
     ),
     ...(calibration === null ? [] : [`Calibration: ${plain(calibration.verdict)}`]),
-    ...fairness.map((row) => `Fairness by ${row.attribute}: ${fairnessText(row)}`),
+    ...fairness.map((row) => capitalized(fairnessLine(row))),
   ]
   if (notes.length === 0) return <></>
   return (

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     MetricSpec = TypedDict("MetricSpec", {"of": 'Callable[..., Any]', "better": 'Literal["higher", "lower"]'})
     EvaluationSpecEvidence = TypedDict("EvaluationSpecEvidence", {"rows": 'NotRequired[float]', "positives": 'NotRequired[float]', "negatives": 'NotRequired[float]', "slice_rows": 'NotRequired[float]', "slice_positives": 'NotRequired[float]'})
     EvaluationSpecCalibration = TypedDict("EvaluationSpecCalibration", {"ece": 'float', "over_champion": 'float'})
-    EvaluationSpecFairness = TypedDict("EvaluationSpecFairness", {"selection_ratio": 'NotRequired[float]', "rate_difference": 'NotRequired[float]', "min_rows": 'NotRequired[float]'})
+    EvaluationSpecFairness = TypedDict("EvaluationSpecFairness", {"selection_ratio": 'NotRequired[float]', "rate_difference": 'NotRequired[float]', "error_difference": 'NotRequired[float]', "min_rows": 'NotRequired[float]'})
     EvaluationSpecLeakage = TypedDict("EvaluationSpecLeakage", {"overlap": 'NotRequired[float]', "feature_auc": 'NotRequired[float]', "feature_correlation": 'NotRequired[float]', "gain": 'NotRequired[float]'})
     SliceDefinition = TypedDict("SliceDefinition", {"name": 'str', "where": 'str'})
     EvaluationSpecSliceLimits = TypedDict("EvaluationSpecSliceLimits", {"metric": 'NotRequired[Literal["accuracy", "auc", "brier", "logLoss", "rmse", "mae", "pinball"]]', "points": 'NotRequired[float]', "alpha": 'NotRequired[float]'})
@@ -153,7 +153,7 @@ TYPES: dict[str, Any] = {
     "MetricSpec": {"of": ["of", "function"], "better": ["better", ""]},
     "EvaluationSpecEvidence": {"rows": ["rows", ""], "positives": ["positives", ""], "negatives": ["negatives", ""], "slice_rows": ["sliceRows", ""], "slice_positives": ["slicePositives", ""]},
     "EvaluationSpecCalibration": {"ece": ["ece", ""], "over_champion": ["overChampion", ""]},
-    "EvaluationSpecFairness": {"selection_ratio": ["selectionRatio", ""], "rate_difference": ["rateDifference", ""], "min_rows": ["minRows", ""]},
+    "EvaluationSpecFairness": {"selection_ratio": ["selectionRatio", ""], "rate_difference": ["rateDifference", ""], "error_difference": ["errorDifference", ""], "min_rows": ["minRows", ""]},
     "EvaluationSpecLeakage": {"overlap": ["overlap", ""], "feature_auc": ["featureAuc", ""], "feature_correlation": ["featureCorrelation", ""], "gain": ["gain", ""]},
     "SliceDefinition": {"name": ["name", ""], "where": ["where", ""]},
     "EvaluationSpecSliceLimits": {"metric": ["metric", ""], "points": ["points", ""], "alpha": ["alpha", ""]},
