@@ -40,7 +40,7 @@ export const unit = [
 /** Files of `unit` that start programs, talk over sockets or read large files: `npm test` runs them, `npm run test:unit` does not. */
 export const programs = [
   'packages/http-front/test/{fast-path,http-fuzz,http-server}.test.ts',
-  'packages/lab/test/watched-years.test.ts',
+  'packages/lab/test/{incidents,watched-years}.test.ts',
   'packages/predictors/test/formats/{onnx-columns,onnx-sessions}.test.ts',
   'packages/predictors/test/formats/onnx/session/{rows-apart,session-host}.test.ts',
   'packages/predictors/test/tensorflow/tfjs-models.test.ts',

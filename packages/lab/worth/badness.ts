@@ -18,9 +18,9 @@ export interface CalmWeek {
 /** Trainings of a week with other seeds. */
 const timesAgain = 8
 /** AUC difference from which a version is bad. */
-const badBy = 0.01
+export const badBy = 0.01
 /** z-value of the one-sided interval of 95 %. */
-const z95 = 1.645
+export const z95 = 1.645
 
 export async function playCalmWeek(
   stream: YearStream,

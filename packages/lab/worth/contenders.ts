@@ -1,10 +1,10 @@
 /**
  * Simulates the contenders without a server: never retrained, retrained weekly without a gate, weekly with a hold-out threshold, weekly
- * with Flagger's rules.
+ * with the rules of Flagger or Argo Rollouts.
  */
 import { auc } from '@tenure/sequential'
 import { hash32 } from '../../../domain/serving/route.ts'
-import { baselineRule } from '../../../domain/simulation/baseline-rules.ts'
+import { baselineRule, type BaselineRuleName } from '../../../domain/simulation/baseline-rules.ts'
 import type { Flood } from '../../../domain/validation/expectations.ts'
 import type { Incident } from './incidents.ts'
 import type { YearStream, StreamRow } from './streams.ts'
@@ -42,7 +42,26 @@ export interface PlayedDay {
   snapshot: (excluded: readonly Period[]) => Promise<PlayedSnapshot & { floods: Flood[] }>
   /** Returns the probabilities of a version for the requests of this day. */
   answers: (served: PlayingVersion) => Float32Array
+  /** The rows that trainings read, without those of weeks that no training reads any more. */
+  table: readonly StreamRow[]
+  /** Returns a request as the table records it; in a feedback loop its label depends on the answer. */
+  recorded: (request: StreamRow, answer: number) => StreamRow
 }
+
+/** What tells a person that something is wrong. */
+export interface PlayedAlarm {
+  /** Day of the year, from 0. */
+  day: number
+  text: string
+}
+
+/** A version that was trained, or could have been, and was not used. */
+export interface RefusedVersion {
+  day: number
+  version: () => Promise<PlayedVersion>
+}
+
+export const dayNumber = ({ week, place }: Pick<PlayedDay, 'week' | 'place'>): number => 7 * week + place
 
 export interface YearContender {
   name: string
@@ -50,12 +69,16 @@ export interface YearContender {
   morning(day: PlayedDay): Promise<void>
   /** Returns which version answers each request of the day. */
   serve(day: PlayedDay): PlayingVersion[]
+  /** Called after the last day. */
+  close?(): Promise<void>
   trainings: number
   /** Seconds of training. */
   seconds: number
   /** Human decisions that something waited for, and alerts that only a user can resolve. */
   asked: string[]
   log: string[]
+  alarms: PlayedAlarm[]
+  refused: RefusedVersion[]
 }
 
 type Rule = (trained: Trained, day: PlayedDay, champion: PlayingVersion) => boolean
@@ -68,6 +91,8 @@ function weekly(name: string, rule: Rule, { once = false } = {}): YearContender 
     seconds: 0,
     asked: [],
     log: [],
+    alarms: [],
+    refused: [],
     async morning(day) {
       if (champion !== undefined && (day.place !== 0 || once)) return
       const trained = await day.train()
@@ -75,7 +100,12 @@ function weekly(name: string, rule: Rule, { once = false } = {}): YearContender 
       this.seconds += trained.version.seconds
       if (champion === undefined || rule(trained, day, champion))
         champion = { version: trained.version, bug: day.incident?.bug }
-      else this.log.push(`week ${day.week}: ${trained.version.id} is not used`)
+      else {
+        const text = `${trained.version.id} is not used`
+        this.log.push(`week ${day.week}: ${text}`)
+        this.alarms.push({ day: dayNumber(day), text })
+        this.refused.push({ day: dayNumber(day), version: () => Promise.resolve(trained.version) })
+      }
     },
     serve: ({ requests }) => requests.map(() => champion!),
   }
@@ -84,7 +114,7 @@ function weekly(name: string, rule: Rule, { once = false } = {}): YearContender 
 /** How far the script's threshold lies below the first version. */
 const below = 0.02
 
-const heldOut = ({ snapshot, version }: Trained): number =>
+export const heldOut = ({ snapshot, version }: Trained): number =>
   auc(
     snapshot.test.map(({ told }) => told),
     version.answer(featuresOf(snapshot.test)),
@@ -101,12 +131,12 @@ function withThreshold(): YearContender {
   return contender
 }
 
-/** Simulates Flagger's rule: a version serves half of the requests in its first hour; no answer of these versions is an error. */
-function withFlagger(): YearContender {
+/** Simulates the rule of a controller: a version serves half of the requests in its first hour; no answer of these versions is an error. */
+function withController(name: string, controller: BaselineRuleName): YearContender {
   let before: PlayingVersion | undefined
-  const contender = weekly("Flagger's rules", (_, day, champion) => {
+  const contender = weekly(name, (_, day, champion) => {
     before = champion
-    const rule = baselineRule('flagger')
+    const rule = baselineRule(controller)
     const minuteMs = day.stream.weekMs / 10_080
     return !Array.from({ length: 60 }, (_each, minute) => {
       const [fromMs, toMs] = [day.atMs + minute * minuteMs, day.atMs + (minute + 1) * minuteMs]
@@ -131,5 +161,8 @@ export const contendersOf = (): YearContender[] => [
   weekly('never retrained', () => false, { once: true }),
   weekly('weekly, unjudged', () => true),
   withThreshold(),
-  withFlagger(),
+  withController("Flagger's rules", 'flagger'),
 ]
+
+/** Those of a year, and the rules of Argo Rollouts. */
+export const allRules = (): YearContender[] => [...contendersOf(), withController("Argo's rules", 'argo')]

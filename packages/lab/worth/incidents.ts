@@ -26,7 +26,7 @@ export interface Incident {
 type Edit = (features: FeatureRow, row: StreamRow) => FeatureRow
 
 /** Changes requests and table alike. */
-const upstream = (rows: StreamRow[], edit: Edit): PlayedWeek => {
+export const upstream = (rows: StreamRow[], edit: Edit): PlayedWeek => {
   const edited = rows.map((row) => ({ ...row, features: edit(row.features, row) }))
   return { requests: edited, table: edited }
 }

@@ -114,7 +114,9 @@ export async function playYear(
     const clean = stream.week(week)
     const answered = entries.map(emptyWeek)
     for (let place = 0; place < daysAWeek; place++) {
-      const day = dayOf(stream, { week, place, incident, table, requests: now.requests }, floods)
+      const { requests } = now
+      const recorded = (row: StreamRow) => row
+      const day = dayOf(stream, { week, place, incident, table, requests, recorded }, floods)
       for (const { contender } of entries) await contender.morning(day)
       if (place === 0 && !reference.has(week))
         reference.set(week, await playCalmWeek(stream, { week, table, clean }, (await day.train()).version))
@@ -141,28 +143,31 @@ const resultOf = ({ contender, weeks, versions }: Entry): ContenderResult => ({
   versions: [...versions.values()],
 })
 
+/** Trainings of days before an incident, by day, which are the same with and without it. */
+export type SharedTrainings = Map<string, () => Promise<Trained>>
+
 /** Returns a day of a week, whose trainings are shared by the contenders. */
-function dayOf(
+export function dayOf(
   stream: YearStream,
-  {
-    table,
-    ...played
-  }: Pick<PlayedDay, 'week' | 'place' | 'incident' | 'requests'> & { table: readonly StreamRow[] },
+  played: Pick<PlayedDay, 'week' | 'place' | 'incident' | 'requests' | 'table' | 'recorded'>,
   floods: FloodPolicy,
+  shared?: SharedTrainings,
 ): PlayedDay {
-  const { week, place } = played
+  const { week, place, table } = played
+  const id = `v${week}.${place}`
   const dayMs = playDayMs(stream)
   const atMs = week * stream.weekMs + place * dayMs
   const requests = played.requests.filter((row) => row.atMs >= atMs && row.atMs < atMs + dayMs)
   const unguarded = (excluded: readonly Period[] = []) => snapshotOf(without(table, excluded), atMs, stream)
   const snapshot = (excluded: readonly Period[]) => withoutFloods(stream, unguarded(excluded), floods)
-  const train = once(() => trainOn(stream, unguarded(), `v${week}.${place}`))
+  const train = shared?.get(id) ?? once(() => trainOn(stream, unguarded(), id))
+  shared?.set(id, train)
   const trainGuarded = async (excluded: readonly Period[]): Promise<Trained> => {
     const rows = await snapshot(excluded)
     const isShared = excluded.length === 0 && rows.floods.length === 0 && !hasOutside(stream, rows)
     const trained = isShared
       ? await train()
-      : await trainOn({ ...stream, features: guardedFeatures(stream) }, rows, `v${week}.${place}-clean`)
+      : await trainOn({ ...stream, features: guardedFeatures(stream) }, rows, `${id}-clean`)
     return { ...trained, version: trained.version.guarded() }
   }
   const answers = answersOf(stream, requests)
@@ -198,16 +203,16 @@ const trainOn = async (stream: YearStream, snapshot: PlayedSnapshot, id: string)
   version: await trainVersion(stream, snapshot, id),
 })
 
-interface Answered {
+export interface Answered {
   y: number[]
   p: number[]
   versions: Map<PlayingVersion, number>
   wrong: number
 }
 
-const emptyWeek = (): Answered => ({ y: [], p: [], versions: new Map(), wrong: 0 })
+export const emptyWeek = (): Answered => ({ y: [], p: [], versions: new Map(), wrong: 0 })
 
-function count(
+export function count(
   into: Answered,
   { requests, answers, stream }: PlayedDay,
   served: readonly PlayingVersion[],
@@ -222,7 +227,11 @@ function count(
   }
 }
 
-const wrongOf = (rows: readonly StreamRow[], answers: Float32Array, { threshold }: YearStream): number =>
+export const wrongOf = (
+  rows: readonly StreamRow[],
+  answers: Float32Array,
+  { threshold }: YearStream,
+): number =>
   rows.reduce((sum, { label }, row) => sum + Number(Number(answers[row]! >= threshold) !== label), 0)
 
 /** Computes answers with one call for each version and bug. */

@@ -149,7 +149,11 @@ const planeNumbers = 8
 const step = 0.06
 const turning = 0.1
 
-export function hyperplaneStream(size: Size): YearStream {
+export function hyperplaneStream({
+  noise = 0.05,
+  reach = 0.2,
+  ...size
+}: Size & { noise?: number; reach?: number }): YearStream {
   const uniform = seededRandom(size.seed * 7 + 1)
   const weights = Array.from({ length: planeNumbers }, () => uniform())
   const directions = weights.map((_, i) => (i < planeNumbers / 2 ? (uniform() < 0.5 ? -1 : 1) : 0))
@@ -165,8 +169,8 @@ export function hyperplaneStream(size: Size): YearStream {
     ...size,
     name: 'hyperplane',
     about: 'A rotating hyperplane in eight numbers: four of its weights move each week',
-    numbers: { count: planeNumbers, max: 1, noise: 0.05 },
-    reach: 0.2,
+    numbers: { count: planeNumbers, max: 1, noise },
+    reach,
     conceptOf: (week) => {
       const now = byWeek[week + leadWeeks] ?? byWeek.at(-1)!
       const middle = now.reduce((sum, weight) => sum + weight, 0) / 2

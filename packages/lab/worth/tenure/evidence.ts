@@ -67,10 +67,12 @@ export function collectEvidence(
       if (where !== 'probation') return
       for (const [place, row] of rows.entries()) {
         const isCandidate = chosen[place] === candidate
-        const { atMs, told: value, knownAtMs: arrivedMs } = day.requests[row]!
+        const request = day.requests[row]!
+        const answer = (isCandidate ? answers.candidate : answers.baseline)[row]!
+        const { atMs, told: value, knownAtMs: arrivedMs } = day.recorded(request, answer)
         const by = isCandidate
-          ? ({ arm: 'canary', outputs: [answers.candidate[row]!] } as const)
-          : ({ arm: 'control', outputs: [answers.baseline[row]!] } as const)
+          ? ({ arm: 'canary', outputs: [answer] } as const)
+          : ({ arm: 'control', outputs: [answer] } as const)
         answered.push({ ...by, atMs, value, arrivedMs })
       }
     },

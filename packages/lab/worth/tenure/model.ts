@@ -1,7 +1,13 @@
 /** The model that Tenure retrains and releases in a simulated year, with what its users know of the source of its rows. */
 import type { DecayState } from '../../../../domain/monitoring/decay.ts'
 import type { PastTraining } from '../../../../domain/monitoring/retraining-triggers.ts'
-import type { YearContender, Period, PlayedDay, PlayingVersion } from '../contenders.ts'
+import {
+  dayNumber,
+  type YearContender,
+  type Period,
+  type PlayedDay,
+  type PlayingVersion,
+} from '../contenders.ts'
 import type { LoggedRow } from './monitor.ts'
 import { playRelease, type PlayedRelease } from './release.ts'
 
@@ -11,7 +17,10 @@ export interface PlayedChampion extends PlayingVersion {
 }
 
 /** What the year is judged by. */
-export type YearFigures = Pick<YearContender, 'trainings' | 'seconds' | 'asked' | 'log'>
+export type YearFigures = Pick<
+  YearContender,
+  'trainings' | 'seconds' | 'asked' | 'log' | 'alarms' | 'refused'
+>
 
 export interface PlayedModel {
   figures: YearFigures
@@ -71,7 +80,17 @@ export const say = ({ figures }: PlayedModel, { week, place }: PlayedDay, text: 
 
 export function ask(model: PlayedModel, day: PlayedDay, text: string): void {
   model.figures.asked.push(`week ${day.week}: ${text}`)
-  say(model, day, `a person is asked: ${text}`)
+  alert(model, day, `a person is asked: ${text}`)
+}
+
+/** Tells a person of something that the product alerts to. */
+export function alert(model: PlayedModel, day: PlayedDay, text: string): void {
+  model.figures.alarms.push({ day: dayNumber(day), text })
+  say(model, day, text)
+}
+
+export function refuse({ figures }: PlayedModel, day: PlayedDay, { version }: PlayingVersion): void {
+  figures.refused.push({ day: dayNumber(day), version: () => Promise.resolve(version) })
 }
 
 /** Opens the release of a candidate. */
@@ -89,7 +108,12 @@ export function closePlayedRelease(model: PlayedModel, day: PlayedDay): void {
   const { release, trainings } = model
   if (release?.state.stage !== 'ended') return
   const { state, candidate, evaluated } = release
-  say(model, day, `${state.version} ${state.outcome}: ${state.reason}`)
+  const told = `${state.version} ${state.outcome}: ${state.reason}`
+  if (state.outcome === 'promoted') say(model, day, told)
+  else {
+    alert(model, day, told)
+    refuse(model, day, candidate)
+  }
   const last = trainings.at(-1)
   if ((state.outcome === 'rolled_back' || state.outcome === 'rejected') && last?.outcome === 'released')
     trainings[trainings.length - 1] = { ...last, outcome: 'not_better' }

@@ -2,7 +2,7 @@
 import type { Trigger } from '../../../../domain/monitoring/retraining-triggers.ts'
 import type { PlayedDay } from '../contenders.ts'
 import type { StreamRow } from '../streams.ts'
-import { ask, beginPlayedRelease, say, type PlayedModel } from './model.ts'
+import { ask, beginPlayedRelease, refuse, say, type PlayedModel } from './model.ts'
 import { invertedDays } from './monitor.ts'
 import { isCandidateBetter } from './release.ts'
 
@@ -35,6 +35,7 @@ function answerGate(model: PlayedModel, day: PlayedDay): void {
   const isBetter = isCandidateBetter(day.stream, { candidate, baseline }, knownRows(model, day))
   say(model, day, `a person ${isBetter ? 'releases' : 'declines'} ${candidate.version.id}`)
   if (isBetter) beginPlayedRelease(model, day, candidate)
+  else refuse(model, day, candidate)
   model.waiting = undefined
 }
 

@@ -1,9 +1,17 @@
 /** Simulates a retraining: the batch is validated, the gate judges the challenger, and a person is asked where the product asks. */
 import type { PastTraining, Trigger } from '../../../../domain/monitoring/retraining-triggers.ts'
-import type { PlayedDay, Trained } from '../contenders.ts'
+import { dayNumber, type PlayedDay, type Trained } from '../contenders.ts'
 import type { PlayedSnapshot } from '../versions.ts'
 import { blockedBy, judgeChallenger, type BlockedFor } from './gate.ts'
-import { ask, beginPlayedRelease, say, type PlayedChampion, type PlayedModel } from './model.ts'
+import {
+  alert,
+  ask,
+  beginPlayedRelease,
+  refuse,
+  say,
+  type PlayedChampion,
+  type PlayedModel,
+} from './model.ts'
 
 /** The anchor is the best release of this many weeks. */
 const anchorWeeks = 90 / 7
@@ -49,7 +57,7 @@ async function takeSnapshot(model: PlayedModel, day: PlayedDay): Promise<PlayedS
   source.excluded = source.excluded.filter(({ toMs }) => toMs > oldest)
   const snapshot = await day.snapshot(source.excluded)
   for (const { column, message, excluded: rows } of snapshot.floods)
-    say(model, day, `${rows} rows of ${column} are left out: ${message}`)
+    alert(model, day, `${rows} rows of ${column} are left out: ${message}`)
   return snapshot
 }
 
@@ -72,6 +80,7 @@ function quarantine(model: PlayedModel, day: PlayedDay, blocked: readonly Blocke
     ({ subject }) => day.atMs - (toldMs.get(subject) ?? -Infinity) > day.stream.weekMs,
   )
   if (isNew) ask(model, day, `the batch is quarantined: ${why}`)
+  model.figures.refused.push({ day: dayNumber(day), version: async () => (await day.train()).version })
   for (const { subject } of blocked) toldMs.set(subject, day.atMs)
   named.push(...blocked.flatMap(({ period }) => period ?? []))
 }
@@ -90,8 +99,10 @@ function passGate(model: PlayedModel, day: PlayedDay, trained: Trained): Outcome
     ask(model, day, why)
     source.invertedMs = day.atMs - day.stream.weekMs
   }
-  if (report.verdict === 'not_better' || report.verdict === 'insufficient')
+  if (report.verdict === 'not_better' || report.verdict === 'insufficient') {
+    refuse(model, day, trained)
     return { outcome: report.verdict, text: why }
+  }
   const evaluated = report.metrics.find(({ metric }) => metric === report.policy.primary)?.challenger ?? null
   const challenger = { version: trained.version, bug: day.incident?.bug, evaluated }
   if (report.needsPerson) {

@@ -11,9 +11,9 @@ import {
 import type { QualityReport } from '../../../../domain/monitoring/quality.ts'
 import type { YearContender, PlayedDay, PlayingVersion } from '../contenders.ts'
 import {
+  alert,
   closePlayedRelease,
   openModel,
-  say,
   type PlayedChampion,
   type PlayedModel,
   type YearFigures,
@@ -26,7 +26,7 @@ import { playRetraining } from './retraining.ts'
 const logDays = 9
 
 export function tenure(): YearContender {
-  const figures: YearFigures = { trainings: 0, seconds: 0, asked: [], log: [] }
+  const figures: YearFigures = { trainings: 0, seconds: 0, asked: [], log: [], alarms: [], refused: [] }
   let model: PlayedModel | undefined
   return Object.assign(figures, {
     name: 'Tenure',
@@ -60,7 +60,8 @@ function serveDay({ release, champion, log }: PlayedModel, day: PlayedDay): Play
   }
   for (const [row, request] of day.requests.entries()) {
     const by = (served[row] ??= champion)
-    log.push({ ...request, version: by.version.id, answer: day.answers(by)[row]! })
+    const answer = day.answers(by)[row]!
+    log.push({ ...day.recorded(request, answer), version: by.version.id, answer })
   }
   return served
 }
@@ -75,6 +76,8 @@ function monitor(model: PlayedModel, day: PlayedDay): Trigger | undefined {
     nowMs: day.atMs,
     baseline: serving.evaluated,
   })
+  if (quality?.level === 'lost')
+    alert(model, day, `quality lost: ${quality.reasons.map(({ message }) => message).join('; ')}`)
   if (hasRolledBack(model, day, quality)) return undefined
   return findTrigger(model, day, serving, quality)
 }
@@ -89,7 +92,7 @@ function hasRolledBack(model: PlayedModel, day: PlayedDay, quality: QualityRepor
   )
   model.decay = looked.state
   if (looked.back === undefined) return false
-  say(model, day, `rolled back to ${before.version.id}: ${looked.back}`)
+  alert(model, day, `rolled back to ${before.version.id}: ${looked.back}`)
   model.champion = before
   model.before = undefined
   model.decay = undefined
@@ -97,11 +100,13 @@ function hasRolledBack(model: PlayedModel, day: PlayedDay, quality: QualityRepor
 }
 
 function findTrigger(
-  { release, log, trainings, trainedRows }: PlayedModel,
-  { stream, atMs: nowMs }: PlayedDay,
+  model: PlayedModel,
+  day: PlayedDay,
   { version }: PlayedChampion,
   quality: QualityReport | undefined,
 ): Trigger | undefined {
+  const { release, log, trainings, trainedRows } = model
+  const { stream, atMs: nowMs } = day
   const dayMs = stream.weekMs / 7
   const own = (days: number) =>
     log.filter(
@@ -113,12 +118,14 @@ function findTrigger(
   const last = trainings.at(-1)!
   const fresh = log.filter(({ knownAtMs }) => knownAtMs > last.startedMs && knownAtMs <= nowMs).length
   const policy = triggerPolicyOf(stream, defaultTriggerPolicy)
+  const driftAlarms = driftedIn(version, own(1), own(2))
+  if (driftAlarms.length > 0) alert(model, day, `drift of ${driftAlarms.join(', ')}`)
   const [trigger] = findTriggers(
     {
       model: stream.name,
       champion: version.id,
       windowEndMs: nowMs,
-      driftAlarms: driftedIn(version, own(1), own(2)),
+      driftAlarms,
       quality: quality && { ...quality, reasons: quality.reasons.map(({ message }) => message) },
       newMaturedRows: fresh,
       trainingRows: trainedRows,
