@@ -31,6 +31,7 @@ import {
   insertMonitorWindow,
   type MonitorWindow,
 } from '../../store/monitoring/monitor-windows.ts'
+import { findReleaseToAwait } from '../../store/release/release-queue.ts'
 import { countNewRows, listPastTrainings } from '../../store/training/retrainings.ts'
 import type { Deps } from '../deps.ts'
 import { judgeBreakdownOf } from './slice-metrics.ts'
@@ -267,7 +268,9 @@ async function findTrigger(
   // Without its file, a retraining would fail.
   if (trigger === undefined || (await listRemovedModels(store)).includes(model)) return undefined
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: '' })
-  const { action, message } = judgeTrigger(trigger, { trainings, newRows, trainingRows }, nowMs, cooldown)
+  const releasing = await findReleaseToAwait(store, model)
+  const history = { trainings, newRows, trainingRows, releasing }
+  const { action, message } = judgeTrigger(trigger, history, nowMs, cooldown)
   return { trigger, action, said: message }
 }
 

@@ -36,7 +36,12 @@ import {
   type RetrainingEnd as StoredEnd,
 } from '../../store/training/retrainings.ts'
 import { findOpeningRefusal, findRelease } from '../../store/release/releases.ts'
-import { findQueueEntry, listQueued, queuedIdOf } from '../../store/release/release-queue.ts'
+import {
+  findQueueEntry,
+  findReleaseToAwait,
+  listQueued,
+  queuedIdOf,
+} from '../../store/release/release-queue.ts'
 import { findVersionOfRetraining } from '../../store/registry/versions.ts'
 import { getRun, readRunFacts } from '../../store/training/runs.ts'
 import { findVerdict } from '../../store/training/evaluations.ts'
@@ -211,7 +216,8 @@ async function throttle(
   const { nowMs, trainings } = await listPastTrainings(store, { model, except: id })
   const rows = await countNewRows(store, model)
   const trigger = { model, reason, dedupeKey, message: '', evidence: {} }
-  const judged = judgeTrigger(trigger, { trainings, ...rows }, nowMs, policy)
+  const releasing = await findReleaseToAwait(store, model)
+  const judged = judgeTrigger(trigger, { trainings, ...rows, releasing }, nowMs, policy)
   if (judged.action === 'start') return undefined
   const { retryAtMs } = judged
   const until = retryAtMs === undefined ? '' : `; possible again from ${new Date(retryAtMs).toISOString()}`

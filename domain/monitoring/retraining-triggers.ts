@@ -161,6 +161,11 @@ export interface TriggerHistory {
   /** New matured rows since the last training, and its training rows; null when unknown. */
   newRows: number | null
   trainingRows: number | null
+  /**
+   * The version of an open release that a new one would wait for. Compared with the champion that this release may replace, the new
+   * one could not be released after it.
+   */
+  releasing?: string
 }
 
 /**
@@ -169,7 +174,7 @@ export interface TriggerHistory {
  */
 export interface TriggerDecision {
   action: 'start' | 'skip'
-  code: 'clear' | 'running' | 'duplicate' | 'cool_down' | 'weekly_cap' | 'too_few_new_rows'
+  code: 'clear' | 'running' | 'releasing' | 'duplicate' | 'cool_down' | 'weekly_cap' | 'too_few_new_rows'
   message: string
   retryAtMs?: number
 }
@@ -184,6 +189,13 @@ export function judgeTrigger(
   if (trainings.some(({ dedupeKey }) => dedupeKey === trigger.dedupeKey)) {
     return { action: 'skip', code: 'duplicate', message: 'the same evidence has already started a training' }
   }
+  const { releasing } = history
+  if (isAutomatic(trigger.reason) && releasing !== undefined)
+    return {
+      action: 'skip',
+      code: 'releasing',
+      message: `${releasing} is being released, and a version trained now would be compared with the champion before it`,
+    }
   const throttled = isAutomatic(trigger.reason)
     ? throttle(trigger.reason, trainings, history, nowMs, policy)
     : null

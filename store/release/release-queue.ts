@@ -3,11 +3,18 @@ import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
-import { issueOfReplacing, maxQueueMs, type Preemption } from '../../domain/release/queue-policy.ts'
+import {
+  issueOfReplacing,
+  maxQueueMs,
+  queuePolicy,
+  type Preemption,
+} from '../../domain/release/queue-policy.ts'
 import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
 import type { Database } from '../postgres.ts'
+import { getModel } from '../registry/models.ts'
+import { findOpenRelease } from './releases.ts'
 
 export type QueueState = 'waiting' | 'started' | 'superseded' | 'expired' | 'refused'
 
@@ -130,3 +137,13 @@ export const listQueued = (
     select * from release_queue
     where ${ofModel(filter)} and (${open ?? null}::boolean is null or (state = 'waiting') = ${open ?? null})
     order by at desc limit ${limit}`)
+
+/** The version of the open release of a model that the release of a retraining would wait for. */
+export async function findReleaseToAwait(database: Database, model: string): Promise<string | undefined> {
+  const open = await findOpenRelease(database, model)
+  if (open === undefined) return undefined
+  const { release: policy } = (await getModel(database, model)).definition
+  return queuePolicy({ policy, byPerson: false, hotfix: false }) === 'exposed'
+    ? undefined
+    : open.state.version
+}

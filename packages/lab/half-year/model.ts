@@ -56,6 +56,10 @@ function edits(clock: SteppedClock, { trainRows, testRows }: Sizes): (readonly [
       releasing,
     ],
     ["probation: { holdback: 5, soak: '1 h', requests: 2_000, deadline: '1 d' },", probation],
+    [
+      "    // The training rows are a sample already, so those of three more days would not make them more.\n    refit: 'off',\n",
+      '',
+    ],
     ["approval: { by: 1, within: '2 d' },", "approval: { by: 0, within: '1 min' },"],
     [
       '  release: canary({',
@@ -72,7 +76,6 @@ function edits(clock: SteppedClock, { trainRows, testRows }: Sizes): (readonly [
       after: { drift: ${hours(24)}, quality: ${hours(6)}, labels: ${hours(24)} },
       max: ${days(7)},
       week: ${days(7)},
-      newRows: 1,
     },
   },
   release: canary({`,

@@ -190,6 +190,19 @@ describe('an automatic retraining request', () => {
     expect(row?.evidence['throttled']).toMatchObject({ code: 'weekly_cap' })
   })
 
+  it('waits while a version is released, unless its own would supersede that release', async () => {
+    const version = await registry.register()
+    const id = `rel_${uniqueName('r')}` as const
+    const state = openingState({ ...firstFacts, id, model, version }, 0)
+    await insertRelease(deps.store, { state, workflowId: 'w', runId: id })
+    const { throttled, row } = await ask('quality')
+    expect(throttled).toContain(`${version} is being released`)
+    expect(row?.evidence['throttled']).toMatchObject({ code: 'releasing' })
+    await deps.store.query(sql`
+      update models set definition = jsonb_set(definition, '{release,whenBusy}', '"supersede"') where name = ${model}`)
+    expect((await ask('quality')).throttled).toBeUndefined()
+  })
+
   it('is opened once for the same evidence', async () => {
     await past(200, 'released', { dedupeKey: 'drift/window-7' })
     expect((await ask('drift', { dedupeKey: 'drift/window-7' })).throttled).toContain('the same evidence')

@@ -87,6 +87,14 @@ describe('a request', () => {
     },
   )
 
+  it('waits for the end of an open release, which no schedule or user does', () => {
+    const open = { releasing: 'roses_v1.1.0' }
+    for (const reason of ['drift', 'quality', 'labels'] as const)
+      expect(decide(reason, [], open)).toEqual(['skip', 'releasing'])
+    for (const reason of ['schedule', 'manual', 'trigger'] as const)
+      expect(decide(reason, [], open)).toEqual(['start', 'clear'])
+  })
+
   it('with the evidence of an earlier one is dropped', () => {
     const same = { ...past(30 * day, 'released'), dedupeKey: 'k' }
     expect(judgeTrigger(trigger('manual', 'k'), history([same]), now)).toMatchObject({
