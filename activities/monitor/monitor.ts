@@ -10,7 +10,7 @@ import {
   completeMonitorPolicy,
   type MonitorPolicy,
 } from '../../domain/monitoring/policy.ts'
-import { isWithinMargin, judgeFloor, type FloorReport } from '../../domain/monitoring/quality.ts'
+import { isWithinMargin, judgeFloor, judgeFloors, type FloorReport } from '../../domain/monitoring/quality.ts'
 import { serviceJudge } from '../../domain/monitoring/service-level.ts'
 import { isSkewDue } from '../../domain/monitoring/training-serving-skew.ts'
 import {
@@ -90,8 +90,9 @@ export const monitorModel =
 /** A model file may set its own policy; otherwise the default floors apply to accuracy. */
 function policyOf({ monitor: stored, evaluation: judge }: ModelDefinition): MonitorPolicy {
   const monitor = completeMonitorPolicy(stored)
-  if (monitor.quality !== undefined || judge.policy.primary !== 'accuracy') return monitor
-  return { ...monitor, quality: accuracyFloors }
+  const { warn, alarm } = monitor.quality ?? {}
+  if (warn !== undefined || alarm !== undefined || judge.policy.primary !== 'accuracy') return monitor
+  return { ...monitor, quality: { ...monitor.quality, ...accuracyFloors } }
 }
 
 interface StoredTrigger {
@@ -165,14 +166,15 @@ async function lookAt(
     : undefined
   await alertFailures(deps, model, failed)
   const measured = quality === undefined || 'error' in quality ? undefined : quality
-  const floor = measured && (await checkFloor(deps, model, measured, policy))
+  const floors = measured === undefined ? {} : await checkFloors(deps, model, measured, policy)
   const { facts, report } = 'error' in service ? { facts: {}, report: undefined } : service
-  const broken = floor?.level === 'critical' ? floor.reasons[0] : undefined
+  const judgedFloors = Object.values(floors)
+  const broken = judgedFloors.find(({ level }) => level === 'critical')?.reasons[0]
   if (broken !== undefined) await activateFallback(deps, { definition, champion: version, reason: broken })
   const decay = policy.rollback
     ? await checked(
         'decay',
-        returnIfDecayed(deps, { ...span, champion, qualityAlarm: alarmOf(measured, floor) }, policy),
+        returnIfDecayed(deps, { ...span, champion, qualityAlarm: alarmOf(measured, judgedFloors) }, policy),
       )
     : undefined
   const driftAlarms = [drift, labelDrift].flatMap((each) => ('error' in each ? [] : each.drifted))
@@ -192,7 +194,12 @@ async function lookAt(
           await unknownDelayText(deps.store, { model, version, nowMs: toMs, windowMs, observedMs, nextMs }),
         ],
       },
-      ...(floor === undefined ? {} : { floor }),
+      ...Object.fromEntries(
+        Object.entries(floors).map(([metric, floor]) => [
+          metric === measured?.metric ? 'floor' : `floor of ${metric}`,
+          floor,
+        ]),
+      ),
       breakdown,
       estimate,
       ...(decay === undefined ? {} : { decay }),
@@ -205,12 +212,14 @@ async function lookAt(
 /** Why the matured quality is in alarm; null when it is not, undefined when it is not measured, or an alarm may be chance. */
 function alarmOf(
   measured: QualityResult | undefined,
-  floor: FloorReport | undefined,
+  floors: readonly FloorReport[],
 ): string | null | undefined {
   if (measured === undefined || measured.level === 'insufficient') return undefined
-  if (floor?.level === 'critical') return floor.reasons.join('; ')
+  const broken = floors.filter(({ level }) => level === 'critical')
+  if (broken.length > 0) return broken.flatMap(({ reasons }) => reasons).join('; ')
   if (measured.level === 'lost') return measured.reasons.join('; ')
-  return isWithinMargin(measured) && floor?.alarm !== 'doubtful' ? null : undefined
+  const isDoubtful = floors.some(({ alarm }) => alarm === 'doubtful')
+  return isWithinMargin(measured) && !isDoubtful ? null : undefined
 }
 
 async function alertFailures({ store }: Deps, model: string, failed: string[]): Promise<void> {
@@ -220,35 +229,48 @@ async function alertFailures({ store }: Deps, model: string, failed: string[]): 
   await upsertAlert(store, { dedupeKey, model, severity: 'warning', kind: 'monitor_error', message })
 }
 
+/** The verdicts on the floors of a window, by metric. */
+type Floors = Readonly<Record<string, FloorReport>>
+
 /** Checks absolute limits, independent of training. A window in doubt neither raises an alert nor ends one. */
-async function checkFloor(
+async function checkFloors(
   { store }: Deps,
   model: string,
   measured: QualityResult,
-  { quality: floors }: MonitorPolicy,
-): Promise<FloorReport | undefined> {
-  const dedupeKey = `quality_floor/${model}`
+  { quality: declared }: MonitorPolicy,
+): Promise<Floors> {
+  const { metric: primary, version, judgementId } = measured
+  const keyOf = (metric: string) => `quality_floor/${model}${metric === primary ? '' : `/${metric}`}`
+  const open = await listOpenAlertKeys(store, ['quality_floor'], { model })
   // The model file may have had floors before.
-  if (floors === undefined) await resolveAlert(store, dedupeKey, 'the model file declares no floor')
-  const floor = floors && judgeFloor(measured, floors)
-  if (floor === undefined) return undefined
-  const { level, alarm, limit, reasons } = floor
-  const { version, metric, value, judgementId } = measured
-  if (level === 'held')
-    await resolveAlert(store, dedupeKey, `${version}: ${metric} ${value}, above the floor`)
-  if (level === 'held' || level === 'doubtful') return floor
-  // An open alarm stays one until it is certainly over.
-  const isOpen = (await listOpenAlertKeys(store, ['quality_floor'], { model })).length > 0
-  if (alarm === 'doubtful' && isOpen) return floor
-  await upsertAlert(store, {
-    dedupeKey,
-    model,
-    severity: level,
-    kind: 'quality_floor',
-    message: `${version}: ${reasons.join('; ')}`,
-    evidence: { judgementId, version, metric, value, limit },
-  })
-  return floor
+  const { warn, alarm, metrics = {} } = declared ?? {}
+  const isOfPrimary = warn !== undefined || alarm !== undefined
+  const kept = [...(isOfPrimary ? [primary] : []), ...Object.keys(metrics)].map(keyOf)
+  for (const key of open.filter((each) => !kept.includes(each)))
+    await resolveAlert(store, key, 'the model file declares no floor')
+  if (declared === undefined) return {}
+  const own = isOfPrimary ? judgeFloor(measured, declared) : undefined
+  const judged = [
+    ...(own === undefined ? [] : [[measured, own] as const]),
+    ...judgeFloors(measured, declared),
+  ]
+  for (const [{ metric, value }, { level, alarm: beyond, limit, reasons }] of judged) {
+    const dedupeKey = keyOf(metric)
+    if (level === 'held')
+      await resolveAlert(store, dedupeKey, `${version}: ${metric} ${value}, above the floor`)
+    if (level === 'held' || level === 'doubtful') continue
+    // An open alarm stays one until it is certainly over.
+    if (beyond === 'doubtful' && open.includes(dedupeKey)) continue
+    await upsertAlert(store, {
+      dedupeKey,
+      model,
+      severity: level,
+      kind: 'quality_floor',
+      message: `${version}: ${reasons.join('; ')}`,
+      evidence: { judgementId, version, metric, value, limit },
+    })
+  }
+  return Object.fromEntries(judged.map(([{ metric }, floor]) => [metric, floor]))
 }
 
 /** Picks the strongest trigger and applies the cooldowns. A suppressed trigger recurs with the next window. */

@@ -2,6 +2,7 @@
  * Checks on mature outcomes whether a version is as accurate as at its evaluation. Only outcomes reveal concept drift, which leaves the
  * inputs unchanged.
  */
+import type { GateMetric } from '../../domain/evaluation/gate-metrics.ts'
 import { policyForOutput } from '../../domain/evaluation/policy.ts'
 import { defaultLabelPolicy } from '../../domain/monitoring/label-maturity.ts'
 import { isWithinMargin, judgeQuality as judge, type QualityReport } from '../../domain/monitoring/quality.ts'
@@ -13,7 +14,15 @@ import { findChecked, findMaturity, readAnswered, type QualityInput } from './ma
 
 export interface QualityResult extends Pick<
   QualityReport,
-  'level' | 'metric' | 'value' | 'standardError' | 'rows' | 'baseline' | 'margin' | 'higherIsBetter'
+  | 'level'
+  | 'metric'
+  | 'value'
+  | 'standardError'
+  | 'rows'
+  | 'metrics'
+  | 'baseline'
+  | 'margin'
+  | 'higherIsBetter'
 > {
   version: string
   judgementId: number
@@ -31,6 +40,7 @@ export const checkQuality =
     if (checked === undefined) return undefined
     const { version, lineage, manifest, nowMs } = checked
     const { definition } = await getModel(store, model)
+    const watched = Object.keys(definition.monitor?.quality?.metrics ?? {}) as GateMetric[]
     const policy = policyForOutput(definition.evaluation.policy, manifest.output)
     const matured = await findMaturity(store, { ...input, nowMs })
     if (matured === undefined) return undefined
@@ -43,13 +53,22 @@ export const checkQuality =
       version,
       fromMs,
       toMs,
-      report: judge(evidence, policy),
+      report: judge(evidence, policy, { watched }),
       inputs: { maturity: late, predictions: answered.predictions.length, labels: answered.labels.length },
       policy: { gate: policy, labels: defaultLabelPolicy },
     })
-    const { level, metric, value, standardError, rows, margin, higherIsBetter } = report
+    const { level, metric, value, standardError, rows, metrics, margin, higherIsBetter } = report
     const reasons = report.reasons.map(({ message }) => message)
-    const figures = { metric, value, standardError, rows, baseline: report.baseline, margin, higherIsBetter }
+    const figures = {
+      metric,
+      value,
+      standardError,
+      rows,
+      metrics,
+      baseline: report.baseline,
+      margin,
+      higherIsBetter,
+    }
     const result = { level, ...figures, version, judgementId: id, fromMs, toMs, reasons }
     const dedupeKey = `quality/${model}`
     if (isWithinMargin(report))

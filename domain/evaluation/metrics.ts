@@ -195,6 +195,16 @@ function shareOfHits(scored: ScoredRows, isOf: (scored: ScoredRows, row: number)
   return { kind: 'sums', columns: [hits, whole], value: (sums) => ratioOf(sums[0]!, sums[1]!) }
 }
 
+/** How many rows a metric is a share of: of all, or of those that its denominator counts. */
+export function shareRows(metric: GateMetric, { y, predicted }: ScoredRows): number {
+  const selected = () => predicted.reduce((sum, each) => sum + Number(each === 1), 0)
+  const positive = () => y.reduce((sum, each) => sum + Number(each === 1), 0)
+  if (metric === 'precision') return selected()
+  if (metric === 'recall') return positive()
+  // 2·hits / (selected + positives).
+  return metric === 'f1' ? Math.round((selected() + positive()) / 2) : y.length
+}
+
 /** The difference between the share of truths that lie between the outermost quantiles and the share that their levels promise. */
 function coverageError({ sides, outermost: [first, last] = [0, 1] }: ScoredRows): Statistic {
   return {

@@ -3,6 +3,7 @@
  * monitoring in a second.
  */
 import type { Price } from '../model/cost.ts'
+import type { GateMetric } from '../evaluation/gate-metrics.ts'
 import { policyIssues } from '../policy-issues.ts'
 import type { DriftLimits } from './drift.ts'
 import { driftPolicyOf, referencesOf, type DriftTuning } from './drift-history.ts'
@@ -32,6 +33,19 @@ export interface ServiceLimits {
   cpuShare: number
   /** The limit of the event loop delay of one replica (99th percentile). */
   loopDelayMs: number
+}
+
+/** At least one of both. */
+export interface QualityFloors {
+  /** A value that is certainly below this one warns; above it where lower is better. */
+  warn?: number
+  /** A value that is certainly below this one alarms; above it where lower is better. */
+  alarm?: number
+}
+
+export interface QualityPolicy extends QualityFloors {
+  /** Floors of other metrics. */
+  metrics?: Partial<Record<GateMetric, QualityFloors>>
 }
 
 /** The value of a prediction once its outcome is known. */
@@ -89,12 +103,7 @@ export interface MonitorPolicy {
   /** The limits of the service. */
   service: ServiceLimits
   /** Floors of the primary metric on matured outcomes. */
-  quality?: {
-    /** A value that is certainly below this one warns; above it where lower is better. */
-    warn: number
-    /** A value that is certainly below this one alarms; above it where lower is better. */
-    alarm: number
-  }
+  quality?: QualityPolicy
   /** The importance of features for drift, on any scale: 0 warns and never alarms. Measured with each version when absent. */
   importance?: Record<string, number>
   /** The limits of drift, where they differ from the defaults. */
@@ -171,10 +180,7 @@ export function issuesOfMonitor(policy: MonitorPolicy): string[] {
   for (const name of ['latencyP95Ms', 'rssMb', 'cpuShare', 'loopDelayMs'] as const)
     need(service[name] > 0, `service.${name} is above 0, not ${service[name]}`)
   integer('service.minRequests', service.minRequests, 1)
-  need(
-    !quality || (Number.isFinite(quality.warn) && Number.isFinite(quality.alarm)),
-    'quality.warn and quality.alarm are finite numbers',
-  )
+  if (quality !== undefined) part('quality', issuesOfQuality(quality))
   if (policy.drift !== undefined) part('drift', issuesOfDrift(policy.drift, policy.spanMs))
   if (business !== undefined) part('business', issuesOfBusiness(business))
   if (cost !== undefined) part('cost', issuesOfCost(cost))
@@ -183,6 +189,18 @@ export function issuesOfMonitor(policy: MonitorPolicy): string[] {
 }
 
 const isText = (value: unknown): boolean => typeof value === 'string' && value.trim() !== ''
+
+function issuesOfQuality({ metrics, ...own }: QualityPolicy): string[] {
+  const { issues, need } = policyIssues()
+  const check = (place: string, floors: QualityFloors) =>
+    need(
+      Object.keys(floors ?? {}).length > 0 && Object.values(floors).every(Number.isFinite),
+      `${place}warn and alarm are finite numbers, at least one of them`,
+    )
+  if (metrics === undefined || Object.keys(own).length > 0) check('', own)
+  for (const [metric, floors] of Object.entries(metrics ?? {})) check(`metrics.${metric}.`, floors)
+  return issues
+}
 
 function issuesOfBusiness({ name, unit, perPrediction, warn, alarm, ...policy }: BusinessPolicy): string[] {
   const { issues, need } = policyIssues()

@@ -8,13 +8,22 @@ import {
   compareFloors,
   errorAtLimit,
   errorOfChange,
+  intervalOf,
   metricError,
   type FloorBreach,
 } from '../statistics/certainty.ts'
 import { truthOf } from '../model/outcome.ts'
 import type { OutcomeValue, Output } from '../tasks/output.ts'
 import { insufficientRows } from '../evaluation/input.ts'
-import { higherIsBetter, isShare, rowsOfTruths, score, statisticOf } from '../evaluation/metrics.ts'
+import {
+  higherIsBetter,
+  isCounted,
+  isShare,
+  rowsOfTruths,
+  score,
+  shareRows,
+  statisticOf,
+} from '../evaluation/metrics.ts'
 import type { GatePolicy } from '../evaluation/policy.ts'
 import { marginOf } from '../evaluation/metric-table.ts'
 import { fourDigits, groupedDigits, metricName } from '../figures.ts'
@@ -27,9 +36,11 @@ import {
   type MaturedCohort,
   type Maturity,
 } from './label-maturity.ts'
-import type { MonitorPolicy } from './policy.ts'
+import type { QualityFloors, QualityPolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 import type { GateMetric } from '../evaluation/gate-metrics.ts'
+import type { ScoredRows } from '../evaluation/scored-rows.ts'
+import { gateOf } from '../tasks/tasks.ts'
 
 const qualityJudge = 'quality@2'
 
@@ -62,6 +73,8 @@ export interface QualityReport {
   baseline: number | null
   margin: number
   rows: number
+  /** Metrics beside the primary one: those of counts, such as precision and recall, and those with floors. */
+  metrics: WindowMetric[]
   /** Outcomes that the model cannot predict, such as an unknown class. */
   unreadable: number
   cohort: Omit<MaturedCohort, 'labelled'>
@@ -69,10 +82,27 @@ export interface QualityReport {
   judge: string
 }
 
+/** A metric of a window; nulls where it is undefined on these rows. */
+export interface WindowMetric {
+  metric: GateMetric
+  value: number | null
+  /** Also null where too few rows show it: the predicted positives of a precision, for example. */
+  standardError: number | null
+  /** The interval of 95 %. */
+  low: number | null
+  high: number | null
+  /** The rows that it is a share of. */
+  rows: number
+}
+
+/** `watched`: the metrics with floors. */
 export function judgeQuality(
   evidence: QualityEvidence,
   policy: GatePolicy,
-  labelPolicy: LabelPolicy = defaultLabelPolicy,
+  {
+    watched = [],
+    labelPolicy = defaultLabelPolicy,
+  }: { watched?: readonly GateMetric[]; labelPolicy?: LabelPolicy } = {},
 ): QualityReport {
   const { maturity, baseline, baselineRows = Infinity } = evidence
   const { rows, unreadable, cohort } = maturedTruths(evidence, labelPolicy)
@@ -87,6 +117,7 @@ export function judgeQuality(
     baseline,
     margin,
     rows: rows.length,
+    metrics: [],
     unreadable,
     cohort,
     reasons: [],
@@ -104,13 +135,18 @@ export function judgeQuality(
   const answers = rows.map((row) => row.answer)
   const few = insufficientRows(y, policy, 'with a matured outcome')
   if (few.length > 0) return { ...report, reasons: few }
-  const statistic = statisticOf(metric, score(policy.task, y, answers, policy))
+  const scored = score(policy.task, y, answers, policy)
+  const statistic = statisticOf(metric, scored)
+  const routingKeys = rows.map(({ entity }) => entity)
+  const counted = gateOf(policy.task).metrics.filter(isCounted)
+  report.metrics = [...new Set([...counted, ...watched])]
+    .filter((each) => each !== metric)
+    .map((each) => windowMetric(each, scored, { routingKeys, seed: policy.seed }))
   const value = pointValue(statistic, rowsOfTruths(y, policy))
   if (value === null || baseline === null) {
     const message = `${metricName(metric)} is undefined on these rows`
     return { ...report, value, reasons: [{ code: 'undefined', message, values: {} }] }
   }
-  const routingKeys = rows.map(({ entity }) => entity)
   const standardError = metricError(statistic, { routingKeys, seed: policy.seed })
   const measured = { ...report, value, standardError }
   const loss = report.higherIsBetter ? baseline - value : value - baseline
@@ -135,6 +171,23 @@ export function judgeQuality(
   return { ...measured, level: isLost ? 'lost' : 'held', reasons: [reason] }
 }
 
+/** A share of fewer rows is doubtful whatever its value: the normal approximation of its error does not hold. */
+const minShareRows = 30
+
+function windowMetric(
+  metric: GateMetric,
+  scored: ScoredRows,
+  draws: { routingKeys: readonly string[]; seed: number },
+): WindowMetric {
+  const statistic = statisticOf(metric, scored)
+  const value = pointValue(statistic, scored.y.length)
+  const rows = shareRows(metric, scored)
+  if (value === null) return { metric, value, standardError: null, low: null, high: null, rows }
+  const error = metricError(statistic, draws)
+  const { low = null, high = null } = intervalOf({ value, error, rows, isShare: isShare(metric) }) ?? {}
+  return { metric, value, standardError: rows < minShareRows ? null : error, low, high, rows }
+}
+
 /** Whether the loss is at most the margin. One beyond it that may be chance is held with a reason, and neither raises an alarm nor ends one. */
 export const isWithinMargin = ({
   level,
@@ -143,6 +196,18 @@ export const isWithinMargin = ({
   level: QualityReport['level']
   reasons: readonly unknown[]
 }): boolean => level === 'held' && reasons.length === 0
+
+/** The floors of metrics beside the primary one, by metric; undefined ones are not measured. */
+export const judgeFloors = (
+  { level, metrics }: Pick<QualityReport, 'level' | 'metrics'>,
+  { metrics: floors = {} }: QualityPolicy,
+): [WindowMetric, FloorReport][] =>
+  metrics.flatMap((each) => {
+    const declared = floors[each.metric]
+    const found =
+      declared && judgeFloor({ ...each, level, higherIsBetter: higherIsBetter(each.metric) }, declared)
+    return found === undefined ? [] : [[each, found]]
+  })
 
 export interface FloorReport extends Omit<FloorBreach, 'text'> {
   /** Empty when it is held. */
@@ -155,12 +220,12 @@ export interface FloorReport extends Omit<FloorBreach, 'text'> {
  */
 export function judgeFloor(
   quality: Pick<QualityReport, 'level' | 'metric' | 'value' | 'standardError' | 'higherIsBetter' | 'rows'>,
-  floors: NonNullable<MonitorPolicy['quality']>,
+  { warn, alarm }: QualityFloors,
 ): FloorReport | undefined {
   const { level, metric, value, standardError: error, higherIsBetter, rows } = quality
   if (value === null || level === 'insufficient') return undefined
   const errorAt = (limit: number) => errorAtLimit(error, { isShare: isShare(metric), value, limit, rows })
-  const { text, ...found } = compareFloors({ value, errorAt }, { ...floors, higherIsBetter })
+  const { text, ...found } = compareFloors({ value, errorAt }, { warn, alarm, higherIsBetter })
   const message = `${metricName(metric)} ${fourDigits(value)} on ${groupedDigits(rows)} matured outcomes: ${text}`
   return { ...found, reasons: found.level === 'held' ? [] : [message] }
 }

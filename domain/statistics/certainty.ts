@@ -2,7 +2,13 @@
  * Says whether a figure of a window is beyond a limit with certainty. The windows of a year are many and often small, so a figure that
  * is beyond a limit by chance must neither alarm nor resolve an alert.
  */
-import { bootstrap, type BootstrapOptions, normalQuantile, type Statistic } from '@tenure/sequential'
+import {
+  bootstrap,
+  type BootstrapOptions,
+  normalQuantile,
+  rateInterval,
+  type Statistic,
+} from '@tenure/sequential'
 
 /** The probability that a window whose true figure equals the limit seems to be beyond it. */
 export const windowAlpha = 0.001
@@ -42,6 +48,29 @@ export function errorAtLimit(
 
 /** How many rows a share of 0 or 1 has at least, by default: a recall has the positives of the window, not all rows. */
 const positives = 100
+
+/**
+ * The interval of 95 % of a metric. A share has that of Clopper and Pearson, for as many rows as have its standard error: it is not empty at 0
+ * or 1, where the rows show no error. Null when undefined.
+ */
+export function intervalOf({
+  value,
+  error,
+  rows,
+  isShare,
+}: {
+  value: number
+  error: number | null
+  rows: number
+  isShare: boolean
+}): { low: number; high: number } | null {
+  if (!isShare) {
+    const reach = error === null ? null : normalQuantile(0.975)! * error
+    return reach === null ? null : { low: value - reach, high: value + reach }
+  }
+  const draws = error === null || error === 0 ? Math.min(rows, positives) : (value * (1 - value)) / error ** 2
+  return draws > 0 ? rateInterval(value * draws, draws, 0.95) : null
+}
 
 /**
  * The standard error by which a mean is compared with a limit farther from 0. Where few rows have a value, such as purchases, a window with

@@ -150,6 +150,11 @@ export const judgedWords = {
     word: '`monitor.quality`',
     of: always('the primary metric'),
   },
+  qualityMetrics: {
+    stage: 'after the probation',
+    word: '`monitor.quality.metrics`',
+    of: ({ gate }) => names(gate.metrics),
+  },
 } satisfies Record<string, JudgedWord>
 
 export type JudgedWordName = keyof typeof judgedWords

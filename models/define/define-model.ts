@@ -1,5 +1,6 @@
 /** Defines a model from its file: `defineModel` checks every part, reports all issues at once, and returns the definition as data. */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
+import type { GateMetric } from '../../domain/evaluation/gate-metrics.ts'
 import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { counted } from '../../domain/figures.ts'
@@ -290,13 +291,25 @@ function checkQualityLimits(report: IssueCollector, { evaluation, monitor }: Par
   const { quality } = monitor ?? {}
   if (!quality || !evaluation) return
   const { task, primary } = evaluation.policy
-  if (!gateOf(task).metrics.includes(primary)) return
-  const isHigher = higherIsBetter(primary)
-  if (isHigher ? quality.alarm > quality.warn : quality.alarm < quality.warn)
-    report(
-      'monitor.quality',
-      `of ${primary}, a ${isHigher ? 'lower' : 'higher'} value is worse, so alarm (${quality.alarm}) is not ${isHigher ? 'above' : 'below'} warn (${quality.warn})`,
-    )
+  const { metrics: known } = gateOf(task)
+  const { metrics = {}, ...own } = quality
+  for (const metric of Object.keys(metrics))
+    if (metric === primary)
+      report(
+        'monitor.quality.metrics',
+        `${metric} is the primary metric: write its limits as quality.warn and quality.alarm`,
+      )
+    else if (!known.some((each) => each === metric))
+      report('monitor.quality.metrics', `a ${task} model has the metrics ${known.join(', ')}, not ${metric}`)
+  for (const [metric, { warn, alarm }] of Object.entries({ ...metrics, [primary]: own })) {
+    if (!known.some((each) => each === metric) || warn === undefined || alarm === undefined) continue
+    const isHigher = higherIsBetter(metric as GateMetric)
+    if (isHigher ? alarm > warn : alarm < warn)
+      report(
+        metric === primary ? 'monitor.quality' : `monitor.quality.metrics.${metric}`,
+        `of ${metric}, a ${isHigher ? 'lower' : 'higher'} value is worse, so alarm (${alarm}) is not ${isHigher ? 'above' : 'below'} warn (${warn})`,
+      )
+  }
 }
 
 const isObject = (value: unknown): boolean => typeof value === 'object' && value !== null

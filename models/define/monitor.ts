@@ -5,8 +5,10 @@ import {
   type BusinessPolicy,
   type CostPolicy,
   type MonitorPolicy,
+  type QualityFloors,
 } from '../../domain/monitoring/policy.ts'
 import { lastYearMs, type DriftTuning } from '../../domain/monitoring/drift-history.ts'
+import type { GateMetric } from '../../domain/evaluation/gate-metrics.ts'
 import { durationAt, durationsIn, type Duration } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
@@ -38,12 +40,14 @@ export interface MonitorSpec {
   }
   /** The limit of the 95th percentile of the latency. Default: 200 ms. */
   latencyP95?: Duration
-  /** Limits of the primary metric on matured outcomes. Default: 0.85 and 0.8 where that is the accuracy, else none. */
+  /** Limits of the primary metric on matured outcomes, and of others. Default: 0.85 and 0.8 where the primary one is the accuracy, else none. */
   quality?: {
     /** Warns when the value is certainly below this one; above it where lower is better, such as `rmse`. */
-    warn: number
+    warn?: number
     /** Alarms when it is certainly below this value; above it where lower is better. */
-    alarm: number
+    alarm?: number
+    /** Limits of other metrics of the label: `{ recall: { warn: 0.7, alarm: 0.6 }, f1: { alarm: 0.5 } }`. */
+    metrics?: Partial<Record<GateMetric, QualityFloors>>
   }
   /**
    * The importance of features for drift, on any scale: `{ distance: 3, carrier: 1, note: 0 }`. A feature of importance 0 warns and never
@@ -153,7 +157,9 @@ export function compileMonitor(
   const { after = {} } = cooldown
   reportUnknown(report, 'monitor', spec, fields)
   reportUnknown(report, 'monitor.errors', errors, ['warn', 'alarm'])
-  reportUnknown(report, 'monitor.quality', spec.quality, ['warn', 'alarm'])
+  reportUnknown(report, 'monitor.quality', spec.quality, ['warn', 'alarm', 'metrics'])
+  for (const [metric, floors] of Object.entries(spec.quality?.metrics ?? {}))
+    reportUnknown(report, `monitor.quality.metrics.${metric}`, floors ?? {}, ['warn', 'alarm'])
   reportUnknown(report, 'monitor.resources', resources, ['rssMb', 'cpuShare', 'loopDelay'])
   reportUnknown(report, 'monitor.cost', spec.cost, [
     'perPrediction',

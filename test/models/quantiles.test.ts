@@ -77,6 +77,25 @@ it('limits of the quality in the wrong order are refused', () => {
   expect([issuesWith(limits(0.5, 1)), issuesWith({ ...binary, ...limits(0.8, 0.6) })]).toEqual([[], []])
 })
 
+it('limits of metrics that the label does not have, or without a number, are refused', () => {
+  const metrics = {
+    pinball: { warn: 1 },
+    recall: { warn: 0.7 },
+    mae: { warn: 2, alarm: 1 },
+    coverageError: {},
+  }
+  expect(issuesWith({ monitor: { quality: { metrics } } })).toEqual([
+    'monitor: quality.metrics.coverageError.warn and alarm are finite numbers, at least one of them',
+    'monitor.quality.metrics: pinball is the primary metric: write its limits as quality.warn and quality.alarm',
+    'monitor.quality.metrics: a quantiles model has the metrics pinball, coverageError, mae, not recall',
+    'monitor.quality.metrics.mae: of mae, a higher value is worse, so alarm (1) is not below warn (2)',
+  ])
+  expect(issuesWith({ monitor: { quality: {} } })).toEqual([
+    'monitor: quality.warn and alarm are finite numbers, at least one of them',
+  ])
+  expect(issuesWith({ monitor: { quality: { metrics: { mae: { alarm: 2 } } } } })).toEqual([])
+})
+
 it('weights of classes that do not exist are refused with the ones that do', () => {
   const label = words.yesNo({ column: 'wait', positive: 'long' })
   const issuesOf = (classes: unknown) =>

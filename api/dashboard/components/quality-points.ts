@@ -1,15 +1,19 @@
 /** Converts quality windows to chart points with intervals. */
 import type { QualityPoint } from '../../charts/quality.ts'
 import type { QualityWindow } from '../../../store/dashboard/windows.ts'
+import type { QualityReport } from '../../../domain/monitoring/quality.ts'
 import { qualityInterval } from './quality-interval.ts'
+
+/** A point with the metrics beside the primary one. */
+export type MeasuredPoint = QualityPoint & Pick<QualityReport, 'metrics'>
 
 /** Converts windows to points. `positives` is the share of positive test rows, an estimate of the share in each window. */
 export function qualityPoints(
   windows: readonly QualityWindow[],
   positives: number | undefined,
-): QualityPoint[] {
+): MeasuredPoint[] {
   return windows.map(({ version, toMs, report }) => {
-    const { value, baseline, margin, rows, metric, level, higherIsBetter } = report
+    const { value, baseline, margin, rows, metric, metrics, level, higherIsBetter } = report
     const [low, high] = qualityInterval({ metric, value, rows }, positives) ?? []
     return {
       atMs: toMs,
@@ -21,6 +25,7 @@ export function qualityPoints(
       version,
       level,
       rows,
+      metrics,
     }
   })
 }

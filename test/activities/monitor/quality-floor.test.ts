@@ -8,7 +8,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { monitorModel } from '../../../activities/monitor/monitor.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { defaultMonitorPolicy, type MonitorPolicy } from '../../../domain/monitoring/policy.ts'
-import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { listAlarmsAgainst, listAlerts } from '../../../store/monitoring/alerts.ts'
 import { insertMonitorWindow, listMonitorWindows } from '../../../store/monitoring/monitor-windows.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
@@ -51,7 +51,7 @@ beforeEach(async () => {
 /** Judges the window of this hour before the end, with these floors. */
 async function judged(
   hoursBefore: number,
-  quality: { warn: number; alarm: number } | undefined,
+  quality: MonitorPolicy['quality'],
   store = deps.store,
 ): Promise<unknown> {
   const monitor: MonitorPolicy = {
@@ -110,6 +110,27 @@ it('floors that the model file no longer has leave no alert open', async () => {
   await judged(1, { warn: 0.95, alarm: 0.92 })
   expect(await told()).toEqual(['critical'])
   expect(await judged(0, undefined)).toBeUndefined()
+  expect(await told()).toEqual([])
+})
+
+it('the floors of other metrics raise, keep and resolve alerts of their own', async () => {
+  const floored = (recall: number, precision: number) => ({
+    warn: 0.78,
+    alarm: 0.75,
+    metrics: { recall: { alarm: recall }, precision: { warn: precision } },
+  })
+  expect(await judged(4, floored(0.95, 0.95))).toMatchObject({ level: 'held' })
+  expect(await told()).toEqual(['critical', 'warning'])
+  const open = await listAlerts(deps.store, { model, open: true })
+  const floors = open.filter(({ kind }) => kind === 'quality_floor')
+  expect(floors.map(({ message }) => message).toSorted()).toEqual([
+    expect.stringMatching(/: Precision 0\.\d+ on [\d,]+ matured outcomes: certainly below the limit 0\.95$/),
+    expect.stringMatching(/: Recall 0\.\d+ on [\d,]+ matured outcomes: certainly below the limit 0\.95$/),
+  ])
+  expect(await listAlarmsAgainst(deps.store, { model, version })).toMatchObject([{ kind: 'quality_floor' }])
+  expect(await judged(3, floored(0.95, 0.2))).toMatchObject({ level: 'held' })
+  expect(await told()).toEqual(['critical'])
+  expect(await judged(2, { warn: 0.78, alarm: 0.75 })).toMatchObject({ level: 'held' })
   expect(await told()).toEqual([])
 })
 

@@ -101,6 +101,9 @@ const elsewhere: readonly JudgedWordName[] = [
   'metrics',
   'slices',
   'groups',
+  'selectionRatio',
+  'rateDifference',
+  'errorDifference',
   'calibration',
   'baseline',
   'top',
@@ -110,6 +113,7 @@ const elsewhere: readonly JudgedWordName[] = [
   'business',
   'external',
   'quality',
+  'qualityMetrics',
 ]
 
 interface Versions {

@@ -2,7 +2,15 @@
 import { describe, expect, it } from 'vitest'
 import { auc, seededRandom, standardNormal } from '@tenure/sequential'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
-import { judgeQuality, type QualityEvidence } from '../../../domain/monitoring/quality.ts'
+import {
+  judgeFloors,
+  judgeQuality,
+  type QualityEvidence,
+  type QualityReport,
+} from '../../../domain/monitoring/quality.ts'
+import type { OutputKind } from '../../../domain/tasks/output.ts'
+import { taskOf } from '../../../domain/tasks/tasks.ts'
+import { answeringKinds, answeringModels, outputOf, skills } from '../../support/tasks/answering.ts'
 
 const policy = { ...defaultGatePolicy('binary'), margins: { auc: 0.02 } }
 /** Scores of positives are higher by one standard deviation: Φ(1/√2). */
@@ -96,5 +104,115 @@ describe('the quality of a model that has become worse', () => {
     const unkeyed = repeated.flat().map(({ y, score }) => ({ y, score }))
     expect(judged(unkeyed, baseline).level).toBe('lost')
     expect(judged(repeated.flat(), baseline).level).toBe('held')
+  })
+})
+
+/** A window of this task, with floors that answers at random miss. */
+function windowOf(kind: OutputKind, skill: keyof typeof skills): QualityReport {
+  const { answer, outcome, label } = answeringModels[kind]
+  const { gate, facts } = taskOf(label.output)
+  const ids = Array.from({ length: 1_500 }, (_, i) => i)
+  return judgeQuality(
+    {
+      baseline: 0.5,
+      predictions: ids.map((i) => ({ id: String(i), atMs: 1, outputs: answer(i, skills[skill](i)) })),
+      labels: ids.map((i) => ({
+        predictionId: String(i),
+        value: outcome(i),
+        observedMs: 1,
+        arrivedMs: 1,
+        revision: 1,
+      })),
+      maturity: { status: 'ok', horizonMs: 0, delays: 1_500 },
+      span: { fromMs: 0, toMs: 2, nowMs: 2 },
+      output: label.output,
+    },
+    { ...defaultGatePolicy(gate.name), ...facts(label.output), top: 0.4 },
+    { watched: gate.metrics },
+  )
+}
+
+describe('the metrics of a window beside the primary one', () => {
+  const cells = answeringKinds.flatMap((kind) => {
+    const { primary, metrics } = taskOf(outputOf(kind)).gate
+    return metrics.filter((metric) => metric !== primary).map((metric) => [metric, kind] as const)
+  })
+
+  it.each(cells)(
+    'a floor of %s of %s alarms when it is certainly missed, and holds otherwise',
+    (metric, kind) => {
+      const [good, bad] = [windowOf(kind, 'best'), windowOf(kind, 'worst')]
+      const [best, worst] = [good, bad].map(
+        ({ metrics }) => metrics.find((each) => each.metric === metric)!.value!,
+      ) as [number, number]
+      const alarm = (best + worst) / 2
+      const floors = { metrics: { [metric]: { alarm } } }
+      expect(judgeFloors(good, floors)).toMatchObject([[{ metric }, { level: 'held' }]])
+      expect(judgeFloors(bad, floors)).toMatchObject([[{ metric }, { level: 'critical', limit: alarm }]])
+    },
+  )
+
+  it('are precision, recall and F1 at the threshold, with intervals', () => {
+    // 140 positives; 2 of 3 of them and 1 of 10 negatives are predicted.
+    const drawn = Array.from({ length: rows }, (_, i) => {
+      const y = i < positives ? 1 : 0
+      return { y, score: (y === 1 ? i % 3 !== 0 : i % 10 === 0) ? 0.5 : 0.49 }
+    })
+    const { metrics } = judged(drawn, { baseline: trueAuc })
+    const of = Object.fromEntries(metrics.map((each) => [each.metric, each]))
+    expect(Object.keys(of)).toEqual(['accuracy', 'f1', 'precision', 'recall'])
+    const [hits, selected] = [93, 93 + 86]
+    expect(of['precision']).toMatchObject({ value: hits / selected, rows: selected })
+    expect(of['recall']).toMatchObject({ value: hits / positives, rows: positives })
+    expect(of['f1']!.value).toBeCloseTo((2 * hits) / (selected + positives), 12)
+    // Clopper and Pearson for 93 of 140, by R's binom.test; the bootstrap counts a few rows more or less.
+    expect(of['recall']!.low).toBeCloseTo(0.5796, 1)
+    expect(of['recall']!.high).toBeCloseTo(0.7418, 1)
+    expect(of['f1']!.low!).toBeGreaterThan(0.5)
+    expect(of['f1']!.high!).toBeLessThan(0.66)
+  })
+
+  it('have a wide interval at 0, and too few predicted positives alarm nobody', () => {
+    const few = Array.from({ length: rows }, (_, i) => ({
+      y: i < positives ? 1 : 0,
+      score: i >= rows - 20 ? 0.9 : 0.1,
+    }))
+    const report = judged(few, { baseline: trueAuc })
+    const precision = report.metrics.find(({ metric }) => metric === 'precision')!
+    expect(precision).toMatchObject({ value: 0, rows: 20, standardError: null, low: 0 })
+    // 1 − 0.025^(1/20).
+    expect(precision.high).toBeCloseTo(0.1684, 4)
+    const floors = { metrics: { precision: { alarm: 0.5 }, recall: { alarm: 0.5 } } }
+    expect(judgeFloors(report, floors)).toMatchObject([
+      [{ metric: 'precision' }, { level: 'doubtful' }],
+      [{ metric: 'recall' }, { level: 'critical' }],
+    ])
+    const none = judged(
+      few.map(({ y }) => ({ y, score: 0.1 })),
+      { baseline: trueAuc },
+    )
+    expect(none.metrics.find(({ metric }) => metric === 'precision')).toMatchObject({
+      value: null,
+      low: null,
+    })
+  })
+
+  it.each([0.1, 0.5, 0.9])('raise no alarm by chance when they are as good as their floor %d', (floor) => {
+    const metrics = ['precision', 'recall', 'f1'] as const
+    const chance = seededRandom(7)
+    const alarms = Array.from({ length: 300 }, () => {
+      // As many are predicted as are positive, so that precision, recall and F1 are equal.
+      const wrong = ((1 - floor) * positives) / (rows - positives)
+      const drawn = Array.from({ length: rows }, () => {
+        const y = chance() < positives / rows ? 1 : 0
+        return { y, score: chance() < (y === 1 ? floor : wrong) ? 0.9 : 0.1 }
+      })
+      const floors = { metrics: Object.fromEntries(metrics.map((metric) => [metric, { alarm: floor }])) }
+      return judgeFloors(judged(drawn, { baseline: trueAuc }), floors).filter(
+        ([, { level }]) => level === 'critical',
+      ).length
+    })
+    // 900 at one in a thousand each: seven have a probability of 0.03 %.
+    expect(alarms.reduce((sum, each) => sum + each, 0)).toBeLessThan(7)
   })
 })

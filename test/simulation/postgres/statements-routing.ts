@@ -404,7 +404,7 @@ export const routingStatements: Statements = {
       return row ? [{ ...row, at: date(row['at']) }] : []
     },
   ],
-  b6027493: ['listAlarmsAgainst, nothing', () => []],
+  '9208be6f': ['listAlarmsAgainst, nothing', () => []],
   '470ffbb9': ['writeFallbacks, not read here', () => []],
   ff9270b0: [
     'acknowledgeFlag',

@@ -124,6 +124,10 @@ async function writeQuality(store: Store, { model, champion, nowMs, hostile }: W
       baseline: 0.71,
       margin: 0.035,
       rows: 1_900 + week * 20,
+      metrics: [
+        { metric: 'recall', value: 0.6, standardError: 0.03, low: 0.54, high: 0.66, rows: 300 },
+        { metric: 'precision', value: null, standardError: null, low: null, high: null, rows: 0 },
+      ],
       unreadable: 0,
       reasons: [{ code: 'quality_lost', message: `auc has fallen ${hostile}`, values: {} }],
       judge: 'quality@1',

@@ -1,5 +1,6 @@
 /** Renders the live quality, the drift and the champion history on a model's page. */
-import { metricName, metricText, numberText } from '../../../../domain/figures.ts'
+import { inMetricOrder, metricName, metricText, numberText } from '../../../../domain/figures.ts'
+import type { WindowMetric } from '../../../../domain/monitoring/quality.ts'
 import { sparkline } from '../../../charts/sparkline.ts'
 import type { ChampionChange } from '../../../../store/registry/champions.ts'
 import type { DriftWindowLine, LastDrift } from '../../../../store/dashboard/windows.ts'
@@ -7,11 +8,11 @@ import type { PageElement } from '../../page.ts'
 import { ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { Badge, DataTable, Time } from '../../components/elements.tsx'
 import { ReleaseLink } from '../../components/links.tsx'
-import type { QualityPoint } from '../../../charts/quality.ts'
+import type { MeasuredPoint } from '../../components/quality-points.ts'
 import { levelText, levelTones, qualityTones, shortReason } from '../../labels.ts'
 
 export interface QualityPart {
-  points: QualityPoint[]
+  points: MeasuredPoint[]
   metric: string
   chart: ChartSizes
   /** Whether each point covers a week instead of one window. */
@@ -74,12 +75,30 @@ export const QualitySection = ({ points, metric, chart, weekly, ...coming }: Qua
             cell: ({ low, high }) =>
               low === null || high === null ? '—' : `${metricText(low)} – ${metricText(high)}`,
           },
+          ...otherMetrics(points).map((name) => ({
+            head: `${metricName(name)} (95 %)`,
+            numeric: true as const,
+            cell: ({ metrics }: MeasuredPoint) => (
+              <OtherMetric {...metrics.find((each) => each.metric === name)} />
+            ),
+          })),
           { head: 'Outcomes', numeric: true, cell: ({ rows }) => numberText(rows) },
           { head: 'Verdict', cell: ({ level }) => <Badge tone={qualityTones[level]}>{level}</Badge> },
         ]}
       />
     </div>
   </section>
+)
+
+/** Those of the last window. */
+const otherMetrics = (points: readonly MeasuredPoint[]): string[] =>
+  inMetricOrder((points.at(-1)?.metrics ?? []).map(({ metric }) => metric))
+
+const OtherMetric = ({ value, low, high }: Partial<WindowMetric>): PageElement => (
+  <>
+    {metricText(value)}
+    {low != null && high != null && ` (${metricText(low)} – ${metricText(high)})`}
+  </>
 )
 
 /** Shows the end of a point: a week ends on a day, a window at a time. */

@@ -2,12 +2,16 @@
 import { expect, it } from 'vitest'
 import { outcomesDueAt } from '../../../../api/dashboard/pages/model/model.tsx'
 import { QualitySection } from '../../../../api/dashboard/pages/model/model-parts.tsx'
+import type { ChartSizes } from '../../../../api/dashboard/components/chart.tsx'
+import { qualityPoints } from '../../../../api/dashboard/components/quality-points.ts'
+import type { QualityWindow } from '../../../../store/dashboard/windows.ts'
 import { completeMonitorPolicy } from '../../../../domain/monitoring/policy.ts'
 
 const since = '2026-03-01T12:00:00.000Z'
 const { observedMs } = completeMonitorPolicy(undefined)
 const dueMs = Date.parse(since) + observedMs
-const parts = { points: [], metric: 'auc', chart: undefined as never, weekly: false, known: 0 }
+const chart = { wide: '', narrow: '' } as unknown as ChartSizes
+const parts = { points: [], metric: 'auc', chart, weekly: false, known: 0 }
 const shown = async (nowMs: number, hasChampion = true) =>
   String(
     await QualitySection({
@@ -38,3 +42,28 @@ it('does not call outcomes too few that the page counts below', async () => {
 
 it('names no time without a champion', async () =>
   expect(await shown(dueMs - 1, false)).not.toContain('four in five'))
+
+it('shows the other metrics of each window with their intervals', async () => {
+  const measured = {
+    baseline: 0.8,
+    margin: 0.01,
+    higherIsBetter: true,
+    level: 'held',
+    metric: 'auc',
+    rows: 400,
+  }
+  const recall = { metric: 'recall', value: 0.75, standardError: 0.04, low: 0.665, high: 0.8211, rows: 120 }
+  const windows = [null, 0.75].map((value, i) => ({
+    version: 'm_v1.0.0',
+    toMs: dueMs + i,
+    report: {
+      ...measured,
+      value: 0.8,
+      metrics: [{ ...recall, value, ...(value === null && { low: null, high: null }) }],
+    },
+  })) as unknown as QualityWindow[]
+  const points = qualityPoints(windows, undefined)
+  const html = String(await QualitySection({ ...parts, points, known: 1, hasChampion: true }))
+  expect(html).toContain('Recall (95 %)')
+  expect(html).toContain('0.7500 (0.6650 – 0.8211)')
+})
