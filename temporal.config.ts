@@ -347,6 +347,24 @@ export function trainerEnvironment(environment: Environment = process.env): Envi
   }
 }
 
+/** The environment of a training program: without addresses, keys and bytecode files, with the package `tenure` on its path. */
+export const programEnvironment = (changes: Environment): Environment => ({
+  ...systemEnvironment(),
+  PYTHONPATH: join(checkout, 'packages', 'python', 'src'),
+  PYTHONUNBUFFERED: '1',
+  PYTHONDONTWRITEBYTECODE: '1',
+  ...changes,
+})
+
+const installerSettings =
+  /^(?:PIP_|UV_)|^(?:https?_proxy|no_proxy|all_proxy|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE)$/i
+
+/** The environment of an installer: with the settings of pip and uv, and with proxies. */
+export function installerEnvironment(): Environment {
+  const settings = Object.entries(environmentWith({})).filter(([name]) => installerSettings.test(name))
+  return { ...systemEnvironment(), ...Object.fromEntries(settings) }
+}
+
 /** Returns the cache directory of downloads and Python environments. */
 export function cacheDir(environment: Environment = process.env): string {
   return cacheOf(environment)

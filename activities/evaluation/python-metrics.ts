@@ -24,7 +24,8 @@ import { contractVersion, type MetricsJob } from '../../domain/training/program-
 import type { ProgramLimits } from '../../domain/training/trainer.ts'
 import { programOfMetrics } from '../../models/define/program-files.ts'
 import type { Deps } from '../deps.ts'
-import { prepareProgram, programEnvironment } from '../trainers/python-environment.ts'
+import { prepareProgram } from '../trainers/program.ts'
+import { programEnvironment } from '../../temporal.config.ts'
 import { runTrainingProgram } from '../trainers/program.ts'
 
 const defaultLimitMs = 86_400_000

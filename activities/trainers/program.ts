@@ -3,14 +3,19 @@
  * this process ends: an orphaned program would hold memory and write checkpoints beside its successor.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
+import { join } from 'node:path'
 import { finished } from 'node:stream/promises'
 import type { Duplex, Readable } from 'node:stream'
 import { DomainError } from '../../domain/errors.ts'
 import type { TrainingUsage } from '../../domain/model/cost.ts'
 import { scriptFaultCode } from '../../domain/training/program-job.ts'
+import type { Trainer } from '../../domain/training/trainer.ts'
 import { visibleText } from '../../domain/visible-text.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
 import { requirePipes } from '../../store/child-pipes.ts'
 import { watchUsage } from '../../store/process-usage.ts'
+import { preparePython, type EnvironmentOptions } from '../../store/python/python-environment.ts'
+import { installerEnvironment } from '../../temporal.config.ts'
 import { countKernelKills, detectOutOfMemory, watchMemory } from '../runtime/memory-limit.ts'
 
 export interface ProgramRun {
@@ -234,4 +239,26 @@ function lastLines(): { add: (line: string) => void; last: string[]; starved: ()
       if (last.length > keptLines) last.shift()
     },
   }
+}
+
+type Reports = Pick<EnvironmentOptions, 'signal' | 'onStep' | 'onFailure'>
+
+/** Makes the environment of a program if it has none yet. Returns its command, its packages and the digest of what it depends on. */
+export async function prepareProgram(
+  program: Exclude<Trainer, { kind: 'queue' }>,
+  { models, cache, ...rest }: { models: string; cache: string } & Reports,
+): Promise<{ argv: string[]; digest: string; packages: Record<string, string> }> {
+  if (program.kind === 'command')
+    return { argv: program.command, digest: digestOfJson(program.command), packages: {} }
+  const requirements = program.requirements === undefined ? undefined : join(models, program.requirements)
+  const { interpreter } = program
+  const environment = await preparePython({
+    requirements,
+    interpreter,
+    cache,
+    env: installerEnvironment(),
+    ...rest,
+  })
+  const { python, digest, packages } = environment
+  return { argv: [python, join(models, program.file)], digest, packages }
 }

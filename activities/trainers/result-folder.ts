@@ -5,13 +5,13 @@
 import { parseDeclaredColumns, type DeclaredColumn } from '@tenure/predictors/features'
 import { join } from 'node:path'
 import { DomainError } from '../../domain/errors.ts'
-import { broughtFileNames } from '@tenure/predictors/format-names'
+import { trainedFileNames } from '@tenure/predictors/format-names'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { listForeignFolder, openForeignFile } from '../../store/foreign/foreign-folder.ts'
 import type { EpochRecord } from '../../store/training/trainings.ts'
 
 export interface ProgramResult {
-  /** `name` is one of `broughtFileNames`. */
+  /** `name` is one of `trainedFileNames`. */
   artifact: { name: string; path: string }
   /** Absent when the artifact itself names its columns and categories. */
   columns?: DeclaredColumn[]
@@ -37,11 +37,11 @@ const limits = { maxFiles: 10_000, maxBytes: Infinity, maxDepth: 16 }
 /** Throws `training_failed` for a missing or unreadable file, with its expected content, and `artifact_invalid` for wrong columns. */
 export async function readResultFolder(folder: string): Promise<ProgramResult> {
   const names = (await listForeignFolder(folder, { limits, refuse })).map(({ name }) => name)
-  const [name, ...others] = broughtFileNames.filter((each) => names.includes(each))
+  const [name, ...others] = trainedFileNames.filter((each) => names.includes(each))
   if (name === undefined || others.length > 0)
     throw failed(
       name === undefined
-        ? `has no artifact: one of ${broughtFileNames.join(', ')} is required in the folder "output" of the job, not ${names.slice(0, 10).join(', ') || 'an empty folder'}`
+        ? `has no artifact: one of ${trainedFileNames.join(', ')} is required in the folder "output" of the job, not ${names.slice(0, 10).join(', ') || 'an empty folder'}`
         : `has several artifacts, ${[name, ...others].join(', ')}: one is required`,
     )
   const artifact = await openForeignFile(folder, name, refuse)

@@ -10,7 +10,8 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { contractVersion, type SourceJob } from '../../domain/training/program-job.ts'
 import { environmentWith } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
-import { prepareProgram, programEnvironment } from './python-environment.ts'
+import { prepareProgram } from './program.ts'
+import { programEnvironment } from '../../temporal.config.ts'
 import { runTrainingProgram } from './program.ts'
 
 const defaultLimitMs = 86_400_000

@@ -18,7 +18,8 @@ import type { TrainingRecord, TrainingResult } from '../../store/training/traini
 import { beginProcess } from '../telemetry/processes.ts'
 import type { Deps } from '../deps.ts'
 import { openAttempt, type AttemptFolder } from './attempt-folder.ts'
-import { prepareProgram, programEnvironment } from './python-environment.ts'
+import { prepareProgram } from './program.ts'
+import { programEnvironment } from '../../temporal.config.ts'
 import { runTrainingProgram } from './program.ts'
 import { storeResult } from './store-result.ts'
 

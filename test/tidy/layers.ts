@@ -53,7 +53,7 @@ export const layers: Readonly<Record<string, Layer>> = {
       'node-pg-migrate',
     ],
     only: {
-      '@tenure/embedded/install/lock': ['store/signing/key-files.ts'],
+      '@tenure/embedded/install/lock': ['store/python/python-environment.ts', 'store/signing/key-files.ts'],
       aws4fetch: ['store/objects/s3/s3-store.ts'],
       tar: ['store/foreign/foreign-archive.ts'],
       undici: ['store/undici.ts'],

@@ -1,4 +1,4 @@
-/** Starts the process of ONNX Runtime and the thread of TensorFlow.js from the compiled sources, with what the system gives to its children. */
+/** Starts the process of ONNX Runtime, the thread of TensorFlow.js and Python processes from the sources, with what the system gives to its children. */
 import { Worker } from 'node:worker_threads'
 import {
   createRuntimes as createFrom,
@@ -8,8 +8,16 @@ import {
   type Runtimes,
 } from '@tenure/predictors'
 import { withMemoryLimit } from '@tenure/predictors/memory-limit'
-import { checkout, launcher, systemEnvironment } from '../../../temporal.config.ts'
+import { findPython } from '../../../store/python/python-environment.ts'
+import {
+  cacheDir,
+  checkout,
+  installerEnvironment,
+  launcher,
+  systemEnvironment,
+} from '../../../temporal.config.ts'
 import { runInBackground } from './background-process.ts'
+import { startPython } from './python-process.ts'
 
 export const hosts: Hosts = {
   startSessions(memoryMb) {
@@ -28,6 +36,18 @@ export const hosts: Hosts = {
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: heapMb },
     }),
+  python: {
+    prepare: (needs) =>
+      findPython(needs, {
+        cache: cacheDir(),
+        env: installerEnvironment(),
+        signal: AbortSignal.timeout(makeEnvironmentMs),
+      }),
+    start: startPython,
+  },
 }
+
+/** How long installing the packages of a model may take. */
+const makeEnvironmentMs = 3_600_000
 
 export const createRuntimes = (options: RuntimeOptions): Runtimes => createFrom({ ...options, hosts })

@@ -3,7 +3,7 @@ import { appendFileSync, cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
-import { preparePython } from '../../../activities/trainers/python-environment.ts'
+import { preparePython } from '../../../store/python/python-environment.ts'
 import { planPostgres, planTemporal, rolePassword } from '@tenure/embedded'
 import { outgoingFetch } from '../../../store/outgoing-fetch.ts'
 import {

@@ -6,6 +6,8 @@ interface FormatFiles {
   fileSets: readonly (readonly string[])[]
   /** What writes a file that can be brought, with its name, for people. */
   libraries?: readonly string[]
+  /** Whether reading the files runs their code, so that only a training may write them. */
+  isCode?: true
 }
 
 /** The reader of each format has a folder in `formats/`. */
@@ -16,6 +18,7 @@ export const artifactFormats = {
     libraries: ['LightGBM (model.txt)', 'XGBoost (.json, .ubj)', 'CatBoost (.json)'],
   },
   onnx: { fileSets: [['model.onnx']], libraries: ['ONNX (.onnx)'] },
+  'python-object': { fileSets: [['model.python']], isCode: true },
 } as const satisfies Record<string, FormatFiles>
 
 export type ArtifactFormatName = keyof typeof artifactFormats
@@ -27,10 +30,20 @@ const setsOf = (name: ArtifactFormatName): FormatFiles['fileSets'] => artifactFo
 export const formatNameOf = ({ artifact }: { artifact?: ArtifactFormatName }): ArtifactFormatName =>
   artifact ?? 'tfjs-layers'
 
+const singleFiles = (formats: typeof all): string[] =>
+  formats.flatMap(([, { fileSets }]) => fileSets.flatMap((set) => (set.length === 1 ? set : [])))
+
+/** The names that the file of a trained model may have. */
+export const trainedFileNames: readonly string[] = singleFiles(all)
+
 /** The names that the file of a brought model may have. */
-export const broughtFileNames: readonly string[] = all.flatMap(([, { fileSets }]) =>
-  fileSets.flatMap((set) => (set.length === 1 ? set : [])),
+export const broughtFileNames: readonly string[] = singleFiles(
+  all.filter(([, { isCode }]) => isCode !== true),
 )
+
+/** Whether artifacts of a format run code of their own. */
+export const isCode = ({ artifact }: { artifact?: ArtifactFormatName }): boolean =>
+  (artifactFormats[formatNameOf({ artifact })] as FormatFiles).isCode === true
 
 const libraries = all.flatMap(([, each]) => each.libraries ?? [])
 /** `LightGBM (model.txt), … or ONNX (.onnx)`. */

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { runTrainingProgram, type ProgramRun } from '../../../activities/trainers/program.ts'
-import { programEnvironment } from '../../../activities/trainers/python-environment.ts'
+import { programEnvironment } from '../../../temporal.config.ts'
 import { checkout, launcher } from '../../../temporal.config.ts'
 
 let root: string

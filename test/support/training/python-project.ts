@@ -98,7 +98,11 @@ export async function followPythonProject({
     const { url } = await status()
     const keyOf = async (name: string, role: string) =>
       (await json<{ key: string }>(['keys', 'create', name, '--role', role])).key
-    await tenure(['approve', 'orders'], { TENURE_URL: url, TENURE_KEY: await keyOf('ada', 'approver') })
+    const ada = { TENURE_URL: url, TENURE_KEY: await keyOf('ada', 'approver') }
+    // It is qualified first.
+    await expect
+      .poll(() => tenure(['approve', 'orders'], ada).catch(String), { interval: 1_000 })
+      .not.toContain('qualifying')
     const key = await keyOf('shop', 'predictor')
     const ask = async (): Promise<Answer | undefined> => {
       const instances = [90, 9].map((price) => ({ unit_price: price, pieces: 3, channel: 'web' }))
@@ -110,7 +114,7 @@ export async function followPythonProject({
       return response.ok ? ((await response.json()) as Answer) : undefined
     }
     let answer: Answer | undefined
-    await expect.poll(async () => (answer = await ask())?.version, { interval: 500 }).toBe('orders_v1.0.0')
+    await expect.poll(async () => (answer = await ask())?.version, { interval: 500 }).toBe('orders_v1.0.0').catch(async (e) => { console.log(log.slice(-6000)); console.log(await tenure(['releases','list'])); throw e })
     return answer!
   } finally {
     if (up !== undefined) {

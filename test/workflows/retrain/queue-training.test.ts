@@ -10,7 +10,7 @@ import { retrainingPage } from '../../../api/dashboard/pages/training/retraining
 import type { ApiDeps } from '../../../api/deps.ts'
 import { waitingOfRetraining } from '../../../api/services/training/waiting-training.ts'
 import { createTemporalClient } from '../../../api/temporal/client.ts'
-import { programEnvironment } from '../../../activities/trainers/python-environment.ts'
+import { programEnvironment } from '../../../temporal.config.ts'
 import type { QueueJob } from '../../../activities/trainers/queue-training.ts'
 import { listVersions } from '../../../store/registry/versions.ts'
 import { getTraining } from '../../../store/training/trainings.ts'

@@ -6,12 +6,14 @@ import { refuseForeign } from './foreign.ts'
 import type { ArtifactFormat } from './format.ts'
 import { onnxFormat } from './onnx/format.ts'
 import { layersFormat } from './tfjs-layers/format.ts'
+import { pythonFormat } from './python/format.ts'
 import { treesFormat } from './trees/format.ts'
 
 const formats: Readonly<Record<ArtifactFormatName, ArtifactFormat>> = {
   'tfjs-layers': layersFormat,
   trees: treesFormat,
   onnx: onnxFormat,
+  'python-object': pythonFormat,
 }
 
 /** Returns the format of an artifact. Throws `artifact_invalid` for a format that this release does not know. */

@@ -12,6 +12,7 @@ const textPickle = /^(?:\(?c[\w.]+\n[\w.]+\n(?:p\d+\n|q\0|\()|\([ld]p0\n|[\]}]q\
 /** Formats that run code when they are read, or that only their library reads, with their first bytes. */
 const foreign: readonly [heads: string[], what: string][] = [
   [['\x80\x02', '\x80\x03', '\x80\x04', '\x80\x05', 'ccopy_reg', 'ccopyreg'], pickle],
+  [['TENURE-PYTHON'], 'code of Python, which only a training writes: train the model by a script'],
   [['PK'], 'a zip archive of PyTorch, Keras or joblib: export the model as ONNX'],
   [['\x89HDF'], 'an HDF5 file: export the model as TensorFlow.js layers or ONNX'],
   [

@@ -4,23 +4,27 @@
  */
 import type { RuntimeOptions } from '../runtime/runtime.ts'
 import { createTensors, type Tensors } from '../tensorflow/tfjs-models.ts'
+import { createPythonModels, type PythonModels } from './python/python-models.ts'
 import { createSessions, type Sessions, type SessionsOptions } from './onnx/session/session-host.ts'
 
 export interface Runtimes {
   tensors: Tensors
   sessions: Sessions
+  python: PythonModels
   onError: RuntimeOptions['onError']
   stop(): Promise<void>
 }
 
 export function createRuntimes(options: SessionsOptions): Runtimes {
   const [tensors, sessions] = [createTensors(options), createSessions(options)]
+  const python = createPythonModels(options)
   return {
     tensors,
     sessions,
+    python,
     onError: options.onError,
     async stop() {
-      await Promise.all([tensors.stop(), sessions.stop()])
+      await Promise.all([tensors.stop(), sessions.stop(), python.stop()])
     },
   }
 }

@@ -6,6 +6,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
+import type { PythonPackages } from '../formats/python/python-file.ts'
 import { withMemoryLimit } from './memory-limit.ts'
 
 export interface Hosts {
@@ -13,6 +14,13 @@ export interface Hosts {
   startSessions(memoryMb: number): ChildProcess
   /** Starts `tfjs-worker` with at most this much heap. */
   startTensors(heapMb: number): Worker
+  /** Runs models that are code of Python. Absent: they are refused. */
+  python?: {
+    /** Returns the interpreter of an environment with these packages, which it makes where this machine has none. Throws with what is missing. */
+    prepare(needs: PythonPackages): Promise<string>
+    /** Starts the server of one model with at most this much memory. Its standard error is a pipe, and the third channel a socket. */
+    start(interpreter: string, memoryMb: number): ChildProcess
+  }
 }
 
 /** Ends a process with its parent, even while it computes. */

@@ -23,6 +23,7 @@ from ._lightgbm import join_lightgbm
 from ._onnx import convert, counts_words, scores_outliers
 from ._replay import cell_of, midway_rows, odd_rows, spread
 from ._rows import codes_of, has, read_columns, vocabulary_of
+from ._serve import _MARK, open_file
 
 #: The version of the contract that this package implements.
 CONTRACT = 1
@@ -381,6 +382,49 @@ class Job:
             answer = self._source(model) if converted else self._runtime(data)
         self.write_result(answer)
 
+    @_writes
+    def save(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
+        """Saves any object of Python, which a Python process with the packages of this environment serves.
+
+        ``answer`` predicts rows in the form of :meth:`train`; default: ``predict_proba`` of the model, or ``predict`` for numbers and
+        quantiles. The object is stored by cloudpickle, with the classes and functions of this script.
+        """
+        import cloudpickle
+
+        if answer is None:
+            name = "predict" if self.kind in _numbers else "predict_proba"
+            answer = getattr(model, name, None)
+            if answer is None:
+                raise ValueError(
+                    f"{type(model).__name__} has no {name}, which the label of the model file asks for: "
+                    "give save(model, answer=…) a function that returns the answers for rows"
+                )
+        self._read()
+        head = {
+            "python": platform.python_version(),
+            "packages": _packages(),
+            "library": _library_of(model),
+            "columns": [
+                {"name": column.name, "isText": True, "categories": self._categories[column.name]}
+                if column.kind == "category"
+                else {"name": column.name, "isText": False}
+                for column in self.columns
+            ],
+            "frames": has("pandas"),
+            "outputs": len(self.classes) if self.kind == "classes" else len(self.levels) or len(self.names) or 1,
+        }
+        # The modules beside the script are not installed where the model is served.
+        folder = Path(sys.argv[0]).resolve().parent
+        for module in list(sys.modules.values()):
+            path = getattr(module, "__file__", None)
+            if module.__name__ != "__main__" and path is not None and folder in Path(path).resolve().parents and "site-packages" not in path:
+                cloudpickle.register_pickle_by_value(module)
+        file = self.output / "model.python"
+        file.write_bytes(_MARK + json.dumps(head).encode() + b"\n" + cloudpickle.dumps(answer))
+        # The answers of the object as it is served, so that what the pickle forgets is found here.
+        served = open_file(file.read_bytes())
+        self.write_result(served.answer)
+
     def _source(self, pipeline: Any) -> Callable[[Any], Any]:
         if self.kind not in _numbers:
             return cast(Callable[[Any], Any], pipeline.predict_proba)
@@ -580,6 +624,16 @@ def _packages() -> dict[str, str]:
         if name:
             found[str(name).lower()] = each.version
     return found
+
+
+def _library_of(model: Any) -> str:
+    """The distribution of the model's class with its version, such as ``scikit-learn 1.9.1``; ``Python`` for a class of the script."""
+    package = type(model).__module__.partition(".")[0]
+    # Python 3.9 does not list them.
+    listed: Callable[[], Mapping[str, list[str]]] = getattr(importlib.metadata, "packages_distributions", dict)
+    for name in listed().get(package, []):
+        return f"{name} {importlib.metadata.version(name)}"
+    return f"Python {platform.python_version()}"
 
 
 _current: Optional[Job] = None

@@ -8,10 +8,9 @@ import type { ModelDescription } from '../../features.ts'
 import type { Network } from '../../network/layers-model.ts'
 import { compileDense } from '../../network/simd-predictor.ts'
 import { expectClasses } from '../expect-classes.ts'
-import { noText } from '../../features.ts'
 import type { Predictor } from '../../predictor.ts'
 import { isCallTimeout } from '../../runtime/pending-calls.ts'
-import type { HostedPredictor, TextsOf } from '../../runtime/runtime.ts'
+import type { HostedPredictor } from '../../runtime/runtime.ts'
 import type { ArtifactColumn, ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
 import { forestExplainer } from '../trees/tree-shap.ts'
 import { openForest } from '../trees/format.ts'
@@ -22,6 +21,7 @@ import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
 import { secondOf } from './second-output.ts'
 import { answersInTurn } from './session/turn-cost.ts'
 import { createSessions, type Sessions, type SessionsOptions } from './session/session-host.ts'
+import { textsOfCategories } from '../texts-of-categories.ts'
 import { clampProbabilities } from './clamp-probabilities.ts'
 
 const fileName = 'model.onnx'
@@ -226,7 +226,7 @@ export async function openSessionOf(sessions: Sessions, options: SessionOptions)
       bytes,
       layout,
       cost,
-      textsOf: textsOfCategories(takesText ?? ownTextsOf(layout)),
+      textsOf: textsOfCategories(takesText ?? ownTextsOf(layout), refuseNul),
     })
   }
   return withWholes(withRefusals(predictor), layout, names)
@@ -237,7 +237,7 @@ function openHosted(
   { name, bytes, layout, positiveOfTwo, takesText, width }: SessionOptions,
 ): Promise<HostedPredictor> {
   const { inputs, output, isAlone, isTriedTogether, knownTexts, knownNumbers } = layout
-  const textsOf = textsOfCategories(takesText ?? ownTextsOf(layout))
+  const textsOf = textsOfCategories(takesText ?? ownTextsOf(layout), refuseNul)
   const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf }
   const plan = { inputs, output, isAlone, isTriedTogether, knownTexts, knownNumbers, positiveOfTwo }
   return sessions.open(name, { bytes, plan }, shape)
@@ -280,36 +280,12 @@ const shapeOf = ({ inputs }: OnnxLayout): { inputs: number } => ({
 const ownTextsOf = ({ inputs }: OnnxLayout): boolean[] =>
   inputs.flatMap(({ type }) => (type === 'string' ? [true] : []))
 
-/**
- * Returns a function that selects the texts of a model from those of all category columns, and refuses those with NUL; undefined when the
- * model takes none.
- */
-export function textsOfCategories(wanted: readonly boolean[]): TextsOf | undefined {
-  if (!wanted.includes(true)) return undefined
-  return ({ texts }, rows) => {
-    const starts = new Uint32Array(rows + 1)
-    const parts: Buffer[] = []
-    let [at, held] = [0, 0]
-    for (let row = 0; row < rows; row++) {
-      starts[row] = held
-      for (const isWanted of wanted) {
-        const length = texts.readUInt32LE(at)
-        const to = at + 4 + (length === noText ? 0 : length)
-        if (isWanted) {
-          if (texts.subarray(at + 4, to).includes(0))
-            throw predictorError(
-              'wrong_type',
-              `instance ${row}: a text contains NUL, at which ONNX Runtime would cut it off`,
-            )
-          parts.push(texts.subarray(at, to))
-          held += to - at
-        }
-        at = to
-      }
-    }
-    starts[rows] = held
-    return { bytes: Buffer.concat(parts, held), starts }
-  }
+function refuseNul(text: Buffer, row: number): void {
+  if (text.includes(0))
+    throw predictorError(
+      'wrong_type',
+      `instance ${row}: a text contains NUL, at which ONNX Runtime would cut it off`,
+    )
 }
 
 const wholeTypes = {

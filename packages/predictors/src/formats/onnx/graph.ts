@@ -9,8 +9,6 @@ import { countNumbers, eachField, numbersOf, spanOf, wireText, type WireSpan } f
 /** Limits of a file, so that no file fills the memory or blocks its reader. */
 export const onnxLimits = {
   fileBytes: 67_108_864,
-  /** The maximum bytes of a message between a replica and the process that computes the graph. */
-  messageBytes: 268_435_456,
   /** The maximum number of nodes, including nested graphs. */
   nodes: 10_000,
   tensors: 10_000,

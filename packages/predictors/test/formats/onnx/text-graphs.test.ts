@@ -1,6 +1,7 @@
 /** Tests that graphs that divide texts into words answer, in their turn and without a locale that root would have to install. */
 import { expect, it } from 'vitest'
-import { openSessionOf, textsOfCategories } from '../../../src/formats/onnx/format.ts'
+import { openSessionOf } from '../../../src/formats/onnx/format.ts'
+import { textsOfCategories } from '../../../src/formats/texts-of-categories.ts'
 import { openOnnx } from '../../../src/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../../src/formats/onnx/session/session-host.ts'
 import { inTurn } from '../../../src/formats/onnx/session/turn-session.ts'

@@ -13,33 +13,19 @@ import {
   type GraphSession,
 } from './graph-session.ts'
 import { costOf, countApart, type TriedInputs, type TriedRow } from './rows-apart.ts'
-import type { RunCost } from '../../../runtime/runtime.ts'
+import type { ProcessCall } from '../../../runtime/process-host.ts'
+import type { LoadReply, RunCost } from '../../../runtime/runtime.ts'
 import {
   decodeHeader,
   encodeMessage,
   headerBytes,
   splitMessage,
-  type SessionHeader,
-} from './session-messages.ts'
+  type MessageHeader,
+} from '../../../runtime/process-messages.ts'
 
 export interface SessionPlan extends TriedInputs, GraphPlan {
   /** Whether only the second of two outputs is returned: the probability of the positive class. */
   positiveOfTwo?: boolean
-}
-
-/**
- * The head of a call. For `load`, the bytes of the file follow. A run has no head: its inputs follow as doubles, row by row, then the
- * texts. A number identifies each model.
- */
-export type SessionCall = { kind: 'load'; model: number; plan: SessionPlan } | { kind: 'drop'; model: number }
-
-/** The head of a reply. The outputs of a run follow without a head, in 32 bits. */
-export interface SessionReply {
-  error?: string
-  /** Why the answers of a model that has been loaded are refused. */
-  refusal?: string
-  outputs?: number
-  cost?: RunCost
 }
 
 interface Loaded {
@@ -55,7 +41,7 @@ const sessions = new Map<number, Loaded>()
 
 const textInputsOf = ({ inputs }: SessionPlan): OnnxInput[] => inputs.filter(({ type }) => type === 'string')
 
-async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promise<SessionReply> {
+async function load(model: number, plan: SessionPlan, bytes: Uint8Array): Promise<LoadReply> {
   // Processor time, because other work on the machine delays a single measurement.
   const before = process.cpuUsage()
   const session = openSession(bytes, plan)
@@ -106,7 +92,7 @@ function reasonOf(message: string): string {
   return newest === undefined ? reason : `${reason}; set model.ir_version = ${newest} before it is saved`
 }
 
-function run({ model, rows, inputs }: SessionHeader, body: Uint8Array<ArrayBuffer>): Uint8Array {
+function run({ model, rows, inputs }: MessageHeader, body: Uint8Array<ArrayBuffer>): Uint8Array {
   const loaded = sessions.get(model)
   if (loaded === undefined) throw new Error(`model ${model} is not loaded`)
   const { session, plan, column } = loaded
@@ -122,18 +108,18 @@ function run({ model, rows, inputs }: SessionHeader, body: Uint8Array<ArrayBuffe
   return new Uint8Array(answer.buffer)
 }
 
-async function obey(call: SessionCall, file: Uint8Array): Promise<SessionReply> {
+async function obey(call: ProcessCall<SessionPlan>, file: Uint8Array): Promise<LoadReply> {
   if (call.kind === 'load') return load(call.model, call.plan, file)
   sessions.get(call.model)?.session.release()
   sessions.delete(call.model)
   return {}
 }
 
-async function answer(header: SessionHeader, body: Uint8Array<ArrayBuffer>): Promise<Buffer> {
+async function answer(header: MessageHeader, body: Uint8Array<ArrayBuffer>): Promise<Buffer> {
   const { id } = header
   try {
     if (header.head === 0) return encodeMessage({ id }, [run(header, body)])
-    const { head, rest } = splitMessage<SessionCall>(header, body)
+    const { head, rest } = splitMessage<ProcessCall<SessionPlan>>(header, body)
     return encodeMessage({ id, head: await obey(head, rest) })
   } catch (error) {
     return encodeMessage({ id, head: { error: shortMessage(error) } })

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { preparePython } from '../../../activities/trainers/python-environment.ts'
+import { preparePython } from '../../../store/python/python-environment.ts'
 
 /**
  * A shell script in place of `python3`, so that no package is downloaded: `-m venv` makes a folder with a copy of the script, `-m pip`

@@ -4,8 +4,8 @@
  */
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { createHash } from 'node:crypto'
-import { access, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { createHash, randomUUID } from 'node:crypto'
+import { access, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -13,9 +13,7 @@ import { promisify } from 'node:util'
 import { DomainError } from '../../domain/errors.ts'
 import { visibleText } from '../../domain/visible-text.ts'
 import { takeLock } from '@tenure/embedded/install/lock'
-import { digestOfJson } from '../../store/artifacts.ts'
-import type { Trainer } from '../../domain/training/trainer.ts'
-import { checkout, environmentWith, systemEnvironment } from '../../temporal.config.ts'
+import { digestOfJson } from '../artifacts.ts'
 
 export interface PythonEnvironment {
   /** The path of the interpreter. */
@@ -66,7 +64,7 @@ interface Described {
 export async function preparePython(options: EnvironmentOptions): Promise<PythonEnvironment> {
   const { requirements, interpreter: named = 'python3', cache } = options
   const system = await describePython(named, options)
-  if (requirements === undefined) return environmentOf(system)
+  if (requirements === undefined) return remember(environmentOf(system), cache)
   const path = resolve(requirements)
   const [text, ...included] = await readRequirements(path)
   const local = await digestsOfLocal([text!, ...included], dirname(path))
@@ -96,7 +94,52 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
       release()
     }
   }
-  return environmentOf(await describePython(interpreter, options))
+  return remember(environmentOf(await describePython(interpreter, options)), cache)
+}
+
+/** Notes where an environment is, by its digest, so that a model trained in it is served in it. */
+async function remember(environment: PythonEnvironment, cache: string): Promise<PythonEnvironment> {
+  const file = noteOf(cache, environment.digest)
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 }).catch(() => {})
+  const part = `${file}.${randomUUID()}`
+  // Without the note, the environment is made again.
+  await writeFile(part, environment.python)
+    .then(() => rename(part, file))
+    .catch(() => {})
+  return environment
+}
+
+const noteOf = (cache: string, digest: string): string =>
+  join(cache, 'python', `of-${digest.slice('sha256:'.length)}`)
+
+/** What belongs to the interpreter or to Tenure, and is not installed for a model. */
+const notInstalled = new Set(['pip', 'setuptools', 'tenure', 'uv', 'wheel'])
+
+/**
+ * Returns the interpreter of an environment with exactly these packages: one that this machine has, or else one that it makes. Throws
+ * `environment_failed`, naming what is missing or the last lines of the installer.
+ */
+export async function findPython(
+  { python, packages }: { python: string; packages: Readonly<Record<string, string>> },
+  options: Omit<EnvironmentOptions, 'requirements' | 'interpreter'>,
+): Promise<string> {
+  const { cache } = options
+  const digest = digestOfJson({ ...packages, python })
+  const known = await readFile(noteOf(cache, digest), 'utf8').catch(() => '')
+  if (known !== '' && (await exists(known))) return known
+  const [major, minor] = python.split('.')
+  const interpreter = `python${major}.${minor}`
+  const requirements = join(cache, 'python', `of-${digest.slice('sha256:'.length)}.txt`)
+  const lines = Object.entries(packages).filter(([name]) => !notInstalled.has(name))
+  await mkdir(dirname(requirements), { recursive: true, mode: 0o700 })
+  await writeFile(requirements, lines.map(([name, version]) => `${name}==${version}\n`).join(''))
+  const found = await preparePython({ ...options, requirements, interpreter }).catch((error: Error) => {
+    throw new DomainError(
+      'environment_failed',
+      `the environment of a model that Python ${python} has saved cannot be made: ${error.message}`,
+    )
+  })
+  return found.python
 }
 
 const inclusion = /^\s*(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?=[^\s-]))["']?([^\s"'#]+)/
@@ -180,8 +223,10 @@ async function lockUnlessAborted(path: string, signal: AbortSignal, onWait: () =
 
 /** Written last. */
 const marker = 'tenure-complete'
-const isComplete = (folder: string): Promise<boolean> =>
-  access(join(folder, marker)).then(
+const isComplete = (folder: string): Promise<boolean> => exists(join(folder, marker))
+
+const exists = (path: string): Promise<boolean> =>
+  access(path).then(
     () => true,
     () => false,
   )
@@ -314,48 +359,4 @@ function reasonFor(file: string, argv: readonly string[], isAbsent: boolean, out
   if (argv.includes('install'))
     return `the packages of the requirements cannot be installed (the log of the worker has all of the output):\n${lines.join('\n')}`
   return `${file} ${argv.slice(0, 2).join(' ').slice(0, 100)} failed:\n${lines.join('\n')}`
-}
-
-// Prepares the programs that train a model or write its rows: their environment variables, their packages and their command.
-
-type Variables = Record<string, string | undefined>
-
-/** The environment of a training program: without addresses, keys and bytecode files, with the package `tenure` on its path. */
-export const programEnvironment = (changes: Variables): Variables => ({
-  ...systemEnvironment(),
-  PYTHONPATH: join(checkout, 'packages', 'python', 'src'),
-  PYTHONUNBUFFERED: '1',
-  PYTHONDONTWRITEBYTECODE: '1',
-  ...changes,
-})
-
-const installerSettings =
-  /^(?:PIP_|UV_)|^(?:https?_proxy|no_proxy|all_proxy|SSL_CERT_FILE|SSL_CERT_DIR|REQUESTS_CA_BUNDLE)$/i
-
-/** The environment of an installer: with the settings of pip and uv, and with proxies. */
-export function installerEnvironment(): Variables {
-  const settings = Object.entries(environmentWith({})).filter(([name]) => installerSettings.test(name))
-  return { ...systemEnvironment(), ...Object.fromEntries(settings) }
-}
-
-type Reports = Pick<EnvironmentOptions, 'signal' | 'onStep' | 'onFailure'>
-
-/** Makes the environment of a program if it has none yet. Returns its command, its packages and the digest of what it depends on. */
-export async function prepareProgram(
-  program: Exclude<Trainer, { kind: 'queue' }>,
-  { models, cache, ...rest }: { models: string; cache: string } & Reports,
-): Promise<{ argv: string[]; digest: string; packages: Record<string, string> }> {
-  if (program.kind === 'command')
-    return { argv: program.command, digest: digestOfJson(program.command), packages: {} }
-  const requirements = program.requirements === undefined ? undefined : join(models, program.requirements)
-  const { interpreter } = program
-  const environment = await preparePython({
-    requirements,
-    interpreter,
-    cache,
-    env: installerEnvironment(),
-    ...rest,
-  })
-  const { python, digest, packages } = environment
-  return { argv: [python, join(models, program.file)], digest, packages }
 }

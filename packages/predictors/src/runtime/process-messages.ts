@@ -1,10 +1,8 @@
 /**
- * Encodes the messages between a replica and the process of ONNX Runtime: a header of integers, then a head as JSON or the numbers of a
+ * Encodes the messages between a replica and a process that computes models: a header of integers, then a head as JSON or the numbers of a
  * run. A run and its outputs have no head, because JSON takes as long as a small graph.
  */
-import { onnxLimits } from '../graph.ts'
-
-export interface SessionHeader {
+export interface MessageHeader {
   /** The number of bytes after the header. */
   bytes: number
   id: number
@@ -16,12 +14,15 @@ export interface SessionHeader {
   inputs: number
 }
 
+/** The largest message. */
+export const maxMessageBytes = 268_435_456
+
 /** A multiple of eight, so that the numbers after the header are aligned for 64-bit arrays. */
 export const headerBytes = 24
 
 /** Encodes a message as one buffer, so that it takes one system call. */
 export function encodeMessage(
-  { id, head, model = 0, rows = 0, inputs = 0 }: Partial<Omit<SessionHeader, 'head'>> & { head?: object },
+  { id, head, model = 0, rows = 0, inputs = 0 }: Partial<Omit<MessageHeader, 'head'>> & { head?: object },
   bodies: readonly Uint8Array[] = [],
 ): Buffer {
   const json = head === undefined ? '' : JSON.stringify(head)
@@ -40,17 +41,17 @@ export function encodeMessage(
 }
 
 /** Decodes a header. Throws for a message above the maximum size. */
-export function decodeHeader(header: Buffer): SessionHeader {
+export function decodeHeader(header: Buffer): MessageHeader {
   const at = (place: number): number => header.readUInt32LE(place * 4)
   const bytes = at(0)
-  if (bytes > onnxLimits.messageBytes)
-    throw new RangeError(`a message has ${bytes} bytes, more than ${onnxLimits.messageBytes}`)
+  if (bytes > maxMessageBytes)
+    throw new RangeError(`a message has ${bytes} bytes, more than ${maxMessageBytes}`)
   return { bytes, id: at(1), head: at(2), model: at(3), rows: at(4), inputs: at(5) }
 }
 
 /** Returns the head of a message and the bytes after it. */
 export function splitMessage<Head>(
-  { head }: SessionHeader,
+  { head }: MessageHeader,
   body: Uint8Array<ArrayBuffer>,
 ): { head: Head; rest: Uint8Array<ArrayBuffer> } {
   const text = Buffer.from(body.buffer, body.byteOffset, head).toString('utf8')
@@ -59,10 +60,10 @@ export function splitMessage<Head>(
 
 /** Splits chunks of any size into messages, and passes each with its own memory. */
 export function createMessages(
-  take: (header: SessionHeader, body: Uint8Array<ArrayBuffer>) => void,
+  take: (header: MessageHeader, body: Uint8Array<ArrayBuffer>) => void,
 ): (chunk: Buffer) => void {
   const header = Buffer.alloc(headerBytes)
-  let open: { header: SessionHeader; body: Uint8Array<ArrayBuffer> } | undefined
+  let open: { header: MessageHeader; body: Uint8Array<ArrayBuffer> } | undefined
   let filled = 0
   return (chunk) => {
     for (let at = 0; at < chunk.byteLength;) {

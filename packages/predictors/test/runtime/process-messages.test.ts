@@ -1,17 +1,17 @@
 /**
- * Tests that messages to and from the process of ONNX Runtime are complete for any fragmentation, and that none announces more than the
+ * Tests that messages to and from a process that computes models are complete for any fragmentation, and that none announces more than the
  * limit.
  */
 import { expect, it } from 'vitest'
-import { onnxLimits } from '../../../../src/formats/onnx/graph.ts'
 import {
   createMessages,
   encodeMessage,
   errorOf,
   headerBytes,
+  maxMessageBytes,
   splitMessage,
-  type SessionHeader,
-} from '../../../../src/formats/onnx/session/session-messages.ts'
+  type MessageHeader,
+} from '../../src/runtime/process-messages.ts'
 
 const numbers = Float64Array.of(1.5, -2, 3e300)
 const bodyOf = (values: Float64Array): Uint8Array => new Uint8Array(values.buffer)
@@ -22,7 +22,7 @@ const sent = Buffer.concat([
 ])
 
 it.each([1, 7, 23, 24, 25, 64, 1_000])('messages are read from chunks of %i bytes', (size) => {
-  const got: { header: SessionHeader; body: Uint8Array<ArrayBuffer> }[] = []
+  const got: { header: MessageHeader; body: Uint8Array<ArrayBuffer> }[] = []
   const read = createMessages((header, body) => got.push({ header, body }))
   // A header that ends a chunk, with nothing after it, waits for the next chunk.
   const chunks = Buffer.concat([sent, encodeMessage({ id: 10 })])
@@ -39,7 +39,7 @@ it.each([1, 7, 23, 24, 25, 64, 1_000])('messages are read from chunks of %i byte
 
 it('a message that announces more bytes than the limit is refused before memory is allocated', () => {
   const header = Buffer.alloc(headerBytes)
-  header.writeUInt32LE(onnxLimits.messageBytes + 1)
+  header.writeUInt32LE(maxMessageBytes + 1)
   expect(() => createMessages(() => {})(header)).toThrow(/a message has 268435457 bytes, more than/)
 })
 

@@ -1,0 +1,79 @@
+/**
+ * Reads the file of a model that is code: an object of Python, as `job.save` of the package `tenure` writes it. The first line says what the
+ * file is, the second one describes the model as JSON, and the rest is a pickle. A pickle runs code when it is read, so it is read in the
+ * process of its version only.
+ */
+import { refuse } from '../../errors.ts'
+import type { ArtifactColumn } from '../format.ts'
+
+export const pythonFileName = 'model.python'
+export const pythonMark = 'TENURE-PYTHON 1\n'
+export const pythonFileBytes = 67_108_864
+
+const maxHeadBytes = 16_777_216
+const maxColumns = 10_000
+
+/** The packages that the object was trained with, by their names in lower case, without the version of Python. */
+export interface PythonPackages {
+  /** `3.11.7` */
+  python: string
+  packages: Readonly<Record<string, string>>
+}
+
+export interface PythonFile extends PythonPackages {
+  /** The library of the object's class, with its version. */
+  library: string
+  columns: readonly ArtifactColumn[]
+  /** The numbers of an answer. */
+  outputs: number
+}
+
+/** Throws `artifact_invalid` with what is wrong with the description. */
+export function readPythonFile(bytes: Uint8Array): PythonFile {
+  const file = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const from = pythonMark.length
+  if (file.toString('latin1', 0, from) !== pythonMark)
+    refuse(`${pythonFileName} does not begin as job.save of the package tenure writes it`)
+  const to = file.subarray(0, from + maxHeadBytes).indexOf(10, from)
+  if (to < 0) refuse(`${pythonFileName} has no description of its model`)
+  const { python, packages, library, columns, outputs } = headOf(file.toString('utf8', from, to))
+  if (typeof python !== 'string' || !/^3\.\d{1,3}\.\d{1,3}\w{0,10}$/.test(python))
+    refuse(`${pythonFileName} does not name its version of Python`)
+  if (!isPackages(packages)) refuse(`${pythonFileName} does not list its packages`)
+  if (typeof library !== 'string' || library === '') refuse(`${pythonFileName} does not name its library`)
+  if (!Number.isSafeInteger(outputs) || (outputs as number) < 1 || (outputs as number) > 1_000)
+    refuse(`${pythonFileName} does not say how many numbers an answer has`)
+  if (!Array.isArray(columns) || columns.length === 0 || columns.length > maxColumns)
+    refuse(`${pythonFileName} does not list 1 to ${maxColumns} columns`)
+  return {
+    python: python as string,
+    packages: packages as Record<string, string>,
+    library: (library as string).slice(0, 100),
+    outputs: outputs as number,
+    columns: (columns as unknown[]).map(columnOf),
+  }
+}
+
+function headOf(text: string): Record<string, unknown> {
+  try {
+    const head: unknown = JSON.parse(text)
+    if (typeof head === 'object' && head !== null) return head as Record<string, unknown>
+  } catch {}
+  return refuse(`the description of ${pythonFileName} is no JSON`)
+}
+
+/** Names and versions become lines of a requirements file. */
+const isPackages = (given: unknown): boolean =>
+  typeof given === 'object' &&
+  given !== null &&
+  Object.entries(given).length <= 1_000 &&
+  Object.entries(given).every(
+    ([name, version]) =>
+      /^[\w.-]{1,200}$/.test(name) && typeof version === 'string' && /^[\w.!+-]{1,200}$/.test(version),
+  )
+
+function columnOf(given: unknown, index: number): ArtifactColumn {
+  const { name, isText } = (given ?? {}) as { name?: unknown; isText?: unknown }
+  if (typeof name !== 'string' || name === '') refuse(`column ${index} of ${pythonFileName} has no name`)
+  return { name: name as string, isText: isText === true }
+}

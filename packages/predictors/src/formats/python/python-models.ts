@@ -1,0 +1,64 @@
+/** Runs each model that is code in a Python process of its own, so that it can neither read, slow down nor end another one. */
+import { refuse } from '../../errors.ts'
+import { startModelProcess, type ModelFile } from '../../runtime/process-host.ts'
+import {
+  createRuntime,
+  type HostedPredictor,
+  type Runtime,
+  type RuntimeOptions,
+  type TextsOf,
+} from '../../runtime/runtime.ts'
+import type { PythonPackages } from './python-file.ts'
+
+export interface PythonModels {
+  /** Makes the environment where this machine lacks it, starts the process and loads the model. Throws `artifact_invalid` where it does not load. */
+  open(
+    name: string,
+    model: ModelFile & { needs: PythonPackages },
+    shape: { inputs: number; textsOf?: TextsOf },
+  ): Promise<HostedPredictor>
+  stop(): Promise<void>
+}
+
+export function createPythonModels({
+  memoryMb = 2_048,
+  hosts,
+  batches,
+  ...options
+}: RuntimeOptions & { memoryMb?: number }): PythonModels {
+  const runtimes = new Set<Runtime<ModelFile>>()
+  return {
+    async open(name, { needs, ...model }, shape) {
+      const { python } = hosts ?? {}
+      if (python === undefined) return refuse('the model is code of Python, which is not run here')
+      const interpreter = await python.prepare(needs)
+      const runtime = createRuntime<ModelFile>(
+        {
+          name: 'Python',
+          where: 'process',
+          start: (host) => startModelProcess('Python', host, python.start(interpreter, memoryMb)),
+        },
+        // A call costs the same for one row as for a hundred, so that requests which arrive during a call are answered by the next one.
+        { loadMs: 120_000, ...options, batches: { waitMs: 0, maxRows: 2_048, ...batches } },
+      )
+      runtimes.add(runtime)
+      try {
+        const hosted = await runtime.open(name, model, shape)
+        return {
+          ...hosted,
+          close() {
+            runtimes.delete(runtime)
+            void runtime.stop()
+          },
+        }
+      } catch (error) {
+        runtimes.delete(runtime)
+        await runtime.stop()
+        throw error
+      }
+    },
+    async stop() {
+      await Promise.all([...runtimes].map((each) => each.stop()))
+    },
+  }
+}

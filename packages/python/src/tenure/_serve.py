@@ -1,0 +1,163 @@
+"""Serves a model that :meth:`Job.save` has written: reads rows from the third channel, and writes the answers to it.
+
+A message has six numbers of four bytes: the bytes after them, its number, the bytes of JSON at the start of these, and for a run the number
+of the model, its rows and the numbers of a row. ``packages/predictors/src/runtime/process-messages.ts`` is the other side.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import pickle
+import struct
+import traceback
+from typing import Any, Callable, NamedTuple, Optional
+
+_MARK = b"TENURE-PYTHON 1\n"
+_HEADER = struct.Struct("<6I")
+#: The length in place of a text that is missing.
+_NO_TEXT = 0xFFFFFFFF
+_CHANNEL = 3
+
+
+class Opened(NamedTuple):
+    """A model in this process."""
+
+    answer: Callable[[Any], Any]
+    columns: list[dict[str, Any]]
+    outputs: int
+    #: Whether rows are a data frame; otherwise a matrix with category codes.
+    frames: bool
+
+
+def open_file(data: bytes) -> Opened:
+    """Reads the file of a model, which runs its code."""
+    if not data.startswith(_MARK):
+        raise ValueError("the file is not one of job.save")
+    end = data.index(b"\n", len(_MARK))
+    head = json.loads(data[len(_MARK) : end])
+    return Opened(pickle.loads(data[end + 1 :]), head["columns"], head["outputs"], bool(head["frames"]))
+
+
+def rows_of(model: Opened, numbers: Any, texts: list[list[Optional[str]]]) -> Any:
+    """Returns rows in the form of :meth:`Job.train`. ``numbers`` is a matrix; ``texts`` has a list for each category column."""
+    import numpy
+
+    number, text = iter(range(numbers.shape[1])), iter(texts)
+    if model.frames:
+        import pandas
+
+        cells: dict[str, Any] = {}
+        for column in model.columns:
+            if column["isText"]:
+                # A text outside the categories is missing, as for the training.
+                codes = pandas.Index(column["categories"]).get_indexer(pandas.Index(next(text), dtype=object))
+                cells[column["name"]] = pandas.Categorical.from_codes(codes, column["categories"])
+            else:
+                cells[column["name"]] = numbers[:, next(number)]
+        return pandas.DataFrame(cells)
+    columns = []
+    for column in model.columns:
+        if column["isText"]:
+            codes = {value: float(code) for code, value in enumerate(column["categories"])}
+            columns.append(numpy.array([codes.get(value, numpy.nan) for value in next(text)]))
+        else:
+            columns.append(numbers[:, next(number)])
+    return numpy.column_stack(columns)
+
+
+def answers_of(model: Opened, given: Any, rows: int) -> bytes:
+    """Returns the answers as numbers of 32 bits, row by row. Throws for another shape."""
+    import numpy
+
+    values = numpy.asarray(given, dtype="float32").reshape(rows, -1)
+    # The probability of the positive class is the second one of two.
+    if model.outputs == 1 and values.shape[1] == 2:
+        values = values[:, 1:]
+    if values.shape[1] != model.outputs:
+        raise ValueError(f"the model answers {values.shape[1]} numbers for a row, expected {model.outputs}")
+    return numpy.ascontiguousarray(values).tobytes()
+
+
+def _texts(body: bytes, at: int, rows: int, count: int) -> list[list[Optional[str]]]:
+    found: list[list[Optional[str]]] = [[] for _ in range(count)]
+    for _ in range(rows):
+        for column in found:
+            (length,) = struct.unpack_from("<I", body, at)
+            at += 4
+            if length == _NO_TEXT:
+                column.append(None)
+            else:
+                column.append(body[at : at + length].decode("utf-8"))
+                at += length
+    return found
+
+
+def _run(model: Opened, body: bytes, rows: int, inputs: int) -> bytes:
+    import numpy
+
+    numbers = numpy.frombuffer(body, dtype="<f8", count=rows * inputs).reshape(rows, inputs)
+    texts = _texts(body, rows * inputs * 8, rows, sum(1 for column in model.columns if column["isText"]))
+    return answers_of(model, model.answer(rows_of(model, numbers, texts)), rows)
+
+
+def _read(count: int) -> Optional[bytes]:
+    parts = []
+    while count > 0:
+        part = os.read(_CHANNEL, min(count, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
+
+
+def _reply(number: int, head: Optional[dict[str, Any]], body: bytes = b"") -> None:
+    text = b"" if head is None else json.dumps(head).encode()
+    message = _HEADER.pack(len(text) + len(body), number, len(text), 0, 0, 0) + text + body
+    while message:
+        message = message[os.write(_CHANNEL, message) :]
+
+
+def _reason(error: BaseException) -> str:
+    """The last line of a traceback, as Python prints it."""
+    return "".join(traceback.format_exception_only(type(error), error)).strip()[-1_000:]
+
+
+def main() -> None:
+    """Serves until the channel is closed."""
+    # What the code of a model prints must not reach the channel of another process.
+    os.dup2(2, 1)
+    models: dict[int, Opened] = {}
+    # The first message says that the process is ready.
+    _reply(0, {})
+    while True:
+        header = _read(_HEADER.size)
+        if header is None:
+            return
+        size, number, head, key, rows, inputs = _HEADER.unpack(header)
+        body = _read(size)
+        if body is None:
+            return
+        try:
+            if head == 0:
+                _reply(number, None, _run(models[key], body, rows, inputs))
+                continue
+            call = json.loads(body[:head])
+            models.pop(call["model"], None)
+            if call["kind"] != "load":
+                _reply(number, {})
+                continue
+            model = open_file(body[head:])
+            models[call["model"]] = model
+            # The objects of a loaded model stay, and are not looked through again.
+            gc.collect()
+            gc.freeze()
+            _reply(number, {"outputs": model.outputs})
+        except Exception as error:
+            _reply(number, {"error": _reason(error)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+/**
+ * Tests what the code of a model can reach and how it ends, on real Python processes. The code runs as its pickle is read, so a model needs
+ * no package.
+ */
+import { execFileSync } from 'node:child_process'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createRuntimes } from '../../../../api/serving/runtime/hosts.ts'
+import { isolationOfPython } from '../../../../api/serving/runtime/python-process.ts'
+import { systemEnvironment } from '../../../../temporal.config.ts'
+import type { PredictorError } from '@tenure/predictors'
+import { pythonFile } from '../../../support/serving/python-file.ts'
+
+const runtimes = createRuntimes({ onError: () => {}, loadMs: 20_000, runMs: 2_000 })
+let python = ''
+beforeAll(() => {
+  const options = { env: systemEnvironment(), encoding: 'utf8' as const }
+  python = execFileSync(
+    'python3',
+    ['-c', 'import platform; print(platform.python_version())'],
+    options,
+  ).trim()
+})
+afterAll(() => runtimes.stop())
+
+/** Opens a model whose reading runs these statements; `answer` is what they define. */
+const open = (code: string, { python: models } = runtimes) =>
+  models.open(
+    'roses_v1.0.0',
+    { bytes: pythonFile(code, { python }), plan: {}, needs: { python, packages: {} } },
+    { inputs: 1 },
+  )
+/** Returns what an expression of the code of a model is. */
+async function seen(expression: string): Promise<string> {
+  const error = await open(`raise Exception(${expression})`).catch((thrown: PredictorError) => thrown)
+  return /Exception: (.*)$/s.exec((error as Error).message)?.[1] ?? (error as Error).message
+}
+
+describe.runIf(isolationOfPython() === 'namespaces')('the code of a model', () => {
+  it('sees no file but its packages and the libraries of the system', async () => {
+    const visible = await seen(`' '.join(sorted(__import__('os').listdir('/')))`)
+    expect(visible.split(' ')).toEqual(expect.arrayContaining(['dev', 'proc', 'tmp', 'usr']))
+    expect(
+      await seen(`str(__import__('os').path.exists(${JSON.stringify(process.cwd() + '/package.json')}))`),
+    ).toBe('False')
+    expect(await seen(`str(__import__('os').path.exists('/etc/passwd'))`)).toBe('False')
+  })
+
+  it('changes no file of its packages', async () => {
+    expect(await seen(`__import__('os').__file__`)).toMatch(/os\.py$/)
+    const { message } = (await open(`open(__import__('os').__file__, 'a')`).catch(
+      (error: Error) => error,
+    )) as Error
+    expect(message).toMatch(/Read-only file system|Permission denied/)
+  })
+
+  it('has no network, not even the loopback', async () => {
+    const { message } = (await open(`__import__('socket').create_connection(('127.0.0.1', 5432), 1)`).catch(
+      (error: Error) => error,
+    )) as Error
+    expect(message).toContain('Network is unreachable')
+  })
+
+  it('sees no process but its own, and no setting of this one', async () => {
+    const processes = await seen(`' '.join(p for p in __import__('os').listdir('/proc') if p.isdigit())`)
+    expect(processes.split(' ').length).toBeLessThan(4)
+    const names = await seen(`' '.join(__import__('os').environ)`)
+    expect(names).not.toMatch(/DATABASE|TEMPORAL|TOKEN|SECRET|KEY|URL/)
+  })
+
+  it('has no capability and gains no privilege', async () => {
+    const status = await seen(`open('/proc/self/status').read()`)
+    expect(status).toMatch(/CapEff:\s0+\n/)
+    expect(status).toMatch(/CapBnd:\s0+\n/)
+    expect(status).toMatch(/NoNewPrivs:\s1/)
+  })
+
+  it('cannot start more processes than its limit', async () => {
+    const { message } = (await open(`
+import os, time
+for _ in range(1000):
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+`).catch((error: Error) => error)) as Error
+    expect(message).toContain('Resource temporarily unavailable')
+  })
+})
+
+describe('a model that is code', () => {
+  it('is refused with the last line of its traceback when it does not load', async () => {
+    await expect(open('import no_such_package')).rejects.toMatchObject({
+      code: 'artifact_invalid',
+      message: expect.stringContaining("No module named 'no_such_package'") as unknown,
+    })
+  })
+
+  it('is ended at its limit of memory', async () => {
+    await expect(open('held = bytearray(8 << 30)')).rejects.toMatchObject({
+      message: expect.stringContaining('MemoryError') as unknown,
+    })
+  })
+
+  it('is refused when it ends its process as it loads', async () => {
+    await expect(open(`import os; os._exit(3)`)).rejects.toMatchObject({
+      code: 'model_unavailable',
+      message: expect.stringContaining('it ended with 3') as unknown,
+    })
+  })
+
+  it('is ended when it takes longer than its time', async () => {
+    const hasty = createRuntimes({ onError: () => {}, loadMs: 3_000 })
+    try {
+      await expect(open(`import time; time.sleep(60)`, hasty)).rejects.toMatchObject({
+        message: expect.stringContaining('it has taken more than 3000 ms') as unknown,
+      })
+    } finally {
+      await hasty.stop()
+    }
+  })
+
+  it('does not disturb its answers by what it prints', async () => {
+    await expect(open(`print('x' * 100000); raise Exception('printed')`)).rejects.toThrow('printed')
+  })
+})
