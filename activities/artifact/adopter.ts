@@ -4,6 +4,7 @@
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { parseDeclaredColumns } from '@tenure/predictors/features'
+import { isCode } from '@tenure/predictors/format-names'
 import { parseJson } from '../../domain/parse-json.ts'
 import { broughtFacts, type Manifest } from '../../domain/model/manifest.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
@@ -91,7 +92,10 @@ async function storeBundled(
 ): Promise<StoredForeign> {
   const { features, label } = definition
   const { artifact, library, files, preprocessing: fits, golden, training } = manifest
-  const issue = issueOfForm(manifest, { features, output: label.output })
+  // Whoever sends a bundle would run code here.
+  const issue = isCode(manifest)
+    ? 'the model of the bundle is code, which only a training of this installation may write'
+    : issueOfForm(manifest, { features, output: label.output })
   if (issue !== undefined) throw new DomainError('artifact_invalid', issue)
   const answer = (rows: readonly FeatureRow[]) => reader.answer(manifest, rows)
   await checkReplay({ rows: golden.instances, outputs: golden.outputs }, answer)

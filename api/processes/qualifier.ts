@@ -46,7 +46,7 @@ async function qualify() {
     loadMs: Math.round(loadMs),
     ...(await measureBest(loaded, p99Limit === '' ? Infinity : Number(p99Limit))),
     cpuUs: await measureProcessor(loaded),
-    rssBytes: process.memoryUsage.rss(),
+    rssBytes: process.memoryUsage.rss() + readChildren(process.pid).rssBytes,
     weightBytes: files['weights.bin']?.byteLength ?? 0,
   }
   loaded.predictor.close?.()

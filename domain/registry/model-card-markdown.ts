@@ -58,7 +58,10 @@ export function cardMarkdown(card: ModelCard): string {
       ['Seed', training.seed],
       ['Hyperparameters', hyperparametersOf(training)],
       ['Artifact', codeOf(artifact.digest)],
-      ['Library', artifact.library],
+      [
+        'Library',
+        artifact.isCode ? `${artifact.library}, runs as code in a process of its own` : artifact.library,
+      ],
       ['Size', bytes === null ? null : sizeOf(artifact)],
     ]),
   ]

@@ -3,7 +3,7 @@
  * file and API response agree.
  */
 import type { FeatureFit } from '@tenure/predictors/features'
-import { formatNameOf } from '@tenure/predictors/format-names'
+import { formatNameOf, isCode } from '@tenure/predictors/format-names'
 import type { QualificationCost } from '../model/cost.ts'
 import type { Features } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
@@ -72,6 +72,8 @@ export function modelCard(source: CardSource) {
       digest: source.artifactDigest,
       format: formatNameOf(manifest),
       library: manifest.library ?? null,
+      /** Whether it is code that a process of its own runs. */
+      isCode: isCode(manifest),
       bytes: totalBytesOf(files) ?? null,
       // Four bytes per weight.
       parameters: weights === undefined ? null : Math.floor(weights.bytes / 4),

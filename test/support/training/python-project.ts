@@ -114,7 +114,7 @@ export async function followPythonProject({
       return response.ok ? ((await response.json()) as Answer) : undefined
     }
     let answer: Answer | undefined
-    await expect.poll(async () => (answer = await ask())?.version, { interval: 500 }).toBe('orders_v1.0.0').catch(async (e) => { console.log(log.slice(-6000)); console.log(await tenure(['releases','list'])); throw e })
+    await expect.poll(async () => (answer = await ask())?.version, { interval: 500 }).toBe('orders_v1.0.0')
     return answer!
   } finally {
     if (up !== undefined) {

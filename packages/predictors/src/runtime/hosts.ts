@@ -6,8 +6,15 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
-import type { PythonPackages } from '../formats/python/python-file.ts'
 import { withMemoryLimit } from './memory-limit.ts'
+
+/** What an object of Python was trained with. */
+export interface PythonPackages {
+  /** The version of Python: `3.11.7`. */
+  python: string
+  /** Versions by the names of the packages, in lower case. */
+  packages: Readonly<Record<string, string>>
+}
 
 export interface Hosts {
   /** Starts `session-process` with at most this much memory. Its standard error is a pipe, and the third channel a socket. */

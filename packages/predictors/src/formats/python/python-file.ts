@@ -4,7 +4,7 @@
  * process of its version only.
  */
 import { refuse } from '../../errors.ts'
-import type { ArtifactColumn } from '../format.ts'
+import type { PythonPackages } from '../../runtime/hosts.ts'
 
 export const pythonFileName = 'model.python'
 export const pythonMark = 'TENURE-PYTHON 1\n'
@@ -13,17 +13,10 @@ export const pythonFileBytes = 67_108_864
 const maxHeadBytes = 16_777_216
 const maxColumns = 10_000
 
-/** The packages that the object was trained with, by their names in lower case, without the version of Python. */
-export interface PythonPackages {
-  /** `3.11.7` */
-  python: string
-  packages: Readonly<Record<string, string>>
-}
-
 export interface PythonFile extends PythonPackages {
   /** The library of the object's class, with its version. */
   library: string
-  columns: readonly ArtifactColumn[]
+  columns: readonly { name: string; isText: boolean }[]
   /** The numbers of an answer. */
   outputs: number
 }
@@ -72,7 +65,7 @@ const isPackages = (given: unknown): boolean =>
       /^[\w.-]{1,200}$/.test(name) && typeof version === 'string' && /^[\w.!+-]{1,200}$/.test(version),
   )
 
-function columnOf(given: unknown, index: number): ArtifactColumn {
+function columnOf(given: unknown, index: number): PythonFile['columns'][number] {
   const { name, isText } = (given ?? {}) as { name?: unknown; isText?: unknown }
   if (typeof name !== 'string' || name === '') refuse(`column ${index} of ${pythonFileName} has no name`)
   return { name: name as string, isText: isText === true }

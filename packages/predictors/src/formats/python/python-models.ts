@@ -1,5 +1,6 @@
 /** Runs each model that is code in a Python process of its own, so that it can neither read, slow down nor end another one. */
 import { refuse } from '../../errors.ts'
+import type { PythonPackages } from '../../runtime/hosts.ts'
 import { startModelProcess, type ModelFile } from '../../runtime/process-host.ts'
 import {
   createRuntime,
@@ -8,7 +9,6 @@ import {
   type RuntimeOptions,
   type TextsOf,
 } from '../../runtime/runtime.ts'
-import type { PythonPackages } from './python-file.ts'
 
 export interface PythonModels {
   /** Makes the environment where this machine lacks it, starts the process and loads the model. Throws `artifact_invalid` where it does not load. */
