@@ -55,16 +55,23 @@ const namespaces = `unshare ${isRoot ? '' : '--user --map-root-user '}--mount --
 /** Returns a command that runs another one in a file system with these folders alone. */
 const jailed = (folders: readonly string[]): string[] => [
   ...namespaces.split(' '),
-  ...['--', '/bin/sh', '-c', jail, String(isRoot ? randomInt(61_000, 65_000) : 0)],
-  ...[...system, ...folders, '--'],
+  '--',
+  '/bin/sh',
+  '-c',
+  jail,
+  String(isRoot ? randomInt(61_000, 65_000) : 0),
+  ...system,
+  ...folders,
+  '--',
 ]
 
 let found: Isolation | undefined
 
 /** Tries it once. */
 export function isolationOfPython(): Isolation {
-  const [file = '', ...args] = [...jailed([]), '/bin/sh', '-c', 'exit 0']
-  found ??= spawnSync(file, args, { env: systemEnvironment() }).status === 0 ? 'namespaces' : 'limits'
+  const args = [...jailed([]), '/bin/sh', '-c', 'exit 0']
+  found ??=
+    spawnSync('/usr/bin/env', args, { env: systemEnvironment() }).status === 0 ? 'namespaces' : 'limits'
   return found
 }
 

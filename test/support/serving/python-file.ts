@@ -23,10 +23,4 @@ export function pythonFile(
 
 /** A text of such a pickle ends with its line, and has other characters by their numbers. */
 const escaped = (text: string): string =>
-  [...text]
-    .map((letter) =>
-      letter === '\\' || letter === '\n' || letter.charCodeAt(0) > 126
-        ? `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`
-        : letter,
-    )
-    .join('')
+  text.replace(/[\\\n\x7f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
