@@ -35,6 +35,7 @@ import { endTrial, openTrial } from './trial/trial.ts'
 import { finishTraining, prepareTraining } from './trainers/queue-training.ts'
 import { validate } from './retrain/validate.ts'
 import { failBatch, openBatch, scoreBatch } from './batch/batch.ts'
+import { openLoadTest, testLoad } from './load-test/load-test.ts'
 
 /** For the control queue: short ones, and those that wait. */
 export const controlActivities = (deps: Deps) =>
@@ -75,6 +76,7 @@ export const controlActivities = (deps: Deps) =>
     watch: watch(deps),
     openBatch: openBatch(deps),
     failBatch: failBatch(deps),
+    openLoadTest: openLoadTest(deps),
     loadFiles: loadFiles(deps),
     materialiseView: materialiseView(deps),
     failView: failView(deps),
@@ -120,6 +122,7 @@ export const trainingActivities = (deps: Deps, options: { models?: string } = {}
     prepareTraining: ofRun(deps, trained, onRows(prepareTraining(deps))),
     finishTraining: ofRun(deps, trained, onRows(finishTraining(deps))),
     scoreBatch: scoreBatch(deps),
+    testLoad: testLoad(deps),
   })
 }
 

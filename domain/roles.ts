@@ -22,6 +22,7 @@ export const startRoles = {
   drill: ['operator', 'admin'],
   batchPredict: ['operator', 'admin'],
   materialise: ['operator', 'admin'],
+  loadTest: ['operator', 'admin'],
 } as const satisfies Record<string, readonly Role[]>
 
 /** The roles that may send model files. */

@@ -1,6 +1,7 @@
 /** Declares what users ask for when they start a workflow: the content of the row that its input names. */
 import type { DrillKind, DrillPolicy } from './drill.ts'
 import type { BatchSpec } from './model/batch-spec.ts'
+import type { LoadPlan } from './model/load-test.ts'
 import type { BroughtArtifact } from './model/brought-artifact.ts'
 import type { ReleasePolicy } from './release/policy.ts'
 import type { HyperparameterValues } from './training/overrides.ts'
@@ -70,6 +71,13 @@ export interface MaterialiseStart {
   from?: string
 }
 
+export interface LoadTestStart extends LoadPlan {
+  /** Identifies the load test: `ldt_…`. */
+  id: string
+  model: string
+  version: string
+}
+
 /** By the name of the workflow. */
 export interface StartInputs {
   release: ReleaseStart
@@ -79,6 +87,7 @@ export interface StartInputs {
   drill: DrillStart
   batchPredict: BatchStart
   materialise: MaterialiseStart
+  loadTest: LoadTestStart
 }
 
 /** What the names in a start request meant to its user. */

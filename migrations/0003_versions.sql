@@ -22,6 +22,8 @@ create table versions (
   known_good_at timestamptz,
   -- When it was rolled back. From then on it is never a rollback target.
   rolled_back_at timestamptz,
+  -- The last load test: {id, requestedBy, at, report or message}. Null without one.
+  load_test jsonb,
   unique (model, major, minor, patch),
   constraint versions_by_drill unique (version, drill),
   constraint versions_drill_is_never_known_good check (not drill or known_good_at is null)

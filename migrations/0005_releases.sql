@@ -42,7 +42,8 @@ create table commands (
   -- The order in which the commands of a release, and the starts of a model, are delivered and applied.
   position bigint generated always as identity,
   kind text not null check (kind in ('approve', 'reject', 'pause', 'resume', 'abort', 'promoteNow', 'rollback',
-    'release', 'retrain', 'trial', 'sweep', 'drill', 'batchPredict', 'materialise')),
+    'release', 'retrain', 'trial', 'sweep', 'drill', 'batchPredict', 'materialise',
+    'loadTest')),
   -- Null for a feature view.
   model text references models (name) on delete cascade,
   -- The release that the command is for; null for a start.

@@ -45,6 +45,7 @@ export const short = proxyActivities<
     | 'endSweep'
     | 'openBatch'
     | 'failBatch'
+    | 'openLoadTest'
   >
 >({ startToCloseTimeout: '20 s', retry, cancellationType })
 

@@ -121,6 +121,16 @@ export interface MonitorRequest {
   model: string
 }
 
+// load test
+
+/** One id per version, so that at most one load test of a version runs at a time. */
+export const loadTestWorkflowId = (version: string): string => `load-test/${version}`
+
+export interface LoadTestRequest {
+  /** The command of a user. */
+  order: string
+}
+
 // batch prediction
 
 export const batchWorkflowId = (id: string): string => `batch/${id}`

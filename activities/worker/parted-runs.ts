@@ -259,7 +259,7 @@ async function closeAlone(deps: Deps, row: OpenRun): Promise<boolean> {
 }
 
 /** Workflows without a row. */
-type WithoutRow = 'alertDispatch' | 'fireTriggers' | 'loadFiles' | 'retention' | 'warmUp'
+type WithoutRow = 'alertDispatch' | 'fireTriggers' | 'loadFiles' | 'loadTest' | 'retention' | 'warmUp'
 
 /** A new type of workflow belongs to `runKinds` or to those without a row. */
 type Undecided = Exclude<keyof typeof workflows, WithoutRow | (typeof runKinds)[RunKindName]['type']>

@@ -2,6 +2,7 @@
 import { challengerText, verdictText } from '../evaluation/metric-table.ts'
 import { costText } from '../model/cost.ts'
 import { measureText } from '../evaluation/fairness.ts'
+import { loadText } from '../model/load-test.ts'
 import { firstNames } from '../errors.ts'
 import { capitalized, gainText, groupedDigits, metricName, metricText, numberText } from '../figures.ts'
 import { code, joinMarkdown, markup, titledTable, type Markdown, type MarkdownPart } from '../markdown.ts'
@@ -42,6 +43,9 @@ export function cardMarkdown(card: ModelCard): string {
     markup`Output: ${card.answers}.`,
     ...(evaluation === null ? [] : evaluationParts(evaluation)),
     ...(card.cost === null ? [] : [markup`## Cost\n\n${`${capitalized(costText(card.cost))}.`}`]),
+    ...(card.loadTest === null
+      ? []
+      : [markup`## Load test\n\n${`${capitalized(loadText(card.loadTest))}.`}`]),
     markup`## Provenance`,
     list([
       ['Origin', data.origin === 'trained' ? null : 'trained elsewhere and brought'],

@@ -5,6 +5,7 @@
 import type { FeatureFit } from '@tenure/predictors/features'
 import { formatNameOf, isCode } from '@tenure/predictors/format-names'
 import type { QualificationCost } from '../model/cost.ts'
+import type { LoadTest } from '../model/load-test.ts'
 import type { Features } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
 import { fairnessText } from '../evaluation/fairness.ts'
@@ -27,6 +28,7 @@ export interface CardSource {
   risk?: 'high'
   /** What it took before its newest release, beside the champion of that time. */
   cost?: QualificationCost
+  loadTest?: LoadTest
   status: VersionStatus
   /** Why its turn in the release queue came to nothing. */
   notReleased?: string
@@ -105,6 +107,8 @@ export function modelCard(source: CardSource) {
     evaluation: evaluation === undefined ? null : evaluationOf(evaluation),
     /** Measured by the checks before its newest release; null before them. */
     cost: source.cost ?? null,
+    /** The last load test; null without one. */
+    loadTest: source.loadTest ?? null,
     /** The limitations of the version. */
     limits: limitsOf(source),
   }

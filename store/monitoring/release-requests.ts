@@ -1,6 +1,7 @@
 /** Reads the releases that need an answer or were promoted, and stores their notifications. One request is notified once. */
 import sql from 'sql-template-tag'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
+import type { LoadTest } from '../../domain/model/load-test.ts'
 import type { VersionLineage } from '../../domain/registry/version.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -15,9 +16,11 @@ export interface AskingRelease {
   excess?: number
   owner?: string
   lineage?: Pick<VersionLineage, 'snapshot' | 'refit'>
+  loadTest?: LoadTest
 }
 
-const columns = sql`releases.state, evaluations.report, models.definition ->> 'owner' as owner, versions.lineage`
+const columns = sql`releases.state, evaluations.report, models.definition ->> 'owner' as owner, versions.lineage,
+  versions.load_test`
 const joined = sql`releases
       join models on models.name = releases.model
       join versions on versions.version = releases.version

@@ -82,6 +82,7 @@ const starts = (): { [Kind in StartType]: StartInputs[Kind] } => {
       key: ['id'],
     },
     materialise: { view: 'any', from: '2001-01-01T00:00:00Z' },
+    loadTest: { id: uniqueName('ldt_'), model, version, rate: 1, seconds: 1 },
   }
 }
 const kinds = Object.keys(startRoles) as StartType[]

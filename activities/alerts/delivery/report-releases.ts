@@ -3,6 +3,7 @@
  * alerts of rollbacks once the version that serves answers well.
  */
 import { costText } from '../../../domain/model/cost.ts'
+import { loadText, type LoadTest } from '../../../domain/model/load-test.ts'
 import type { GateReport } from '../../../domain/evaluation/gate.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { servedWellText } from '../../../domain/monitoring/service-level.ts'
@@ -31,8 +32,9 @@ export async function reportReleases(store: Store): Promise<void> {
   }
   for (const { id, version, answer } of await listClosedRequests(store))
     await resolveRequest(store, { id, message: `${version}: ${answer ?? 'the release has moved on'}` })
-  for (const { state, report, excess, owner, lineage } of await listAsking(store)) {
-    const request = releaseRequest(state, { report: readable(report), excess, owner, lineage })
+  for (const { state, report, excess, owner, lineage, loadTest } of await listAsking(store)) {
+    const evidence = { report: readable(report), excess, owner, lineage, loadTest }
+    const request = releaseRequest(state, evidence)
     if (request === undefined) continue
     const { dedupeKey, kind, message, headline, untilMs } = request
     await upsertRequest(store, {
@@ -93,6 +95,8 @@ export interface RequestEvidence {
   /** The owner named in the model file. */
   owner?: string
   lineage?: Pick<VersionLineage, 'snapshot' | 'refit'>
+  /** The last load test of the version. */
+  loadTest?: LoadTest
 }
 
 /** Returns undefined unless the release waits for an answer now. A drill never asks. */
@@ -115,6 +119,7 @@ export function releaseRequest(state: ReleaseState, evidence: RequestEvidence): 
     ...foundSlices(evidence),
     ...[refitText(evidence.lineage ?? {}) ?? []].flat().map(capitalized),
     ...(isApproval && state.cost ? [costText(state.cost)] : []),
+    ...(isApproval && evidence.loadTest ? [`Load test: ${loadText(evidence.loadTest)}`] : []),
     ...gateWarnings(evidence.report).map(capitalized),
     harmOf(state, evidence),
     `${isApproval ? 'Expires' : 'Rolls back'} ${minuteText(untilMs)} without an answer`,

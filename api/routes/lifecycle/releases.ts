@@ -1,5 +1,7 @@
 /** `/v1/releases`: starts, lists and shows releases, and sends commands to them. */
 import { z } from 'zod'
+import { loadText } from '../../../domain/model/load-test.ts'
+import { findLoadTest } from '../../../store/registry/load-tests.ts'
 import { findRefitText } from '../../../store/registry/versions.ts'
 import { pinReason } from '../../../domain/serving/kill-switch.ts'
 import { commandRoles, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
@@ -152,14 +154,14 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
         commands: schema.list(answeredCommand),
         recorded: schema.list(recordedCommand),
       },
-      { pinned: schema.text, nextCursor: schema.text, refit: schema.text },
+      { pinned: schema.text, nextCursor: schema.text, refit: schema.text, loadTest: schema.text },
     ),
     query: z.strictObject({ cursor: cursorText.optional(), limit }),
     async handle({ params, query }) {
       const release = await getRelease(deps.store, params['id']!)
       const { id, version } = release.state
       const [before] = query.cursor === undefined ? [] : decodeCursor(query.cursor, 'commands', commandKey)
-      const [evidence, decisions, found, recorded, flag, served, running, withdrawals, refit] =
+      const [evidence, decisions, found, recorded, flag, served, running, withdrawals, refit, tested] =
         await Promise.all([
           findAnswerEvidence(deps.store, id),
           listDecisions(deps.store, id, query.limit),
@@ -170,6 +172,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
           findRunningVerdicts(deps.store, [id]),
           findWithdrawals(deps.store, [version]),
           findRefitText(deps.store, version),
+          findLoadTest(deps.store, version),
         ])
       const commands = found.slice(-query.limit)
       const first = found.length > query.limit ? commands[0] : undefined
@@ -180,6 +183,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
           ...brief,
           ...(pin !== undefined && { why: `${pin}. ${brief.why}`, pinned: pin }),
           refit,
+          load_test: tested && loadText(tested),
           state: release.state,
           ...evidence,
           decisions: decisions.map(({ verdict, ...decision }) => toWire({ ...decision, ...verdict })),

@@ -1,8 +1,11 @@
 /** `/v1/versions`: searches, shows and compares registered versions. */
 import { z } from 'zod'
+import { loadTestLimits, type LoadTest } from '../../../domain/model/load-test.ts'
+import { startRoles } from '../../../domain/roles.ts'
 import * as schema from '../../../domain/schema.ts'
 import { findStatus, findVersions, foundVersion, getVersion } from '../../../store/registry/versions.ts'
 import { listFailedRequests, versionFailure } from '../../../store/review/failed-requests.ts'
+import { readLoadTest, startLoadTest } from '../../services/load-tests.ts'
 import { compareNamed } from '../../services/version-diff.ts'
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
@@ -119,6 +122,37 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const { model, version } = await getVersion(deps.store, id)
       const failures = await listFailedRequests(deps.store, { model, version, limit: query.limit })
       return { json: { failures: failures.map((each) => ({ ...toWire(each), inputs: each.inputs })) } }
+    },
+  }),
+  defineRoute('post', '/v1/versions/:version/load-tests', startRoles.loadTest, {
+    summary:
+      'Start a load test of a version: repeat the requests of the busiest ten seconds of the last week at that rate times `factor` (default: 2), or at `rate` requests per second, for `seconds` (default: 15), on a training worker.',
+    answers: { 202: 'The load test has started' },
+    answerSchema: schema.record({
+      id: schema.text,
+      version: schema.text,
+      rate: schema.number,
+      seconds: schema.number,
+    }),
+    body: z.strictObject({
+      factor: z.number().positive().max(loadTestLimits.maxFactor).optional(),
+      rate: z.number().min(1).max(loadTestLimits.maxRate).optional(),
+      seconds: z.int().min(1).max(loadTestLimits.maxSeconds).optional(),
+    }),
+    async handle({ actor, params, body, commandId }) {
+      const input = { ...body, version: params['version']! }
+      return { status: 202, json: toWire(await startLoadTest(deps, actor!, input, { id: commandId })) }
+    },
+  }),
+  defineRoute('get', '/v1/versions/:version/load-test', viewers, {
+    summary: 'Show the last load test of a version, and whether one runs.',
+    answers: { 200: 'The load test; `text` says its result in words' },
+    answerSchema: schema.record(
+      { running: schema.flag },
+      { last: schema.dataOf<LoadTest>(), text: schema.text },
+    ),
+    async handle({ params }) {
+      return { json: await readLoadTest(deps, params['version']!) }
     },
   }),
   defineRoute('get', '/v1/versions/:version', viewers, {

@@ -172,6 +172,8 @@ interface ReleaseDetail extends ReleaseAnswer, AnswerEvidence, Pick<ChartedRelea
   recorded?: RecordedAnswer[]
   /** What was judged and on what the weights were refitted. */
   refit?: string
+  /** What the last load test of its version has found. */
+  load_test?: string
   /** Present if there are earlier commands. */
   next_cursor?: string
 }
@@ -239,6 +241,7 @@ function detailOf(
     ['replaces', release.baseline_version],
     ['refit', release.refit],
     ['cost', release.state.cost && costText(release.state.cost)],
+    ['load test', release.load_test],
     ['strategy', release.strategy],
     ['stage', releaseStage(release)],
     ['serves now', servesText(release)],

@@ -5,12 +5,16 @@ import type { ComparedField, VersionComparison } from '../../../domain/registry/
 import type { ModelCard } from '../../../domain/registry/model-card.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { broughtLibraries } from '@tenure/predictors/format-names'
+import { loadIssue, loadTestLimits, type LoadTest } from '../../../domain/model/load-test.ts'
 import { metricText } from '../../../domain/figures.ts'
 import { versionStatuses } from '../../../domain/registry/version-query.ts'
 import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
 import { failure, path, usageError, type Client, type QueryParameters } from '../../client/client.ts'
+import { exitCodes } from '../../exit-codes.ts'
+import { numberOption } from '../../number-option.ts'
 import type { CommandGroup, CommandSession } from '../../program.ts'
 import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
+import { follow } from '../follow.ts'
 import { orDash, digestPrefix, shownMetrics, time } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
 import { evaluateAsOfOption } from '../lifecycle/training-options.ts'
@@ -36,7 +40,7 @@ const versionForms = 'model_v1.2.0, model@v1.2.0, model@champion or model@latest
 
 export const versionsGroup: CommandGroup = {
   name: 'versions',
-  summary: 'List, search and compare versions, and print model cards',
+  summary: 'List, search, compare and load-test versions, and print model cards',
   commands: [
     {
       ...listOfModels,
@@ -160,6 +164,46 @@ export const versionsGroup: CommandGroup = {
           )
         await warnOfChangedFile(session, model)
         return printStarted(session, { model, started, watch: options['watch'] === true, brings: true })
+      },
+    },
+    {
+      name: 'load-test <version>',
+      summary:
+        'Repeat the peak of the last week, times a factor, against a version; exit code 6 if it does not hold',
+      options: [
+        ['--factor <n>', 'How many times the busiest ten seconds of the last week (default: 2)'],
+        ['--rate <n>', 'Requests per second, instead of a factor'],
+        ['--seconds <n>', 'How long (default: 15)'],
+      ],
+      examples: ['versions load-test iris_v1.1.0', 'versions load-test iris@latest --rate 50 --seconds 5'],
+      async run({ terminal, api }, { args, options }) {
+        const place = path`/v1/versions/${String(args[0])}`
+        const { maxFactor, maxRate, maxSeconds } = loadTestLimits
+        const { id, version, rate } = await api().post<{ id: string; version: string; rate: number }>(
+          `${place}/load-tests`,
+          {
+            factor: numberOption(options, 'factor', { min: 0.1, max: maxFactor }),
+            rate: numberOption(options, 'rate', { min: 1, max: maxRate }),
+            seconds: numberOption(options, 'seconds', { min: 1, max: maxSeconds, whole: true }),
+          },
+        )
+        const { last, text } = await follow(
+          terminal,
+          () => api().get<{ running: boolean; last?: LoadTest; text?: string }>(`${place}/load-test`),
+          ({ running, last: found }) => found?.id === id || !running,
+          () =>
+            terminal.progress(
+              `load test of ${version} at ${Math.round(rate)} requests/s, or waiting for a train worker`,
+            ),
+        )
+        if (last?.id !== id) {
+          terminal.answer({ id }, `The load test of ${version} ended without a result; its workflow says why`)
+          return exitCodes.otherwise
+        }
+        terminal.answer(last, `${version} ${text}`)
+        const { report } = last
+        const holds = report !== undefined && loadIssue(report.run, report.limitMs) === undefined
+        return holds ? exitCodes.done : exitCodes.otherwise
       },
     },
     {

@@ -12,9 +12,9 @@ import { freshDatabase } from '../../support/servers/servers.ts'
 const pinned: Record<string, string> = {
   '0001_models.sql': 'cccac61a0e90cf0b156b760dc716fa5421b35c62f8c6ac1f72406e4e055a802c',
   '0002_training.sql': '2206f97a7a2a64c2ffa7050fe32bb6cc85e9b69926ebedf541a4be0670f728b3',
-  '0003_versions.sql': 'e9da66fb89f7598965e681373d0a39b23c4db6c35f01a0c6a3043e83245a72ed',
+  '0003_versions.sql': '38a4933f2545a2f0614bbd9491d7839e38e40f0797282e952de83894b0cdcc87',
   '0004_retrainings.sql': 'b4053eff707063e61a9a78728f04bda5cc45bbaeb8341a4fb209e9293e7d797b',
-  '0005_releases.sql': '50685ce75a0eb7d94af32ae84b504c5738858e84443998f39ed664cbe4abe4df',
+  '0005_releases.sql': '7bb8abf7e54d38899fc3ebedbc3cb573a7a4c96037cf5b2fdc2dc501e8539ca7',
   '0006_champions.sql': 'c2a702eb07ca52c97092d42750bb6d978ca4bc84116d1a779d4f6680a221efc0',
   '0007_serving.sql': 'a21d30c6b3738ab343d5e8b5ac7418c23013cc741d58d802c5b224444550b50c',
   '0008_predictions.sql': 'a9b899094a21fc8542ec25710d59fe9820f245517b6d5b89376fc8ec0e63a807',

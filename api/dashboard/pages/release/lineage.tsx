@@ -1,5 +1,6 @@
 /** Shows the validation and drift of a candidate's data, and its lineage. */
 import { costText } from '../../../../domain/model/cost.ts'
+import { loadText } from '../../../../domain/model/load-test.ts'
 import { refitText } from '../../../../domain/training/refit.ts'
 import { numberText } from '../../../../domain/figures.ts'
 import { countText } from '../../../charts/figures.ts'
@@ -73,7 +74,7 @@ const LevelBadge = ({ level }: { level: string }): PageElement => (
   <Badge tone={levelTones[level] ?? 'quiet'}>{levelText(level)}</Badge>
 )
 
-export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject): PageElement => {
+export const LineageSection = ({ candidate, loadTest, release: { state } }: ReleaseSubject): PageElement => {
   if (candidate === undefined) return <></>
   const { lineage, training, snapshot, rolledBackTwin } = candidate
   const author =
@@ -103,6 +104,7 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
     ],
     ...[refitText(lineage) ?? []].flat().map((refit): Fact => ['Refit', refit]),
     ...(state.cost === undefined ? [] : [['Cost', costText(state.cost)] as Fact]),
+    ['Load test', loadTest === undefined ? 'none' : loadText(loadTest)],
     ...(lineage.floods ?? []).map((flood): Fact => ['Flood', flood]),
     [
       'Training',

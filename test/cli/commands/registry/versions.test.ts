@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import { expect, it } from 'vitest'
 import { versionsGroup } from '../../../../cli/commands/registry/versions.ts'
+import { loadText, type LoadTest } from '../../../../domain/model/load-test.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
@@ -46,6 +47,50 @@ it('a search for the text of a condition that finds nothing names the option for
   server.close()
   expect(outs[0]).toContain('`tenure versions search --metric "auc>0.7"`')
   expect(outs.slice(1)).toEqual(['No versions match.\n', 'No versions match.\n'])
+})
+
+it.each([
+  ['holds', {}, exitCodes.done, /^iris_v1.0.0 holds 90 requests\/s/],
+  ['does not hold', { failed: 1 }, exitCodes.otherwise, /^iris_v1.0.0 does not hold 90 requests\/s/],
+  [
+    'ended without a result',
+    undefined,
+    exitCodes.otherwise,
+    /^The load test of iris_v1.0.0 ended without a result/,
+  ],
+])('a load test that %s says so, and in its exit code', async (_name, change, expected, words) => {
+  const run = {
+    rate: 90,
+    seconds: 1,
+    due: 90,
+    refused: 0,
+    failed: 0,
+    wrong: 0,
+    unanswered: 0,
+    p50Ms: 1,
+    p99Ms: 2,
+  }
+  const report = { rate: 90, seconds: 1, limitMs: 200, run: { ...run, busyShare: 0, ...change } }
+  const machine = { name: 'm', processors: 2, processor: 'p' }
+  const last = {
+    id: 'ldt_1',
+    requestedBy: 'o',
+    at: 'now',
+    report: { ...report, machine, requests: 1, source: 'log' },
+  }
+  const answer = {
+    id: 'ldt_1',
+    version: 'iris_v1.0.0',
+    rate: 90,
+    running: false,
+    ...(change !== undefined && { last, text: loadText(last as LoadTest) }),
+  }
+  const { server, url } = await answering(JSON.stringify(answer))
+  const line = ['versions', 'load-test', 'iris@latest', '--rate', '90', '--seconds', '1', '--url', url]
+  const { code, out } = await runCommand([versionsGroup], line)
+  server.close()
+  expect(code).toBe(expected)
+  expect(out).toMatch(words)
 })
 
 it('the card of a model without a champion says that it has none', async () => {
