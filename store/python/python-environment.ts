@@ -101,13 +101,22 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
 async function remember(environment: PythonEnvironment, cache: string): Promise<PythonEnvironment> {
   const file = noteOf(cache, environment.digest)
   await mkdir(dirname(file), { recursive: true, mode: 0o700 }).catch(() => {})
-  const part = `${file}.${randomUUID()}`
   // Without the note, the environment is made again.
-  await writeFile(part, environment.python)
-    .then(() => rename(part, file))
-    .catch(() => {})
+  await writeWhole(file, environment.python).catch(() => {})
   return environment
 }
+
+/** Another process never reads a part of the text. */
+async function writeWhole(file: string, text: string): Promise<void> {
+  const part = `${file}.${randomUUID()}`
+  await writeFile(part, text)
+  await rename(part, file)
+}
+
+/** An interpreter of the system may have got other packages since. */
+const stillHas = async (python: string, digest: string, options: EnvironmentOptions): Promise<boolean> =>
+  python.startsWith(join(options.cache, 'python')) ||
+  environmentOf(await describePython(python, options)).digest === digest
 
 const noteOf = (cache: string, digest: string): string =>
   join(cache, 'python', `of-${digest.slice('sha256:'.length)}`)
@@ -126,13 +135,13 @@ export async function findPython(
   const { cache } = options
   const digest = digestOfJson({ ...packages, python })
   const known = await readFile(noteOf(cache, digest), 'utf8').catch(() => '')
-  if (known !== '' && (await exists(known))) return known
+  if (known !== '' && (await exists(known)) && (await stillHas(known, digest, options))) return known
   const [major, minor] = python.split('.')
   const interpreter = `python${major}.${minor}`
   const requirements = join(cache, 'python', `of-${digest.slice('sha256:'.length)}.txt`)
   const lines = Object.entries(packages).filter(([name]) => !notInstalled.has(name))
   await mkdir(dirname(requirements), { recursive: true, mode: 0o700 })
-  await writeFile(requirements, lines.map(([name, version]) => `${name}==${version}\n`).join(''))
+  await writeWhole(requirements, lines.map(([name, version]) => `${name}==${version}\n`).join(''))
   const found = await preparePython({ ...options, requirements, interpreter }).catch((error: Error) => {
     throw new DomainError(
       'environment_failed',

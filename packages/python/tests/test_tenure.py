@@ -446,6 +446,13 @@ class Results(Folder):
         with self.assertRaisesRegex(ValueError, "RidgeClassifier gives no probabilities"):
             PlainJob(given_job(self.folder), io.StringIO()).save_onnx(RidgeClassifier())
 
+    def test_refuses_an_object_that_does_not_predict(self) -> None:
+        class Summary:
+            pass
+
+        with self.assertRaisesRegex(ValueError, r"Summary has no predict_proba, .* save\(model, answer="):
+            PlainJob(given_job(self.folder), io.StringIO()).save(Summary())
+
     def test_says_why_a_pipeline_cannot_be_converted_in_a_few_lines(self) -> None:
         self.assertEqual(first_lines(ValueError("no converter\n" + "[0.1, 0.2]\n" * 100)).count("\n"), 4)
         self.assertEqual(len(first_lines(ValueError("x" * 9_000))), 300)

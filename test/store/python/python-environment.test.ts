@@ -1,9 +1,9 @@
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { preparePython } from '../../../store/python/python-environment.ts'
+import { findPython, preparePython } from '../../../store/python/python-environment.ts'
 
 /**
  * A shell script in place of `python3`, so that no package is downloaded: `-m venv` makes a folder with a copy of the script, `-m pip`
@@ -250,6 +250,58 @@ Installed 2 packages in 40ms
     await expect(prepare(empty)).rejects.toMatchObject({
       code: 'environment_failed',
       message: 'there is no python3 on this machine',
+    })
+  })
+})
+
+describe('the Python environment of a model that is code', () => {
+  const find = (python: string, packages: Record<string, string>, cache = 'cache') =>
+    findPython(
+      { python, packages },
+      {
+        cache: join(root, cache),
+        env: { PATH: `${bin}:/usr/bin:/bin`, HOME: root },
+        signal: new AbortController().signal,
+      },
+    )
+
+  it('is that of its training, where this machine has it', async () => {
+    await write('lightgbm==4.7.0 # trained here\n')
+    const trained = await prepare()
+    const before = await installs()
+    expect(await find('3.11.7', { lightgbm: '4.7.0' })).toBe(trained.python)
+    expect(await installs()).toBe(before)
+  })
+
+  it('is made of its packages elsewhere, without those of the interpreter, by the same version of Python', async () => {
+    await copyFile(join(bin, 'python3'), join(bin, 'python3.11'))
+    const python = await find('3.11.7', { lightgbm: '4.7.0', pip: '23.2.1' }, 'elsewhere')
+    expect(python).toMatch(/\/elsewhere\/python\/[0-9a-f]{64}\/bin\/python$/)
+    const [listed = ''] = (await readdir(join(root, 'elsewhere', 'python'))).filter((name) =>
+      name.endsWith('.txt'),
+    )
+    expect(await readFile(join(root, 'elsewhere', 'python', listed), 'utf8')).toBe('lightgbm==4.7.0\n')
+    await rm(join(bin, 'python3.11'))
+  })
+
+  it('is made where the interpreter of the system has got other packages since its training', async () => {
+    requirements = ''
+    await prepare(undefined, 'changing')
+    const packages = { lightgbm: '4.7.0' }
+    expect(await find('3.11.7', packages, 'changing')).toBe(join(bin, 'python3'))
+    await writeFile(join(bin, 'python3'), fakePython(root).replaceAll('4.7.0', '4.8.0'))
+    await copyFile(join(bin, 'python3'), join(bin, 'python3.11'))
+    expect(await find('3.11.7', packages, 'changing')).toContain('/changing/python/')
+    await writeFile(join(bin, 'python3'), fakePython(root))
+    await rm(join(bin, 'python3.11'))
+  })
+
+  it('needs the version of Python', async () => {
+    await expect(find('3.98.1', { lightgbm: '4.7.0' }, 'without')).rejects.toMatchObject({
+      code: 'environment_failed',
+      message: expect.stringMatching(
+        /that Python 3\.98\.1 has saved .* there is no python3\.98 on this machine/,
+      ) as unknown,
     })
   })
 })

@@ -389,8 +389,6 @@ class Job:
         ``answer`` predicts rows in the form of :meth:`train`; default: ``predict_proba`` of the model, or ``predict`` for numbers and
         quantiles. The object is stored by cloudpickle, with the classes and functions of this script.
         """
-        import cloudpickle
-
         if answer is None:
             name = "predict" if self.kind in _numbers else "predict_proba"
             answer = getattr(model, name, None)
@@ -399,6 +397,8 @@ class Job:
                     f"{type(model).__name__} has no {name}, which the label of the model file asks for: "
                     "give save(model, answer=…) a function that returns the answers for rows"
                 )
+        import cloudpickle
+
         self._read()
         head = {
             "python": platform.python_version(),
