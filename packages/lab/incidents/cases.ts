@@ -3,7 +3,14 @@
  * with the failure. Failures that the year of `../worth/` has too are its incidents.
  */
 import { createHash } from 'node:crypto'
-import { incidents, playWeek, upstream, type Incident, type PlayedWeek } from '../worth/incidents.ts'
+import {
+  daysAWeek,
+  incidents,
+  playWeek,
+  upstream,
+  type Incident,
+  type PlayedWeek,
+} from '../worth/incidents.ts'
 import { hyperplaneStream, leadWeeks, type StreamRow, type YearStream } from '../worth/streams.ts'
 
 export interface Case {
@@ -14,8 +21,6 @@ export interface Case {
   change: string
   /** Weeks with the failure; those after it have sound rows again. */
   weeks: number
-  /** Days from the truth date until outcomes show the harm: requests are wrong at once, a version only once it is trained. */
-  shownAfterDays: number
   play?: Incident['play']
   /** Changes how an answered request is recorded in the table. */
   recorded?: (request: StreamRow, answer: number, stream: YearStream) => StreamRow
@@ -24,13 +29,8 @@ export interface Case {
 export const caseWeeks = 6
 /** The week with whose first request the failure begins. */
 export const truthWeek = 2
-export const truthDay = 7 * truthWeek
+export const truthDay = daysAWeek * truthWeek
 const lasting = caseWeeks - truthWeek
-
-/** Outcomes arrive half a day late at most, so those of the first day are known on the next morning. */
-const requestsShow = 1
-/** The next weekly training is a week later, and the outcomes of its answers are known a day later. */
-const versionsShow = 8
 
 /** Takes the change of rows of an incident of a year. */
 function ofYear(name: string): NonNullable<Incident['play']> {
@@ -46,7 +46,6 @@ export const cases: readonly Case[] = [
     about: 'Another team changes the unit of a field and tells nobody. It is repaired after a week.',
     change: 'x1 is sent a thousand times as large, in requests and table',
     weeks: 1,
-    shownAfterDays: requestsShow,
     play: ofYear('unit'),
   },
   {
@@ -54,7 +53,6 @@ export const cases: readonly Case[] = [
     about: 'A feature store stops updating and serves its last value for a week.',
     change: 'x1 has one value, in requests and table',
     weeks: 1,
-    shownAfterDays: requestsShow,
     play: ofYear('frozen'),
   },
   {
@@ -63,7 +61,6 @@ export const cases: readonly Case[] = [
     change:
       'the rows of region east with the label "yes" are six times in the table for a week, with the same ids',
     weeks: 1,
-    shownAfterDays: versionsShow,
     play: (rows, { columns: { region }, regions }) =>
       inTable(
         rows,
@@ -80,7 +77,6 @@ export const cases: readonly Case[] = [
       'A join of the training table takes a field as it is after the outcome. Requests have it as it was before.',
     change: 'x8 lies above 0.75 for "yes" and below 0.25 for "no", in the table only, for good',
     weeks: lasting,
-    shownAfterDays: versionsShow,
     play: (rows, _stream, uniform) =>
       inTable(
         rows,
@@ -95,7 +91,6 @@ export const cases: readonly Case[] = [
     about: 'A release of another team stops filling a field. It is repaired after a week.',
     change: 'x2 is null, in requests and table',
     weeks: 1,
-    shownAfterDays: requestsShow,
     play: ofYear('null'),
   },
   {
@@ -103,7 +98,6 @@ export const cases: readonly Case[] = [
     about: 'An upstream system introduces new codes for a category, for good.',
     change: 'all values of region get a prefix, in requests and table, for good',
     weeks: lasting,
-    shownAfterDays: requestsShow,
     play: ofYear('renamed'),
   },
   {
@@ -111,7 +105,6 @@ export const cases: readonly Case[] = [
     about: 'A service writes local time where it wrote UTC, for two weeks.',
     change: 'hour is eight hours early, in requests and table',
     weeks: 2,
-    shownAfterDays: requestsShow,
     play: (rows, { columns: { hour } }) =>
       upstream(rows, (features) => ({
         ...features,
@@ -124,7 +117,6 @@ export const cases: readonly Case[] = [
       'Only requests that the model answers with "yes" are followed up. All others are recorded as "no", for good.',
     change: 'the label in the table is "no" where the answer was "no"',
     weeks: lasting,
-    shownAfterDays: versionsShow,
     recorded: (row, answer, { threshold }) => (answer >= threshold ? row : { ...row, told: 0 }),
   },
   {
@@ -133,7 +125,6 @@ export const cases: readonly Case[] = [
     change:
       'for a week a quarter more rows in the table, all of region coast and all "yes"; requests do not have them',
     weeks: 1,
-    shownAfterDays: versionsShow,
     play: (rows, { columns: { region }, regions }, uniform) =>
       inTable(
         rows,
@@ -149,7 +140,6 @@ export const cases: readonly Case[] = [
     about: 'A season of two weeks in which customers act otherwise; afterwards they act as before.',
     change: 'half of the outcomes "no" of regions north, east, south and west are "yes", truly',
     weeks: 2,
-    shownAfterDays: versionsShow,
     play: (rows, { columns: { region }, regions }, uniform) => {
       const inSeason = new Set<unknown>(regions.slice(0, 4))
       const season = rows.map((row) => {
@@ -186,8 +176,17 @@ const isFailing = (week: number, { weeks }: Case): boolean => week >= truthWeek 
 
 /** Returns the rows of a week of a case, or of the same weeks without a failure. */
 export function weekOfCase(stream: YearStream, week: number, failure: Case | undefined): PlayedWeek {
-  const incident = failure !== undefined && isFailing(week, failure) ? failure : undefined
-  return playWeek(stream, week, incident && { ...incident, kind: '', told: () => incident.change })
+  return playWeek(stream, week, failure !== undefined && isFailing(week, failure) ? failure : undefined)
+}
+
+/**
+ * Returns the days from the truth date until true outcomes can show the harm: a day where the requests or their outcomes change, as outcomes
+ * are half a day late at most; else a day after the next weekly version, which has learnt from the table.
+ */
+export function shownAfterDays(stream: YearStream, failure: Case): number {
+  const requestsOf = (played: Case | undefined) =>
+    JSON.stringify(weekOfCase(stream, truthWeek, played).requests.map(requestOf))
+  return requestsOf(failure) === requestsOf(undefined) ? daysAWeek + 1 : 1
 }
 
 /** Returns how an answered request of a week is recorded. */

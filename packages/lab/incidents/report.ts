@@ -2,7 +2,17 @@
 import { binomialInterval, studentTwoSidedQuantile, sumOf } from '@tenure/sequential'
 import { figureTable, machine, quantileOf, roundedNumber as whole } from '../../../test/support/figures.ts'
 import { rivalRules } from '../../../domain/simulation/baseline-rules.ts'
-import { caseLines, cases, caseWeeks, digestOf, truthDay, truthWeek, type CaseSize } from './cases.ts'
+import {
+  caseLines,
+  cases,
+  caseStream,
+  caseWeeks,
+  digestOf,
+  shownAfterDays,
+  truthDay,
+  truthWeek,
+  type CaseSize,
+} from './cases.ts'
 import type { RuleResult } from './play.ts'
 
 /** The name of the weeks without a failure among the results. */
@@ -50,6 +60,7 @@ export function incidentsPage(seeds: readonly PlayedSeed[], { rows }: { rows: nu
     )
   const failures = names.filter((name) => name !== calmName)
   const days = 7 * caseWeeks
+  const stream = caseStream({ seed: 1, rowsAWeek: rows })
   const afterWeeks = caseWeeks - truthWeek
   return [
     '# Ten kinds of failures, replayed',
@@ -74,7 +85,7 @@ export function incidentsPage(seeds: readonly PlayedSeed[], { rows }: { rows: nu
     '',
     '## Cases',
     '',
-    'A *digest* is the first twelve digits of the SHA-256 of the lines of the first seed, as `--export` writes them. *Shown* is the number of days from the truth date until outcomes can show the harm: where only the training table is wrong, a version has to learn it first.',
+    'A *digest* is the first twelve digits of the SHA-256 of the lines of the first seed, as `--export` writes them. *Shown* is the number of days from the truth date until true outcomes can show the harm: where only the training table is wrong, a weekly version has to learn it first.',
     '',
     ...figureTable(
       'case | what happens | what changes | failing days | shown | digest',
@@ -83,7 +94,7 @@ export function incidentsPage(seeds: readonly PlayedSeed[], { rows }: { rows: nu
         each.about,
         each.change,
         String(7 * each.weeks),
-        String(each.shownAfterDays),
+        String(shownAfterDays(stream, each)),
         `\`${shortDigest({ seed: 1, rowsAWeek: rows }, each.name)}\``,
       ]),
       { figures: '---' },

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { sumOf } from '@tenure/sequential'
 import { beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { allRules } from '../worth/contenders.ts'
-import { caseLines, cases, digestOf } from '../incidents/cases.ts'
+import { caseLines, cases, caseStream, digestOf, shownAfterDays } from '../incidents/cases.ts'
 import { openCalmWeeks, playCase, type CalmWeeks } from '../incidents/play.ts'
 import { programRule } from '../incidents/program.ts'
 import { shortDigest } from '../incidents/report.ts'
@@ -30,6 +30,21 @@ describe('the data of a case', () => {
     expect(cases.filter((_, place) => digests[place + 1] === digests[0])).toEqual([named('feedback loop')])
     expect(new Set(digests).size).toBe(cases.length)
   })
+})
+
+it('outcomes show a failure of requests after a day, and one of the table a day after the next weekly version', () => {
+  const stream = caseStream({ seed: 1, rowsAWeek: 500 })
+  const days = (shown: number) =>
+    cases.filter((each) => shownAfterDays(stream, each) === shown).map(({ name }) => name)
+  expect(days(1)).toEqual([
+    'unit change',
+    'frozen feature',
+    'silent null',
+    'category renamed',
+    'time-zone shift',
+    'seasonal break',
+  ])
+  expect(days(8)).toEqual(['duplicated campaign', 'label leakage', 'feedback loop', 'popularity attack'])
 })
 
 describe('a played case', () => {

@@ -167,7 +167,11 @@ export function incidentOf(week: number, weeks: number): Incident | undefined {
 }
 
 /** Returns the rows of a week with its incident, if it has one. */
-export function playWeek(stream: YearStream, week: number, incident: Incident | undefined): PlayedWeek {
+export function playWeek(
+  stream: YearStream,
+  week: number,
+  incident: Pick<Incident, 'play'> | undefined,
+): PlayedWeek {
   const rows = stream.week(week)
   if (incident?.play === undefined) return { requests: rows, table: rows }
   return incident.play(rows, stream, seededRandom(week * 31 + 5))
