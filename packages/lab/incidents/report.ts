@@ -43,8 +43,11 @@ function intervalOf(values: readonly number[]): Interval {
 }
 
 const minus = (text: string): string => text.replaceAll('-', '−')
-const shown = ({ mean, low, high }: Interval): string =>
-  minus(low === high ? whole(mean) : `${whole(mean)} (${whole(low)} to ${whole(high)})`)
+const shown = ({ mean, low, high }: Interval): string => {
+  // No figure rounds to −0.
+  const [middle, from, to] = [mean, low, high].map((value) => whole(Math.round(value) || 0))
+  return minus(low === high ? middle! : `${middle} (${from} to ${to})`)
+}
 
 export function incidentsPage(seeds: readonly PlayedSeed[], { rows }: { rows: number }): string {
   const names = Object.keys(seeds[0]!.results)
@@ -69,6 +72,9 @@ export function incidentsPage(seeds: readonly PlayedSeed[], { rows }: { rows: nu
     '',
     'The bench plays ten kinds of failures that teams have reported of models in production, one at a time, for six release rules. It asks of each rule: how many answers',
     'did the failure harm, when was a person told, were there alarms before anything was wrong, and were good versions blocked? [Any system can be plugged in](protocol.md) by a small program.',
+    '',
+    inShort(failures, of),
+    '[Where Tenure does not win](#where-tenure-does-not-win) gives the reasons.',
     '',
     `The data are a [rotating hyperplane](../worth/streams.ts), made from a seed: eight numbers, a region and an hour, ${whole(rows)} requests a week, a tenth of the outcomes noise. They drift a little each week.`,
     `A case lasts ${days} days. Its failure begins with day ${truthDay}, the *truth date*. One trainer serves all rules: a network of eight units that learns from up to 4,000 rows of three weeks and is tested on up to 3,000 of the next three days.`,
@@ -230,6 +236,22 @@ const reasons: Readonly<Record<string, string>> = {
     'Lost quality starts trainings within the season, and they learn it. The rule with a threshold refuses these versions and still has the model of before when the season is over.',
 }
 
+/** How many more answers one rule harms than another, on the same seeds. */
+const harmedMore = (one: readonly RuleResult[], other: readonly RuleResult[]): Interval =>
+  intervalOf(one.map(({ harmed }, seed) => harmed - other[seed]!.harmed))
+
+/** Names the cases in which Tenure harms fewer answers than the unjudged versions, and those in which it does not. */
+function inShort(names: readonly string[], of: (name: string, rule: string) => RuleResult[]): string {
+  const gains = names.map((name) => ({ name, ...harmedMore(of(name, unjudged), of(name, us)) }))
+  const list = (some: readonly { name: string }[]) =>
+    some.length === 0 ? 'none' : some.map(({ name }) => name).join(', ')
+  return [
+    `**In short.** Beside *${unjudged}*, Tenure certainly harms fewer answers in: ${list(gains.filter(({ low }) => low > 0))}.`,
+    `Certainly more in: ${list(gains.filter(({ high }) => high < 0))}.`,
+    `No certain difference in: ${list(gains.filter(({ low, high }) => low <= 0 && high >= 0))}.`,
+  ].join(' ')
+}
+
 function losses({
   names,
   rules,
@@ -242,14 +264,11 @@ function losses({
   const lines = names.flatMap((name) => {
     const own = of(name, us)
     const less = rules.flatMap((rule) => {
-      if (rule === us) return []
-      const others = of(name, rule)
-      const more = intervalOf(own.map(({ harmed }, seed) => harmed - others[seed]!.harmed))
+      const more = harmedMore(own, of(name, rule))
       return more.low > 0 ? [`*${rule}* harms fewer answers by ${shown(more)}`] : []
     })
     const missed = own.filter(({ foundAfterDays }) => foundAfterDays === undefined).length
-    const weekly = of(name, unjudged)
-    const gain = intervalOf(own.map(({ harmed }, seed) => weekly[seed]!.harmed - harmed))
+    const gain = harmedMore(of(name, unjudged), own)
     const said = [
       ...less,
       ...(less.length === 0 && gain.low <= 0
