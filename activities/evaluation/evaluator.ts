@@ -230,14 +230,14 @@ async function readTestRows(
   job: EvaluatorJob,
   { path, after }: { path: string; after: number | undefined },
 ): Promise<LabelledRows> {
-  const { features, label, evaluation } = job.definition
+  const { features, label, evaluation, weights } = job.definition
   const { entity, groups, baseline } = evaluation
   const manifests = await manifestsOf(versions, job)
   return readPart(path, 'test', {
     names: Object.keys(features),
     optional: [
       ...manifests.flatMap((manifest) => Object.keys(manifest.features)),
-      ...[entity, baseline, ...groups].filter((name) => name !== undefined),
+      ...[weights?.column, entity, baseline, ...groups].filter((name) => name !== undefined),
     ],
     output: label.output,
     after,
@@ -286,9 +286,9 @@ async function checkRows(
 /** Reads from the test rows what the gate needs beside predictions. */
 function columnsOf(
   test: LabelledRows,
-  { evaluation: { baseline, groups, entity } }: ModelDefinition,
+  { evaluation: { baseline, groups, entity }, weights }: ModelDefinition,
   naive: () => readonly number[][],
-): Pick<GateInput, 'baseline' | 'groups' | 'entities'> {
+): Pick<GateInput, 'baseline' | 'groups' | 'entities' | 'weights'> {
   const column = (name: string) => {
     const found = test.columns[name]
     return found === undefined ? [] : listCells(found)
@@ -299,6 +299,13 @@ function columnsOf(
       attribute,
       values: column(attribute).map((cell) => (cell === null ? null : String(cell))),
     })),
+    weights:
+      weights?.column === undefined
+        ? undefined
+        : {
+            column: weights.column,
+            values: column(weights.column).map((cell) => (cell === null ? NaN : Number(cell))),
+          },
     entities:
       entity === undefined
         ? undefined

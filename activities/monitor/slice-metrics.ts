@@ -70,7 +70,12 @@ export async function judgeBreakdownOf(
   const scored = score(gate.task, truths, answers, gate)
   const parts = await partsOf(labelled, { definition, manifest, policy, predicted: scored.predicted })
   const baseline = {
-    slices: Object.fromEntries((evaluated?.slices ?? []).map((slice) => [slice.name, slice])),
+    slices: Object.fromEntries(
+      (evaluated?.slices ?? []).map(({ unweighted, ...slice }) => [
+        slice.name,
+        unweighted === undefined ? slice : { ...slice, challenger: unweighted },
+      ]),
+    ),
     ece: evaluated?.calibration?.challenger.ece ?? null,
   }
   const routingKeys = labelled.map(({ entity }) => entity)

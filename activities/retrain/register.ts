@@ -175,7 +175,13 @@ function lineageOf(ids: RunIds & { retrainingId: string }, sources: LineageSourc
     origin,
     trainedOn: trainedOn ?? servedOf(snapshot),
     bundle,
-    metrics: Object.fromEntries(report.metrics.map(({ metric, challenger }) => [metric, challenger])),
+    metrics: Object.fromEntries(
+      report.metrics.map(({ metric, challenger, unweighted }) => [
+        metric,
+        // As the monitor measures it, where each request counts as one.
+        unweighted === undefined ? challenger : unweighted,
+      ]),
+    ),
     rows: { train: rows, test: report.rows },
     newestEvent: snapshot.source['newestEvent'] as string | undefined,
     refit,

@@ -36,12 +36,13 @@ import {
   unknownReasons,
   splitReasons,
   useReasons,
+  weightReasons,
 } from './reasons.ts'
 import { searchSlices, type SliceSearch } from './slice-search.ts'
 import { judgeSlices, type GateSliceRow } from './slices.ts'
 import { compareAll, type GateMetricRow } from './metric-table.ts'
 import type { Reason } from '../verdict.ts'
-import { auc, aucInterval } from '@tenure/sequential'
+import { auc, aucInterval, effectiveRows } from '@tenure/sequential'
 import { pickInto } from '../statistics/pick-into.ts'
 import { gateOf } from '../tasks/tasks.ts'
 
@@ -67,6 +68,8 @@ export interface GateReport {
   /** Findings that do not decide. */
   warnings: Reason[]
   rows: number
+  /** The column that weights the rows, and how many rows of equal weights show as much (Kish); absent without weights. */
+  weights?: { column: string; effectiveRows: number }
   /** Null when the task has no positive class. */
   positives: number | null
   metrics: GateMetricRow[]
@@ -91,7 +94,17 @@ export interface GateReport {
 }
 
 const emptyReport = (
-  { y, numbers, testSetUses, championSplitDiffers, comparison, search, tests, unknownCategories }: GateInput,
+  {
+    y,
+    numbers,
+    testSetUses,
+    championSplitDiffers,
+    comparison,
+    search,
+    tests,
+    unknownCategories,
+    weights,
+  }: GateInput,
   policy: GatePolicy,
 ): GateReport => ({
   verdict: 'insufficient',
@@ -104,9 +117,11 @@ const emptyReport = (
     ...useReasons(testSetUses, policy),
     ...splitReasons(championSplitDiffers),
     ...unknownReasons(unknownCategories),
+    ...weightReasons(weights),
   ],
   search,
   rows: rowsOfTruths(y, policy),
+  weights: weights && { column: weights.column, effectiveRows: effectiveRows(weights.values) },
   positives: gateOf(policy.task).hasPositives ? countLabel(y, 1) : null,
   metrics: [],
   slices: [],
@@ -153,12 +168,15 @@ export function judgeGate(
   }
 
   const labels = new Float64Array(y)
-  const scored = (answers: ModelAnswers) => score(policy.task, labels, answers, policy)
+  const weights = input.weights && withMeanOne(input.weights.values)
+  const scored = (answers: ModelAnswers) => ({ ...score(policy.task, labels, answers, policy), weights })
   const targets = input.numbers?.compared ?? policy.targets
   const truths = input.numbers === undefined ? labels : Float64Array.from(truthsOf(y, policy, targets))
   // Each version decides by the threshold with which it serves.
-  const released = (answers: ModelAnswers, threshold = policy.threshold) =>
-    score(policy.task, truths, answers, { ...policy, targets, threshold })
+  const released = (answers: ModelAnswers, threshold = policy.threshold) => ({
+    ...score(policy.task, truths, answers, { ...policy, targets, threshold }),
+    weights,
+  })
   const challenger = scored(input.challenger)
   const champion = input.champion === null ? null : released(input.champion, input.thresholds?.champion)
   const naive = input.baseline ?? naiveAnswers(y, policy, answerWidth(input.challenger))
@@ -203,6 +221,11 @@ export function judgeGate(
   return { ...tables, ...conclusion }
 }
 
+function withMeanOne(values: readonly number[]): Float64Array {
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length
+  return Float64Array.from(values, (value) => value / mean)
+}
+
 /** What a verdict follows from beside the tables of its report. */
 export interface GateFindings {
   /** Whether there is no champion to compare with. */
@@ -218,12 +241,12 @@ export interface GateFindings {
 
 type GateTables = Pick<
   GateReport,
-  'rows' | 'positives' | 'metrics' | 'slices' | 'calibration' | 'fairness' | 'tests' | 'policy'
+  'rows' | 'weights' | 'positives' | 'metrics' | 'slices' | 'calibration' | 'fairness' | 'tests' | 'policy'
 >
 
 /** Draws the verdict from the tables of a report: the gate, and whoever verifies its report. */
 export function concludeGate(
-  { rows, positives, metrics, slices, calibration, fairness, tests = [], policy }: GateTables,
+  { rows, weights, positives, metrics, slices, calibration, fairness, tests = [], policy }: GateTables,
   { isFirst, leakage, reversed, compared, basis }: GateFindings,
 ): Pick<GateReport, 'verdict' | 'needsPerson' | 'reasons' | 'warnings'> {
   const certain = [...leakageReasons(leakage, policy), ...failedTestReasons(tests)]
@@ -252,7 +275,7 @@ export function concludeGate(
     ...basis,
   ]
   // A leak and a failed test are certain even with few rows; everything else needs enough rows.
-  const tooFew = insufficientCounts({ rows, positives }, policy)
+  const tooFew = insufficientCounts({ rows, effectiveRows: weights?.effectiveRows, positives }, policy)
   if (tooFew.length > 0 && certain.length === 0)
     return { verdict: 'insufficient', needsPerson, reasons: tooFew, warnings: [...blocks, ...warnings] }
   if (blocks.length > 0)

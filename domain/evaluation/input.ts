@@ -1,4 +1,5 @@
 /** Checks the input of the gate. Too few rows allow no decision, and non-finite predictions cannot be compared. */
+import { effectiveRows } from '@tenure/sequential'
 import type { ColumnTable } from '../model/columns.ts'
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
@@ -36,6 +37,8 @@ export interface GateInput {
   classes?: readonly string[]
   /** One value per row; null when unknown. */
   groups?: { attribute: string; values: (string | null)[] }[]
+  /** The weight of each row, by the column that `weights` of the model file names. */
+  weights?: { column: string; values: readonly number[] }
   /** The entity of each row, when an entity has several rows; these are resampled together. */
   entities?: (string | number)[]
   leakage?: LeakageFacts
@@ -109,7 +112,7 @@ function answersOutside(answers: ModelAnswers, range: GatePolicy['range']): stri
 
 /** Why the input cannot be judged, each with its verdict; empty when it can. */
 export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadable[] {
-  const { y, challenger, champion, anchor, baseline, slices, groups, entities } = input
+  const { y, challenger, champion, anchor, baseline, slices, groups, weights, entities } = input
   const rows = rowsOfTruths(y, policy)
   const found: Unreadable[] = []
   const add = (verdict: Unreadable['verdict'], code: string, message: string) =>
@@ -153,6 +156,19 @@ export function unreadableInput(input: GateInput, policy: GatePolicy): Unreadabl
     if (values.length !== rows)
       add('insufficient', 'groups_unreadable', `"${attribute}" has ${values.length} values for ${rows} rows`)
   }
+  if (weights !== undefined) {
+    const { column, values } = weights
+    const at = values.findIndex((weight) => !(Number.isFinite(weight) && weight >= 0))
+    const issue =
+      values.length !== rows
+        ? `"${column}" has ${values.length} weights for ${rows} rows`
+        : at >= 0
+          ? `"${column}" of row ${at} is ${values[at]}: a weight is a number of at least 0`
+          : effectiveRows(values) === 0
+            ? `all rows have the weight 0 in "${column}"`
+            : undefined
+    if (issue !== undefined) add('insufficient', 'weights_unreadable', issue)
+  }
   if (entities !== undefined && entities.length !== rows)
     add('insufficient', 'entities_unreadable', `${entities.length} entities for ${rows} rows`)
   return found
@@ -175,23 +191,31 @@ export function insufficientRows(
   return insufficientCounts({ rows: rowsOfTruths(y, policy), positives }, policy, which)
 }
 
-/** The same by counts. `positives`: null when the task has no positive class. */
+/** The same by counts. `positives`: null when the task has no positive class. `effectiveRows`: of weighted rows. */
 export function insufficientCounts(
-  { rows, positives }: { rows: number; positives: number | null },
+  {
+    rows,
+    effectiveRows: effective,
+    positives,
+  }: { rows: number; effectiveRows?: number; positives: number | null },
   policy: GatePolicy,
   which = 'in the test set',
 ): Reason[] {
   const { evidence } = policy
-  const floors = [{ what: 'rows', have: rows, need: evidence.rows }]
+  const enough =
+    effective === undefined
+      ? { what: 'rows', have: rows, noun: 'rows' }
+      : { what: 'rows', have: Math.floor(effective), noun: 'rows of equal weights' }
+  const floors = [{ ...enough, need: evidence.rows }]
   if (positives !== null) {
-    floors.push({ what: 'positives', have: positives, need: evidence.positives })
-    floors.push({ what: 'negatives', have: rows - positives, need: evidence.negatives })
+    floors.push({ what: 'positives', noun: 'positives', have: positives, need: evidence.positives })
+    floors.push({ what: 'negatives', noun: 'negatives', have: rows - positives, need: evidence.negatives })
   }
   return floors
     .filter(({ have, need }) => have < need)
-    .map(({ what, have, need }) => ({
+    .map(({ what, noun, have, need }) => ({
       code: `few_${what}`,
-      message: `${have} ${what} ${which}, at least ${need} required (evaluation.evidence.${what})`,
+      message: `${have} ${noun} ${which}, at least ${need} required (evaluation.evidence.${what})`,
       values: { have, need },
     }))
 }

@@ -32,6 +32,8 @@ export interface GateMetricRow {
    * numbers.
    */
   beside?: number | null
+  /** The challenger's value where each row counts as one, as the monitor measures it; absent where rows have no weights. */
+  unweighted?: number | null
   baseline: number | null
   /** The challenger's gain: positive is better, whatever the direction of the metric. */
   delta: number | null
@@ -112,7 +114,7 @@ export function compareAll(
     isMean(metric) ||
     ['f1', 'precision', 'recall'].includes(metric) ||
     metric === 'rmse' ||
-    (metric === 'auc' && entities === undefined)
+    (metric === 'auc' && entities === undefined && challenger.weights === undefined)
   const withInterval = shown.filter((metric) => judged.has(metric) || cheap(metric))
   const pairOf = (metric: GateMetric, reference: ScoredRows): ScoredPair => ({
     metric,
@@ -171,6 +173,7 @@ function tableRow(
     champion: before,
     challenger: now,
     ...(shared !== challenger && { beside }),
+    ...(challenger.weights !== undefined && { unweighted: value({ ...challenger, weights: undefined }) }),
     baseline: value(baseline),
     delta,
     low,
@@ -256,7 +259,9 @@ export function gains(
   entities?: readonly (string | number)[],
 ): Gain[] {
   const found: (Gain | null)[] = pairs.map((pair) =>
-    entities === undefined ? analytic(pair, policy.confidence) : null,
+    entities === undefined && pair.challenger.weights === undefined
+      ? analytic(pair, policy.confidence)
+      : null,
   )
   const open = pairs.map((pair, i) => ({ pair, i })).filter(({ i }) => found[i] === null)
   const rows = pairs[0]?.challenger.y.length ?? 0
@@ -266,7 +271,7 @@ export function gains(
     const group = open.filter(({ pair }) => isCounted(pair.metric) === counted)
     if (group.length === 0) continue
     const drawn = bootstrap(
-      group.map(({ pair }) => difference(pair)),
+      group.map(({ pair }) => differenceOf(pair)),
       rows,
       options,
     )
@@ -337,9 +342,10 @@ function byMcNemar(pair: ScoredPair, confidence: number): Gain {
 }
 
 /** The gain as one statistic, so that each resample measures both models. */
-function difference({ metric, challenger, reference }: ScoredPair): Statistic {
+/** The gain of a pair, as a function of the rows' weights. */
+export function differenceOf({ metric, challenger, reference }: ScoredPair): Statistic {
   const sign = higherIsBetter(metric) ? 1 : -1
-  if (isMean(metric)) {
+  if (isMean(metric) && challenger.weights === undefined) {
     const [a, b] = [rowLosses(metric, challenger)!, rowLosses(metric, reference)!]
     const columns = [a.map((value, i) => sign * (value - b[i]!))]
     return { kind: 'sums', columns, value: (sums, weight) => (weight > 0 ? sums[0]! / weight : null) }

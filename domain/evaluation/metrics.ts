@@ -3,7 +3,13 @@
  * one definition.
  */
 import { ratioOf } from '../figures.ts'
-import { meanOfStatistics, rankStatistic, topStatistic, type Statistic } from '@tenure/sequential'
+import {
+  meanOfStatistics,
+  rankStatistic,
+  topStatistic,
+  weightedStatistic,
+  type Statistic,
+} from '@tenure/sequential'
 import { flags } from '../statistics/flags.ts'
 import { pickInto } from '../statistics/pick-into.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
@@ -27,6 +33,7 @@ export function pick(scored: ScoredRows, rows: ArrayLike<number>): ScoredRows {
     squares: doubles(scored.squares),
     sides: pickInto(new Uint8Array(scored.sides.length === 0 ? 0 : rows.length), scored.sides, rows),
     parts: scored.parts.map(({ name, y, score }) => ({ name, y: doubles(y), score: doubles(score) })),
+    weights: scored.weights && doubles(scored.weights),
     predicted: pickInto(new Uint16Array(scored.classes === 0 ? 0 : rows.length), scored.predicted, rows),
   }
 }
@@ -147,6 +154,8 @@ const statistics: Record<Exclude<GateMetric, RowMetric>, (scored: ScoredRows) =>
 }
 
 export function statisticOf(metric: GateMetric, scored: ScoredRows): Statistic {
+  const { weights, ...rows } = scored
+  if (weights !== undefined) return weightedStatistic(statisticOf(metric, rows), weights)
   // The uniform average, as in scikit-learn.
   if (scored.parts.length > 0 && metric !== 'mae')
     return meanOfStatistics(scoresOfNumbers(scored).map((part) => statisticOf(metric, part)))

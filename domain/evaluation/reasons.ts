@@ -2,7 +2,7 @@
 import { unknownCategoriesText, type UnknownCategories } from '../model/brought-artifact.ts'
 import type { GateCalibration } from './calibration.ts'
 import { decidingMeasures, measureText, type Estimate, type GateFairnessRow } from './fairness.ts'
-import type { ComparedNumbers, GateSearch } from './input.ts'
+import type { ComparedNumbers, GateInput, GateSearch } from './input.ts'
 import type { GatePolicy } from './policy.ts'
 import { sliceLimitText, type GateSliceRow } from './slices.ts'
 import type { ClassShift } from './leakage.ts'
@@ -10,6 +10,7 @@ import { comparedValue, type GateMetricRow } from './metric-table.ts'
 import {
   counted,
   fourDigits,
+  groupedDigits,
   levelPercent,
   metricName,
   metricText,
@@ -18,6 +19,7 @@ import {
   worstCaseText,
   signedGain,
 } from '../figures.ts'
+import { effectiveRows } from '@tenure/sequential'
 import type { Reason } from '../verdict.ts'
 import { gateOf } from '../tasks/tasks.ts'
 
@@ -133,6 +135,15 @@ export function searchReasons(search: GateSearch | undefined, { confidence }: Ga
       values: { tried: triedHere, confidence },
     })
   return reasons
+}
+
+/** By what the rows are weighted, and how many rows of equal weights show as much. */
+export function weightReasons(weights: GateInput['weights']): Reason[] {
+  if (weights === undefined) return []
+  const { column, values } = weights
+  const effective = Math.round(effectiveRows(values))
+  const message = `rows are weighted by "${column}": ${groupedDigits(values.length)} rows show as much as ${groupedDigits(effective)} of equal weights`
+  return [{ code: 'rows_weighted', message, values: { column, rows: values.length, effective } }]
 }
 
 /** Which numbers are not compared with the champion. */

@@ -22,6 +22,8 @@ export interface ScoredRows {
   outermost?: readonly [number, number]
   /** Binary: the share of the rows that can be looked at. */
   top?: number
+  /** The weight of each row, with a mean of 1; absent where each counts as one. */
+  weights?: Float64Array
 }
 
 /** The scores of one number, of several per row. */

@@ -4,6 +4,7 @@
  * dominate their mean.
  */
 import {
+  bootstrap,
   delong,
   delongByEntity,
   holm,
@@ -12,8 +13,10 @@ import {
   normalTwoSided,
   pointValue,
   studentTwoSided,
+  sumOf,
 } from '@tenure/sequential'
 import { higherIsBetter, pick, rowLosses, scoresOfNumbers, statisticOf } from './metrics.ts'
+import { differenceOf } from './metric-table.ts'
 import type { GatePolicy } from './policy.ts'
 import { percentText } from '../figures.ts'
 import type { ScoredRows } from './scored-rows.ts'
@@ -28,6 +31,8 @@ export interface GateSliceRow {
   positives: number | null
   champion: number | null
   challenger: number | null
+  /** The challenger's value where each row counts as one, as the monitor measures it; absent where rows have no weights. */
+  unweighted?: number | null
   /** The challenger's gain; relative to the champion's value for metrics without a fixed scale. */
   delta: number | null
   p: number | null
@@ -145,6 +150,9 @@ function compareRows(
     positives,
     champion: old,
     challenger: value,
+    ...(part.weights !== undefined && {
+      unweighted: pointValue(statisticOf(metric, { ...part, weights: undefined }), rows),
+    }),
     delta: gain(metric, value, old),
     p,
     adjustedP: null,
@@ -165,6 +173,7 @@ function sliceP(
   champion: ScoredRows,
   entities?: readonly (string | number)[],
 ): number | null {
+  if (challenger.weights !== undefined) return weightedP(metric, challenger, champion, entities)
   if (metric === 'auc' && entities !== undefined)
     return delongByEntity(challenger.y, challenger.score, champion.score, entities)
   if (metric === 'auc') {
@@ -180,6 +189,28 @@ function sliceP(
     return mcnemarP(differences.filter((difference) => difference < 0).length, won)
   }
   return meanIsZeroP(differences, entities)
+}
+
+/** The resamples of a standard error. */
+const resamples = 200
+
+/** The test of a weighted gain by its standard error over resampled rows, or over entities. */
+function weightedP(
+  metric: SliceMetric,
+  challenger: ScoredRows,
+  champion: ScoredRows,
+  entities?: readonly (string | number)[],
+): number | null {
+  const statistic = differenceOf({ metric, challenger, reference: champion })
+  const rows = challenger.y.length
+  const value = pointValue(statistic, rows)
+  const [drawn = new Float64Array(0)] = bootstrap([statistic], rows, { resamples, seed: 1, entities })
+  const draws = entities === undefined ? rows : new Set(entities).size
+  if (value === null || drawn.length < 0.95 * resamples || draws < 2) return null
+  const mean = sumOf(drawn) / drawn.length
+  const error = Math.sqrt(sumOf(drawn.map((each) => (each - mean) ** 2)) / (drawn.length - 1))
+  if (error === 0) return value === 0 ? 1 : 0
+  return studentTwoSided(value / error, draws - 1)
 }
 
 /** Normal test of a mean difference; with entities Student's, because they may be few and the rows of one count as one observation. */

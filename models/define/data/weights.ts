@@ -7,7 +7,7 @@ import type { IssueCollector } from '../issues.ts'
 import { decisionNames } from '../../../domain/tasks/tasks.ts'
 
 export interface WeightsSpec {
-  /** The column of the source with the weight of a row: a number of at least 0. */
+  /** The column of the source with the weight of a row: a number of at least 0. The gate weights the test rows by it too. */
   column?: string
   /**
    * The weight of each class, 1 for a class not listed, or `'balanced'`, which gives every class the same sum. For `yesNo`, the classes are

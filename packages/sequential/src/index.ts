@@ -51,6 +51,7 @@ export {
   percentileInterval,
 } from './bootstrap.ts'
 export { meanOfStatistics } from './mean-statistic.ts'
+export { weightedStatistic, effectiveRows } from './weighted-statistic.ts'
 export { meanError } from './mean-error.ts'
 export { type BinomialInterval, binomialInterval } from './binomial-interval.ts'
 export { type RateInterval, rateInterval, differenceOfRates, ratioOfRates } from './rate-comparison.ts'

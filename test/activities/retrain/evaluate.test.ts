@@ -6,6 +6,8 @@ import { evaluate, type EvaluateResult } from '../../../activities/retrain/evalu
 import { evaluateAgain } from '../../../activities/upgrade/build-checks.ts'
 import { takeSnapshot } from '../../../activities/retrain/snapshot.ts'
 import { train } from '../../../activities/retrain/train.ts'
+import type { GateReport } from '../../../domain/evaluation/gate.ts'
+import { getVersion } from '../../../store/registry/versions.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { registerTraining } from '../../support/training/register-training.ts'
 import {
@@ -136,6 +138,24 @@ describe('an evaluation', () => {
     await again('trn_a', 'trn_same')
     await judged('evl_same', 'trn_same')
     expect(await warnings('evl_same')).not.toContain('champion_split_differs')
+  })
+
+  it('counts the test rows by the column of weights, and the version keeps the values of equal rows', async () => {
+    await again('trn_a', 'trn_weighted', { more: `weights: { column: 'size' },` })
+    await judged('evl_weighted', 'trn_weighted')
+    const [{ report }, equal] = [
+      await getEvaluation(deps.store, 'evl_weighted'),
+      await getEvaluation(deps.store, 'evl_same'),
+    ]
+    expect(report.weights?.column).toBe('size')
+    expect(report.weights?.effectiveRows).toBeLessThan(report.rows)
+    expect(report.warnings.map(({ code }) => code)).toContain('rows_weighted')
+    const valuesOf = (of: GateReport, field: 'challenger' | 'unweighted') =>
+      Object.fromEntries(of.metrics.map((row) => [row.metric, row[field]]))
+    expect(valuesOf(report, 'unweighted')).toEqual(valuesOf(equal.report, 'challenger'))
+    expect(valuesOf(report, 'challenger')).not.toEqual(valuesOf(equal.report, 'challenger'))
+    const { version } = await registered('weighted')
+    expect((await getVersion(deps.store, version)).lineage.metrics).toEqual(valuesOf(report, 'unweighted'))
   })
 
   it('reports features that the champion requires and the data lacks, without a comparison', async () => {

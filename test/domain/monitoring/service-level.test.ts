@@ -215,6 +215,10 @@ describe('a monitoring policy', () => {
       { cooldown: { ...defaultMonitorPolicy.cooldown, newRowsShare: 0 } },
       {},
     ],
-    ['quality.warn and alarm are finite numbers, at least one of them', { quality: { warn: NaN, alarm: 1 } }, {}],
+    [
+      'quality.warn and alarm are finite numbers, at least one of them',
+      { quality: { warn: NaN, alarm: 1 } },
+      {},
+    ],
   ])('%s', (issue, change, service) => expect(issues(change, service)).toContain(issue))
 })
