@@ -36,6 +36,15 @@ export function readChildren(pid: number): ProcessUsage {
   }
 }
 
+/** How long the first thread of this process has waited for a processor that other work had; undefined when /proc does not show it. */
+export function readWaitMs(): number | undefined {
+  try {
+    return Number(readFileSync('/proc/self/schedstat', 'utf8').split(' ')[1]) / 1e6
+  } catch {
+    return undefined
+  }
+}
+
 const sumOf = (all: readonly ProcessUsage[]): ProcessUsage =>
   all.reduce((sum, each) => ({ cpuMs: sum.cpuMs + each.cpuMs, rssBytes: sum.rssBytes + each.rssBytes }), {
     cpuMs: 0,

@@ -17,6 +17,7 @@ import {
   type LoadRun,
 } from '../../domain/model/load-test.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
+import { readWaitMs } from '../../store/process-usage.ts'
 import { createByteWriter, resetWriter } from '../serving/codec/byte-writer.ts'
 import { createInputBuffer, type InputBuffer } from '../serving/codec/input-buffer.ts'
 import { withComputedColumns } from '../serving/features/prepare.ts'
@@ -75,6 +76,7 @@ async function test({ requests, rate, seconds, limitMs }: LoadJob): Promise<Load
     const endMs = forSeconds * 1_000 + drainMs
     const latencies = new Float64Array(due.length).fill(Infinity)
     const counts = { refused: 0, failed: 0, wrong: 0 }
+    const waitedBefore = readWaitMs()
     const began = performance.now()
     const now = () => performance.now() - began
     let open = 0
@@ -143,6 +145,7 @@ async function test({ requests, rate, seconds, limitMs }: LoadJob): Promise<Load
       return Number.isFinite(value) ? value : endMs
     }
     const ms = now()
+    const waitedMs = waitedBefore === undefined ? undefined : (readWaitMs() ?? NaN) - waitedBefore
     return {
       rate: atRate,
       seconds: forSeconds,
@@ -152,6 +155,7 @@ async function test({ requests, rate, seconds, limitMs }: LoadJob): Promise<Load
       p50Ms: at(0.5),
       p99Ms: at(0.99),
       busyShare: busyMs / ms,
+      ...(waitedMs !== undefined && { waitedShare: waitedMs / ms }),
     }
   }
 

@@ -41,6 +41,8 @@ export interface LoadRun {
   p99Ms: number
   /** The share of the time in which the event loop worked on requests. */
   busyShare: number
+  /** The share of the time in which it waited for a processor that other work had; absent where the system does not show it. */
+  waitedShare?: number
 }
 
 export interface LoadReport extends LoadPlan {
@@ -125,6 +127,11 @@ export function loadText({ report, message, at }: LoadTest): string {
       : [heldRate === 0 ? 'held no lower rate that was tried' : `held ${threeDigits(heldRate)} requests/s`]),
     `latency ${threeDigits(run.p50Ms)} ms at the median and ${threeDigits(run.p99Ms)} ms at the 99th percentile (limit ${numberText(limitMs)} ms)`,
     `event loop ${Math.round(100 * run.busyShare)} % busy`,
+    ...(run.waitedShare === undefined
+      ? []
+      : [
+          `other work on the machine had its processor for ${Math.round(100 * run.waitedShare)} % of the time`,
+        ]),
     rows,
     `one process on ${machine.name} with ${machine.processors} × ${machine.processor}, ${at}`,
   ].join('; ')

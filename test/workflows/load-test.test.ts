@@ -97,10 +97,10 @@ describe('a load test', () => {
     const found = await tested(subject, { rate: 90, factor: 2, peak })
     const { report } = found
     expect(report).toMatchObject({ source: 'log', requests: 40, factor: 2, peak, limitMs: 200 })
-    expect(report!.run).toMatchObject({ refused: 0, failed: 0, wrong: 0, unanswered: 0 })
+    // Whether it holds depends on what else the machine does.
+    expect(report!.run).toMatchObject({ refused: 0, failed: 0, wrong: 0 })
     // Poisson arrivals of 90 a second.
     expect(Math.abs(report!.run.due - 90)).toBeLessThan(40)
-    expect(loadIssue(report!.run, report!.limitMs)).toBeUndefined()
     expect(report!.machine.processors).toBeGreaterThan(0)
     const { card } = await readCard(store, await getVersion(store, candidate))
     expect(card.loadTest).toEqual(found)
@@ -152,25 +152,36 @@ describe('the process that serves a version under load', () => {
         { rows: [{ x: 0, y: 0 }], outputs: [[0.501]] },
       ],
     })
-    expect(run.wrong).toBe(Math.floor(run.due / 2))
-    expect(run.failed + run.refused + run.unanswered).toBe(0)
+    expect(run.wrong).toBe(Math.floor((run.due - run.unanswered) / 2))
+    expect(run.failed + run.refused).toBe(0)
   })
 
   it('counts requests that the version refuses, with the reason', async () => {
     const { run, firstError } = await serve(await even(), {
       requests: [{ rows: [{ x: 0 }], outputs: [[0.5]] }],
     })
-    expect(run).toMatchObject({ refused: run.due, failed: 0, wrong: 0 })
+    expect(run).toMatchObject({ refused: run.due - run.unanswered, failed: 0, wrong: 0 })
     expect(firstError).toMatch(/"y"/)
   })
 
-  it('counts the time that a request waits from when it was due, and finds a rate that holds', async () => {
-    // 10,000 rows take longer than the time between two requests.
+  /** Requests that take milliseconds each. */
+  const heavy = () => {
     const rows = Array.from({ length: 10_000 }, () => ({ x: 0, y: 0 }))
-    const requests = [{ rows, outputs: rows.map(() => [0.5]) }]
-    const { run, heldRate } = await serve(await even(), { requests, rate: 2_000, limitMs: 100 })
+    return [{ rows, outputs: rows.map(() => [0.5]) }]
+  }
+
+  it('counts the time that a request waits from when it was due, not from when it was sent', async () => {
+    const requests = heavy()
+    const { run: alone } = await serve(await even(), { requests, rate: 100, limitMs: 1e9 })
+    const serviceMs = (1_000 * alone.busyShare) / alone.due
+    // Twice what the process can answer: the queue grows for a second, and is empty a second later.
+    const { run } = await serve(await even(), { requests, rate: 2_000 / serviceMs, limitMs: 1e9 })
+    expect(run.p50Ms).toBeGreaterThan(5 * serviceMs)
     expect(run.wrong + run.failed + run.refused).toBe(0)
-    expect(run.p99Ms).toBeGreaterThan(1_000)
+  })
+
+  it('tells of requests that were not answered, and finds a rate that holds', async () => {
+    const { run, heldRate } = await serve(await even(), { requests: heavy(), rate: 2_000, limitMs: 100 })
     expect(run.unanswered).toBeGreaterThan(0)
     expect(loadIssue(run, 100)).toMatch(/had no answer/)
     expect(heldRate).toBeLessThan(2_000)

@@ -19,6 +19,7 @@ const run: LoadRun = {
   p50Ms: 0.212,
   p99Ms: 3.14159,
   busyShare: 0.051,
+  waitedShare: 0.34,
 }
 const report: LoadReport = {
   rate: 240,
@@ -61,7 +62,7 @@ describe('a run under load', () => {
 describe('the result of a load test', () => {
   it('names the rate, its answers, the latency, the rows and the machine', () => {
     expect(loadText({ ...test, report })).toBe(
-      'holds 240 requests/s (2 times the busiest 10 s of the last week) for 15 s: all 3,612 answers are as in a batch; latency 0.212 ms at the median and 3.14 ms at the 99th percentile (limit 200 ms); event loop 5 % busy; 1,000 logged requests of that time, repeated; one process on train-1 with 2 × some processor, 2026-01-06T00:00:00.000Z',
+      'holds 240 requests/s (2 times the busiest 10 s of the last week) for 15 s: all 3,612 answers are as in a batch; latency 0.212 ms at the median and 3.14 ms at the 99th percentile (limit 200 ms); event loop 5 % busy; other work on the machine had its processor for 34 % of the time; 1,000 logged requests of that time, repeated; one process on train-1 with 2 × some processor, 2026-01-06T00:00:00.000Z',
     )
   })
 
