@@ -8,7 +8,14 @@ import type { Statistic } from './bootstrap.ts'
 export function weightedStatistic(statistic: Statistic, weights: Float64Array): Statistic {
   if (statistic.kind === 'weights') {
     const { value } = statistic
-    return { kind: 'weights', value: (drawn) => value(weights.map((weight, row) => weight * drawn[row]!)) }
+    const both = new Float64Array(weights.length)
+    return {
+      kind: 'weights',
+      value: (drawn) => {
+        for (let row = 0; row < both.length; row++) both[row] = weights[row]! * drawn[row]!
+        return value(both)
+      },
+    }
   }
   const { columns, value } = statistic
   const own = new Float64Array(columns.length)
