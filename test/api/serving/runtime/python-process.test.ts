@@ -3,6 +3,7 @@
  * no package.
  */
 import { execFileSync } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createRuntimes } from '../../../../api/serving/runtime/hosts.ts'
 import { isolationOfPython } from '../../../../api/serving/runtime/python-process.ts'
@@ -34,6 +35,16 @@ async function seen(expression: string): Promise<string> {
   const error = await open(`raise Exception(${expression})`).catch((thrown: PredictorError) => thrown)
   return /Exception: (.*)$/s.exec((error as Error).message)?.[1] ?? (error as Error).message
 }
+
+/** The processes that serve models on this machine. */
+const servers = (): string[] =>
+  readdirSync('/proc').filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('tenure._serve')
+    } catch {
+      return false
+    }
+  })
 
 describe.runIf(isolationOfPython() === 'namespaces')('the code of a model', () => {
   it('sees no file but its packages and the libraries of the system', async () => {
@@ -116,6 +127,18 @@ describe('a model that is code', () => {
     } finally {
       await hasty.stop()
     }
+  })
+
+  it('leaves no process behind: closed, stopped or with a process of its own', async () => {
+    const before = servers()
+    const own = createRuntimes({ onError: () => {}, loadMs: 20_000 })
+    const answer = 'def answer(rows): return rows'
+    const model = await open(answer, own)
+    await open(`import os, time\nif os.fork() == 0:\n    time.sleep(600)\n${answer}`, own)
+    expect(servers().length).toBeGreaterThan(before.length + 1)
+    model.close?.()
+    await own.stop()
+    await expect.poll(servers).toEqual(before)
   })
 
   it('does not disturb its answers by what it prints', async () => {
