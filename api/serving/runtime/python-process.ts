@@ -42,7 +42,8 @@ shift
 for device in null zero random urandom; do : >"/mnt/dev/$device"; mount --bind "/dev/$device" "/mnt/dev/$device"; done
 mount -t proc proc /mnt/proc
 if [ "$0" = 0 ]; then become=; else become="--reuid $0 --regid $0 --clear-groups"; fi
-exec chroot /mnt setpriv $become --inh-caps=-all --bounding-set=-all --no-new-privs -- "$@"`
+# Becoming another user has forgotten that this process ends with its parent.
+exec chroot /mnt setpriv --pdeathsig KILL $become --inh-caps=-all --bounding-set=-all --no-new-privs -- "$@"`
 
 const system = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32', '/opt']
 
