@@ -36,6 +36,8 @@ try {
 await runtimes.stop()
 
 async function qualify() {
+  // Where sources run uncompiled, their compiler is a child too.
+  const compilerBytes = readChildren(process.pid).rssBytes
   const began = performance.now()
   const { manifest, files } = await getArtifact(openArtifacts(root), digest, maxBytesOf)
   const loaded = await withComputedColumns(await openVersion(version, manifest, files, runtimes))
@@ -46,7 +48,7 @@ async function qualify() {
     loadMs: Math.round(loadMs),
     ...(await measureBest(loaded, p99Limit === '' ? Infinity : Number(p99Limit))),
     cpuUs: await measureProcessor(loaded),
-    rssBytes: process.memoryUsage.rss() + readChildren(process.pid).rssBytes,
+    rssBytes: process.memoryUsage.rss() + Math.max(0, readChildren(process.pid).rssBytes - compilerBytes),
     weightBytes: files['weights.bin']?.byteLength ?? 0,
   }
   loaded.predictor.close?.()
