@@ -145,7 +145,12 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const counters = createCounterRegistry(clock)
   const failures = createFailedRequests()
   const shadow = createShadow(counters)
-  const runtimes = createRuntimes({ onError: events.trouble, batches: deps.batches })
+  const runtimes = createRuntimes({
+    onError: events.trouble,
+    batches: deps.batches,
+    // Routes of all models are followed in turn, and a lease ends meanwhile.
+    patienceMs: 200,
+  })
   const predictionCache = deps.remembered ? createPredictionCache({ entries: deps.remembered }) : undefined
   const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts, { signer, slot: deps.slot ?? '1' })
   const { remembered, isEmpty, refusals } = await cache.recall()

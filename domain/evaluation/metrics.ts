@@ -205,11 +205,12 @@ function shareOfHits(scored: ScoredRows, isOf: (scored: ScoredRows, row: number)
 }
 
 /** How many rows a metric is a share of: of all, or of those that its denominator counts. */
-export function shareRows(metric: GateMetric, { y, predicted }: ScoredRows): number {
+export function shareRows(metric: GateMetric, { y, predicted, top = defaultTop }: ScoredRows): number {
   const selected = () => predicted.reduce((sum, each) => sum + Number(each === 1), 0)
   const positive = () => y.reduce((sum, each) => sum + Number(each === 1), 0)
   if (metric === 'precision') return selected()
-  if (metric === 'recall') return positive()
+  if (metric === 'recall' || metric === 'recallAtTop') return positive()
+  if (metric === 'precisionAtTop') return Math.ceil(top * y.length)
   // 2·hits / (selected + positives).
   return metric === 'f1' ? Math.round((selected() + positive()) / 2) : y.length
 }

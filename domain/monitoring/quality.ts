@@ -224,6 +224,10 @@ export function judgeFloor(
 ): FloorReport | undefined {
   const { level, metric, value, standardError: error, higherIsBetter, rows } = quality
   if (value === null || level === 'insufficient') return undefined
+  if (isShare(metric) && rows < minShareRows) {
+    const message = `${metricName(metric)} ${fourDigits(value)} is of ${groupedDigits(rows)} rows, which show neither side of a floor`
+    return { level: 'doubtful', alarm: 'doubtful', limit: alarm ?? warn ?? null, reasons: [message] }
+  }
   const errorAt = (limit: number) => errorAtLimit(error, { isShare: isShare(metric), value, limit, rows })
   const { text, ...found } = compareFloors({ value, errorAt }, { warn, alarm, higherIsBetter })
   const message = `${metricName(metric)} ${fourDigits(value)} on ${groupedDigits(rows)} matured outcomes: ${text}`

@@ -5,6 +5,7 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { createHash, randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { access, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -38,6 +39,8 @@ export interface EnvironmentOptions {
   onStep?: (step: string) => void
   /** Receives all output of an installer that failed; the error has its last lines. */
   onFailure?: (output: string) => void
+  /** Whether packages without a built wheel are refused. */
+  onlyBuilt?: boolean
 }
 
 const run = promisify(execFile)
@@ -65,6 +68,16 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
   const { requirements, interpreter: named = 'python3', cache } = options
   const system = await describePython(named, options)
   if (requirements === undefined) return remember(environmentOf(system), cache)
+  const interpreter = await findFolder(system, { ...options, requirements })
+  return remember(environmentOf(await describePython(interpreter, options)), cache)
+}
+
+/** Returns the interpreter of the environment of a requirements file, which it makes if there is none. Does not start it. */
+async function findFolder(
+  system: Described,
+  options: EnvironmentOptions & { requirements: string },
+): Promise<string> {
+  const { requirements, cache } = options
   const path = resolve(requirements)
   const [text, ...included] = await readRequirements(path)
   const local = await digestsOfLocal([text!, ...included], dirname(path))
@@ -94,7 +107,7 @@ export async function preparePython(options: EnvironmentOptions): Promise<Python
       release()
     }
   }
-  return remember(environmentOf(await describePython(interpreter, options)), cache)
+  return interpreter
 }
 
 /** Notes where an environment is, by its digest, so that a model trained in it is served in it. */
@@ -142,13 +155,15 @@ export async function findPython(
   const lines = Object.entries(packages).filter(([name]) => !notInstalled.has(name))
   await mkdir(dirname(requirements), { recursive: true, mode: 0o700 })
   await writeWhole(requirements, lines.map(([name, version]) => `${name}==${version}\n`).join(''))
-  const found = await preparePython({ ...options, requirements, interpreter }).catch((error: Error) => {
+  // Reading an interpreter's packages runs the code of some of them, and building a package runs its own.
+  const from = { ...options, requirements, interpreter, onlyBuilt: true }
+  const made = describePython(interpreter, options).then((system) => findFolder(system, from))
+  return made.catch((error: Error): never => {
     throw new DomainError(
       'environment_failed',
       `the environment of a model that Python ${python} has saved cannot be made: ${error.message}`,
     )
   })
-  return found.python
 }
 
 const inclusion = /^\s*(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s+|(?=[^\s-]))["']?([^\s"'#]+)/
@@ -248,12 +263,13 @@ async function makeEnvironment(
   const { requirements, interpreter } = options
   const python = join(folder, 'bin', 'python')
   const cwd = dirname(requirements)
+  const built = options.onlyBuilt === true ? ['--only-binary', ':all:'] : []
   await rm(folder, { recursive: true, force: true })
   options.onStep?.('making the environment')
   try {
     if (await hasUv(options)) {
       await call('uv', ['venv', '--quiet', '--python', interpreter, folder], options)
-      const uv = ['pip', 'install', '--python', python, '-r', requirements]
+      const uv = ['pip', 'install', ...built, '--python', python, '-r', requirements]
       await call('uv', uv, options, { cwd, onLine: sayStep(options) })
     } else {
       await call(interpreter, ['-m', 'venv', folder], options)
@@ -265,6 +281,7 @@ async function makeEnvironment(
         'off',
         '--disable-pip-version-check',
         '--no-input',
+        ...built,
         '-r',
         requirements,
       ]
@@ -323,7 +340,10 @@ async function call(
   { timeout = makeMs, cwd, onLine }: { timeout?: number; cwd?: string; onLine?: (line: string) => void } = {},
 ): Promise<string> {
   try {
-    const running = run(file, argv, {
+    // An installer that outlives this process would write beside the next one.
+    const isTied = argv.includes('install') && existsSync(tie)
+    const command = isTied ? [tie, '--pdeathsig', 'KILL', '--', file, ...argv] : [file, ...argv]
+    const running = run(command[0]!, command.slice(1), {
       env,
       cwd,
       signal,
@@ -345,6 +365,7 @@ async function call(
   }
 }
 
+const tie = '/usr/bin/setpriv'
 const keptLines = 6
 const keptVersions = 3
 

@@ -9,6 +9,7 @@ import {
   queuePolicy,
   type Preemption,
 } from '../../domain/release/queue-policy.ts'
+import { readNow } from '../database/clock.ts'
 import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
@@ -138,12 +139,19 @@ export const listQueued = (
     where ${ofModel(filter)} and (${open ?? null}::boolean is null or (state = 'waiting') = ${open ?? null})
     order by at desc limit ${limit}`)
 
-/** The version of the open release of a model that the release of a retraining would wait for. */
+/** A version that is released for longer no longer keeps a model from being retrained. */
+const awaitedMs = 7 * 86_400_000
+
+/**
+ * The version of the open release of a model that the release of a retraining would wait for, and that may soon be champion: not one that is
+ * drilled, paused, awaits approval, or has been released for a week.
+ */
 export async function findReleaseToAwait(database: Database, model: string): Promise<string | undefined> {
   const open = await findOpenRelease(database, model)
   if (open === undefined) return undefined
+  const { drill, paused, stage, version } = open.state
+  if (drill !== undefined || paused || stage === 'awaiting_approval') return undefined
+  if ((await readNow(database)) - Date.parse(open.startedAt) > awaitedMs) return undefined
   const { release: policy } = (await getModel(database, model)).definition
-  return queuePolicy({ policy, byPerson: false, hotfix: false }) === 'exposed'
-    ? undefined
-    : open.state.version
+  return queuePolicy({ policy, byPerson: false, hotfix: false }) === 'exposed' ? undefined : version
 }

@@ -1,12 +1,6 @@
 /** Starts the process of ONNX Runtime, the thread of TensorFlow.js and Python processes from the sources, with what the system gives to its children. */
 import { Worker } from 'node:worker_threads'
-import {
-  createRuntimes as createFrom,
-  startTied,
-  type Hosts,
-  type RuntimeOptions,
-  type Runtimes,
-} from '@tenure/predictors'
+import { createRuntimes as createFrom, startTied, type Hosts, type Runtimes } from '@tenure/predictors'
 import { withMemoryLimit } from '@tenure/predictors/memory-limit'
 import { findPython } from '../../../store/python/python-environment.ts'
 import {
@@ -17,7 +11,7 @@ import {
   systemEnvironment,
 } from '../../../temporal.config.ts'
 import { runInBackground } from './background-process.ts'
-import { startPython } from './python-process.ts'
+import { requireJail, startPython } from './python-process.ts'
 
 export const hosts: Hosts = {
   startSessions(memoryMb) {
@@ -37,12 +31,14 @@ export const hosts: Hosts = {
       resourceLimits: { maxOldGenerationSizeMb: heapMb },
     }),
   python: {
-    prepare: (needs) =>
-      findPython(needs, {
+    async prepare(needs) {
+      requireJail()
+      return findPython(needs, {
         cache: cacheDir(),
         env: installerEnvironment(),
         signal: AbortSignal.timeout(makeEnvironmentMs),
-      }),
+      })
+    },
     start: startPython,
   },
 }
@@ -50,4 +46,5 @@ export const hosts: Hosts = {
 /** How long installing the packages of a model may take. */
 const makeEnvironmentMs = 3_600_000
 
-export const createRuntimes = (options: RuntimeOptions): Runtimes => createFrom({ ...options, hosts })
+export const createRuntimes = (options: Parameters<typeof createFrom>[0]): Runtimes =>
+  createFrom({ ...options, hosts })

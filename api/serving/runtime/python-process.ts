@@ -1,13 +1,13 @@
 /**
- * Starts the Python process of a model, whose code may be faulty or hostile. Where the system lets this user make namespaces, the process sees
+ * Starts the Python process of a model, whose code may be faulty or hostile. The process sees
  * its packages and the system's libraries read-only and no other file, no network, and no process but its own; it is another user than this
- * one if this one is root. Otherwise it has the limits of memory and processes alone.
+ * one if this one is root. Where the system does not let this user make namespaces, no such model is run.
  */
 import { spawnSync, type ChildProcess } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { existsSync, realpathSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { startTied } from '@tenure/predictors'
+import { refuse, startTied } from '@tenure/predictors'
 import { checkout, programEnvironment, systemEnvironment } from '../../../temporal.config.ts'
 
 /** The most processes and threads of one model. */
@@ -25,6 +25,8 @@ const environment = () =>
  */
 const jail = `set -e
 umask 022
+# Memory that runs out is taken from here, and not from the replica.
+echo 1000 >/proc/self/oom_score_adj
 mount -t tmpfs -o size=256m,mode=755 tmpfs /mnt
 mkdir /mnt/proc /mnt/dev /mnt/tmp /mnt/etc
 chmod 1777 /mnt/tmp
@@ -45,10 +47,7 @@ if [ "$0" = 0 ]; then become=; else become="--reuid $0 --regid $0 --clear-groups
 # Becoming another user has forgotten that this process ends with its parent.
 exec chroot /mnt setpriv --pdeathsig KILL $become --inh-caps=-all --bounding-set=-all --no-new-privs -- "$@"`
 
-const system = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32', '/opt']
-
-/** What a process is kept from, for the log and the pages of versions. */
-export type Isolation = 'namespaces' | 'limits'
+const system = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32']
 
 const isRoot = process.getuid?.() === 0
 const namespaces = `unshare ${isRoot ? '' : '--user --map-root-user '}--mount --net --ipc --uts --pid --fork --kill-child`
@@ -66,28 +65,38 @@ const jailed = (folders: readonly string[]): string[] => [
   '--',
 ]
 
-let found: Isolation | undefined
+let isTried = false
 
-/** Tries it once. */
-export function isolationOfPython(): Isolation {
-  const args = [...jailed([]), '/bin/sh', '-c', 'exit 0']
-  found ??=
-    spawnSync('/usr/bin/env', args, { env: systemEnvironment() }).status === 0 ? 'namespaces' : 'limits'
-  return found
+/** Throws `model_unavailable` where the system does not let this user make namespaces: the code would have the rights of the replica. */
+export function requireJail(): void {
+  if (isTried) return
+  const args = [...jailed([]), '/bin/sh', '-c', limited(64), 'true']
+  const { status, stderr } = spawnSync('/usr/bin/env', args, { env: systemEnvironment() })
+  if (status !== 0)
+    refuse(
+      `the model is code, and this machine cannot keep it from the rights of the replica. That needs Linux with unshare, setpriv and prlimit of util-linux, and permission to make namespaces: ${
+        String(stderr ?? '')
+          .trim()
+          .slice(-200) || `the attempt ended with ${status}`
+      }`,
+    )
+  isTried = true
 }
+
+const limited = (memoryMb: number): string =>
+  `ulimit -d ${memoryMb * 1_024} && exec nice -n ${niceness} prlimit --nproc=${maxProcesses} -- "$0" "$@"`
 
 /** Starts the server of one model. Its standard error is a pipe, and the third channel a socket. */
 export function startPython(interpreter: string, memoryMb: number): ChildProcess {
-  const limits = `ulimit -d ${memoryMb * 1_024} && exec nice -n ${niceness} prlimit --nproc=${maxProcesses} -- "$0" "$@"`
-  const server = ['/bin/sh', '-c', limits, interpreter, '-m', 'tenure._serve']
-  const command =
-    isolationOfPython() === 'namespaces' ? [...jailed(foldersOf(interpreter)), ...server] : server
-  return startTied(command, { cwd: '/', env: environment() })
+  const server = ['/bin/sh', '-c', limited(memoryMb), interpreter, '-m', 'tenure._serve']
+  return startTied([...jailed(foldersOf(interpreter)), ...server], { cwd: '/', env: environment() })
 }
 
 /** The folders of an environment, and of the Python that it was made with. */
 function foldersOf(interpreter: string): string[] {
-  const own = dirname(dirname(interpreter))
+  const environment = dirname(dirname(interpreter))
+  // The folder of another interpreter may be the home of a person.
+  const own = existsSync(join(environment, 'pyvenv.cfg')) ? [environment] : []
   const base = dirname(dirname(realpathSync(interpreter)))
-  return [...new Set([own, base, sources])].filter((folder) => folder !== '/usr' && existsSync(folder))
+  return [...new Set([...own, base, sources])].filter((folder) => folder !== '/usr' && existsSync(folder))
 }

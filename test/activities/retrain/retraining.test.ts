@@ -16,6 +16,7 @@ import { openingState, releaseIdOf } from '../../../domain/release/state.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { insertOutcomes } from '../../../store/monitoring/outcomes.ts'
+import { findReleaseToAwait } from '../../../store/release/release-queue.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { insertSnapshot } from '../../../store/training/snapshots.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
@@ -198,6 +199,17 @@ describe('an automatic retraining request', () => {
     const { throttled, row } = await ask('quality')
     expect(throttled).toContain(`${version} is being released`)
     expect(row?.evidence['throttled']).toMatchObject({ code: 'releasing' })
+    // Releases that bring no champion soon are not waited for.
+    for (const changed of [{ paused: true }, { stage: 'awaiting_approval' }, { drill: 'bad-version' }]) {
+      const text = JSON.stringify(changed)
+      await deps.store.query(sql`update releases set state = state || ${text}::jsonb where id = ${id}`)
+      expect(await findReleaseToAwait(deps.store, model), text).toBeUndefined()
+      await deps.store.query(sql`update releases set state = ${JSON.stringify(state)} where id = ${id}`)
+    }
+    await deps.store.query(sql`update releases set started_at = now() - interval '8 days' where id = ${id}`)
+    expect(await findReleaseToAwait(deps.store, model)).toBeUndefined()
+    await deps.store.query(sql`update releases set started_at = now() where id = ${id}`)
+    expect(await findReleaseToAwait(deps.store, model)).toBe(version)
     await deps.store.query(sql`
       update models set definition = jsonb_set(definition, '{release,whenBusy}', '"supersede"') where name = ${model}`)
     expect((await ask('quality')).throttled).toBeUndefined()

@@ -7,6 +7,8 @@ import {
   type FloorReport,
   type QualityEvidence,
 } from '../../../domain/monitoring/quality.ts'
+import { shareRows } from '../../../domain/evaluation/metrics.ts'
+import type { ScoredRows } from '../../../domain/evaluation/scored-rows.ts'
 import { seededRandom } from '@tenure/sequential'
 
 const policy = { ...defaultGatePolicy('binary'), primary: 'accuracy' } as const
@@ -88,6 +90,25 @@ describe('the floors of a model', () => {
   })
 
   it('alarm when it is certainly worse', () => expect(levelsOf(0.72).critical).toBeGreaterThan(140))
+
+  it.each(['precision', 'recall', 'precisionAtTop'] as const)(
+    'are doubtful on both sides for a %s of few rows, which ends no alarm',
+    (metric) => {
+      const few = { level: 'held', metric, standardError: null, higherIsBetter: true, rows: 29 } as const
+      for (const value of [0, 1])
+        expect(judgeFloor({ ...few, value }, floors)).toMatchObject({ level: 'doubtful', alarm: 'doubtful' })
+      expect(judgeFloor({ ...few, rows: 30, value: 1 }, floors)?.level).toBe('held')
+    },
+  )
+
+  it('count the rows of a share at the top', () => {
+    const scored = {
+      y: Array.from({ length: 1_000 }, (_, row) => Number(row < 20)),
+      predicted: Array.from({ length: 1_000 }, () => 0),
+    } as unknown as ScoredRows
+    expect(shareRows('precisionAtTop', { ...scored, top: 0.01 })).toBe(10)
+    expect(shareRows('recallAtTop', scored)).toBe(20)
+  })
 
   it('are compared with a message that says how certain the value is', () => {
     const given = {

@@ -4,7 +4,7 @@
  */
 import type { RuntimeOptions } from '../runtime/runtime.ts'
 import { createTensors, type Tensors } from '../tensorflow/tfjs-models.ts'
-import { createPythonModels, type PythonModels } from './python/python-models.ts'
+import { createPythonModels, type PythonModels, type PythonOptions } from './python/python-models.ts'
 import { createSessions, type Sessions, type SessionsOptions } from './onnx/session/session-host.ts'
 
 export interface Runtimes {
@@ -15,7 +15,7 @@ export interface Runtimes {
   stop(): Promise<void>
 }
 
-export function createRuntimes(options: SessionsOptions): Runtimes {
+export function createRuntimes(options: SessionsOptions & PythonOptions): Runtimes {
   const [tensors, sessions] = [createTensors(options), createSessions(options)]
   const python = createPythonModels(options)
   return {

@@ -75,7 +75,7 @@ export function startModelProcess(
     const answer =
       header.head === 0
         ? { output: new Float32Array(body.buffer) }
-        : { head: splitMessage<LoadReply>(header, body).head }
+        : { head: shortReply(splitMessage<LoadReply>(header, body).head) }
     calls.settle(header.id, answer)
   })
   socket.on('data', (chunk: Buffer) => {
@@ -132,4 +132,15 @@ export function startModelProcess(
   socket.unref()
   stderr.unref()
   return host
+}
+
+const maxReason = 1_000
+
+/** The code of a model may write any reason. */
+function shortReply({ error, refusal, ...reply }: LoadReply): LoadReply {
+  return {
+    ...reply,
+    ...(error === undefined ? {} : { error: String(error).slice(0, maxReason) }),
+    ...(refusal === undefined ? {} : { refusal: String(refusal).slice(0, maxReason) }),
+  }
 }

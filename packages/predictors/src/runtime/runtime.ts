@@ -100,6 +100,8 @@ export function createRuntime<Model>(kind: RuntimeKind<Model>, options: RuntimeO
     if (model.trouble !== undefined) throw predictorError('model_unavailable', model.trouble)
     const { output, error } = await supervisor.running().run(model.key, batch, runMs)
     if (output === undefined) throw new Error(error)
+    if (output.length !== batch.rows * (model.outputs ?? 0))
+      throw new Error(`the model gives ${output.length} numbers for ${batch.rows} rows`)
     model.strikes = 0
     return output
   }

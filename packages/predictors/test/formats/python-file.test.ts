@@ -38,6 +38,7 @@ describe('is refused', () => {
     [Buffer.from('TENURE-PYTHON 1\n7\n'), 'is no JSON'],
     [fileOf({ python: '3.11; rm' }), 'does not name its version of Python'],
     [fileOf({ packages: { 'numpy --index-url x': '1' } }), 'does not list its packages'],
+    [fileOf({ packages: { '-e': '.' } }), 'does not list its packages'],
     [fileOf({ packages: { numpy: '1 --hash' } }), 'does not list its packages'],
     [fileOf({ library: '' }), 'does not name its library'],
     [fileOf({ outputs: 0 }), 'how many numbers'],

@@ -30,3 +30,18 @@ describe('a runtime whose process has died', () => {
     await runtime.stop()
   })
 })
+
+it('a runtime refuses answers with fewer numbers than the model has, which would leave those of another request', async () => {
+  const start = (): ModelHost<string> => ({
+    load: () => Promise.resolve({ outputs: 2 }),
+    run: () => Promise.resolve({ output: new Float32Array(1) }),
+    drop: () => Promise.resolve(),
+    end: () => Promise.resolve(),
+  })
+  const runtime = createRuntime<string>({ name: 'Test', where: 'process', start }, { onError() {} })
+  const predictor = await runtime.open('model', 'bytes', { inputs: 1 })
+  await expect(predictor.run(Float64Array.of(1), 1, new Float32Array(2))).rejects.toThrow(
+    'the model gives 1 numbers for 1 rows',
+  )
+  await runtime.stop()
+})

@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createRuntimes } from '../../../../api/serving/runtime/hosts.ts'
-import { isolationOfPython } from '../../../../api/serving/runtime/python-process.ts'
+import { requireJail } from '../../../../api/serving/runtime/python-process.ts'
 import { systemEnvironment } from '../../../../temporal.config.ts'
 import type { PredictorError } from '@tenure/predictors'
 import { pythonFile } from '../../../support/serving/python-file.ts'
@@ -46,7 +46,21 @@ const servers = (): string[] =>
     }
   })
 
-describe.runIf(isolationOfPython() === 'namespaces')('the code of a model', () => {
+/** Where namespaces are forbidden, no such model is run. */
+const isJailed = (() => {
+  try {
+    requireJail()
+    return true
+  } catch {
+    return false
+  }
+})()
+
+it.skipIf(isJailed)('code is refused where it would have the rights of the replica', async () => {
+  await expect(open('')).rejects.toThrow('cannot keep it from the rights of the replica')
+})
+
+describe.runIf(isJailed)('the code of a model', () => {
   it('sees no file but its packages and the libraries of the system', async () => {
     const visible = await seen(`' '.join(sorted(__import__('os').listdir('/')))`)
     expect(visible.split(' ')).toEqual(expect.arrayContaining(['dev', 'proc', 'tmp', 'usr']))
@@ -97,7 +111,7 @@ for _ in range(1000):
   })
 })
 
-describe('a model that is code', () => {
+describe.runIf(isJailed)('a model that is code', () => {
   it('is refused with the last line of its traceback when it does not load', async () => {
     await expect(open('import no_such_package')).rejects.toMatchObject({
       code: 'artifact_invalid',
@@ -141,6 +155,26 @@ describe('a model that is code', () => {
     model.close?.()
     await own.stop()
     await expect.poll(servers).toEqual(before)
+  })
+
+  it('is opened beside other work by a replica, which asks again', async () => {
+    const hasty = createRuntimes({ onError: () => {}, patienceMs: 1 })
+    try {
+      const again = () => open('def answer(rows): return rows', hasty)
+      await expect(again()).rejects.toMatchObject({ code: 'model_unavailable' })
+      await expect.poll(() => again().then(({ outputs }) => outputs, String)).toBe(1)
+    } finally {
+      await hasty.stop()
+    }
+  })
+
+  it('says at most a thousand letters of its own', async () => {
+    const forged = `
+import json, os, struct
+text = json.dumps({'error': 'x' * 100000}).encode()
+os.write(3, struct.pack('<6I', len(text), 1, len(text), 0, 0, 0) + text)`
+    const { message } = (await open(forged).catch((error: Error) => error)) as Error
+    expect(message).toMatch(/x{1000}$/)
   })
 
   it('does not disturb its answers by what it prints', async () => {

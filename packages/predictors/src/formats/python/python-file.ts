@@ -62,7 +62,9 @@ const isPackages = (given: unknown): boolean =>
   Object.entries(given).length <= 1_000 &&
   Object.entries(given).every(
     ([name, version]) =>
-      /^[\w.-]{1,200}$/.test(name) && typeof version === 'string' && /^[\w.!+-]{1,200}$/.test(version),
+      /^[a-z0-9][\w.-]{0,199}$/i.test(name) &&
+      typeof version === 'string' &&
+      /^[\w][\w.!+-]{0,199}$/.test(version),
   )
 
 function columnOf(given: unknown, index: number): PythonFile['columns'][number] {
