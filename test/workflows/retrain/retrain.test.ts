@@ -351,7 +351,8 @@ describe('a retraining request', () => {
     const held = await (await pipeline.start({ model, order: trigger.dedupeKey })).result()
     expect(held).toMatchObject({
       outcome: 'throttled',
-      message: expect.stringContaining('the last training') as unknown,
+      // The release of an earlier test may still be open.
+      message: expect.stringMatching(/the last training|is being released/) as unknown,
     })
     expect(held.snapshotDigest).toBeUndefined()
     expect(await trainings()).toHaveLength(before)
