@@ -2,13 +2,14 @@
  * Makes a project in Python from a CSV in an empty folder and follows it on real processes, with the commands of a user: init, check, up, retrain,
  * approve, predict.
  */
+import assert from 'node:assert/strict'
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
-import { expect } from 'vitest'
 import { checkout, environmentWith } from '../../../temporal.config.ts'
 
 const program = join(checkout, 'cli', 'tenure.mjs')
@@ -36,6 +37,8 @@ interface Watched {
   files?: Record<string, string | Buffer>
   /** Receives all that `retrain --watch` has said so far, and all lines of `up`. */
   onWatch?: (said: string, up: string) => void
+  /** Runs while the first champion serves. `project`: the folder of the project. */
+  whileUp?: (at: { url: string; key: string; project: string }) => Promise<void>
 }
 
 /** Returns the answers of the first champion to an expensive and a cheap order. */
@@ -43,6 +46,7 @@ export async function followPythonProject({
   edit = (text) => text,
   files = {},
   onWatch = () => {},
+  whileUp,
 }: Watched = {}): Promise<Answer> {
   const folder = await mkdtemp(join(tmpdir(), 'tenure-in-python-'))
   // Postgres runs as another user when this one is root.
@@ -78,31 +82,29 @@ export async function followPythonProject({
       'returned',
       '--yes',
     ])
-    expect(file).toBe('models/orders.py')
+    assert.equal(file, 'models/orders.py')
     const path = join(folder, file)
     await writeFile(path, edit(await readFile(path, 'utf8')))
     for (const [name, content] of Object.entries(files))
       await writeFile(join(folder, 'models', name), content)
-    expect(await json(['check'])).toMatchObject({
-      ok: true,
-      models: [{ name: 'orders', read: 1_000, issues: [] }],
-    })
+    const { ok, models } = await json<{ ok: boolean; models: Record<string, unknown>[] }>(['check'])
+    assert.ok(ok)
+    assert.deepEqual(
+      models.map(({ name, read, issues }) => ({ name, read, issues })),
+      [{ name: 'orders', read: 1_000, issues: [] }],
+    )
     up = spawn(process.execPath, [program, 'up'], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] })
     for (const stream of [up.stdout, up.stderr])
       stream?.on('data', (text: Buffer) => (log += text.toString()))
     const status = () => json<{ url: string; models: { name: string; champion?: unknown }[] }>(['status'])
-    await expect
-      .poll(async () => (await status().catch(() => undefined))?.models.length, { interval: 1_000 })
-      .toBe(1)
-    expect(await tenure(['retrain', 'orders', '--as-of', asOf, '--watch'])).toContain('floor met')
+    await until(async () => (await status().catch(() => undefined))?.models.length === 1)
+    assert.match(await tenure(['retrain', 'orders', '--as-of', asOf, '--watch']), /floor met/)
     const { url } = await status()
     const keyOf = async (name: string, role: string) =>
       (await json<{ key: string }>(['keys', 'create', name, '--role', role])).key
     const ada = { TENURE_URL: url, TENURE_KEY: await keyOf('ada', 'approver') }
     // It is qualified first.
-    await expect
-      .poll(() => tenure(['approve', 'orders'], ada).catch(String), { interval: 1_000 })
-      .not.toContain('qualifying')
+    await until(async () => !(await tenure(['approve', 'orders'], ada).catch(String)).includes('qualifying'))
     const key = await keyOf('shop', 'predictor')
     const ask = async (): Promise<Answer | undefined> => {
       const instances = [90, 9].map((price) => ({ unit_price: price, pieces: 3, channel: 'web' }))
@@ -114,7 +116,8 @@ export async function followPythonProject({
       return response.ok ? ((await response.json()) as Answer) : undefined
     }
     let answer: Answer | undefined
-    await expect.poll(async () => (answer = await ask())?.version, { interval: 500 }).toBe('orders_v1.0.0')
+    await until(async () => (answer = await ask())?.version === 'orders_v1.0.0')
+    await whileUp?.({ url, key, project: folder })
     return answer!
   } finally {
     if (up !== undefined) {
@@ -123,4 +126,14 @@ export async function followPythonProject({
     }
     await rm(folder, { recursive: true })
   }
+}
+
+const attempts = 300
+
+async function until(isDone: () => Promise<boolean>): Promise<void> {
+  for (let attempt = 0; attempt < attempts; attempt++) {
+    if (await isDone()) return
+    await pause(500)
+  }
+  throw new Error('the project went no further')
 }
