@@ -3,6 +3,7 @@
  * release lasted.
  */
 import sql from 'sql-template-tag'
+import type { LoadTest } from '../../domain/model/load-test.ts'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
 import type { ReleaseOutcomeKind, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
 import type { Verdict } from '../../domain/verdict.ts'
@@ -67,6 +68,8 @@ export interface Candidate {
   lineage: Partial<VersionLineage>
   createdBy: string
   createdAt: string
+  /** The last one of the version. */
+  loadTest?: LoadTest
   training: { epochs: number; attempts: number; ms?: number }
   snapshot: { rows: number; bytes: number; asOf: string }
   /** The validation of the batch; absent when it is not stored. */
@@ -76,7 +79,7 @@ export interface Candidate {
 export async function findCandidate(database: Database, version: string): Promise<Candidate | undefined> {
   const found = await rowsFrom(database).find<Candidate & { report: Partial<GateReport> }>(sql`
     select versions.artifact_digest, twin.version as "rolled_back_twin.version", twin.rolled_back_at as "rolled_back_twin.at", evaluations.report_digest as evaluation_digest, evaluations.id as evaluation_id,
-      evaluations.report, versions.lineage, versions.created_by, versions.created_at, trainings.epoch as "training.epochs",
+      evaluations.report, versions.lineage, versions.created_by, versions.created_at, versions.load_test, trainings.epoch as "training.epochs",
       trainings.attempts as "training.attempts",
       (extract(epoch from trainings.ended_at - trainings.started_at) * 1000)::float8 as "training.ms",
       snapshots.rows as "snapshot.rows", snapshots.bytes as "snapshot.bytes", snapshots.as_of as "snapshot.as_of",

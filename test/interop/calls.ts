@@ -50,6 +50,8 @@ const bodies: Readonly<Record<string, unknown>> = {
     outcomes: [{ prediction_id: predictionId, value: 1, observed_at: '2026-01-01T00:00:00Z' }],
   },
   post_v1_events: { name: 'purchase', routing_key: 'user-1', occurred_at: '2026-01-01T00:00:00Z' },
+  // Without a rate, it repeats a peak, which no model has here.
+  post_v1_versions_version_load_tests: { rate: 1 },
   post_v1_keys: { name: 'made-by-a-client', role: 'viewer' },
 }
 

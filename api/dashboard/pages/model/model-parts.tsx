@@ -75,18 +75,31 @@ export const QualitySection = ({ points, metric, chart, weekly, ...coming }: Qua
             cell: ({ low, high }) =>
               low === null || high === null ? '—' : `${metricText(low)} – ${metricText(high)}`,
           },
-          ...otherMetrics(points).map((name) => ({
-            head: `${metricName(name)} (95 %)`,
-            numeric: true as const,
-            cell: ({ metrics }: MeasuredPoint) => (
-              <OtherMetric {...metrics.find((each) => each.metric === name)} />
-            ),
-          })),
           { head: 'Outcomes', numeric: true, cell: ({ rows }) => numberText(rows) },
           { head: 'Verdict', cell: ({ level }) => <Badge tone={qualityTones[level]}>{level}</Badge> },
         ]}
       />
     </div>
+    {otherMetrics(points).length > 0 && (
+      <DataTable
+        caption="Other metrics, with intervals of 95 %"
+        rows={points.slice(-8).toReversed()}
+        empty=""
+        columns={[
+          {
+            head: 'To',
+            cell: ({ atMs }) => <Until at={new Date(atMs).toISOString()} weekly={weekly} />,
+          },
+          ...otherMetrics(points).map((name) => ({
+            head: metricName(name),
+            numeric: true as const,
+            cell: ({ metrics }: MeasuredPoint) => (
+              <OtherMetric {...metrics.find((each) => each.metric === name)} />
+            ),
+          })),
+        ]}
+      />
+    )}
   </section>
 )
 

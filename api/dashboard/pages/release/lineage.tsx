@@ -74,9 +74,9 @@ const LevelBadge = ({ level }: { level: string }): PageElement => (
   <Badge tone={levelTones[level] ?? 'quiet'}>{levelText(level)}</Badge>
 )
 
-export const LineageSection = ({ candidate, loadTest, release: { state } }: ReleaseSubject): PageElement => {
+export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject): PageElement => {
   if (candidate === undefined) return <></>
-  const { lineage, training, snapshot, rolledBackTwin } = candidate
+  const { lineage, loadTest, training, snapshot, rolledBackTwin } = candidate
   const author =
     state.requestedBy === candidate.createdBy ? '' : `; version created by ${candidate.createdBy}`
   const reason = lineage.reason === undefined ? '' : ` (${lineage.reason} retraining)`

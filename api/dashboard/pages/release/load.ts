@@ -1,5 +1,4 @@
 /** Reads all data of a release page with a fixed number of statements. */
-import type { LoadTest } from '../../../../domain/model/load-test.ts'
 import { pinReason } from '../../../../domain/serving/kill-switch.ts'
 import { servingProblem } from '../../../../domain/release/explain.ts'
 import type { ServedShares } from '../../../../domain/serving/served.ts'
@@ -11,7 +10,6 @@ import {
   type Champion,
   type Withdrawal,
 } from '../../../../store/registry/champions.ts'
-import { findLoadTest } from '../../../../store/registry/load-tests.ts'
 import { findKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { readRequestRate, type RequestRate } from '../../../../store/dashboard/overview.ts'
 import {
@@ -38,8 +36,6 @@ import { shownFailedRequests } from '../../components/failed-requests.tsx'
 export interface ReleaseSubject {
   release: Release
   candidate?: Candidate
-  /** The last load test of the candidate. */
-  loadTest?: LoadTest
   verdicts: ShownVerdict[]
   commands: ShownCommand[]
   arms: ArmTotal[]
@@ -74,10 +70,9 @@ export async function readSubject(store: Database, id: string): Promise<ReleaseS
   const release = await getRelease(store, id)
   const { model, version, baseline } = release.state
   const isOpen = release.endedAt === undefined
-  const [candidate, loadTest, answers, failed, verdicts, commands, arms, watches, drift, champion, ...now] =
+  const [candidate, answers, failed, verdicts, commands, arms, watches, drift, champion, ...now] =
     await Promise.all([
       findCandidate(store, version),
-      findLoadTest(store, version),
       findAnswerEvidence(store, id),
       listFailedRequests(store, { model, version, release: id, limit: shownFailedRequests }),
       sampleVerdicts(store, { release: id, most: maxVerdicts }),
@@ -101,7 +96,6 @@ export async function readSubject(store: Database, id: string): Promise<ReleaseS
   return {
     release,
     candidate,
-    loadTest,
     answers,
     failed,
     verdicts,

@@ -64,6 +64,7 @@ it('shows the other metrics of each window with their intervals', async () => {
   })) as unknown as QualityWindow[]
   const points = qualityPoints(windows, undefined)
   const html = String(await QualitySection({ ...parts, points, known: 1, hasChampion: true }))
-  expect(html).toContain('Recall (95 %)')
+  expect(html).toContain('Other metrics, with intervals of 95 %')
+  expect(html).toContain('Recall')
   expect(html).toContain('0.7500 (0.6650 – 0.8211)')
 })
