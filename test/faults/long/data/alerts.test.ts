@@ -56,6 +56,9 @@ async function served(monitor: string): Promise<{ model: string; version: string
   const first = await (await pipeline.start({ model })).result()
   const version = first.version ?? first.message
   await client.workflow.getHandle(releaseWorkflowId(model)).terminate('a champion is seated by hand')
+  // Its row would keep the monitor from retraining.
+  await store.query(sql`
+    update releases set outcome = 'aborted', stage = 'ended', ended_at = now() where model = ${model} and ended_at is null`)
   await moveChampion(store, { model, to: version, cause: 'promotion', actor: 'anna', reason: 'the first' })
   await store.query(sql`
     update retrainings set started_at = started_at - interval '30 days' where model = ${model}`)
