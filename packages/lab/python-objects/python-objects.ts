@@ -60,11 +60,10 @@ try {
   await rm(folder, { recursive: true })
 }
 
-const rowOf = (at: number) => ({
-  unit_price: 5 + ((at * 37) % 95),
-  pieces: 1 + (at % 5),
-  channel: ['web', 'shop', 'phone'][at % 3]!,
-})
+function rowOf(at: number) {
+  const channel = ['web', 'shop', 'phone'][at % 3]!
+  return { unit_price: 5 + ((at * 37) % 95), pieces: 1 + (at % 5), channel }
+}
 
 function rowsBody(rows: number): string {
   return JSON.stringify({ instances: Array.from({ length: rows }, (_, at) => rowOf(at)) })
