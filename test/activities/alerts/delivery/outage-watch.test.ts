@@ -126,6 +126,16 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
       postgres = await startPostgres({ dataDir: join(disk!.path, 'postgres'), port: postgres.port })
     })
   }
+  /** Fills the disk, and again whenever a checkpoint of Postgres has freed room in which rows are stored. */
+  const fill = (open: PredictionLog): (() => void) => {
+    disk!.fill()
+    let { stored } = open.counts()
+    return () => {
+      if (open.counts().stored === stored) return
+      stored = open.counts().stored
+      disk!.fill()
+    }
+  }
   /** When the write-ahead log is what no longer fits, Postgres ends without naming its disk. */
   const ofDatabase = (about: string) => [
     ...ofKey('disk_full/database', about),
@@ -140,9 +150,10 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
     const open = await begin()
     serve(open, 10)
     await until(() => open.counts().stored === 10, 'the first rows')
-    disk!.fill()
+    const keepFull = fill(open)
     await until(
       () => {
+        keepFull()
         if (open.counts().waiting < 10_000) serve(open, 200)
         return ofDatabase('raised').length > 0
       },
@@ -173,9 +184,10 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
     const open = await begin(200_000, (each) => droppedRows(each, 'host/1'))
     serve(open, 10)
     await until(() => open.counts().stored === 10, 'the first rows')
-    disk!.fill()
+    const keepFull = fill(open)
     await until(
       () => {
+        keepFull()
         // Either alert needs rows that go on, to fill the log of Postgres or to be lost.
         serve(open, 200)
         return ofKey('log_rows_dropped/host/1', 'raised').length > 0 && ofDatabase('raised').length > 0

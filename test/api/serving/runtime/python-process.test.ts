@@ -168,6 +168,18 @@ describe.runIf(isJailed)('a model that is code', () => {
     }
   })
 
+  it('is not opened again at once by a replica when it has failed', async () => {
+    const hasty = createRuntimes({ onError: () => {}, patienceMs: 1 })
+    try {
+      // Each reading of the object gives another number.
+      const again = () => open('import os; raise Exception(os.urandom(8).hex())', hasty).catch(String)
+      await expect.poll(again).toContain('Exception')
+      expect(await again()).toBe(await again())
+    } finally {
+      await hasty.stop()
+    }
+  })
+
   it('says at most a thousand letters of its own', async () => {
     const forged = `
 import json, os, struct

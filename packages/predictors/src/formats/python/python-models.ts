@@ -23,6 +23,8 @@ export interface PythonModels {
 
 /** How long an opened model that its caller has not waited for is kept for the next call. */
 const keptMs = 300_000
+/** How long a failure is told again: each call would install the packages anew. */
+const failedMs = 60_000
 
 export interface PythonOptions extends RuntimeOptions {
   /** The limit of memory of each process in MiB. */
@@ -74,25 +76,15 @@ export function createPythonModels({
   return {
     async open(name, model, shape) {
       if (patienceMs === Infinity) return openWhole(name, model, shape)
-      const found = opening.get(name) ?? openWhole(name, model, shape)
-      opening.set(name, found)
-      const late = Symbol('late')
-      const first = await Promise.race([
-        found.catch((error: unknown) => {
-          opening.delete(name)
-          throw error
-        }),
-        pause(patienceMs, late, { ref: false }),
-      ])
-      if (typeof first !== 'symbol') {
-        opening.delete(name)
-        return first
-      }
-      closeUnclaimed(name, found)
-      throw predictorError(
-        'model_unavailable',
-        `${name} is code: its packages are installed where they are missing, and its process is started`,
-      )
+      const found = opening.get(name) ?? keep(name, openWhole(name, model, shape))
+      const first = await Promise.race([found, pause(patienceMs, undefined, { ref: false })])
+      if (first === undefined)
+        throw predictorError(
+          'model_unavailable',
+          `${name} is code: its packages are installed where they are missing, and its process is started`,
+        )
+      opening.delete(name)
+      return first
     },
     async stop() {
       opening.clear()
@@ -100,16 +92,18 @@ export function createPythonModels({
     },
   }
 
-  /** A release may end while its version opens. */
-  function closeUnclaimed(name: string, found: Promise<HostedPredictor>): void {
+  /** Keeps what a later call takes: a release may end before it, and a failure would be met again. */
+  function keep(name: string, found: Promise<HostedPredictor>): Promise<HostedPredictor> {
+    opening.set(name, found)
+    const forget = (hosted?: HostedPredictor): void => {
+      if (opening.get(name) !== found) return
+      opening.delete(name)
+      hosted?.close?.()
+    }
     found.then(
-      (hosted) =>
-        setTimeout(() => {
-          if (opening.get(name) !== found) return
-          opening.delete(name)
-          hosted.close?.()
-        }, keptMs).unref(),
-      () => {},
+      (hosted) => setTimeout(() => forget(hosted), keptMs).unref(),
+      () => setTimeout(forget, failedMs).unref(),
     )
+    return found
   }
 }
