@@ -164,7 +164,6 @@ async function test({ requests, rate, seconds, limitMs }: LoadJob): Promise<Load
   firstError = undefined
   const whole = await run(rate, seconds)
   const result = { run: whole, firstError, machine: machineOf() }
-  loaded.predictor.close?.()
   if (loadIssue(whole, limitMs) === undefined) return result
   // A fault of the answers does not depend on the rate.
   if (whole.failed + whole.refused + whole.wrong > 0) return result

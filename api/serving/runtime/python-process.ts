@@ -20,7 +20,7 @@ const environment = () =>
   programEnvironment({ OMP_NUM_THREADS: '1', OPENBLAS_NUM_THREADS: '1', MKL_NUM_THREADS: '1', HOME: '/tmp' })
 
 /**
- * Mounts an empty file system with the folders that are given before `--`, and runs the rest of the command in it, without any capability.
+ * Mounts an empty file system with the folders and links that are given before `--`, where they exist, and runs the rest of the command in it, without any capability.
  * `$0` is the user to become; 0 for none, in a namespace of users.
  */
 const jail = `set -e
@@ -30,10 +30,11 @@ echo 1000 >/proc/self/oom_score_adj
 mount -t tmpfs -o size=256m,mode=755 tmpfs /mnt
 mkdir /mnt/proc /mnt/dev /mnt/tmp /mnt/etc
 chmod 1777 /mnt/tmp
-for link in /bin /sbin /lib /lib32 /lib64 /libx32; do if [ -L "$link" ]; then cp -P "$link" /mnt; fi; done
 for file in ld.so.cache localtime; do if [ -f /etc/$file ]; then cp -L /etc/$file /mnt/etc; fi; done
 while [ "$1" != -- ]; do
-  if [ -d "$1" ] && [ ! -L "$1" ]; then
+  if [ -L "$1" ]; then
+    cp -P "$1" "/mnt$1"
+  elif [ -d "$1" ]; then
     mkdir -p "/mnt$1"
     mount --rbind "$1" "/mnt$1"
     mount -o remount,bind,ro "/mnt$1"
@@ -60,8 +61,7 @@ const jailed = (folders: readonly string[]): string[] => [
   '-c',
   jail,
   String(isRoot ? randomInt(61_000, 65_000) : 0),
-  ...system,
-  ...folders,
+  ...new Set([...system, ...folders]),
   '--',
 ]
 
@@ -98,5 +98,5 @@ function foldersOf(interpreter: string): string[] {
   // The folder of another interpreter may be the home of a person.
   const own = existsSync(join(environment, 'pyvenv.cfg')) ? [environment] : []
   const base = dirname(dirname(realpathSync(interpreter)))
-  return [...new Set([...own, base, sources])].filter((folder) => folder !== '/usr' && existsSync(folder))
+  return [...own, base, sources]
 }

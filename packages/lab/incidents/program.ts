@@ -7,7 +7,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { z } from 'zod'
 import { hash32 } from '../../../domain/serving/route.ts'
-import { dayNumber, type PlayingVersion, type YearContender } from '../worth/contenders.ts'
+import { dayNumber, emptyFigures, type PlayingVersion, type YearContender } from '../worth/contenders.ts'
 import type { StreamRow } from '../worth/streams.ts'
 import { featuresOf, type PlayedVersion } from '../worth/versions.ts'
 import { tableRowOf } from './cases.ts'
@@ -49,12 +49,7 @@ export function programRule(command: string): YearContender {
 
   return {
     name: command,
-    trainings: 0,
-    seconds: 0,
-    asked: [],
-    log: [],
-    alarms: [],
-    refused: [],
+    ...emptyFigures(),
     async morning(day) {
       const { stream, atMs } = day
       const isFirst = serving === undefined

@@ -63,7 +63,7 @@ export interface RefusedVersion {
 
 export const dayNumber = ({ week, place }: Pick<PlayedDay, 'week' | 'place'>): number => 7 * week + place
 
-export interface YearContender {
+export interface YearContender extends YearFigures {
   name: string
   /** Called before the requests of a day. */
   morning(day: PlayedDay): Promise<void>
@@ -71,6 +71,10 @@ export interface YearContender {
   serve(day: PlayedDay): PlayingVersion[]
   /** Called after the last day. */
   close?(): Promise<void>
+}
+
+/** What the year is judged by. */
+export interface YearFigures {
   trainings: number
   /** Seconds of training. */
   seconds: number
@@ -81,18 +85,22 @@ export interface YearContender {
   refused: RefusedVersion[]
 }
 
+export const emptyFigures = (): YearFigures => ({
+  trainings: 0,
+  seconds: 0,
+  asked: [],
+  log: [],
+  alarms: [],
+  refused: [],
+})
+
 type Rule = (trained: Trained, day: PlayedDay, champion: PlayingVersion) => boolean
 
 function weekly(name: string, rule: Rule, { once = false } = {}): YearContender {
   let champion: PlayingVersion | undefined
   return {
     name,
-    trainings: 0,
-    seconds: 0,
-    asked: [],
-    log: [],
-    alarms: [],
-    refused: [],
+    ...emptyFigures(),
     async morning(day) {
       if (champion !== undefined && (day.place !== 0 || once)) return
       const trained = await day.train()

@@ -3,7 +3,7 @@ import type { DecayState } from '../../../../domain/monitoring/decay.ts'
 import type { PastTraining } from '../../../../domain/monitoring/retraining-triggers.ts'
 import {
   dayNumber,
-  type YearContender,
+  type YearFigures,
   type Period,
   type PlayedDay,
   type PlayingVersion,
@@ -15,12 +15,6 @@ export interface PlayedChampion extends PlayingVersion {
   /** The primary metric of its evaluation. */
   evaluated: number | null
 }
-
-/** What the year is judged by. */
-export type YearFigures = Pick<
-  YearContender,
-  'trainings' | 'seconds' | 'asked' | 'log' | 'alarms' | 'refused'
->
 
 export interface PlayedModel {
   figures: YearFigures

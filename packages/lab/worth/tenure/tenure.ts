@@ -9,15 +9,8 @@ import {
   type Trigger,
 } from '../../../../domain/monitoring/retraining-triggers.ts'
 import type { QualityReport } from '../../../../domain/monitoring/quality.ts'
-import type { YearContender, PlayedDay, PlayingVersion } from '../contenders.ts'
-import {
-  alert,
-  closePlayedRelease,
-  openModel,
-  type PlayedChampion,
-  type PlayedModel,
-  type YearFigures,
-} from './model.ts'
+import { emptyFigures, type YearContender, type PlayedDay, type PlayingVersion } from '../contenders.ts'
+import { alert, closePlayedRelease, openModel, type PlayedChampion, type PlayedModel } from './model.ts'
 import { driftedIn, judgeDay, measureQuality, triggerPolicyOf } from './monitor.ts'
 import { answerPeople, repaired } from './people.ts'
 import { playRetraining } from './retraining.ts'
@@ -26,7 +19,7 @@ import { playRetraining } from './retraining.ts'
 const logDays = 9
 
 export function tenure(): YearContender {
-  const figures: YearFigures = { trainings: 0, seconds: 0, asked: [], log: [], alarms: [], refused: [] }
+  const figures = emptyFigures()
   let model: PlayedModel | undefined
   return Object.assign(figures, {
     name: 'Tenure',

@@ -22,7 +22,7 @@ from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
 from ._lightgbm import join_lightgbm
 from ._onnx import convert, counts_words, scores_outliers
 from ._replay import cell_of, midway_rows, odd_rows, spread
-from ._rows import codes_of, has, read_columns, vocabulary_of
+from ._rows import has, read_columns, table_of, vocabulary_of
 from ._serve import _MARK, open_file
 
 #: The version of the contract that this package implements.
@@ -209,28 +209,14 @@ class Job:
         )
 
     def _matrix(self, cells: Sequence[Any]) -> Any:
-        if has("pandas"):
-            import pandas
-
-            def categorical(values: Any, texts: list[str]) -> Any:
-                # Built from codes, because pandas 4 refuses a text outside the categories.
-                return pandas.Categorical.from_codes(pandas.Index(texts).get_indexer(values), texts)
-
-            return pandas.DataFrame(
-                {
-                    column.name: column.within(values)
-                    if column.kind == "number"
-                    else categorical(values, self.categories[column.name])
-                    for column, values in zip(self.columns, cells)
-                }
-            )
-        import numpy
-
-        return numpy.column_stack(
+        return table_of(
             [
-                column.within(values) if column.kind == "number" else numpy.array(codes_of(values, self.categories[column.name]))
+                (column.name, column.within(values), None)
+                if column.kind == "number"
+                else (column.name, values, self.categories[column.name])
                 for column, values in zip(self.columns, cells)
-            ]
+            ],
+            has("pandas"),
         )
 
     def _labels(self, rows: Mapping[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 
 def has(module: str) -> bool:
@@ -54,6 +54,24 @@ def codes_of(values: Sequence[Any], vocabulary: Sequence[str]) -> list[float]:
     """Returns the index of each text in the vocabulary; NaN for a missing value and for an unknown text."""
     index = {text: float(code) for code, text in enumerate(vocabulary)}
     return [index.get(value, float("nan")) for value in values]
+
+
+def table_of(cells: Sequence[tuple[str, Any, Optional[Sequence[str]]]], frames: bool) -> Any:
+    """Returns rows as a data frame with categoricals, or as a matrix with category codes.
+
+    Each column has its name, its values and, for a category, its texts in the order of their codes. A text outside of these is missing.
+    """
+    if frames:
+        import pandas
+
+        def categorical(values: Any, texts: Sequence[str]) -> Any:
+            # Built from codes, because pandas 4 refuses a text outside the categories.
+            return pandas.Categorical.from_codes(pandas.Index(texts).get_indexer(values), texts)
+
+        return pandas.DataFrame({name: values if texts is None else categorical(values, texts) for name, values, texts in cells})
+    import numpy
+
+    return numpy.column_stack([values if texts is None else numpy.array(codes_of(values, texts)) for _, values, texts in cells])
 
 
 def vocabulary_of(values: Sequence[Any]) -> list[str]:

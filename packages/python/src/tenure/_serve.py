@@ -14,6 +14,8 @@ import struct
 import traceback
 from typing import Any, Callable, NamedTuple, Optional
 
+from ._rows import table_of
+
 _MARK = b"TENURE-PYTHON 1\n"
 _HEADER = struct.Struct("<6I")
 #: The length in place of a text that is missing.
@@ -45,26 +47,15 @@ def rows_of(model: Opened, numbers: Any, texts: list[list[Optional[str]]]) -> An
     import numpy
 
     number, text = iter(range(numbers.shape[1])), iter(texts)
-    if model.frames:
-        import pandas
-
-        cells: dict[str, Any] = {}
-        for column in model.columns:
-            if column["isText"]:
-                # A text outside the categories is missing, as for the training.
-                codes = pandas.Index(column["categories"]).get_indexer(pandas.Index(next(text), dtype=object))
-                cells[column["name"]] = pandas.Categorical.from_codes(codes, column["categories"])
-            else:
-                cells[column["name"]] = numbers[:, next(number)]
-        return pandas.DataFrame(cells)
-    columns = []
-    for column in model.columns:
-        if column["isText"]:
-            codes = {value: float(code) for code, value in enumerate(column["categories"])}
-            columns.append(numpy.array([codes.get(value, numpy.nan) for value in next(text)]))
-        else:
-            columns.append(numbers[:, next(number)])
-    return numpy.column_stack(columns)
+    return table_of(
+        [
+            (column["name"], numpy.array(next(text), dtype=object), column["categories"])
+            if column["isText"]
+            else (column["name"], numbers[:, next(number)], None)
+            for column in model.columns
+        ],
+        model.frames,
+    )
 
 
 def answers_of(model: Opened, given: Any, rows: int) -> bytes:

@@ -14,7 +14,7 @@ export const pythonFormat: ArtifactFormat = {
   },
   open(manifest, files, deps) {
     if (deps === undefined) refuse('the model is code of Python, which answers in a process of its own')
-    return openProcess(manifest, bytesOf(files), deps!)
+    return openProcess(manifest, bytesOf(files), deps)
   },
 }
 
@@ -26,14 +26,14 @@ async function openProcess(
   bytes: Uint8Array,
   { version, runtimes }: OpenDeps,
 ): Promise<OpenedArtifact> {
-  const { columns, outputs, python, packages } = readPythonFile(bytes)
+  const { columns, python, packages } = readPythonFile(bytes)
   // The features that the model does not take come last.
   const taken = preprocessing.slice(0, columns.length)
   if (
     taken.length < columns.length ||
     taken.some(({ name, kind }, at) => {
       const column = columns[at]!
-      return name !== column.name || (kind === 'category') !== (column.isText === true)
+      return name !== column.name || (kind === 'category') !== column.isText
     })
   )
     refuse(`the model takes ${columns.map(({ name }) => name).join(', ')}, other columns than the manifest`)
@@ -42,7 +42,7 @@ async function openProcess(
   )
   const hosted = await runtimes.python.open(
     version,
-    { bytes, plan: { outputs }, needs: { python, packages } },
+    { bytes, plan: {}, needs: { python, packages } },
     { inputs: inputWidthOf(preprocessing), textsOf: textsOfCategories(takesText) },
   )
   return { predictor: clampProbabilities(hosted, output), memoryBytes: bytes.byteLength }

@@ -34,16 +34,16 @@ export function readPythonFile(bytes: Uint8Array): PythonFile {
     refuse(`${pythonFileName} does not name its version of Python`)
   if (!isPackages(packages)) refuse(`${pythonFileName} does not list its packages`)
   if (typeof library !== 'string' || library === '') refuse(`${pythonFileName} does not name its library`)
-  if (!Number.isSafeInteger(outputs) || (outputs as number) < 1 || (outputs as number) > 1_000)
+  if (typeof outputs !== 'number' || !Number.isSafeInteger(outputs) || outputs < 1 || outputs > 1_000)
     refuse(`${pythonFileName} does not say how many numbers an answer has`)
   if (!Array.isArray(columns) || columns.length === 0 || columns.length > maxColumns)
     refuse(`${pythonFileName} does not list 1 to ${maxColumns} columns`)
   return {
-    python: python as string,
-    packages: packages as Record<string, string>,
-    library: (library as string).slice(0, 100),
-    outputs: outputs as number,
-    columns: (columns as unknown[]).map(columnOf),
+    python,
+    packages,
+    library: library.slice(0, 100),
+    outputs,
+    columns: columns.map(columnOf),
   }
 }
 
@@ -56,7 +56,7 @@ function headOf(text: string): Record<string, unknown> {
 }
 
 /** Names and versions become lines of a requirements file. */
-const isPackages = (given: unknown): boolean =>
+const isPackages = (given: unknown): given is Record<string, string> =>
   typeof given === 'object' &&
   given !== null &&
   Object.entries(given).length <= 1_000 &&
@@ -70,5 +70,5 @@ const isPackages = (given: unknown): boolean =>
 function columnOf(given: unknown, index: number): PythonFile['columns'][number] {
   const { name, isText } = (given ?? {}) as { name?: unknown; isText?: unknown }
   if (typeof name !== 'string' || name === '') refuse(`column ${index} of ${pythonFileName} has no name`)
-  return { name: name as string, isText: isText === true }
+  return { name, isText: isText === true }
 }
