@@ -174,8 +174,8 @@ describe('the process that serves a version under load', () => {
     const requests = heavy()
     const { run: alone } = await serve(await even(), { requests, rate: 100, limitMs: 1e9 })
     const serviceMs = (1_000 * alone.busyShare) / alone.due
-    // Twice what the process can answer: the queue grows for a second, and is empty a second later.
-    const { run } = await serve(await even(), { requests, rate: 2_000 / serviceMs, limitMs: 1e9 })
+    // Four times what the process could answer, and still twice where it was slowed down then: the queue grows for a second.
+    const { run } = await serve(await even(), { requests, rate: 4_000 / serviceMs, limitMs: 1e9 })
     expect(run.p50Ms).toBeGreaterThan(5 * serviceMs)
     expect(run.wrong + run.failed + run.refused).toBe(0)
   })
