@@ -302,6 +302,22 @@ export function systemEnvironment(environment: Environment = process.env): Envir
   return { ...bareEnvironment(environment), TENURE_PROJECT: environment['TENURE_PROJECT'] }
 }
 
+/** What a process needs to ask the endpoints of versions: the private hosts that it may reach, and the folder of secrets. */
+export function endpointSettings(environment: Environment = process.env) {
+  const reader = settingsReader(environment, [])
+  const stateDir = reader.text('TENURE_STATE', join(projectFolder, '.tenure'))
+  return {
+    privateHosts: readPrivateHosts(reader),
+    secrets: resolve(reader.text('TENURE_SECRETS', join(stateDir, 'secrets'))),
+  }
+}
+
+/** Passes these settings on to a child process. */
+export function endpointEnvironment(): Environment {
+  const { privateHosts, secrets } = endpointSettings()
+  return { TENURE_PRIVATE_HOSTS: privateHosts.join(), TENURE_SECRETS: secrets }
+}
+
 /** Secrets that only some processes use. */
 const secretsOf = {
   api: ['TENURE_OIDC_CLIENT_SECRET'],

@@ -203,10 +203,10 @@ export const errorTable = {
     503,
     'Send the request again with the same Idempotency-Key; find the cause with `tenure doctor`.',
   ),
-  /** The predictor process of a model that is not compiled does not respond. */
+  /** The process or the endpoint that answers a model does not respond, or gives no answer that can be used. */
   model_unavailable: transient(
     503,
-    'Retry; the predictor process restarts. The log of the API states the cause.',
+    'Retry; a predictor process restarts, and its cause is in the log of the API. An endpoint is named with what it did.',
   ),
   /** The queue of waiting predictions is full. */
   overloaded: transient(503, 'Retry after the time in Retry-After.'),

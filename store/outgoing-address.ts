@@ -47,11 +47,14 @@ function isPublic(address: string): boolean {
   return global6.check(address, 'ipv6') && !special6.check(address, 'ipv6')
 }
 
-/** How a connection is made to hosts of untrusted addresses: a check of the host, and a `lookup` that refuses private addresses. */
+/**
+ * How a connection is made to hosts of untrusted addresses: a check of the host, and a `lookup` that refuses private addresses. `isListed`:
+ * whether a name or an address is one of the private hosts.
+ */
 export function createGuard(
   privateHosts: readonly string[],
   resolve = resolveName,
-): { requireHost: RequireHost; lookup: LookupFunction } {
+): { requireHost: RequireHost; lookup: LookupFunction; isListed: (hostname: string) => boolean } {
   const listed = new BlockList()
   const names: string[] = []
   for (const host of privateHosts) {
@@ -61,22 +64,28 @@ export function createGuard(
     else if (bits === undefined) listed.addAddress(address, family)
     else listed.addSubnet(address, Number(bits), family)
   }
-  const isListed = (hostname: string): boolean => {
+  const isListedAddress = (address: string): boolean =>
+    listed.check(address, isIP(address) === 4 ? 'ipv4' : 'ipv6')
+  const isListedName = (hostname: string): boolean => {
     const name = hostname.toLowerCase().replace(/\.$/, '')
     return names.some((each) => (each.startsWith('.') ? name.endsWith(each) : name === each))
   }
   const mayReach = (address: string): boolean => {
     const [plain = ''] = address.split('%')
-    return isPublic(plain) || listed.check(plain, isIP(plain) === 4 ? 'ipv4' : 'ipv6')
+    return isPublic(plain) || isListedAddress(plain)
   }
   return {
+    isListed: (hostname) => {
+      const plain = hostname.replace(/^\[(.*)\]$/, '$1')
+      return isIP(plain) === 0 ? isListedName(plain) : isListedAddress(plain)
+    },
     requireHost: (hostname) => {
       if (isIP(hostname) !== 0 && !mayReach(hostname)) throw refusal(hostname)
     },
     lookup: (hostname, options, callback) =>
       resolve(hostname, { ...options, all: true }, (error, found) => {
         if (error !== null) return callback(error, '')
-        if (!isListed(hostname) && !found.every(({ address }) => mayReach(address)))
+        if (!isListedName(hostname) && !found.every(({ address }) => mayReach(address)))
           return callback(refusal(hostname), '')
         if (options.all === true) return callback(null, found)
         callback(null, found[0]?.address ?? '', found[0]?.family)

@@ -1,4 +1,4 @@
-/** Reads a JSON settings file that contains secrets; messages show no excerpt of it. */
+/** Reads files that contain secrets; messages show no excerpt of them. */
 import { readFile } from 'node:fs/promises'
 import type { z } from 'zod'
 import { DomainError } from '../domain/errors.ts'
@@ -27,4 +27,14 @@ export async function readSecretJson<Schema extends z.ZodType>(
   if (parsed.success) return parsed.data
   const issues = listIssues(parsed.error)
   throw new DomainError('configuration_invalid', `${file}: ${issues.join('; ')}`, { issues })
+}
+
+/** Returns the text of a file in the folder of secrets. `what` names it in the error. Throws `configuration_invalid`. */
+export async function readSecret(file: string, what: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim()
+  } catch (error) {
+    const why = (error as NodeJS.ErrnoException).code
+    throw new DomainError('configuration_invalid', `${what} cannot be read (${why})`)
+  }
 }

@@ -107,7 +107,8 @@ async function usageOf(store: Deps['store'], version: string): Promise<TrainingU
     )
 }
 
-const costOf = ({ loadMs, p50Us, p99Us, cpuUs, rssBytes }: MeasuredCost): MeasuredCost => ({
+const costOf = ({ loadMs, p50Us, p99Us, cpuUs, rssBytes, paid }: MeasuredCost): MeasuredCost => ({
+  ...(paid && { paid }),
   loadMs,
   p50Us,
   p99Us,
@@ -116,6 +117,7 @@ const costOf = ({ loadMs, p50Us, p99Us, cpuUs, rssBytes }: MeasuredCost): Measur
 })
 
 const fasterOf = (one: MeasuredCost, other: MeasuredCost = one): MeasuredCost => ({
+  ...(one.paid && { paid: one.paid }),
   loadMs: Math.min(one.loadMs, other.loadMs),
   p50Us: Math.min(one.p50Us, other.p50Us),
   p99Us: Math.min(one.p99Us, other.p99Us),

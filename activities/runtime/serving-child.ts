@@ -2,7 +2,7 @@
 import { spawn, type SpawnOptions } from 'node:child_process'
 import { limitText } from '../../domain/figures.ts'
 import { requirePipes } from '../../store/child-pipes.ts'
-import { checkout, launcher, systemEnvironment } from '../../temporal.config.ts'
+import { checkout, endpointEnvironment, launcher, systemEnvironment } from '../../temporal.config.ts'
 
 const servingHeapMb = 256
 
@@ -21,7 +21,7 @@ export function spawnServing(
   const child = spawn(process.execPath, [`--max-old-space-size=${heapMb}`, launcher, ...argv], {
     ...options,
     cwd: checkout,
-    env: systemEnvironment(),
+    env: { ...systemEnvironment(), ...endpointEnvironment() },
     killSignal: 'SIGKILL',
     stdio: ['pipe', 'pipe', 'pipe'],
   })

@@ -13,6 +13,8 @@ export interface MeasuredCost {
   /** The processor time of a row in all threads and processes, once its code is warm. */
   cpuUs: number
   rssBytes: number
+  /** What the server of others that answers it charges for 1,000 predictions. */
+  paid?: { per1000: number; unit: string }
 }
 
 /** What a training took, with its refit: processor time of all threads, the most resident memory, and the time on the clock. */
@@ -47,14 +49,20 @@ const priceOf = (
   { processorHour = 0, gibHour = 0 }: Price,
 ): number => (cpuMs / hourMs) * processorHour + (ms / hourMs) * (bytes / gib) * gibHour
 
-/** The price of one prediction. Its memory is charged for its processor time: an idle process costs more. */
-export const pricePerPrediction = ({ cpuUs, rssBytes }: MeasuredCost, price: Price): number =>
-  priceOf({ cpuMs: cpuUs / 1_000, bytes: rssBytes, ms: cpuUs / 1_000 }, price)
+/**
+ * The price of one prediction. Its memory is charged for its processor time: an idle process costs more. What a server charges in the
+ * same unit is added.
+ */
+export const pricePerPrediction = ({ cpuUs, rssBytes, paid }: MeasuredCost, price: Price): number =>
+  priceOf({ cpuMs: cpuUs / 1_000, bytes: rssBytes, ms: cpuUs / 1_000 }, price) +
+  (paid?.unit === price.unit ? paid.per1000 / 1_000 : 0)
 
 /** The price of a training. Its most memory is charged for all of its time. */
 export const priceOfTraining = ({ cpuMs, peakBytes, ms }: TrainingUsage, price: Price): number =>
   priceOf({ cpuMs, bytes: peakBytes, ms }, price)
 
+const paidText = ({ paid }: MeasuredCost): string =>
+  paid === undefined ? 'nothing' : `${numberText(paid.per1000)} ${paid.unit}`
 const mebibytes = (bytes: number): string => `${Math.round(bytes / 1_048_576)} MiB`
 const threeDigits = (value: number): string => numberText(Number(value.toPrecision(3)))
 
@@ -72,6 +80,9 @@ export function costText({ candidate, champion, training, price }: Qualification
       : [
           `${beside((of) => `${threeDigits(1_000 * pricePerPrediction(of, price))} ${price.unit}`)} for 1,000 predictions`,
         ]),
+    ...(candidate.paid === undefined && champion?.paid === undefined
+      ? []
+      : [`${beside(paidText)} for 1,000 predictions to the server that answers`]),
     `${beside(({ rssBytes }) => mebibytes(rssBytes))} of memory`,
     `loaded in ${beside(({ loadMs }) => `${loadMs} ms`)}`,
     ...(training === undefined ? [] : [trainingText(training, price)]),

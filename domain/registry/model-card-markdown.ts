@@ -64,7 +64,11 @@ export function cardMarkdown(card: ModelCard): string {
       ['Artifact', codeOf(artifact.digest)],
       [
         'Library',
-        artifact.isCode ? `${artifact.library}, runs as code in a process of its own` : artifact.library,
+        artifact.isCode
+          ? `${artifact.library}, runs as code in a process of its own`
+          : artifact.isRemote
+            ? `${artifact.library}, which answers outside of this system`
+            : artifact.library,
       ],
       ['Size', bytes === null ? null : sizeOf(artifact)],
     ]),

@@ -3,7 +3,7 @@
  * file and API response agree.
  */
 import type { FeatureFit } from '@tenure/predictors/features'
-import { formatNameOf, isCode } from '@tenure/predictors/format-names'
+import { formatNameOf, isCode, isRemote } from '@tenure/predictors/format-names'
 import type { QualificationCost } from '../model/cost.ts'
 import type { LoadTest } from '../model/load-test.ts'
 import type { Features } from '../model/features.ts'
@@ -76,6 +76,8 @@ export function modelCard(source: CardSource) {
       library: manifest.library ?? null,
       /** Whether it is code that a process of its own runs. */
       isCode: isCode(manifest),
+      /** Whether a server outside of this system answers. */
+      isRemote: isRemote(manifest),
       bytes: totalBytesOf(files) ?? null,
       // Four bytes per weight.
       parameters: weights === undefined ? null : Math.floor(weights.bytes / 4),

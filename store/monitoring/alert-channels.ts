@@ -5,7 +5,7 @@ import { z } from 'zod'
 import sql from 'sql-template-tag'
 import { severities, type Channel } from '../../domain/monitoring/alert-escalation.ts'
 import { DomainError, reasonOf } from '../../domain/errors.ts'
-import { readSecretJson } from '../secret-json.ts'
+import { readSecret, readSecretJson } from '../secret-json.ts'
 import { issueText, listIssues } from '../schema-issues.ts'
 import { redacted } from '../../domain/redact.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -200,19 +200,9 @@ async function channelsWithSecrets(
 async function withSecrets(target: object, secretsDir: string): Promise<object> {
   const entries = Object.entries(target).map(async ([field, value]) => {
     const named = secret.safeParse(value)
-    return [field, named.success ? await readSecret(join(secretsDir, named.data.secret)) : (value as unknown)]
+    if (!named.success) return [field, value] as const
+    const file = join(secretsDir, named.data.secret)
+    return [field, await readSecret(file, `the secret ${file} of an alert channel`)] as const
   })
   return Object.fromEntries(await Promise.all(entries)) as object
-}
-
-async function readSecret(file: string): Promise<string> {
-  try {
-    return (await readFile(file, 'utf8')).trim()
-  } catch (error) {
-    const why = (error as NodeJS.ErrnoException).code
-    throw new DomainError(
-      'configuration_invalid',
-      `the secret ${file} of an alert channel cannot be read (${why})`,
-    )
-  }
 }

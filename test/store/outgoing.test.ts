@@ -19,6 +19,7 @@ import { respond } from '../../api/services/chat/slack-interaction.ts'
 import type { ChannelTarget } from '../../domain/monitoring/alert-escalation.ts'
 import { parseChannel } from '../../store/monitoring/alert-channels.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
+import { createEndpointClient } from '../../store/endpoint-client.ts'
 import { openS3Store } from '../../store/objects/s3/s3-store.ts'
 import { createGuard, type PrivateHosts } from '../../store/outgoing-address.ts'
 import { outgoingFetch } from '../../store/outgoing-fetch.ts'
@@ -199,6 +200,23 @@ const places: Record<string, Record<string, Place>> = {
     'the answer to a click': {
       isTrusted: true,
       call: (authority, path) => respond(`http://${authority}${path}`, 'text'),
+    },
+  },
+  'store/endpoint-client.ts': {
+    'the endpoint of a version': {
+      // Its caller keeps the status of an answer and nothing else.
+      call: (authority, path, privateHosts) =>
+        createEndpointClient({ privateHosts: [...privateHosts], secrets: folder })
+          .ask({
+            address: `http://${authority}${path}`,
+            headers: {},
+            body: '{}',
+            maxBytes: 100_000,
+            maxMs: 10_000,
+          })
+          .then(({ status, body }) => {
+            throw new Error(`status ${status}, ${Buffer.from(body).toString()}`)
+          }),
     },
   },
   'store/objects/s3/s3-store.ts': {

@@ -54,7 +54,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     ],
     only: {
       '@tenure/embedded/install/lock': ['store/python/python-environment.ts', 'store/signing/key-files.ts'],
-      aws4fetch: ['store/objects/s3/s3-store.ts'],
+      aws4fetch: ['store/endpoint-client.ts', 'store/objects/s3/s3-store.ts'],
       tar: ['store/foreign/foreign-archive.ts'],
       undici: ['store/undici.ts'],
     },
@@ -240,6 +240,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     values: [],
     packages: ['node:*'],
     only: {
+      zod: ['packages/predictors/src/formats/endpoint/endpoint-file.ts'],
       'onnxruntime-node': ['packages/predictors/src/formats/onnx/session/graph-session.ts'],
       '@tensorflow/tfjs-backend-cpu': ['packages/predictors/src/tensorflow/tfjs-worker.ts'],
       '@tensorflow/tfjs-core': ['packages/predictors/src/tensorflow/tfjs-worker.ts'],

@@ -1,10 +1,13 @@
 /** Loads the versions of routes: verifies their signatures, opens their models, and registers the fields that their requests may carry. */
-import { isError } from '../../../domain/errors.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import { isRemote } from '@tenure/predictors/format-names'
+import { DomainError, isError } from '../../../domain/errors.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { findArtifact } from '../../../store/serving/replicas.ts'
 import { verifyArtifact } from '../../../store/signing/artifact-signatures.ts'
 import type { Verifier } from '../../../store/signing/signing-key.ts'
-import type { Runtimes } from '@tenure/predictors'
+import type { ArtifactFiles, Runtimes } from '@tenure/predictors'
 import { withInjectedFault } from '../version/drill-fault.ts'
 import { withComputedColumns } from '../features/prepare.ts'
 import { openVersion, takesTexts, type LoadedVersion } from '../version/loaded-version.ts'
@@ -40,12 +43,13 @@ export function createVersionLoader(deps: LoaderDeps): FollowerOptions['load'] {
       throw error
     }
   }
+  const open = patiently((...given) => openVersion(...given, deps.runtimes))
   return async (version, recalled) => {
     const origin = (recalled ? known.get(version) : undefined) ?? (await originOf(version))
     const signature = origin.signature === '' ? undefined : Buffer.from(origin.signature, 'base64')
     verifyArtifact(deps.artifactKeys, { ...origin, version, signature })
     const { manifest, files } = await deps.cache.fetch(origin.artifactDigest)
-    let loaded = await openVersion(version, manifest, files, deps.runtimes)
+    let loaded = await open(version, manifest, files)
     // Only a model in a worker thread has `trouble`, and only such a model is slow enough for a cache. The keys of the cache hold no texts.
     if (predictionCache !== undefined && loaded.predictor.trouble !== undefined && !takesTexts(loaded))
       loaded.predictor = predictionCache.cached(loaded.predictor)
@@ -61,5 +65,37 @@ export function createVersionLoader(deps: LoaderDeps): FollowerOptions['load'] {
         .catch(() => {})
     deps.onLoaded(loaded)
     return { origin, loaded: withInjectedFault(loaded) }
+  }
+}
+
+/** How long a route waits for the golden rows of a version that is answered elsewhere, and how long what was found is kept for it. */
+const patienceMs = 200
+const keptMs = 60_000
+
+type Open = (version: string, manifest: Manifest, files: ArtifactFiles) => Promise<LoadedVersion>
+
+/**
+ * Opens a version that a server of others answers without waiting for it: routes of all models are followed in turn, and a lease ends
+ * meanwhile. Throws `model_unavailable` until its golden rows were asked; a later call returns what was found.
+ */
+function patiently(openWhole: Open): Open {
+  const opening = new Map<string, Promise<LoadedVersion>>()
+  return async (version, manifest, files) => {
+    if (!isRemote(manifest)) return openWhole(version, manifest, files)
+    let found = opening.get(version)
+    if (found === undefined) {
+      found = openWhole(version, manifest, files)
+      opening.set(version, found)
+      const forget = () => setTimeout(() => opening.delete(version), keptMs).unref()
+      found.then(forget, forget)
+    }
+    const first = await Promise.race([found, pause(patienceMs, undefined, { ref: false })])
+    if (first === undefined)
+      throw new DomainError(
+        'model_unavailable',
+        `${version} is answered elsewhere, and is asked its golden rows`,
+      )
+    opening.delete(version)
+    return first
   }
 }

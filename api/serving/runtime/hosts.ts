@@ -1,11 +1,16 @@
-/** Starts the process of ONNX Runtime, the thread of TensorFlow.js and Python processes from the sources, with what the system gives to its children. */
+/**
+ * Starts the process of ONNX Runtime, the thread of TensorFlow.js and Python processes from the sources, with what the system gives to its
+ * children, and asks endpoints by the client of this system.
+ */
 import { Worker } from 'node:worker_threads'
 import { createRuntimes as createFrom, startTied, type Hosts, type Runtimes } from '@tenure/predictors'
 import { withMemoryLimit } from '@tenure/predictors/memory-limit'
 import { findPython } from '../../../store/python/python-environment.ts'
+import { createEndpointClient } from '../../../store/endpoint-client.ts'
 import {
   cacheDir,
   checkout,
+  endpointSettings,
   installerEnvironment,
   launcher,
   systemEnvironment,
@@ -41,7 +46,10 @@ export const hosts: Hosts = {
     },
     start: startPython,
   },
+  ask: (question) => (client ??= createEndpointClient(endpointSettings())).ask(question),
 }
+
+let client: ReturnType<typeof createEndpointClient> | undefined
 
 /** How long installing the packages of a model may take. */
 const makeEnvironmentMs = 3_600_000

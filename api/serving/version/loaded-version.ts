@@ -3,6 +3,8 @@
  * version that fails a check is not served.
  */
 import { inputWidthOf } from '@tenure/predictors/features'
+import { isRemote } from '@tenure/predictors/format-names'
+import { isError } from '../../../domain/errors.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { columnsOf, type FeatureColumns } from '../codec/feature-columns.ts'
 import {
@@ -183,7 +185,11 @@ async function loadElsewhere(
 ): Promise<LoadedVersion> {
   try {
     const loaded = loadedOf(version, manifest, opened)
-    const issue = await goldenIssueElsewhere(loaded)
+    const issue = await goldenIssueElsewhere(loaded).catch((error: unknown) => {
+      // A server of others may be away for a moment. Its requests then fail, and are answered by a fallback where there is one.
+      if (isRemote(manifest) && isError(error, 'model_unavailable')) return undefined
+      throw error
+    })
     if (issue !== undefined) refuse(issue)
     return loaded
   } catch (error) {

@@ -8,6 +8,8 @@ interface FormatFiles {
   libraries?: readonly string[]
   /** Whether reading the files runs their code, so that only a training may write them. */
   isCode?: true
+  /** Whether the files only name a server of others, which answers. */
+  isRemote?: true
 }
 
 /** The reader of each format has a folder in `formats/`. */
@@ -19,6 +21,11 @@ export const artifactFormats = {
   },
   onnx: { fileSets: [['model.onnx']], libraries: ['ONNX (.onnx)'] },
   'python-object': { fileSets: [['model.python']], isCode: true },
+  endpoint: {
+    fileSets: [['endpoint.json']],
+    libraries: ['an endpoint elsewhere (endpoint.json)'],
+    isRemote: true,
+  },
 } as const satisfies Record<string, FormatFiles>
 
 export type ArtifactFormatName = keyof typeof artifactFormats
@@ -44,6 +51,10 @@ export const broughtFileNames: readonly string[] = singleFiles(
 /** Whether artifacts of a format run code of their own. */
 export const isCode = ({ artifact }: { artifact?: ArtifactFormatName }): boolean =>
   (artifactFormats[formatNameOf({ artifact })] as FormatFiles).isCode === true
+
+/** Whether another system answers the rows of an artifact. Its answers may change, and cost money. */
+export const isRemote = ({ artifact }: { artifact?: ArtifactFormatName }): boolean =>
+  (artifactFormats[formatNameOf({ artifact })] as FormatFiles).isRemote === true
 
 const libraries = all.flatMap(([, each]) => each.libraries ?? [])
 /** `LightGBM (model.txt), … or ONNX (.onnx)`. */

@@ -36,6 +36,19 @@ describe('the price', () => {
     expect(priceOfTraining(training, price)).toBe(3)
   })
 
+  it('of a version that is answered elsewhere is what its server charges', () => {
+    const remote = { ...champion, paid: { per1000: 0.4, unit: '€' } }
+    expect(costText({ candidate: remote, champion })).toContain(
+      '0.4 € (champion nothing) for 1,000 predictions to the server that answers',
+    )
+    expect(costText({ candidate: champion, champion: remote })).toContain(
+      'nothing (champion 0.4 €) for 1,000',
+    )
+    expect(costText({ candidate: champion })).not.toContain('server')
+    expect(pricePerPrediction(remote, price)).toBeCloseTo(0.0004, 6)
+    expect(pricePerPrediction(remote, { ...price, unit: '$' })).toBeCloseTo(1.5e-9, 15)
+  })
+
   it('is not shown where the model file has none', () => {
     const training = { cpuMs: 7_200_000, peakBytes: 2 * 1_073_741_824, ms: 3_600_000 }
     const cost = { candidate: champion, champion, training }

@@ -25,6 +25,17 @@ describe('a card', () => {
     expect(cardMarkdown(card)).not.toMatch(/undefined|null|NaN/)
   })
 
+  it('says where a version is answered', () => {
+    const of = (manifest: CardSource['manifest']) => cardMarkdown(modelCard({ ...bare, manifest }))
+    expect(of({ artifact: 'endpoint', library: 'json endpoint at models.example.org' })).toContain(
+      'json endpoint at models.example.org, which answers outside of this system',
+    )
+    expect(of({ artifact: 'python-object', library: 'x' })).toContain(
+      'x, runs as code in a process of its own',
+    )
+    expect(of({ artifact: 'trees', library: 'x' })).not.toMatch(/x,/)
+  })
+
   it('names the requester once, and metrics as the pages do', () => {
     const row = { champion: null, challenger: 0.7, delta: null, low: null, high: null, verdict: 'reported' }
     const metrics = [

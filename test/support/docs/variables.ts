@@ -70,7 +70,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
       '`$TENURE_STATE/alert-channels.json`',
     ],
     TENURE_SECRETS: [
-      'The folder with the secrets of applied alert channels, each a file ([how](../how-to/projects/state-file.md)).',
+      'The folder with the secrets of applied alert channels and of [endpoints](../how-to/endpoints.md), each a file ([how](../how-to/projects/state-file.md)).',
       '`$TENURE_STATE/secrets`',
     ],
     TENURE_METRIC_SOURCES: [
@@ -78,7 +78,7 @@ export const variables: Readonly<Record<string, Meanings>> = {
       '`$TENURE_STATE/metric-sources.json`',
     ],
     TENURE_PRIVATE_HOSTS: [
-      'The private hosts that addresses from model files, from `tenure apply` and from the metadata of the identity provider may reach: names, `.internal` for all names below it, addresses and ranges, such as `files.internal,127.0.0.1,10.0.0.0/8`. Addresses in the environment, in the file of alert channels and in the file of metric sources need no entry.',
+      'The private hosts that addresses from model files, from the endpoints of versions, from `tenure apply` and from the metadata of the identity provider may reach: names, `.internal` for all names below it, addresses and ranges, such as `files.internal,127.0.0.1,10.0.0.0/8`. Addresses in the environment, in the file of alert channels and in the file of metric sources need no entry.',
       'none',
     ],
     TENURE_SOURCE_FILE_MB: ['The largest file in MiB that a source gets from a web server.'],

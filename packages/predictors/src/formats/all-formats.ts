@@ -3,13 +3,16 @@ import { refuse } from '../errors.ts'
 import { broughtLibraries, expectFileSet, formatNameOf, type ArtifactFormatName } from '../format-names.ts'
 import type { ModelDescription } from '../features.ts'
 import { refuseForeign } from './foreign.ts'
+import { endpointFormat } from './endpoint/format.ts'
 import type { ArtifactFormat } from './format.ts'
 import { onnxFormat } from './onnx/format.ts'
 import { layersFormat } from './tfjs-layers/format.ts'
 import { pythonFormat } from './python/format.ts'
 import { treesFormat } from './trees/format.ts'
 
+/** The first that recognises a file reads it. */
 const formats: Readonly<Record<ArtifactFormatName, ArtifactFormat>> = {
+  endpoint: endpointFormat,
   'tfjs-layers': layersFormat,
   trees: treesFormat,
   onnx: onnxFormat,

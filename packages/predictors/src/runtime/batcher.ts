@@ -57,6 +57,10 @@ export interface BatcherOptions {
   batchMs?: number
   /** The maximum number of rows that wait for one model. */
   maxPending?: number
+  /** Whether an error is that of every row. The requests of a batch with another one are computed one by one. Default: errors of this package. */
+  isFinal?: (error: Error) => boolean
+  /** How many batches are computed at a time. Default: 1, because they share a processor. */
+  concurrent?: number
 }
 
 interface Wait {
@@ -93,11 +97,18 @@ interface Queue {
 }
 
 export function createBatcher(options: BatcherOptions = {}, now = () => performance.now()) {
-  const { waitMs = 2, maxRows = 256, batchMs = 20, maxPending = 16_384 } = options
+  const {
+    waitMs = 2,
+    maxRows = 256,
+    batchMs = 20,
+    maxPending = 16_384,
+    concurrent = 1,
+    isFinal = isPredictorError,
+  } = options
   const limits = { waitMs, maxRows, batchMs }
   const queues = new Set<Queue>()
   const counts = { batches: 0, rows: 0, sizes: {} as Record<number, number> }
-  let busy = false
+  let running = 0
   let scheduled = false
   let timer: NodeJS.Timeout | undefined
   /** The time used by the last model. An idle model starts here and does not catch up. */
@@ -126,7 +137,7 @@ export function createBatcher(options: BatcherOptions = {}, now = () => performa
     try {
       await computeParts(queue, parts)
     } catch (error) {
-      await computeApart(queue, parts, error as Error)
+      await computeApart(queue, parts, error as Error, isFinal)
     }
     const tookMs = now() - began
     learn(queue, parts, tookMs)
@@ -134,16 +145,17 @@ export function createBatcher(options: BatcherOptions = {}, now = () => performa
     floorMs = Math.max(floorMs, queue.usedMs - tookMs)
   }
   const go = (): void => {
-    if (busy) return
+    if (running >= concurrent) return
     const queue = pick()
     if (queue === undefined) return
     const parts = takeParts(queue, roomOf(queue, limits))
     if (parts.length === 0) return go()
-    busy = true
+    running++
     void send(queue, parts).finally(() => {
-      busy = false
+      running--
       go()
     })
+    go()
   }
   /** Starts the batches at the end of the turn, so that all its requests can share one. */
   const schedule = (): void => {
@@ -285,10 +297,15 @@ async function computeParts({ shape, compute }: Queue, parts: readonly Part[]): 
 }
 
 /** Computes the parts of a failed batch one by one, so that a row that the model cannot compute fails alone. */
-async function computeApart(queue: Queue, parts: readonly Part[], error: Error): Promise<void> {
-  const isFinal = parts.length === 1 || isPredictorError(error)
+async function computeApart(
+  queue: Queue,
+  parts: readonly Part[],
+  error: Error,
+  isFinal: (error: Error) => boolean,
+): Promise<void> {
+  const isOfAll = parts.length === 1 || isFinal(error)
   for (const part of parts)
-    if (isFinal) rejectPart(queue, part, error)
+    if (isOfAll) rejectPart(queue, part, error)
     else await computeParts(queue, [part]).catch((failure: Error) => rejectPart(queue, part, failure))
 }
 

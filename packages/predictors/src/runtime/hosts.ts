@@ -16,6 +16,20 @@ export interface PythonPackages {
   packages: Readonly<Record<string, string>>
 }
 
+/** One request to a server of others. */
+export interface OutgoingQuestion {
+  address: string
+  headers: Readonly<Record<string, string>>
+  body: string
+  /** The name of what proves to the server who asks. */
+  secret?: string
+  /** The service and region of AWS for which the secret signs the request. Default: the secret is sent as a bearer token. */
+  signedFor?: { service: string; region: string }
+  /** The most bytes of the answer, and the most time for all of it. */
+  maxBytes: number
+  maxMs: number
+}
+
 export interface Hosts {
   /** Starts `session-process` with at most this much memory. Its standard error is a pipe, and the third channel a socket. */
   startSessions(memoryMb: number): ChildProcess
@@ -28,6 +42,8 @@ export interface Hosts {
     /** Starts the server of one model with at most this much memory. Its standard error is a pipe, and the third channel a socket. */
     start(interpreter: string, memoryMb: number): ChildProcess
   }
+  /** Asks the server of an endpoint. Follows no redirect. Throws with what has happened. Absent: endpoints are refused. */
+  ask?(question: OutgoingQuestion): Promise<{ status: number; body: Uint8Array }>
 }
 
 /** Ends a process with its parent, even while it computes. */

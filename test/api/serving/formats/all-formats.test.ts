@@ -32,6 +32,14 @@ const samples: Readonly<Record<string, Buffer>> = {
   'model.json': caseOf('xgboost-binary-0'),
   'model.ubj': caseOf('xgboost-binary-ubj-0'),
   'model.onnx': treeModel(),
+  'endpoint.json': Buffer.from(
+    JSON.stringify({
+      endpoint: 'json',
+      address: 'https://models.example.org/',
+      columns: ['a'],
+      outputs: ['predictions.*'],
+    }),
+  ),
 }
 
 describe.each(sets)('$files of the format $name', ({ name, files }) => {

@@ -1,0 +1,124 @@
+/**
+ * Reads `endpoint.json`: where a model is served, by which protocol, which features it is asked with, and where its numbers stand in the
+ * answer. The file is data. It names a secret and never holds one.
+ */
+import { z } from 'zod'
+import { refuse } from '../../errors.ts'
+import { findRepeated } from '../../json.ts'
+
+export const endpointFileName = 'endpoint.json'
+export const endpointFileBytes = 1_048_576
+
+const word = z.string().min(1).max(200)
+/** Becomes a part of a path. */
+const pathName = z.string().regex(/^\w[\w.-]{0,199}$/, 'must be a name of letters, digits, ., _ and -')
+
+/** A feature, and the name under which the endpoint takes it. Default: its own. */
+const column = z.preprocess(
+  (given) => (typeof given === 'string' ? { name: given } : given),
+  z.strictObject({ name: word, as: word.optional(), text: z.boolean().default(false) }),
+)
+
+const address = z
+  .url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' })
+  .refine((given) => {
+    const { username, password, search, hash } = new URL(given)
+    return `${username}${password}${search}${hash}` === ''
+  }, 'must have no user, password, query or fragment: name what is secret as "secret"')
+
+/** A place in an answer of JSON: names and positions with dots between them, and `*` for the row. */
+const path = z
+  .string()
+  .max(500)
+  .regex(
+    /^(?:[^.*]+\.)*\*(?:\.[^.*]+)*$/,
+    'must be a place with one * for the row, such as predictions.*.score',
+  )
+
+const shared = {
+  address,
+  columns: z.array(column).min(1).max(10_000),
+  secret: pathName.optional(),
+  timeoutMs: z.int().min(1).max(60_000).default(1_000),
+  maxRows: z.int().min(1).max(10_000).default(64),
+  maxConcurrent: z.int().min(1).max(256).default(16),
+  price: z.strictObject({ per1000: z.number().min(0).max(1e9), unit: z.string().min(1).max(10) }).optional(),
+}
+const rows = word.default('instances')
+const paths = z.array(path).min(1).max(1_000)
+
+const schema = z.discriminatedUnion(
+  'endpoint',
+  [
+    z.strictObject({
+      endpoint: z.literal('open-inference'),
+      ...shared,
+      model: pathName,
+      revision: pathName.optional(),
+      /** Asks for one frame of pandas, as MLServer makes it of the columns. */
+      pandas: z.boolean().default(false),
+      /** Sends all numbers as one tensor, in place of one for each column. */
+      tensor: z.strictObject({ name: word, datatype: z.enum(['FP32', 'FP64']) }).optional(),
+      outputs: z
+        .array(z.strictObject({ from: word, at: z.int().min(0).max(9_999).default(0) }))
+        .min(1)
+        .max(1_000),
+    }),
+    z.strictObject({ endpoint: z.literal('json'), ...shared, rows, outputs: paths }),
+    z.strictObject({ endpoint: z.literal('mlflow'), ...shared, outputs: paths }),
+    z.strictObject({
+      endpoint: z.literal('sagemaker'),
+      ...shared,
+      model: pathName,
+      /** The variant, where the endpoint has several. */
+      revision: pathName.optional(),
+      region: pathName,
+      rows,
+      outputs: paths,
+    }),
+  ],
+  { error: 'must be one of open-inference, json, mlflow, sagemaker' },
+)
+
+export type Endpoint = z.infer<typeof schema>
+export type ProtocolName = Endpoint['endpoint']
+export type EndpointOf<Name extends ProtocolName> = Extract<Endpoint, { endpoint: Name }>
+
+/** Throws `artifact_invalid` with every issue. */
+export function readEndpoint(bytes: Uint8Array): Endpoint {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+  let given: unknown
+  try {
+    given = JSON.parse(text)
+  } catch (error) {
+    return refuse(`${endpointFileName} is not valid JSON: ${(error as Error).message}`)
+  }
+  const repeated = findRepeated(text)
+  if (repeated !== undefined)
+    refuse(`${endpointFileName} has ${JSON.stringify(repeated)} twice in one object`)
+  const { data, error } = schema.safeParse(given)
+  if (error !== undefined)
+    return refuse(
+      `${endpointFileName}: ${error.issues.map((issue) => `${placeOf(issue.path)}${issue.message}`).join('; ')}`.slice(
+        0,
+        2_000,
+      ),
+    )
+  const { columns } = data
+  const names = columns.map(({ name, as = name }) => as)
+  const twice = names.find((name, at) => names.indexOf(name) < at)
+  if (twice !== undefined)
+    refuse(`${endpointFileName} sends two columns as ${JSON.stringify(twice)}: give one of them another "as"`)
+  if (data.endpoint === 'open-inference' && data.tensor !== undefined) {
+    const texts = columns.find(({ text: isText }) => isText)
+    if (texts !== undefined)
+      refuse(
+        `${endpointFileName} sends one tensor of numbers, and ${JSON.stringify(texts.name)} is a text: leave "tensor" out`,
+      )
+    if (data.pandas) refuse(`${endpointFileName} has "tensor" and "pandas": leave one of them out`)
+  }
+  return data
+}
+
+const placeOf = (path: readonly PropertyKey[]): string =>
+  path.length === 0 ? '' : `"${path.map(String).join('.')}": `

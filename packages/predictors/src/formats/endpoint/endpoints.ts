@@ -1,0 +1,133 @@
+/**
+ * Asks servers of others for the answers of models. Every failure of a server is one of its version, and none delays another model: each
+ * endpoint has its own queue, a limited number of open requests, and limits of time and bytes.
+ */
+import { predictorError, refuse } from '../../errors.ts'
+import { noText } from '../../features.ts'
+import type { Predictor, RunTicket } from '../../predictor.ts'
+import { createBatcher, type ModelBatch } from '../../runtime/batcher.ts'
+import type { Hosts, OutgoingQuestion } from '../../runtime/hosts.ts'
+import type { RuntimeOptions, TextsOf } from '../../runtime/runtime.ts'
+import type { Endpoint } from './endpoint-file.ts'
+import { protocolOf, type Columns } from './protocols.ts'
+
+export interface Endpoints {
+  open(name: string, endpoint: Endpoint, shape: { inputs: number; textsOf?: TextsOf }): Predictor
+}
+
+/** The bytes of an answer beside its numbers, and those of each number with its names. */
+const answerBytes = 65_536
+const outputBytes = 1_024
+
+/** What servers answer where they cannot compute a row: each request of the batch is then asked alone. MLServer answers 500. */
+const ofRows = new Set([400, 422, 500])
+
+const unstarted: RunTicket = { background: false, cancelled: false, begunMs: 0 }
+
+export const createEndpoints = ({
+  hosts,
+  batches,
+}: Pick<RuntimeOptions, 'hosts' | 'batches'>): Endpoints => ({
+  open(name, endpoint, { inputs, textsOf }) {
+    const ask = hosts?.ask?.bind(hosts)
+    if (ask === undefined) return refuse('the model is served elsewhere, and this program asks no endpoints')
+    const { maxRows, maxConcurrent, outputs: declared, price } = endpoint
+    const outputs = declared.length
+    const batcher = createBatcher({
+      ...batches,
+      // A request costs about the same for one row as for many, and waits for the network.
+      waitMs: 0,
+      batchMs: Infinity,
+      maxRows,
+      concurrent: maxConcurrent,
+      isFinal: (error) => !ofRows.has((error as { status?: number }).status ?? 0),
+    })
+    const lane = batcher.lane({ inputs, outputs }, (batch) => answersOf(ask, endpoint, batch))
+    return {
+      inputs,
+      outputs,
+      price,
+      run: (input, rows, output, order = { ...unstarted }, texts) =>
+        lane.run(input, rows, output, order, texts && textsOf?.(texts, rows)),
+      trouble: () => undefined,
+      close: () => lane.close(predictorError('model_unavailable', `${name} is no longer loaded`)),
+    }
+  },
+})
+
+async function answersOf(
+  ask: NonNullable<Hosts['ask']>,
+  endpoint: Endpoint,
+  batch: ModelBatch,
+): Promise<Float32Array> {
+  const { rows } = batch
+  const { host } = new URL(endpoint.address)
+  const { encode, decode } = protocolOf(endpoint)
+  const failure = (why: string) =>
+    predictorError('model_unavailable', `the endpoint at ${host} ${why}`.slice(0, 500))
+  const question = encode(endpoint, columnsOf(endpoint, batch), rows)
+  let status: number
+  let body: Uint8Array
+  try {
+    ;({ status, body } = await ask(questionOf(endpoint, question, rows)))
+  } catch (error) {
+    throw failure(`gives no answer: ${(error as Error).message}`)
+  }
+  if (status >= 300 && status < 400)
+    throw failure(`answers ${status} and names another address, which is not followed`)
+  if (status < 200 || status >= 300) throw Object.assign(failure(`answers ${status}`), { status })
+  let answer: unknown
+  try {
+    answer = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'))
+  } catch {
+    throw failure('gives an answer that is no JSON')
+  }
+  try {
+    return decode(endpoint, answer, rows)
+  } catch (error) {
+    throw failure(`gives an answer that cannot be used: ${(error as Error).message}`)
+  }
+}
+
+function questionOf(
+  endpoint: Endpoint,
+  { path, headers = {}, body }: ReturnType<ReturnType<typeof protocolOf>['encode']>,
+  rows: number,
+): OutgoingQuestion {
+  const { address, secret, timeoutMs, outputs } = endpoint
+  return {
+    address: path === '' ? address : `${address.replace(/\/+$/, '')}${path}`,
+    headers: { 'content-type': 'application/json', accept: 'application/json', ...headers },
+    body: JSON.stringify(body),
+    secret,
+    ...(endpoint.endpoint === 'sagemaker'
+      ? { signedFor: { service: 'sagemaker', region: endpoint.region } }
+      : {}),
+    maxBytes: answerBytes + outputBytes * rows * outputs.length,
+    maxMs: timeoutMs,
+  }
+}
+
+/** Returns the values of each column of the file. The inputs of features that it does not take come last in each row. */
+function columnsOf({ columns: declared }: Endpoint, { input, rows, texts }: ModelBatch): Columns {
+  const inputs = input.length / rows
+  const columns: (number | string | null)[][] = declared.map(() => [])
+  let at = 0
+  for (let row = 0; row < rows; row++) {
+    let place = row * inputs
+    for (const [index, { text }] of declared.entries()) {
+      if (text) {
+        const length = texts.readUInt32LE(at)
+        const to = at + 4 + (length === noText ? 0 : length)
+        columns[index]!.push(length === noText ? null : texts.toString('utf8', at + 4, to))
+        at = to
+      } else {
+        const value = input[place++]!
+        // JSON has neither NaN, which is a missing number here, nor infinite numbers.
+        if (Math.abs(value) === Infinity) throw new Error('JSON cannot send an infinite number')
+        columns[index]!.push(Number.isNaN(value) ? null : value)
+      }
+    }
+  }
+  return columns
+}

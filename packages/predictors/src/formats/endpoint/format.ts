@@ -1,0 +1,44 @@
+/** Opens models that a server of others answers. Nothing is asked before the first rows. */
+import { refuse } from '../../errors.ts'
+import { inputWidthOf } from '../../features.ts'
+import type { ArtifactFiles, ArtifactFormat } from '../format.ts'
+import { clampProbabilities } from '../onnx/clamp-probabilities.ts'
+import { textsOfCategories } from '../texts-of-categories.ts'
+import { endpointFileBytes, endpointFileName, readEndpoint } from './endpoint-file.ts'
+
+export const endpointFormat: ArtifactFormat = {
+  limits: { [endpointFileName]: endpointFileBytes },
+  recognises: (head) => (/^\s*\{\s*"endpoint"\s*:/.test(head) ? endpointFileName : undefined),
+  inspect(files) {
+    const { address, endpoint, columns, outputs } = readEndpoint(bytesOf(files))
+    return {
+      library: `${endpoint} endpoint at ${new URL(address).host}`,
+      columns: columns.map(({ name, text }) => ({ name, isText: text })),
+      outputs: outputs.length,
+    }
+  },
+  open({ output, preprocessing }, files, deps) {
+    if (deps === undefined) refuse('the model is served elsewhere, and answers no row at once')
+    const bytes = bytesOf(files)
+    const endpoint = readEndpoint(bytes)
+    // The features that the endpoint is not asked with come last.
+    const isTaken = (at: number) => at < endpoint.columns.length
+    endpoint.columns.forEach(({ name, text }, at) => {
+      const fit = preprocessing[at]
+      if (fit?.name !== name || (fit.kind === 'category') !== text)
+        refuse(`${endpointFileName} has other columns than the manifest, the first of them ${name}`)
+    })
+    const takesText = preprocessing.flatMap(({ kind }, at) => (kind === 'category' ? [isTaken(at)] : []))
+    const predictor = deps.runtimes.endpoints.open(deps.version, endpoint, {
+      inputs: inputWidthOf(preprocessing),
+      textsOf: textsOfCategories(takesText),
+    })
+    return Promise.resolve({
+      predictor: clampProbabilities(predictor, output),
+      memoryBytes: bytes.byteLength,
+    })
+  },
+}
+
+const bytesOf = (files: ArtifactFiles): Uint8Array =>
+  files[endpointFileName] ?? refuse(`the artifact lacks ${endpointFileName}`)

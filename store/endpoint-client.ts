@@ -1,0 +1,103 @@
+/**
+ * Asks the endpoints that answer versions. Their addresses come from artifacts, so the rules of `outgoing-fetch.ts` hold. A secret is a file
+ * in a folder of its host: otherwise an artifact could send any secret of this machine to a server of its author.
+ */
+import { AwsV4Signer } from 'aws4fetch'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { DomainError } from '../domain/errors.ts'
+import { createGuard } from './outgoing-address.ts'
+import { outgoingFetch } from './outgoing-fetch.ts'
+import { readSecret, readSecretJson } from './secret-json.ts'
+
+interface Question {
+  address: string
+  headers: Readonly<Record<string, string>>
+  body: string
+  secret?: string
+  /** Default: the secret is sent as a bearer token. */
+  signedFor?: { service: string; region: string }
+  maxBytes: number
+  maxMs: number
+}
+
+/** How long a secret that was read is used. A new one needs no restart. */
+const secretMs = 10_000
+
+const awsKeys = z.strictObject({
+  accessKeyId: z.string().min(1),
+  secretAccessKey: z.string().min(1),
+  sessionToken: z.string().min(1).optional(),
+})
+
+export function createEndpointClient({
+  privateHosts,
+  secrets,
+}: {
+  privateHosts: readonly string[]
+  secrets: string
+}) {
+  const { isListed } = createGuard(privateHosts)
+  const known = new Map<string, { readMs: number; secret: Promise<unknown> }>()
+
+  const once = async <T>(file: string, read: () => Promise<T>): Promise<T> => {
+    const nowMs = performance.now()
+    let found = known.get(file)
+    if (found === undefined || nowMs - found.readMs > secretMs) {
+      found = { readMs: nowMs, secret: read() }
+      known.set(file, found)
+    }
+    try {
+      return (await found.secret) as T
+    } catch (error) {
+      known.delete(file)
+      throw error
+    }
+  }
+  const authorised = async ({ address, body, headers, secret, signedFor }: Question) => {
+    if (secret === undefined) return headers
+    const { hostname, protocol } = new URL(address)
+    if (protocol !== 'https:' && !isListed(hostname))
+      throw new DomainError(
+        'address_not_allowed',
+        `a secret is sent over http:// only to a host that TENURE_PRIVATE_HOSTS lists, and ${hostname} is none`,
+      )
+    const file = join(secrets, 'endpoints', hostname, secret)
+    const what = `the secret ${file} of an endpoint`
+    if (signedFor === undefined)
+      return { ...headers, authorization: `Bearer ${await once(file, () => readSecret(file, what))}` }
+    const keys = await once(file, async () => {
+      const found = await readSecretJson(file, awsKeys)
+      if (found === undefined) throw new DomainError('configuration_invalid', `${what} is missing`)
+      return found
+    })
+    const signed = await new AwsV4Signer({
+      ...keys,
+      ...signedFor,
+      method: 'POST',
+      url: address,
+      headers: { ...headers },
+      body,
+    }).sign()
+    return Object.fromEntries(signed.headers)
+  }
+  return {
+    /** Throws `address_not_allowed`, `answer_too_large`, `configuration_invalid` for a secret, and the error of a connection. */
+    async ask(question: Question): Promise<{ status: number; body: Uint8Array }> {
+      const { address, body, maxBytes, maxMs } = question
+      const headers = await authorised(question)
+      const answer = await outgoingFetch(address, {
+        method: 'POST',
+        headers,
+        body,
+        privateHosts,
+        maxBytes,
+        maxMs,
+      })
+      if (answer.ok) return { status: answer.status, body: await answer.bytes() }
+      // What it says is not kept: it may repeat the features.
+      await answer.discard()
+      return { status: answer.status, body: new Uint8Array() }
+    },
+  }
+}

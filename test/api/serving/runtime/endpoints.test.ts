@@ -1,0 +1,245 @@
+/**
+ * Tests what a replica makes of a server that answers a version: on real connections, with each fault of a server, and beside a model of
+ * this process.
+ */
+import { createHash, createHmac } from 'node:crypto'
+import { once } from 'node:events'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { createRuntimes as createFrom, formatOf, type RunTicket } from '@tenure/predictors'
+import type { NumberFit } from '@tenure/predictors/features'
+import { hosts } from '../../../../api/serving/runtime/hosts.ts'
+import { createEndpointClient } from '../../../../store/endpoint-client.ts'
+
+type Handler = (request: IncomingMessage, response: ServerResponse, body: string) => void
+
+const secrets = mkdtempSync(join(tmpdir(), 'tenure-secrets-'))
+let server: Server
+let address: string
+let port: number
+const sockets = new Set<Socket>()
+let open = 0
+let mostOpen = 0
+let asked = 0
+const sums: Handler = (_request, response, body) => {
+  const { instances } = JSON.parse(body) as { instances: { a: number; b: number }[] }
+  response.end(JSON.stringify({ predictions: instances.map(({ a, b }) => a + b) }))
+}
+let handle: Handler = sums
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    asked++
+    mostOpen = Math.max(mostOpen, ++open)
+    response.once('close', () => open--)
+    void text(request).then(
+      (body) => handle(request, response, body),
+      () => {},
+    )
+  }).listen(0, '127.0.0.1')
+  server.on('connection', (socket) => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
+  await once(server, 'listening')
+  ;({ port } = server.address() as AddressInfo)
+  address = `http://127.0.0.1:${port}/score`
+})
+beforeEach(() => {
+  ;[handle, asked, mostOpen] = [sums, 0, 0]
+})
+afterAll(() => {
+  server.closeAllConnections()
+  server.close()
+  rmSync(secrets, { recursive: true })
+})
+
+const closing: (() => void)[] = []
+afterEach(() => closing.splice(0).forEach((close) => close()))
+
+/** Opens a version that this server answers. */
+async function opened(changes: object = {}, privateHosts: readonly string[] = ['127.0.0.1']) {
+  const client = createEndpointClient({ privateHosts, secrets })
+  const runtimes = createFrom({ onError: () => {}, hosts: { ...hosts, ask: client.ask } })
+  const file = { endpoint: 'json', address, columns: ['a', 'b'], outputs: ['predictions.*'], ...changes }
+  const fits = ['a', 'b'].map((name): NumberFit => ({ name, kind: 'number', mean: 0, std: 1, fill: null }))
+  const description = { artifact: 'endpoint', output: { kind: 'number' }, preprocessing: fits } as const
+  const files = { 'endpoint.json': Buffer.from(JSON.stringify(file)) }
+  const opening = formatOf(description).open(description, files, { version: 'sums_v1.0.0', runtimes })
+  const { predictor } = await (opening as Exclude<typeof opening, Generator>)
+  closing.push(() => predictor.close?.())
+  const ask = async (rows: number[][], order?: RunTicket): Promise<number[]> => {
+    const output = new Float32Array(rows.length)
+    await predictor.run(Float64Array.from(rows.flat()), rows.length, output, order)
+    return [...output]
+  }
+  return { predictor, ask }
+}
+
+describe('a server that answers', () => {
+  it('gives each row its own answer, on connections that stay open', async () => {
+    const { ask } = await opened()
+    for (let row = 0; row < 20; row++) expect(await ask([[row, 1]])).toEqual([row + 1])
+    expect(asked).toBe(20)
+    // A socket is free a moment after its answer, so that the next request may have opened a second one.
+    expect(sockets.size).toBeLessThanOrEqual(2)
+  })
+
+  it('is asked by at most `maxConcurrent` requests of at most `maxRows` rows', async () => {
+    const held: (() => void)[] = []
+    handle = (request, response, body) => held.push(() => sums(request, response, body))
+    const { ask } = await opened({ maxRows: 3, maxConcurrent: 2 })
+    const answers = Promise.all(Array.from({ length: 12 }, (_, row) => ask([[row, row]])))
+    for (let round = 0; round < 2; round++) {
+      while (held.length < 2) await new Promise((resolve) => setImmediate(resolve))
+      for (const answer of held.splice(0)) answer()
+    }
+    expect(await answers).toEqual(Array.from({ length: 12 }, (_, row) => [2 * row]))
+    expect(mostOpen).toBe(2)
+    expect(asked).toBe(4)
+  })
+
+  it('is not asked the rows of a request that has ended before its turn', async () => {
+    const { ask } = await opened()
+    const order = { background: false, cancelled: false, begunMs: 0 }
+    const running = ask([[1, 1]], order)
+    order.cancelled = true
+    await running
+    expect(asked).toBe(0)
+  })
+})
+
+const answers = (body: string, status = 200): Handler => {
+  return (_request, response) => void response.writeHead(status).end(body)
+}
+const faults: Record<string, [fault: Handler, why: RegExp]> = {
+  'closes the connection': [(request) => request.socket.destroy(), /gives no answer: /],
+  'closes it within its answer': [
+    (request, response) => {
+      response.writeHead(200, { 'content-length': '100' }).write('{"predictions"')
+      setImmediate(() => request.socket.destroy())
+    },
+    /gives no answer: /,
+  ],
+  'never answers': [() => {}, /gives no answer: not complete within 200 ms/],
+  'never ends its answer': [
+    (_request, response) => void response.writeHead(200).write('{"predictions": [1'),
+    /gives no answer: not complete within 200 ms/,
+  ],
+  'sends more than an answer has': [answers(`[${'1,'.repeat(200_000)}1]`), /sends more than \d+ bytes/],
+  'names another address': [
+    (_request, response) => void response.writeHead(307, { location: `http://127.0.0.1:${port}/` }).end(),
+    /answers 307 and names another address/,
+  ],
+  'is overloaded': [answers('', 429), /answers 429/],
+  fails: [answers('{"predictions": [2]}', 500), /answers 500/],
+  'refuses the row': [answers('', 400), /answers 400/],
+  'wants another secret': [answers('', 401), /answers 401/],
+  'sends a page': [answers('<html>'), /no JSON/],
+  'sends NaN': [answers('{"predictions": [NaN]}'), /no JSON/],
+  'sends a text': [answers('{"predictions": ["2"]}'), /is "2", not a number/],
+  'sends no number': [answers('{"predictions": [null]}'), /is null, not a number/],
+  'sends too many answers': [answers('{"predictions": [1, 2]}'), /2 answers for 1 rows/],
+  'sends none': [answers('{"predictions": []}'), /0 answers for 1 rows/],
+}
+
+describe.each(Object.entries(faults))('a server that %s', (_what, [fault, why]) => {
+  it('fails its own rows with what has happened, and answers again once it is well', async () => {
+    const { ask } = await opened({ timeoutMs: 200 })
+    handle = fault
+    const failed = ask([[1, 1]])
+    await expect(failed).rejects.toThrow(why)
+    await expect(failed).rejects.toThrow(`the endpoint at 127.0.0.1:${port} `)
+    handle = sums
+    expect(await ask([[1, 1]])).toEqual([2])
+  })
+
+  it('delays no other endpoint', async () => {
+    const other = await opened()
+    const { ask } = await opened({ address: `${address}/faulty`, timeoutMs: 200 })
+    handle = (request, ...more) =>
+      (request.url?.endsWith('/faulty') === true ? fault : sums)(request, ...more)
+    const failed = ask([[1, 1]]).catch(() => 'failed')
+    expect(await other.ask([[1, 1]])).toEqual([2])
+    expect(await failed).toBe('failed')
+  })
+})
+
+it('a private address that TENURE_PRIVATE_HOSTS does not list is not asked', async () => {
+  await expect((await opened({}, [])).ask([[1, 1]])).rejects.toThrow('is a private address')
+  expect(asked).toBe(0)
+})
+
+/** Computes a signature again, by https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. */
+function signatureOf({ headers, url }: IncomingMessage, body: string, secret: string): string {
+  const [, scope = '', names = ''] =
+    /Credential=[^/]+\/([^,]+), ?SignedHeaders=([^,]+)/.exec(headers.authorization ?? '') ?? []
+  const hash = (given: string) => createHash('sha256').update(given).digest('hex')
+  const hmac = (key: string | Buffer, given: string) => createHmac('sha256', key).update(given).digest()
+  const signed = names.split(';').map((name) => `${name}:${String(headers[name])}\n`)
+  const canonical = ['POST', url, '', signed.join(''), names, hash(body)].join('\n')
+  const text = ['AWS4-HMAC-SHA256', headers['x-amz-date'], scope, hash(canonical)].join('\n')
+  const key = scope.split('/').reduce<string | Buffer>(hmac, `AWS4${secret}`)
+  return hmac(key, text).toString('hex')
+}
+
+describe('a secret', () => {
+  const keep = (host: string, name: string, content: string) => {
+    mkdirSync(join(secrets, 'endpoints', host), { recursive: true })
+    writeFileSync(join(secrets, 'endpoints', host, name), content)
+  }
+
+  it('is sent as a bearer token to its own host', async () => {
+    keep('127.0.0.1', 'token', 'own-token\n')
+    let authorization: string | undefined
+    handle = (request, ...more) => {
+      ;({ authorization } = request.headers)
+      sums(request, ...more)
+    }
+    expect(await (await opened({ secret: 'token' })).ask([[1, 1]])).toEqual([2])
+    expect(authorization).toBe('Bearer own-token')
+  })
+
+  it('of another host is not sent', async () => {
+    keep('models.example.org', 'other', 'other-token')
+    writeFileSync(join(secrets, 'slack'), 'of a channel')
+    for (const secret of ['other', 'slack'])
+      await expect((await opened({ secret })).ask([[1, 1]])).rejects.toThrow('cannot be read (ENOENT)')
+    expect(asked).toBe(0)
+  })
+
+  it('is not sent without TLS, but to a listed host', async () => {
+    const elsewhere = { address: 'http://models.example.org/', secret: 'other' }
+    await expect((await opened(elsewhere)).ask([[1, 1]])).rejects.toThrow(
+      'is sent over http:// only to a host',
+    )
+  })
+
+  it('signs a request to SageMaker as AWS would', async () => {
+    const keys = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'secret-of-the-test' }
+    keep('127.0.0.1', 'aws', JSON.stringify(keys))
+    let signature: string | undefined
+    let expected: string | undefined
+    handle = (request, response, body) => {
+      signature = request.headers.authorization
+      expected = signatureOf(request, body, keys.secretAccessKey)
+      sums(request, response, body)
+    }
+    const file = {
+      endpoint: 'sagemaker',
+      model: 'sums',
+      revision: 'blue',
+      region: 'eu-west-1',
+      secret: 'aws',
+    }
+    expect(await (await opened({ ...file, address: `http://127.0.0.1:${port}` })).ask([[1, 1]])).toEqual([2])
+    expect(signature).toMatch(/^AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE\//)
+    expect(signature).toContain('x-amzn-sagemaker-target-variant')
+    expect(signature?.endsWith(`Signature=${expected}`)).toBe(true)
+  })
+})
