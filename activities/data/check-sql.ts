@@ -7,6 +7,7 @@ import {
   type SourceDefinition,
 } from '../../domain/model-definition.ts'
 import { shown } from '../../domain/postgres-text.ts'
+import { standInText } from '../../domain/tasks/judged-words.ts'
 import { missingColumn } from '../../domain/validation/source-issue.ts'
 import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import { withDuck, type Duck } from './duckdb.ts'
@@ -85,11 +86,18 @@ export async function issueOfBusiness(definition: ModelDefinition): Promise<stri
   })
 }
 
+/** Tells what only the gate judges: a custom primary metric, groups and slices. */
+export async function gateOnlyPartsOf(definition: ModelDefinition): Promise<string | undefined> {
+  const found = [standInText(definition.evaluation.policy), await gateOnlySlicesOf(definition)]
+  const told = found.filter((each) => each !== undefined)
+  return told.length === 0 ? undefined : told.join('; ')
+}
+
 /**
  * Names the groups and slices that the monitor cannot determine, because they read columns that are no features. The log of predictions
  * has features only.
  */
-export async function gateOnlyPartsOf(definition: ModelDefinition): Promise<string | undefined> {
+async function gateOnlySlicesOf(definition: ModelDefinition): Promise<string | undefined> {
   const { groups, slices } = definition.evaluation
   if (groups.length + slices.length === 0) return undefined
   const named = await withServed(definition, async (duck) => {

@@ -5,8 +5,9 @@
 import { textLiteral, timestampLiteral } from '../../domain/sql-text.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import type { Reason } from '../../domain/verdict.ts'
-import type { OwnMetrics } from '../../domain/evaluation/custom-metrics.ts'
-import { judgeGate, metricRowsOf, type GateReport } from '../../domain/evaluation/gate.ts'
+import { computeMetric, type ComputedMetric } from '../../domain/evaluation/custom-metrics.ts'
+import { builtInPrimary, hasCustomPrimary, type GatePolicy } from '../../domain/evaluation/policy.ts'
+import { judgedPolicy, judgeGate, metricRowsOf, type GateReport } from '../../domain/evaluation/gate.ts'
 import {
   rowsOfTruths,
   score,
@@ -23,7 +24,7 @@ import {
   type GateInput,
   type GateSearch,
 } from '../../domain/evaluation/input.ts'
-import { bestOf } from '../../domain/evaluation/anchor.ts'
+import { bestOf, type AnchorCandidate } from '../../domain/evaluation/anchor.ts'
 import { judgedRows, type RefittedChampion } from '../../domain/evaluation/refitted-champion.ts'
 import { checkRefit, type RefitCheck, type RefitPolicy } from '../../domain/training/refit.ts'
 import { gateOf, taskOf, thresholdOf, sharedOutput } from '../../domain/tasks/tasks.ts'
@@ -156,16 +157,20 @@ async function evaluateBy(
   // Nothing is compared with a champion that cannot score the rows.
   const isComparable = typeof champion !== 'string'
   const numbers = isComparable && outputs.given ? comparedNumbers(outputs.own, outputs.given) : undefined
-  const anchor = bestOf(released, truthsOf(y, policy, numbers?.compared), {
-    ...policy,
-    targets: numbers?.compared ?? policy.targets,
-  })
+  const anchors = readableAnchors(released, y, policy)
+  const best = hasCustomPrimary(policy)
+    ? undefined
+    : bestOf(released, truthsOf(y, policy, numbers?.compared), {
+        ...policy,
+        targets: numbers?.compared ?? policy.targets,
+      })
   const input: GateInput = {
     y,
     challenger,
     champion: isComparable ? champion : null,
-    anchor: anchor?.answers ?? null,
-    thresholds: { champion: outputs.given && thresholdOf(outputs.given), anchor: anchor?.threshold },
+    anchor: best?.answers ?? null,
+    anchors: anchors.map(({ answers }) => answers),
+    thresholds: { champion: outputs.given && thresholdOf(outputs.given), anchor: best?.threshold },
     numbers,
     ...columnsOf(test, definition, () => naiveAnswers(y, policy, answerWidth(challenger) || 1)),
     ...checks,
@@ -177,16 +182,20 @@ async function evaluateBy(
     search,
     unknownCategories: (await versions.manifestOf(job.challenger)).unknownCategories,
   }
-  const report = await parent.part('evaluate', async () =>
-    withImportance(judgeGate(input, policy, await ownMetricsOf(job, { input, table: test, parent })), {
+  const { own, report } = await parent.part('evaluate', async () => {
+    const own = await ownMetricsOf(job, { input, table: test, parent })
+    const report = await withImportance(judgeGate(input, policy, own), {
       names: Object.keys(modelFeatures((await versions.manifestOf(job.challenger)).features)),
       answer: (table) => versions.ask(job.challenger, table, { isPrepared: true }),
       rows: test,
       y,
       policy,
       importance: definition.evaluation.importance,
-    }),
-  )
+    })
+    return { own, report }
+  })
+  const chosen = own[policy.primary]?.anchor
+  const anchor = chosen ? { version: anchors[chosen.at]!.version, value: chosen.value } : best
   return {
     report: isComparable ? report : incomparable(report, champion),
     inputs: {
@@ -344,6 +353,14 @@ async function askAnchors(
   return released
 }
 
+/** The releases whose answers a metric of the model file can be given. */
+const readableAnchors = <Released extends AnchorCandidate>(
+  released: readonly Released[],
+  y: readonly number[],
+  policy: GatePolicy,
+): Released[] =>
+  released.filter(({ answers }) => unreadableAnswers(policy.task, answers, rowsOfTruths(y, policy)) === null)
+
 async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScore> {
   const { definition } = job
   const { policy } = definition.evaluation
@@ -357,7 +374,7 @@ async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScor
   const issue = unreadableAnswers(policy.task, answers, count) ?? undefined
   if (issue !== undefined) return { score: null, issue }
   return {
-    score: pointValue(statisticOf(policy.primary, score(policy.task, y, answers, policy)), count),
+    score: pointValue(statisticOf(builtInPrimary(policy), score(policy.task, y, answers, policy)), count),
   }
 }
 
@@ -383,13 +400,16 @@ async function runRefit(
 async function ownMetricsOf(
   { definition, modelsDirectory, metricProgram }: EvaluatorJob,
   { input, table, parent }: { input: GateInput; table: LabelledRows; parent: Parent<never> },
-): Promise<OwnMetrics> {
-  const { policy } = definition.evaluation
+): Promise<Record<string, ComputedMetric>> {
+  const policy = judgedPolicy(input, definition.evaluation.policy)
   if (policy.custom === undefined) return {}
   const { metrics } = await loadUnchanged(definition, modelsDirectory)
-  if (metricProgram === undefined) return metrics
   const rows = metricRowsOf(input, policy)
   if (rows === undefined) return {}
+  if (metricProgram === undefined)
+    return Object.fromEntries(
+      Object.entries(metrics).map(([name, of]) => [name, computeMetric(of, name, { rows, policy })]),
+    )
   const run = { model: definition.name, models: modelsDirectory, rows, table, policy }
   return whileAlive(parent, () => computeMetrics(metricProgram, run))
 }

@@ -2,7 +2,7 @@
 import { sampleOf } from '../../domain/behaviour/probes.ts'
 import { higherIsBetter, rowsOfTruths, score, statisticOf } from '../../domain/evaluation/metrics.ts'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
-import type { GatePolicy } from '../../domain/evaluation/policy.ts'
+import { builtInPrimary, type GatePolicy } from '../../domain/evaluation/policy.ts'
 import { pointValue } from '@tenure/sequential'
 import {
   defaultImportance,
@@ -97,17 +97,17 @@ export async function measureImportance({
       )
     }
   return importanceOf(Object.fromEntries(shuffled), {
-    metric: policy.primary,
-    isHigherBetter: higherIsBetter(policy.primary),
+    metric: builtInPrimary(policy),
+    isHigherBetter: higherIsBetter(builtInPrimary(policy)),
     value,
     rows: count,
   })
 }
 
-/** The primary metric of some rows; null when undefined. */
+/** The primary metric of some rows, or what stands in for it; null when undefined. */
 function metricOf(y: readonly number[], answers: ModelAnswers, policy: GatePolicy): number | null {
   return pointValue(
-    statisticOf(policy.primary, score(policy.task, y, answers, policy)),
+    statisticOf(builtInPrimary(policy), score(policy.task, y, answers, policy)),
     rowsOfTruths(y, policy),
   )
 }

@@ -10,11 +10,12 @@ import { DomainError } from '../../domain/errors.ts'
 import {
   drawResamples,
   metricAnswers,
+  referencesOf,
   type ComputedMetric,
   type Measured,
   type MetricAnswer,
   type MetricRows,
-  type OwnMetrics,
+  type Reference,
 } from '../../domain/evaluation/custom-metrics.ts'
 import type { GatePolicy } from '../../domain/evaluation/policy.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
@@ -66,7 +67,10 @@ interface MetricsRun {
 }
 
 /** Throws the errors of `runTrainingProgram`. An exception of a metric is a fault in its value. */
-export async function computeMetrics(program: MetricProgram, run: MetricsRun): Promise<OwnMetrics> {
+export async function computeMetrics(
+  program: MetricProgram,
+  run: MetricsRun,
+): Promise<Record<string, ComputedMetric>> {
   const folder = await mkdtemp(join(tmpdir(), 'tenure-metrics-'))
   try {
     const output = join(folder, 'output')
@@ -98,22 +102,28 @@ type Written = { value: number } | { fault: string }
 
 /** Reads the text of `metrics.json`; undefined where it has another form. */
 function parseMetrics(text: string): Record<string, ComputedMetric> | undefined {
-  const found =
-    parseJson<Record<string, Record<'challenger' | 'champion' | 'baseline' | 'gains', unknown>>>(text)
-  const entries = Object.entries(found ?? {}).map(([name, { challenger, champion, baseline, gains }]) => {
-    const isWhole =
-      isWritten(challenger) &&
-      (champion === null || isWritten(champion)) &&
-      isWritten(baseline) &&
-      Array.isArray(gains) &&
-      gains.every((gain) => typeof gain === 'number')
-    if (!isWhole) return undefined
-    const values = { challenger: measured(challenger), baseline: measured(baseline) }
-    return [
-      name,
-      { ...values, champion: champion === null ? null : measured(champion), gains: Float64Array.from(gains) },
-    ] as const
-  })
+  const found = parseJson<Record<string, Record<keyof ComputedMetric, unknown>>>(text)
+  const entries = Object.entries(found ?? {}).map(
+    ([name, { challenger, champion, baseline, anchor, gains }]) => {
+      const isWhole =
+        isWritten(challenger) &&
+        (champion === null || isWritten(champion)) &&
+        isWritten(baseline) &&
+        (anchor === null || isAnchor(anchor)) &&
+        isGains(gains)
+      if (!isWhole) return undefined
+      const computed: ComputedMetric = {
+        challenger: measured(challenger),
+        champion: champion === null ? null : measured(champion),
+        baseline: measured(baseline),
+        anchor,
+        gains: Object.fromEntries(
+          Object.entries(gains).map(([who, values]) => [who, Float64Array.from(values)]),
+        ),
+      }
+      return [name, computed] as const
+    },
+  )
   const whole = entries.filter((each) => each !== undefined)
   return found === undefined || whole.length < entries.length ? undefined : Object.fromEntries(whole)
 }
@@ -123,6 +133,18 @@ const isWritten = (given: unknown): given is Written =>
   given !== null &&
   ('value' in given ? typeof given.value === 'number' : 'fault' in given && typeof given.fault === 'string')
 
+const isAnchor = (given: unknown): given is NonNullable<ComputedMetric['anchor']> =>
+  typeof given === 'object' &&
+  given !== null &&
+  ['at', 'value'].every((field) => typeof given[field as keyof typeof given] === 'number')
+
+const isGains = (given: unknown): given is Partial<Record<Reference, number[]>> =>
+  typeof given === 'object' &&
+  given !== null &&
+  Object.values(given).every(
+    (values) => Array.isArray(values) && values.every((gain) => typeof gain === 'number'),
+  )
+
 const measured = (given: Written): Measured =>
   'value' in given ? { value: given.value } : { value: null, fault: given.fault }
 
@@ -131,7 +153,7 @@ async function writeInputs(
   output: string,
   { model, rows, table, policy }: MetricsRun,
 ): Promise<MetricsJob> {
-  const { challenger, champion, baseline } = metricAnswers(rows, policy)
+  const { challenger, champion, baseline, anchors } = metricAnswers(rows, policy)
   const numbers = async (file: string, values: readonly MetricAnswer[], width: number, isMatrix: boolean) => {
     await writeFile(join(folder, file), Float64Array.from(values.flat()))
     return { file, width, isMatrix }
@@ -154,12 +176,12 @@ async function writeInputs(
       columns[name] = { kind: 'text', file, texts: column.texts }
     }
   }
-  const metrics = Object.entries(policy.custom ?? {}).map(([name, { better, guard = false }]) => ({
+  const metrics = Object.entries(policy.custom ?? {}).map(([name, { better }]) => ({
     name,
     better,
-    guard,
+    over: referencesOf(name, policy),
   }))
-  const hasDraws = champion !== null && metrics.some(({ guard }) => guard)
+  const hasDraws = metrics.some(({ over }) => over.some((who) => who !== 'champion' || champion !== null))
   return {
     contract: contractVersion,
     kind: 'metrics',
@@ -172,6 +194,7 @@ async function writeInputs(
       champion: champion && (await answers('champion', champion)),
       baseline: await answers('baseline', baseline),
     },
+    anchors: await Promise.all(anchors.map((each, at) => answers(`anchor-${at}`, each))),
     columns,
     draws: hasDraws ? writeDraws(folder, { rows, policy }) : null,
     output,
@@ -188,7 +211,6 @@ function writeDraws(folder: string, { rows, policy }: Pick<MetricsRun, 'rows' | 
   try {
     drawResamples(rows, policy, (weights) => {
       writeSync(opened, Uint8Array.from(weights))
-      return null
     })
   } finally {
     closeSync(opened)

@@ -10,6 +10,7 @@ import {
   completeMonitorPolicy,
   type MonitorPolicy,
 } from '../../domain/monitoring/policy.ts'
+import { builtInPrimary } from '../../domain/evaluation/policy.ts'
 import { isWithinMargin, judgeFloor, judgeFloors, type FloorReport } from '../../domain/monitoring/quality.ts'
 import { serviceJudge } from '../../domain/monitoring/service-level.ts'
 import { isSkewDue } from '../../domain/monitoring/training-serving-skew.ts'
@@ -91,7 +92,7 @@ export const monitorModel =
 function policyOf({ monitor: stored, evaluation: judge }: ModelDefinition): MonitorPolicy {
   const monitor = completeMonitorPolicy(stored)
   const { warn, alarm } = monitor.quality ?? {}
-  if (warn !== undefined || alarm !== undefined || judge.policy.primary !== 'accuracy') return monitor
+  if (warn !== undefined || alarm !== undefined || builtInPrimary(judge.policy) !== 'accuracy') return monitor
   return { ...monitor, quality: { ...monitor.quality, ...accuracyFloors } }
 }
 

@@ -3,7 +3,7 @@
  * inputs unchanged.
  */
 import type { GateMetric } from '../../domain/evaluation/gate-metrics.ts'
-import { policyForOutput } from '../../domain/evaluation/policy.ts'
+import { builtInPrimary, policyForOutput } from '../../domain/evaluation/policy.ts'
 import { defaultLabelPolicy } from '../../domain/monitoring/label-maturity.ts'
 import { isWithinMargin, judgeQuality as judge, type QualityReport } from '../../domain/monitoring/quality.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -46,7 +46,10 @@ export const checkQuality =
     if (matured === undefined) return undefined
     const { late, fromMs, toMs } = matured
     const answered = await readAnswered(store, checked, { fromMs, toMs, nowMs })
-    const baseline = { baseline: lineage.metrics[policy.primary] ?? null, baselineRows: lineage.rows.test }
+    const baseline = {
+      baseline: lineage.metrics[builtInPrimary(policy)] ?? null,
+      baselineRows: lineage.rows.test,
+    }
     const evidence = { ...answered, ...baseline, maturity: late }
     const { id, report } = await insertQualityJudgement(store, {
       model,

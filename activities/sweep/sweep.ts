@@ -1,6 +1,7 @@
 /** Opens and closes a sweep, scores its trials on the validation rows and chooses the best trial. */
 import { DomainError } from '../../domain/errors.ts'
 import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
+import { builtInPrimary } from '../../domain/evaluation/policy.ts'
 import { counted, metricName } from '../../domain/figures.ts'
 import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
 import { issuesOfOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
@@ -85,7 +86,7 @@ export const scoreTrial =
       limitMb: config.trainingMemoryMb,
       keptFor: digestOfJson(definition),
     })
-    const metric = definition.evaluation.policy.primary
+    const metric = builtInPrimary(definition.evaluation.policy)
     if (score === null)
       throw new DomainError(
         'training_failed',
@@ -99,7 +100,7 @@ export const scoreTrial =
 export const chooseWinner =
   ({ store, log }: Deps) =>
   async ({ id, model }: Run): Promise<{ winner?: HyperparameterValues }> => {
-    const { primary } = (await getModel(store, model)).definition.evaluation.policy
+    const primary = builtInPrimary((await getModel(store, model)).definition.evaluation.policy)
     const best = bestTrial(await listTrialsOf(store, id), higherIsBetter(primary))
     if (best === undefined) return {}
     await recordWinner(store, { id, winner: best.overrides })
@@ -144,7 +145,7 @@ async function explainChoice(store: Deps['store'], { id, model }: Run): Promise<
     const why = first.message === undefined ? '' : `; the first: ${first.message}`
     return { isFound: false, message: `none of ${trials.length} trials has a score${why}` }
   }
-  const { primary } = (await getModel(store, model)).definition.evaluation.policy
+  const primary = builtInPrimary((await getModel(store, model)).definition.evaluation.policy)
   const best = bestTrial(trials, higherIsBetter(primary))
   const scored = trials.filter(({ score }) => score !== undefined).length
   const named = Object.entries(winner).map(([name, value]) => `${name} ${value}`)

@@ -15,7 +15,7 @@ import { judgeDrift } from '../../domain/monitoring/drift.ts'
 import { listDriftJudgements, type DriftJudgement } from '../../store/monitoring/monitor-windows.ts'
 import { findVersion, getVersion } from '../../store/registry/versions.ts'
 import { reasonOf } from '../../domain/errors.ts'
-import { correctedFor } from '../../domain/evaluation/policy.ts'
+import { judgedPolicy } from '../../domain/evaluation/gate.ts'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
 import { withModelFolder } from '../runtime/model-folder.ts'
 import { getManifest } from '../../store/artifacts.ts'
@@ -136,7 +136,7 @@ async function jobOf(
   await bringCopies(artifacts, { snapshot: snapshotDigest, artifacts: judged })
   const { features } = await getManifest(artifacts, artifactDigest)
   const isAsThen =
-    isDeepStrictEqual(plain(correctedFor(1 + (inputs.search?.triedHere ?? 0), policy)), report.policy) &&
+    isDeepStrictEqual(plain(judgedPolicy(inputs, policy)), report.policy) &&
     isDeepStrictEqual(new Set(Object.keys(features)), new Set(Object.keys(definition.features))) &&
     isDeepStrictEqual(
       slices.map(({ name }) => name),

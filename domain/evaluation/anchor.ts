@@ -5,7 +5,7 @@
 import { pointValue } from '@tenure/sequential'
 import type { ModelAnswers } from '../metrics/answers.ts'
 import { higherIsBetter, rowsOfTruths, score, statisticOf, unreadableAnswers } from './metrics.ts'
-import type { GatePolicy } from './policy.ts'
+import { builtInPrimary, type GatePolicy } from './policy.ts'
 
 export interface AnchorCandidate {
   version: string
@@ -18,9 +18,10 @@ export interface AnchorCandidate {
 export function bestOf(
   asked: readonly AnchorCandidate[],
   y: readonly number[],
-  policy: Pick<GatePolicy, 'task' | 'primary' | 'threshold' | 'levels' | 'targets'>,
+  policy: Pick<GatePolicy, 'task' | 'primary' | 'standIn' | 'threshold' | 'levels' | 'targets'>,
 ): (AnchorCandidate & { value: number }) | undefined {
-  const { task, primary } = policy
+  const { task } = policy
+  const primary = builtInPrimary(policy)
   const sign = higherIsBetter(primary) ? 1 : -1
   const rows = rowsOfTruths(y, policy)
   let best: (AnchorCandidate & { value: number }) | undefined

@@ -3,12 +3,20 @@
  * non-finite result of a function is reported instead of compared.
  */
 import { bootstrap, percentileInterval } from '@tenure/sequential'
-import { metricText, worstCaseText } from '../figures.ts'
 import { answeredRows, answerReader, type ModelAnswers } from '../metrics/answers.ts'
 import type { Reason } from '../verdict.ts'
 import { rowsOfTruths } from './metrics.ts'
-import { failsMargin, gainVerdict, marginOf, type GateMetricRow } from './metric-table.ts'
-import type { CustomMetricPolicy, GatePolicy, Margin } from './policy.ts'
+import {
+  failsMargin,
+  gainVerdict,
+  marginOf,
+  notBetter,
+  referenceObjections,
+  type Gain,
+  type GateComparison,
+  type GateMetricRow,
+} from './metric-table.ts'
+import type { CustomMetricPolicy, GatePolicy } from './policy.ts'
 import { gateOf } from '../tasks/tasks.ts'
 
 /** The answer to one row: a probability, a number, the probability of each class, or each of several numbers. */
@@ -28,11 +36,9 @@ export interface MetricRows {
   challenger: ModelAnswers
   champion: ModelAnswers | null
   baseline: ModelAnswers
+  /** Recent releases. The best of them is the anchor of a primary metric. */
+  anchors: readonly ModelAnswers[]
   entities?: readonly (string | number)[]
-}
-
-export interface CustomComparison extends CustomReasons {
-  metrics: GateMetricRow[]
 }
 
 export interface CustomReasons {
@@ -45,33 +51,52 @@ export interface CustomReasons {
 /** `fault` completes a sentence: `is NaN, not a finite number`, `threw: Error: no price`. */
 export type Measured = { value: number; fault?: undefined } | { value: null; fault: string }
 
-export type ComparedModel = 'challenger' | 'champion' | 'baseline'
+/** What the challenger is compared with. */
+export type Reference = 'champion' | 'baseline' | 'anchor'
 
-/** The values of a metric that another process has computed. */
-export interface ComputedMetric extends Record<Exclude<ComparedModel, 'champion'>, Measured> {
+/** The values of a metric. */
+export interface ComputedMetric {
+  challenger: Measured
   champion: Measured | null
-  /** The finite gains on the resamples of `drawResamples`; empty where the metric is no guard. */
-  gains: Float64Array
+  baseline: Measured
+  /** The best of the recent releases by its place among them; null without a value of any, and where no gain over it is asked for. */
+  anchor: { at: number; value: number } | null
+  /** The finite gains on the resamples of `drawResamples`; absent for a reference without a value, or that is not asked for. */
+  gains: Partial<Record<Reference, Float64Array>>
 }
 
 /** The metrics of a model file: functions, or what they have returned elsewhere. */
 export type OwnMetrics = Readonly<Record<string, MetricFunction | ComputedMetric>>
 
-export function compareCustom(rows: MetricRows, policy: GatePolicy, metrics: OwnMetrics): CustomComparison {
-  const judged = Object.entries(policy.custom ?? {}).map(([name, custom]) => {
-    const given = metrics[name] ?? (() => NaN)
-    const computed = typeof given === 'function' ? computeBy(given, { custom, rows, policy }) : given
-    return judgeOne({ name, custom, computed }, policy)
-  })
-  return { metrics: judged, ...customReasons(judged, policy) }
+/** What the gain in a metric is resampled over. A resample calls the function once more for each, so that only a guard and the primary metric have one. */
+export function referencesOf(name: string, { primary, custom }: GatePolicy): Reference[] {
+  if (name === primary) return ['champion', 'baseline', 'anchor']
+  return custom?.[name]?.guard === true ? ['champion'] : []
 }
 
-/** The reasons that follow from the rows of metrics of the model file; rows of other metrics have none here. */
+/** `added`: the numbers that the champion does not answer, so that its value is unknown. */
+export function compareCustom(
+  rows: MetricRows,
+  policy: GatePolicy,
+  { metrics, isFirst, added = [] }: { metrics: OwnMetrics; isFirst: boolean; added?: readonly string[] },
+): GateComparison {
+  const compared: GateComparison = { metrics: [], against: [] }
+  for (const [name, custom] of Object.entries(policy.custom ?? {})) {
+    const given = metrics[name] ?? (() => NaN)
+    const computed = typeof given === 'function' ? computeMetric(given, name, { rows, policy }) : given
+    const row = rowOf({ name, custom, computed, isFirst }, policy)
+    compared.metrics.push(row)
+    if (name === policy.primary) compared.against.push(...primaryObjections(row, { computed, added }, policy))
+  }
+  return compared
+}
+
+/** The reasons that follow from the rows of guards and other metrics of the model file; rows of other metrics have none here. */
 export function customReasons(rows: readonly GateMetricRow[], policy: GatePolicy): CustomReasons {
   const found: CustomReasons = { against: [], warnings: [] }
   for (const row of rows) {
     const custom = policy.custom?.[row.metric]
-    if (custom === undefined) continue
+    if (custom === undefined || row.metric === policy.primary) continue
     const reason = reasonOf(row, custom)
     if (reason === undefined) continue
     const decides = custom.guard === true || custom.floor !== undefined
@@ -80,70 +105,133 @@ export function customReasons(rows: readonly GateMetricRow[], policy: GatePolicy
   return found
 }
 
-/** The answers of the three models as metrics get them; null without a champion. */
-export function metricAnswers(
-  rows: MetricRows,
-  { task }: GatePolicy,
-): Record<ComparedModel, MetricAnswer[] | null> & { challenger: MetricAnswer[]; baseline: MetricAnswer[] } {
-  const answersOf = (answers: ModelAnswers) => {
+/** The answers as metrics get them; null without a champion. */
+export function metricAnswers({ challenger, champion, baseline, anchors }: MetricRows, { task }: GatePolicy) {
+  const answersOf = (answers: ModelAnswers): MetricAnswer[] => {
     const rowAt = answerReader(answers)
     return Array.from({ length: answeredRows(answers) }, (_, row) => gateOf(task).forMetric([...rowAt(row)]))
   }
   return {
-    challenger: answersOf(rows.challenger),
-    champion: rows.champion === null ? null : answersOf(rows.champion),
-    baseline: answersOf(rows.baseline),
+    challenger: answersOf(challenger),
+    champion: champion === null ? null : answersOf(champion),
+    baseline: answersOf(baseline),
+    anchors: anchors.map(answersOf),
   }
 }
 
-/** Calls `value` with the weights of each resample, which are how often each row is drawn. Returns its finite values. */
+/** Calls `visit` with the weights of each resample, which are how often each row is drawn. */
 export function drawResamples(
   { y, entities }: Pick<MetricRows, 'y' | 'entities'>,
   policy: GatePolicy,
-  value: (weights: ArrayLike<number>) => number | null,
-): Float64Array {
-  const [values = new Float64Array()] = bootstrap([{ kind: 'weights', value }], rowsOfTruths(y, policy), {
-    ...policy,
-    entities,
-  })
-  return values
+  visit: (weights: ArrayLike<number>) => void,
+): void {
+  const value = (weights: ArrayLike<number>) => {
+    visit(weights)
+    return null
+  }
+  bootstrap([{ kind: 'weights', value }], rowsOfTruths(y, policy), { ...policy, entities })
 }
 
-function computeBy(
+/** Calls the function of a metric for each model and, for the references of the metric, on each resample. */
+export function computeMetric(
   of: MetricFunction,
-  { custom, rows, policy }: { custom: CustomMetricPolicy; rows: MetricRows; policy: GatePolicy },
+  name: string,
+  { rows, policy }: { rows: MetricRows; policy: GatePolicy },
 ): ComputedMetric {
   const { y } = rows
-  const { challenger, champion, baseline } = metricAnswers(rows, policy)
-  const computed = {
-    challenger: measure(() => of(y, challenger)),
-    champion: champion === null ? null : measure(() => of(y, champion)),
-    baseline: measure(() => of(y, baseline)),
+  const sign = signOf(policy.custom![name]!)
+  const references = referencesOf(name, policy)
+  const { challenger, champion, baseline, anchors } = metricAnswers(rows, policy)
+  const valueOf = (answers: readonly MetricAnswer[]) => measure(() => of(y, answers))
+  const values = {
+    challenger: valueOf(challenger),
+    champion: champion === null ? null : valueOf(champion),
+    baseline: valueOf(baseline),
   }
-  // An interval calls the function thousands of times, so that only a guard has one.
-  const hasInterval =
-    custom.guard === true && computed.challenger.value !== null && computed.champion?.value != null
-  const gain =
-    hasInterval && champion !== null ? gainOf(of, y, challenger, champion, signOf(custom)) : undefined
-  return { ...computed, gains: gain === undefined ? new Float64Array() : drawResamples(rows, policy, gain) }
+  let anchor: ComputedMetric['anchor'] = null
+  for (const [at, answers] of (references.includes('anchor') ? anchors : []).entries()) {
+    const { value } = valueOf(answers)
+    if (value !== null && (anchor === null || sign * value > sign * anchor.value)) anchor = { at, value }
+  }
+  const answersOf: Record<Reference, readonly MetricAnswer[] | null> = {
+    champion: values.champion?.value == null ? null : champion,
+    baseline: values.baseline.value === null ? null : baseline,
+    anchor: anchor === null ? null : anchors[anchor.at]!,
+  }
+  const compared = values.challenger.value === null ? [] : references
+  const others = compared.flatMap((who) => (answersOf[who] === null ? [] : [[who, answersOf[who]] as const]))
+  return { ...values, anchor, gains: gainsOver(others, { of, sign, challenger, rows, policy }) }
 }
 
 const signOf = ({ better }: CustomMetricPolicy): 1 | -1 => (better === 'higher' ? 1 : -1)
 
-function judgeOne(
-  { name, custom, computed }: { name: string; custom: CustomMetricPolicy; computed: ComputedMetric },
+/** The gains on each resample, with each row repeated as often as it was drawn. */
+function gainsOver(
+  others: readonly (readonly [Reference, readonly MetricAnswer[]])[],
+  {
+    of,
+    sign,
+    challenger,
+    rows,
+    policy,
+  }: {
+    of: MetricFunction
+    sign: 1 | -1
+    challenger: readonly MetricAnswer[]
+    rows: MetricRows
+    policy: GatePolicy
+  },
+): ComputedMetric['gains'] {
+  if (others.length === 0) return {}
+  const { y } = rows
+  const width = y.length / challenger.length
+  const labels: number[] = []
+  const answers = [challenger, ...others.map(([, each]) => each)]
+  const drawn = answers.map((): MetricAnswer[] => [])
+  const gains = others.map((): number[] => [])
+  const valueOf = (of_: () => number) => {
+    try {
+      return of_()
+    } catch {
+      return NaN
+    }
+  }
+  drawResamples(rows, policy, (weights) => {
+    let length = 0
+    for (let row = 0; row < challenger.length; row++)
+      for (let times = weights[row]!; times > 0; times--) {
+        for (let k = 0; k < width; k++) labels[length * width + k] = y[row * width + k]!
+        for (let model = 0; model < answers.length; model++) drawn[model]![length] = answers[model]![row]!
+        length++
+      }
+    labels.length = length * width
+    for (const each of drawn) each.length = length
+    const [own, ...given] = drawn.map((each) => valueOf(() => of(labels, each)))
+    given.forEach((value, at) => {
+      const gain = sign * (own! - value)
+      if (Number.isFinite(gain)) gains[at]!.push(gain)
+    })
+  })
+  return Object.fromEntries(others.map(([who], at) => [who, Float64Array.from(gains[at]!)]))
+}
+
+function rowOf(
+  {
+    name,
+    custom,
+    computed,
+    isFirst,
+  }: { name: string; custom: CustomMetricPolicy; computed: ComputedMetric; isFirst: boolean },
   policy: GatePolicy,
 ): GateMetricRow {
   const { challenger: now, champion: before, baseline: naive, gains } = computed
-  const higherIsBetter = custom.better === 'higher'
   const sign = signOf(custom)
-  const margin = before === null ? null : customMargin(before.value, custom.margin)
+  const margin = isFirst ? null : marginOf(name, before?.value ?? null, policy)
   const floor = custom.floor ?? null
-  const delta =
-    now.value === null || before === null || before.value === null ? null : sign * (now.value - before.value)
+  const delta = gainBetween(now.value, before?.value ?? null, sign)
   const row: GateMetricRow = {
     metric: name,
-    higherIsBetter,
+    higherIsBetter: custom.better === 'higher',
     champion: before?.value ?? null,
     challenger: now.value,
     baseline: naive.value,
@@ -162,26 +250,69 @@ function judgeOne(
     const fault = computed[who]?.fault
     if (fault !== undefined) return { ...row, verdict: 'error', error: `${name} of the ${who} ${fault}` }
   }
-  if (delta === null || custom.guard !== true) return row
-  const interval = percentileInterval(gains, policy.resamples, policy.confidence)
-  if (interval.low === null) {
-    const share = Math.round((100 * (policy.resamples - gains.length)) / policy.resamples)
+  if (delta === null || gains.champion === undefined) return row
+  const gain = gainOver('champion', computed, { sign, policy })
+  if (gain.low === null) {
+    const share = Math.round((100 * (policy.resamples - gains.champion.length)) / policy.resamples)
     return { ...row, verdict: 'error', error: `${name} is not finite in ${share} % of the resamples` }
   }
-  const gain = {
-    ...interval,
-    delta,
-    p: null,
-    method: 'bootstrap',
-    challenger: now.value,
-    reference: null,
-  } as const
+  const { low, high, oneSidedLow, method } = gain
   return {
     ...row,
-    ...interval,
-    method: 'bootstrap',
+    low,
+    high,
+    oneSidedLow,
+    method,
     verdict: gainVerdict(gain, margin ?? 0, policy.confidence),
   }
+}
+
+const gainBetween = (one: number | null, other: number | null, sign: 1 | -1): number | null =>
+  one === null || other === null ? null : sign * (one - other)
+
+function gainOver(
+  who: Reference,
+  { challenger, gains, ...references }: ComputedMetric,
+  { sign, policy }: { sign: 1 | -1; policy: GatePolicy },
+): Gain {
+  const reference = references[who]?.value ?? null
+  return {
+    ...percentileInterval(gains[who] ?? new Float64Array(), policy.resamples, policy.confidence),
+    challenger: challenger.value,
+    reference,
+    delta: gainBetween(challenger.value, reference, sign),
+    p: null,
+    method: 'bootstrap',
+  }
+}
+
+/** The objections to a primary metric of the model file, as `compareAll` has them for one of the task. */
+function primaryObjections(
+  row: GateMetricRow,
+  { computed, added }: { computed: ComputedMetric; added: readonly string[] },
+  policy: GatePolicy,
+): Reason[] {
+  const { metric, verdict, margin } = row
+  const undefinedBy = (code: string, message: string): Reason => ({ code, message, values: { metric } })
+  if (verdict === 'error') return [undefinedBy('primary_undefined', row.error ?? metric)]
+  if (margin !== null && computed.champion === null)
+    return [
+      undefinedBy(
+        'primary_undefined',
+        `${metric} of the champion is unknown, because it does not answer ${added.join(', ')}: let a metric of the task be evaluation.primary until this version is released`,
+      ),
+    ]
+  const by = { sign: signOf(policy.custom![metric]!), policy }
+  const against =
+    margin === null || verdict === 'better' || verdict === 'not_worse'
+      ? []
+      : [notBetter(row, 'primary', 'champion', gainOver('champion', computed, by))]
+  const { fault } = computed.baseline
+  if (fault !== undefined)
+    return [...against, undefinedBy('baseline_undefined', `${metric} of the baseline ${fault}`)]
+  const baseline = gainOver('baseline', computed, by)
+  const anchor = computed.anchor === null ? undefined : gainOver('anchor', computed, by)
+  return [...against, ...referenceObjections(row, { baseline, anchor }, policy)]
 }
 
 /** Turns a non-finite value or an exception into a fault. */
@@ -202,43 +333,10 @@ const shown = (value: unknown): string =>
       ? String(value)
       : (JSON.stringify(value) ?? String(value)).slice(0, 100)
 
-/** The gain on a resample, with each row repeated as often as it was drawn. */
-function gainOf(
-  of: MetricFunction,
-  y: readonly number[],
-  challenger: readonly MetricAnswer[],
-  champion: readonly MetricAnswer[],
-  sign: number,
-) {
-  const width = y.length / challenger.length
-  const [drawn, one, other]: [number[], MetricAnswer[], MetricAnswer[]] = [[], [], []]
-  return (weights: ArrayLike<number>): number | null => {
-    let length = 0
-    for (let row = 0; row < challenger.length; row++)
-      for (let times = weights[row]!; times > 0; times--) {
-        for (let k = 0; k < width; k++) drawn[length * width + k] = y[row * width + k]!
-        one[length] = challenger[row]!
-        other[length++] = champion[row]!
-      }
-    drawn.length = length * width
-    one.length = other.length = length
-    try {
-      return sign * (of(drawn, one) - of(drawn, other))
-    } catch {
-      return null
-    }
-  }
-}
-
-function customMargin(reference: number | null, margin: Margin = { relative: 0.01 }): number {
-  return marginOf('custom', reference, { margins: { custom: margin } })
-}
-
 function reasonOf(row: GateMetricRow, { guard = false }: CustomMetricPolicy): Reason | undefined {
-  const { metric, champion, challenger, delta, low, oneSidedLow, margin, verdict } = row
-  const values = { metric, challenger, reference: champion, delta, low, oneSidedLow, margin }
+  const { metric, champion, verdict } = row
   if (verdict === 'error') return { code: 'metric_error', message: row.error ?? metric, values: { metric } }
-  if (!guard || !failsMargin(row)) return undefined
-  const message = `${metric} ${metricText(challenger)} vs champion ${metricText(champion)}: ${worstCaseText(oneSidedLow, margin)}`
-  return { code: 'guard_not_better', message, values }
+  return guard && failsMargin(row)
+    ? notBetter(row, 'guard', 'champion', { ...row, method: 'bootstrap', reference: champion })
+    : undefined
 }

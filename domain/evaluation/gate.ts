@@ -132,6 +132,10 @@ const emptyReport = (
   judge: gateJudge,
 })
 
+/** The policy with the level that is corrected for other challengers on the same rows. */
+export const judgedPolicy = ({ search }: Pick<GateInput, 'search'>, declared: GatePolicy): GatePolicy =>
+  correctedFor(1 + (search?.triedHere ?? 0), declared)
+
 /** The rows that metrics of the model file are computed on; undefined where the gate computes none. */
 export const metricRowsOf = (input: GateInput, policy: GatePolicy): MetricRows | undefined =>
   unreadableInput(input, policy).length > 0
@@ -147,6 +151,7 @@ function ownRows(input: GateInput, policy: GatePolicy, baseline: ModelAnswers): 
     challenger,
     champion: isWhole ? champion : null,
     baseline,
+    anchors: isWhole ? (input.anchors ?? []) : [],
     entities: repeated ? entities : undefined,
   }
 }
@@ -158,7 +163,7 @@ export function judgeGate(
   metricsOfFile: OwnMetrics = {},
 ): GateReport {
   const { y } = input
-  const policy = correctedFor(1 + (input.search?.triedHere ?? 0), declared)
+  const policy = judgedPolicy(input, declared)
   const report = emptyReport(input, policy)
   const unreadable = unreadableInput(input, policy)
   if (unreadable.length > 0) {
@@ -186,8 +191,13 @@ export function judgeGate(
   const { entities } = rows
 
   const compared = compareAll({ challenger, champion, anchor, baseline }, policy, entities)
-  const own = compareCustom(rows, policy, metricsOfFile)
-  const metrics = [...compared.metrics, ...own.metrics]
+  const own = compareCustom(rows, policy, {
+    metrics: metricsOfFile,
+    isFirst: champion === null,
+    added: input.numbers?.added,
+  })
+  const isPrimary = ({ metric }: GateMetricRow) => Number(metric === policy.primary)
+  const metrics = [...compared.metrics, ...own.metrics].toSorted((a, b) => isPrimary(b) - isPrimary(a))
   const slices = judgeSlices(input.slices ?? [], challenger, champion, policy, entities)
   const calibration = judgeCalibration(challenger, champion, policy)
   // More challengers on these rows need no wider intervals here: those would let an unfair one pass that is tried again.
@@ -215,7 +225,7 @@ export function judgeGate(
     isFirst: champion === null,
     leakage: input.leakage ?? {},
     reversed: reversedReasons(input, policy),
-    compared: compared.against,
+    compared: [...own.against, ...compared.against],
     basis: report.warnings,
   })
   return { ...tables, ...conclusion }

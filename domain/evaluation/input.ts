@@ -7,7 +7,7 @@ import { answerLimits, limitsText, type Output } from '../tasks/output.ts'
 import type { UnknownCategories } from '../model/brought-artifact.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, unreadableAnswers } from './metrics.ts'
-import type { GatePolicy } from './policy.ts'
+import { builtInPrimary, type GatePolicy } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 import { gateOf, numbersOf } from '../tasks/tasks.ts'
 
@@ -25,6 +25,8 @@ export interface GateInput {
   numbers?: ComparedNumbers
   /** The best release of the last 90 days, so that repeated "not worse" verdicts cannot add up. */
   anchor?: ModelAnswers | null
+  /** For a custom primary metric, all those releases that can be scored: the metric itself chooses the best of them. */
+  anchors?: readonly ModelAnswers[]
   /** From which probability on champion and anchor decide for the positive class. Default: that of the policy. */
   thresholds?: { champion?: number; anchor?: number }
   /** Predictions without a model, such as the last value. Absent: those of `naiveAnswers`. */
@@ -225,6 +227,6 @@ export function insufficientCounts(
  * primary metric, the median for MAE and the mean for others.
  */
 export function naiveAnswers(y: readonly number[], policy: GatePolicy, width: number): number[][] {
-  const answer = gateOf(policy.task).naive(y, policy, width)
+  const answer = gateOf(policy.task).naive(y, { ...policy, primary: builtInPrimary(policy) }, width)
   return Array.from({ length: rowsOfTruths(y, policy) }, () => answer)
 }

@@ -15,7 +15,7 @@ import {
   type Statistic,
 } from '@tenure/sequential'
 import { higherIsBetter, isMean, sharedScores, statisticOf, isCounted, rowLosses } from './metrics.ts'
-import type { GatePolicy, Margin } from './policy.ts'
+import { builtInPrimary, hasCustomPrimary, type GatePolicy, type Margin } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 import { type ScoredRows, correctness } from './scored-rows.ts'
 import { metricScales, type GateMetric } from './gate-metrics.ts'
@@ -99,13 +99,16 @@ export interface GateComparison {
   against: Reason[]
 }
 
+/** Compares the metrics of the task. A custom primary metric is compared by `compareCustom`. */
 export function compareAll(
   { challenger, champion, anchor, baseline }: Models,
   policy: GatePolicy,
   entities?: readonly (string | number)[],
 ): GateComparison {
-  const { primary, guards } = policy
-  const judged = new Set<GateMetric>([primary, ...guards])
+  const { guards } = policy
+  const primary = builtInPrimary(policy)
+  const decides = !hasCustomPrimary(policy)
+  const judged = new Set<GateMetric>([...(decides ? [primary] : []), ...guards])
   const named = Object.keys(policy.floors) as GateMetric[]
   const unasked = gateOf(policy.task).metrics.filter((metric) => metricScales[metric].whenNamed !== true)
   const shown = [...new Set([primary, ...guards, ...unasked, ...named])]
@@ -122,32 +125,44 @@ export function compareAll(
     reference,
   })
   const pairs = champion === null ? [] : withInterval.map((metric) => pairOf(metric, champion))
-  const versusBaseline = pairs.push(pairOf(primary, baseline)) - 1
-  const versusAnchor = anchor === null ? null : pairs.push(pairOf(primary, anchor)) - 1
-  const all = gains(pairs, policy, entities)
+  const others = (decides ? [baseline, anchor] : []).filter((each) => each !== null)
+  const all = gains([...pairs, ...others.map((each) => pairOf(primary, each))], policy, entities)
 
   const against: Reason[] = []
   const metrics = shown.map((metric): GateMetricRow => {
     const gain = champion === null ? undefined : all[withInterval.indexOf(metric)]
     const row = tableRow(metric, gain, { challenger, champion, baseline }, policy)
     if (gain !== undefined && judged.has(metric) && row.verdict !== 'better' && row.verdict !== 'not_worse') {
-      against.push(notBetter(row, metric === primary ? 'primary' : 'guard', 'champion', gain))
+      const what = decides && metric === primary ? 'primary' : 'guard'
+      against.push(notBetter(row, what, 'champion', gain))
     }
     return row
   })
-  const row = metrics.find((each) => each.metric === primary)!
-  const overBaseline = all[versusBaseline]!
-  if (!(overBaseline.low !== null && overBaseline.low > 0))
-    against.push(notBetter({ ...row, margin: 0 }, 'baseline', 'baseline', overBaseline))
-  // The anchor limits the sum of many small losses. A proven gain over the champion is not a loss, even when an older release was better in
-  // older data.
-  if (versusAnchor !== null && row.verdict !== 'better') {
-    const gain = all[versusAnchor]!
-    const margin = marginOf(primary, gain.reference, policy)
-    if (!(gain.oneSidedLow !== null && gain.oneSidedLow >= -margin))
-      against.push(notBetter({ ...row, margin }, 'anchor', 'best recent release', gain))
+  const [overBaseline, overAnchor] = all.slice(pairs.length)
+  if (overBaseline !== undefined) {
+    const row = metrics.find((each) => each.metric === primary)!
+    against.push(...referenceObjections(row, { baseline: overBaseline, anchor: overAnchor }, policy))
   }
   return { metrics, against }
+}
+
+/** The objections to the primary metric from the baseline and the anchor. */
+export function referenceObjections(
+  row: GateMetricRow,
+  { baseline, anchor }: { baseline: Gain; anchor: Gain | undefined },
+  policy: GatePolicy,
+): Reason[] {
+  const against: Reason[] = []
+  if (!(baseline.low !== null && baseline.low > 0))
+    against.push(notBetter({ ...row, margin: 0 }, 'baseline', 'baseline', baseline))
+  // The anchor limits the sum of many small losses. A proven gain over the champion is not a loss, even when an older release was better in
+  // older data.
+  if (anchor !== undefined && row.verdict !== 'better') {
+    const margin = marginOf(row.metric, anchor.reference, policy)
+    if (!(anchor.oneSidedLow !== null && anchor.oneSidedLow >= -margin))
+      against.push(notBetter({ ...row, margin }, 'anchor', 'best recent release', anchor))
+  }
+  return against
 }
 
 function tableRow(
@@ -206,17 +221,22 @@ export function gainVerdict(
   return gain.high !== null && gain.high < 0 && isSignificant ? 'worse' : 'not_better'
 }
 
+const defaultCustomMargin: Margin = { relative: 0.01 }
+
 /** The margin in the unit of the metric; 0 for a metric without one. */
 export function marginOf(
   metric: string,
   reference: number | null,
-  { margins }: { margins: Readonly<Record<string, Margin | undefined>> },
+  { margins, custom = {} }: Pick<GatePolicy, 'margins' | 'custom'>,
 ): number {
-  const margin = margins[metric] ?? 0
+  const margin = Object.hasOwn(custom, metric)
+    ? (custom[metric]!.margin ?? defaultCustomMargin)
+    : (margins[metric as GateMetric] ?? 0)
   return typeof margin === 'number' ? margin : margin.relative * Math.abs(reference ?? 0)
 }
 
-function notBetter(
+/** The objection of a metric that is not proven to be good enough. */
+export function notBetter(
   { metric, margin }: GateMetricRow,
   what: 'primary' | 'guard' | 'anchor' | 'baseline',
   who: string,
@@ -243,7 +263,7 @@ interface ScoredPair {
   reference: ScoredRows
 }
 
-interface Gain extends Interval {
+export interface Gain extends Interval {
   challenger: number | null
   reference: number | null
   /** Positive is better, whatever the direction of the metric. */

@@ -24,8 +24,13 @@ export interface CustomMetricPolicy {
 export interface GatePolicy {
   /** The kind of the prediction, which follows from the label. */
   task: TaskName
-  /** The metric that decides. */
-  primary: GateMetric
+  /** The metric that decides: one of the task, or of `custom`. */
+  primary: string
+  /**
+   * The metric of the task that stands in for a custom primary metric where no function of the model file runs: in windows of the monitor,
+   * in the importance of features and in slices. Absent where the primary metric is one of the task.
+   */
+  standIn?: GateMetric
   /** Guardrail metrics: each must be not worse, by its margin. */
   guards: GateMetric[]
   /** Limits that every version must meet; the only gate of the first version besides the baseline. */
@@ -118,6 +123,16 @@ export interface GatePolicy {
   testSetUses: number
 }
 
+/** Whether a function of the model file computes the primary metric. */
+export const hasCustomPrimary = ({ primary, custom = {} }: Pick<GatePolicy, 'primary' | 'custom'>): boolean =>
+  Object.hasOwn(custom, primary)
+
+/** The primary metric, or what stands in for a custom one: what is measured where no function of the model file runs. */
+export const builtInPrimary = ({
+  primary,
+  standIn = primary as GateMetric,
+}: Pick<GatePolicy, 'primary' | 'standIn'>): GateMetric => standIn
+
 /** The policy with the numbers and the threshold of a version. The model file may have been changed since that version was trained. */
 export function policyForOutput(policy: GatePolicy, output: Output): GatePolicy {
   const { gate, facts } = taskOf(output)
@@ -198,10 +213,11 @@ function floorIssue(metric: string, floor: number): string | undefined {
   return undefined
 }
 
-function marginIssue(metric: string, margin: Margin): string | undefined {
+/** Why a margin makes no sense; undefined for a valid one. */
+export function marginIssue(metric: string, margin: Margin): string | undefined {
   const isRelative = typeof margin === 'object' && margin !== null
   const value = isRelative ? margin.relative : margin
-  const isUnbounded = !isRelative && rangeOf(metric) === 'loss' && metric !== 'brier'
+  const isUnbounded = !isRelative && (rangeOf(metric) ?? 'loss') === 'loss' && metric !== 'brier'
   const below = isUnbounded ? Infinity : 1
   if (typeof value === 'number' && value >= 0 && value < below) return undefined
   const required = below === 1 ? 'a number from 0 to below 1' : 'a finite number of at least 0'

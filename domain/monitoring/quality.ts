@@ -1,6 +1,6 @@
 /**
- * Judges quality in production: the gate's primary metric on the outcomes of served predictions, measured only on predictions whose
- * outcomes are due, because early outcomes are biased.
+ * Judges quality in production: the gate's primary metric, or what stands in for a custom one, on the outcomes of served predictions.
+ * Measures only predictions whose outcomes are due, because early outcomes are biased.
  */
 import { pointValue } from '@tenure/sequential'
 import {
@@ -24,7 +24,7 @@ import {
   shareRows,
   statisticOf,
 } from '../evaluation/metrics.ts'
-import type { GatePolicy } from '../evaluation/policy.ts'
+import { builtInPrimary, type GatePolicy } from '../evaluation/policy.ts'
 import { marginOf } from '../evaluation/metric-table.ts'
 import { fourDigits, groupedDigits, metricName } from '../figures.ts'
 import {
@@ -106,7 +106,7 @@ export function judgeQuality(
 ): QualityReport {
   const { maturity, baseline, baselineRows = Infinity } = evidence
   const { rows, unreadable, cohort } = maturedTruths(evidence, labelPolicy)
-  const { primary: metric } = policy
+  const metric = builtInPrimary(policy)
   const margin = marginOf(metric, baseline, policy)
   const report: QualityReport = {
     level: 'insufficient',

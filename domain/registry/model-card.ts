@@ -16,6 +16,7 @@ import { refitText } from '../training/refit.ts'
 import type { VersionLineage } from './version.ts'
 import type { VersionStatus } from './version-query.ts'
 import type { Output } from '../tasks/output.ts'
+import { standInText } from '../tasks/judged-words.ts'
 import { taskOf, thresholdOf } from '../tasks/tasks.ts'
 
 export interface CardSource {
@@ -226,6 +227,8 @@ function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about, owner }:
   if (about === undefined) limits.push('The model file has no description.')
   if (owner === undefined) limits.push('The model file names no owner.')
   if (evaluation === undefined) limits.push('No evaluation is stored.')
+  const standIn = evaluation?.report.policy && standInText(evaluation.report.policy)
+  if (standIn !== undefined) limits.push(`${standIn}.`)
   const thin = (evaluation?.report.slices ?? []).filter(
     ({ verdict }) => verdict === 'insufficient' || verdict === 'missing',
   )

@@ -218,7 +218,8 @@ export function gateIssues({
   const isFirst = primary.margin === null
   const compared = stated.filter(
     ({ code, values: { metric } }) =>
-      /^(primary|guard|anchor|baseline)_/.test(code) && !Object.hasOwn(policy.custom ?? {}, String(metric)),
+      /^(primary|guard|anchor|baseline)_/.test(code) &&
+      (metric === policy.primary || !Object.hasOwn(policy.custom ?? {}, String(metric))),
   )
   const again = concludeGate(report, {
     isFirst,

@@ -5,7 +5,9 @@
 import type { Output } from './output.ts'
 import type { FairnessLimit } from '../evaluation/gate-metrics.ts'
 import type { Task } from './task.ts'
-import { taskOf } from './tasks.ts'
+import { builtInPrimary, hasCustomPrimary, type GatePolicy } from '../evaluation/policy.ts'
+import { metricName } from '../figures.ts'
+import { taskOf, tasks } from './tasks.ts'
 
 /** What is judged, or why the word is refused and what to write instead. */
 export type Judged = { by: string } | { refused: string }
@@ -148,7 +150,7 @@ export const judgedWords = {
   quality: {
     stage: 'after the probation',
     word: '`monitor.quality`',
-    of: always('the primary metric'),
+    of: always('the primary metric, or the metric of the task that stands in for a custom one'),
   },
   qualityMetrics: {
     stage: 'after the probation',
@@ -167,4 +169,11 @@ export function issuesOfWords(declared: Declared, output: Output): { field: stri
     const judged = of(task)
     return 'refused' in judged ? [{ field, message: judged.refused.replaceAll('`', '') }] : []
   })
+}
+
+/** What judges where a custom primary metric cannot; undefined where the primary metric is one of the task. */
+export function standInText(policy: GatePolicy): string | undefined {
+  if (!hasCustomPrimary(policy)) return undefined
+  const { lossName } = Object.values(tasks).find(({ gate }) => gate.name === policy.task)!
+  return `${policy.primary} is a function of the model file, which runs in the gate only: ${metricName(builtInPrimary(policy))} stands in for it in windows of the monitor, sweeps, slices and the importance of features, and shadow, A/B test and probation judge outcomes by ${lossName}`
 }

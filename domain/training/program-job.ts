@@ -3,6 +3,7 @@
  * a result folder, and the exit code.
  */
 import { hasValidation, snapshotColumns, snapshotLabels, type ModelDefinition } from '../model-definition.ts'
+import type { Reference } from '../evaluation/custom-metrics.ts'
 import type { RowWeights } from './row-weights.ts'
 import { numbersOf, taskOf } from '../tasks/tasks.ts'
 
@@ -67,16 +68,19 @@ export interface SourceJob extends Pick<ProgramJob, 'contract' | 'model' | 'limi
 export interface MetricsJob extends Pick<ProgramJob, 'contract' | 'model'> {
   kind: 'metrics'
   input: string
-  metrics: { name: string; better: 'higher' | 'lower'; guard: boolean }[]
+  /** `over`: whose answers the gain on the resamples is computed over. */
+  metrics: { name: string; better: 'higher' | 'lower'; over: readonly Reference[] }[]
   labels: JobNumbers
   /** Null without a champion. */
   answers: Record<'challenger' | 'champion' | 'baseline', JobNumbers | null>
+  /** The answers of recent releases. The best of them is the anchor. */
+  anchors: JobNumbers[]
   /** The columns of the test rows. The code behind the last text is a missing one; a missing number is NaN. */
   columns: Record<
     string,
     { kind: 'number'; file: string } | { kind: 'text'; file: string; texts: readonly string[] }
   >
-  /** One byte per resample and row, resample by resample: how often the row is drawn. Null without a guard. */
+  /** One byte per resample and row, resample by resample: how often the row is drawn. Null where no gain is asked for. */
   draws: string | null
   /** The empty folder for `metrics.json`. */
   output: string

@@ -1,6 +1,6 @@
 /** Compiles the metrics that a model file defines as functions. Their direction is data; the functions stay in the file. */
 import type { MetricAnswer, MetricFunctions } from '../../domain/evaluation/custom-metrics.ts'
-import type { CustomMetricPolicy, Margin } from '../../domain/evaluation/policy.ts'
+import { marginIssue, type CustomMetricPolicy, type Margin } from '../../domain/evaluation/policy.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 
@@ -19,6 +19,8 @@ const fields = fieldNames<MetricSpec>({ of: 0, better: 0 })
 /** The other fields of `evaluation` that name metrics. */
 interface Limits {
   primary?: string
+  /** Of the primary metric. */
+  margin?: Margin
   guards?: readonly string[]
   floors?: Readonly<Record<string, number | undefined>>
   margins?: Readonly<Record<string, Margin | undefined>>
@@ -29,7 +31,7 @@ interface Limits {
 export function compileMetrics(
   report: IssueCollector,
   specs: Readonly<Record<string, MetricSpec>> | undefined,
-  { primary, guards = [], floors = {}, margins = {}, known }: Limits,
+  { primary, margin: marginOfPrimary, guards = [], floors = {}, margins = {}, known }: Limits,
 ): Record<string, CustomMetricPolicy> {
   const compiled: Record<string, CustomMetricPolicy> = {}
   for (const [name, spec] of Object.entries(specs ?? {})) {
@@ -45,25 +47,17 @@ export function compileMetrics(
     const { better } = spec
     if (better !== 'higher' && better !== 'lower')
       report(`${place}.better`, `'higher' or 'lower' is required, not ${JSON.stringify(better)}`)
-    const [floor, margin] = [floors[name], margins[name]]
+    const isPrimary = name === primary
+    const [floor, margin] = [floors[name], (isPrimary ? marginOfPrimary : undefined) ?? margins[name]]
     if (floor !== undefined && !Number.isFinite(floor))
       report(`evaluation.floors.${name}`, `a finite number is required, not ${floor}`)
-    if (margin !== undefined && !(sizeOf(margin) >= 0 && sizeOf(margin) < Infinity))
-      report(
-        `evaluation.margins.${name}`,
-        'a finite number of at least 0, or { relative: 0.01 }, is required',
-      )
-    compiled[name] = { better, guard: guards.includes(name), floor, margin }
+    const issue = margin === undefined ? undefined : marginIssue(name, margin)
+    if (issue !== undefined)
+      report(`evaluation.${isPrimary && marginOfPrimary !== undefined ? 'margin' : `margins.${name}`}`, issue)
+    compiled[name] = { better, guard: !isPrimary && guards.includes(name), floor, margin }
   }
-  if (primary !== undefined && Object.hasOwn(compiled, primary))
-    report(
-      'evaluation.primary',
-      `${primary} is a function of this file: name it in guards or floors. The primary metric is measured on live outcomes too, where no function of the file runs`,
-    )
   return compiled
 }
-
-const sizeOf = (margin: Margin): number => (typeof margin === 'object' ? margin.relative : margin)
 
 /** Returns the functions of `evaluation.metrics`. Skips an invalid one, which already has an issue. */
 export function metricFunctions(specs: Readonly<Record<string, MetricSpec>> | undefined): MetricFunctions {

@@ -2,6 +2,7 @@
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { GateMetric } from '../../domain/evaluation/gate-metrics.ts'
 import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
+import { builtInPrimary, hasCustomPrimary } from '../../domain/evaluation/policy.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { counted } from '../../domain/figures.ts'
 import { sentFeatures, type Features } from '../../domain/model/features.ts'
@@ -290,14 +291,15 @@ function checkBatchNames(report: IssueCollector, { batches, triggers }: ModelDef
 function checkQualityLimits(report: IssueCollector, { evaluation, monitor }: Partial<ModelDefinition>): void {
   const { quality } = monitor ?? {}
   if (!quality || !evaluation) return
-  const { task, primary } = evaluation.policy
+  const { task } = evaluation.policy
+  const primary = builtInPrimary(evaluation.policy)
   const { metrics: known } = gateOf(task)
   const { metrics = {}, ...own } = quality
   for (const metric of Object.keys(metrics))
     if (metric === primary)
       report(
         'monitor.quality.metrics',
-        `${metric} is the primary metric: write its limits as quality.warn and quality.alarm`,
+        `${metric} ${hasCustomPrimary(evaluation.policy) ? 'stands in for the primary metric' : 'is the primary metric'}: write its limits as quality.warn and quality.alarm`,
       )
     else if (!known.some((each) => each === metric))
       report('monitor.quality.metrics', `a ${task} model has the metrics ${known.join(', ')}, not ${metric}`)

@@ -5,6 +5,7 @@ import { defaultImportance, type ImportancePolicy } from '../../domain/explanati
 import { withQuotedAt } from '../../domain/sql-text.ts'
 import {
   defaultGatePolicy,
+  builtInPrimary,
   issuesOfGate,
   sliceMetricFor,
   type GatePolicy,
@@ -32,15 +33,20 @@ export interface CostSpec {
 export interface EvaluationSpec {
   /**
    * The deciding metric. Default, by the label: `auc` (yesNo), `accuracy` (oneOf), `rmse` (quantity), `pinball` (quantiles), `r2`
-   * (quantities).
+   * (quantities). Or one of `metrics`.
    */
-  primary?: GateMetric
+  primary?: GateMetric | OwnName
+  /**
+   * The metric of the task that stands in for a custom primary metric where no function of the model file runs: in windows of the monitor, in
+   * sweeps, in the importance of features and in slices. Default: that of the label as above. Only with a custom primary metric.
+   */
+  standIn?: GateMetric
   /** The floors that every version must reach. At least one is required, because the first version has no champion to compare with. */
   floors: Partial<Record<GateMetric | OwnName, number>>
   /**
    * The non-inferiority margin against the champion, in the primary metric: a number, or `{ relative: 0.01 }` of the champion's value. Default:
    * 0.005 of `auc`, 0.02 of `coverageError`, 1 % of the champion's `brier`, `logLoss`, `rmse`, `mae` or `pinball`, 2 % of its
-   * `averagePrecision`, `precision`, `f1`, `recallAtTop` or `precisionAtTop`, and 0.01 of the others.
+   * `averagePrecision`, `precision`, `f1`, `recallAtTop` or `precisionAtTop`, 1 % of a custom metric, and 0.01 of the others.
    */
   margin?: Margin
   /**
@@ -54,7 +60,7 @@ export interface EvaluationSpec {
   /** The margins of other metrics. Default of a custom metric: `{ relative: 0.01 }`. */
   margins?: Partial<Record<GateMetric | OwnName, Margin>>
   /**
-   * Custom metrics, which guards and floors may name: `{ cost: { of: (y, answers) => …, better: 'lower' } }`. `better` is `'higher'` or
+   * Custom metrics, which `primary`, guards and floors may name: `{ cost: { of: (y, answers) => …, better: 'lower' } }`. `better` is `'higher'` or
    * `'lower'`; [what `of` gets](../how-to/tune-hyperparameters.md#metrics-of-your-own). A name has up to 40 letters and digits.
    */
   metrics?: Readonly<Record<string, MetricSpec>>
@@ -98,6 +104,7 @@ export interface EvaluationSpec {
 
 const fields = fieldNames<EvaluationSpec>({
   primary: 0,
+  standIn: 0,
   floors: 0,
   margin: 0,
   guards: 0,
@@ -131,32 +138,54 @@ export function compileEvaluation(
   const builtIn = <T>(given: Partial<Record<string, T>> | undefined): Partial<Record<GateMetric, T>> =>
     Object.fromEntries(Object.entries(given ?? {}).filter(([name]) => !isOwn(name)))
   const custom = compileMetrics(report, spec.metrics, { ...spec, known })
+  const standIn = isOwn(primary) ? (spec.standIn ?? gate.primary) : undefined
   const policy: GatePolicy = {
     ...base,
     primary,
+    standIn,
     guards: (spec.guards ?? []).filter((name): name is GateMetric => !isOwn(name)),
     floors: builtIn(spec.floors),
     custom: Object.keys(custom).length === 0 ? undefined : custom,
     margins: {
       ...base.margins,
       ...builtIn(spec.margins),
-      ...(spec.margin === undefined ? {} : { [primary]: spec.margin }),
+      ...(spec.margin === undefined || isOwn(primary) ? {} : { [primary]: spec.margin }),
     },
     top: spec.top ?? base.top,
     ...facts(label.output),
     range: rangeOf(label.output),
     evidence: { ...base.evidence, ...spec.evidence },
-    slices: { ...base.slices, metric: sliceMetricFor(task, primary), ...spec.sliceLimits },
+    slices: {
+      ...base.slices,
+      metric: sliceMetricFor(task, builtInPrimary({ primary, standIn })),
+      ...spec.sliceLimits,
+    },
     calibration: spec.calibration ?? base.calibration,
     fairness: { ...base.fairness, ...spec.fairness },
     leakage: { ...base.leakage, ...spec.leakage },
   }
   const requireKnown = (place: string, metric: string) => {
     if (!isOwn(metric) && !known.some((each) => each === metric))
-      report(place, `a ${task} model has the metrics ${known.join(', ')}, not ${metric}`)
+      report(
+        place,
+        `a ${task} model has the metrics ${[...known, ...Object.keys(custom)].join(', ')}, not ${metric}`,
+      )
   }
   for (const { field, message } of issuesOfWords({ evaluation: spec }, label.output)) report(field, message)
   requireKnown('evaluation.primary', primary)
+  if (spec.standIn !== undefined) {
+    if (!isOwn(primary))
+      report(
+        'evaluation.standIn',
+        `${primary} is a metric of the task, so that nothing stands in for it: leave it out`,
+      )
+    else if (isOwn(spec.standIn))
+      report(
+        'evaluation.standIn',
+        `${spec.standIn} is a function of this file: write one of ${known.join(', ')}`,
+      )
+    else requireKnown('evaluation.standIn', spec.standIn)
+  }
   for (const metric of policy.guards) requireKnown('evaluation.guards', metric)
   for (const metric of Object.keys(policy.floors)) requireKnown('evaluation.floors', metric)
   for (const metric of Object.keys(spec.margins ?? {})) requireKnown('evaluation.margins', metric)

@@ -14,6 +14,11 @@ const features = {
   weight: number({ missing: 'fill' }),
   note: category({ missing: 'fill' }),
 }
+const ownPrimary = {
+  primary: 'cost',
+  floors: { cost: 1 },
+  metrics: { cost: { of: () => 1, better: 'lower' } },
+}
 const base: ModelFile<typeof features, Record<never, never>> = {
   name: 'roses',
   features,
@@ -246,15 +251,47 @@ describe('a model file', () => {
       "evaluation.metrics.cost.better: 'higher' or 'lower' is required",
     ],
     [
-      'metric of its own as the primary one',
-      {
-        evaluation: {
-          primary: 'cost',
-          floors: { cost: 1 },
-          metrics: { cost: { of: () => 1, better: 'lower' } },
-        },
-      },
-      'evaluation.primary: cost is a function of this file',
+      'primary metric that nothing defines',
+      { evaluation: { ...ownPrimary, primary: 'costs' } },
+      'evaluation.primary: a binary model has the metrics auc, accuracy, brier, logLoss, f1, precision, recall, averagePrecision, recallAtTop, precisionAtTop, cost, not costs',
+    ],
+    [
+      'custom primary metric without a direction',
+      { evaluation: { ...ownPrimary, metrics: { cost: { of: () => 1 } } } },
+      "evaluation.metrics.cost.better: 'higher' or 'lower' is required",
+    ],
+    ...[NaN, -1, { relative: 1 }, 'none'].map(
+      (margin) =>
+        [
+          `custom primary metric with the margin ${JSON.stringify(margin)}`,
+          { evaluation: { ...ownPrimary, margin } },
+          'evaluation.margin: how much worse "not worse" may be in cost is ',
+        ] as [string, object, string],
+    ),
+    [
+      'margin of a custom metric that makes no sense',
+      { evaluation: { ...ownPrimary, primary: 'auc', margins: { cost: null } } },
+      'evaluation.margins.cost: how much worse "not worse" may be in cost is a finite number of at least 0, not null',
+    ],
+    [
+      'stand-in without a custom primary metric',
+      { evaluation: { floors: { auc: 0.6 }, standIn: 'accuracy' } },
+      'evaluation.standIn: auc is a metric of the task, so that nothing stands in for it',
+    ],
+    [
+      'stand-in that the task cannot have',
+      { evaluation: { ...ownPrimary, standIn: 'rmse' } },
+      'evaluation.standIn: a binary model has the metrics auc',
+    ],
+    [
+      'stand-in that is a function',
+      { evaluation: { ...ownPrimary, standIn: 'cost' } },
+      'evaluation.standIn: cost is a function of this file: write one of auc',
+    ],
+    [
+      'limit of the stand-in among those of other metrics',
+      { evaluation: ownPrimary, monitor: { quality: { metrics: { auc: { alarm: 0.6 } } } } },
+      'monitor.quality.metrics: auc stands in for the primary metric: write its limits as quality.warn',
     ],
     ['absolute path', { source: words.csv('/etc/passwd') }, 'source.source: a path inside'],
     ['path above', { source: words.parquet('data/../../a.parquet') }, 'source.source: a path inside'],

@@ -4,6 +4,7 @@
  */
 import { createHash, createPublicKey, verify, type KeyObject } from 'node:crypto'
 import { canonicalJson } from '../../../domain/canonical-json.ts'
+import { hasCustomPrimary } from '../../../domain/evaluation/policy.ts'
 import {
   auditHeadText,
   certificateIssues,
@@ -177,9 +178,13 @@ function contentIssues(statement: CertificateStatement, trusted: readonly KeyObj
 }
 
 function summaryOf({ predicate }: CertificateStatement): string {
-  const { release, decisions, auditHead } = predicate
+  const { release, decisions, auditHead, gate } = predicate
+  const { policy } = gate.report
+  const stated = hasCustomPrimary(policy)
+    ? ` The values of ${policy.primary} are stated, because a function of the model file computes them; the verdict of the gate follows from them.`
+    : ''
   return (
     `Valid: ${release.version} was ${release.outcome.replace('_', ' ')} by release ${release.id}; ` +
-    `${decisions.length} verdicts follow from their counts; head ${auditHead.seq} of the audit log is signed.`
+    `${decisions.length} verdicts follow from their counts; head ${auditHead.seq} of the audit log is signed.${stated}`
   )
 }

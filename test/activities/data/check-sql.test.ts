@@ -10,6 +10,7 @@ import {
   requireSlices,
 } from '../../../activities/data/check-sql.ts'
 import { withDuck } from '../../../activities/data/duckdb.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-slices-'))
@@ -19,7 +20,7 @@ const definitionWith = (where: string) =>
   ({
     source: { kind: 'csv' },
     features: { size: { kind: 'number' }, rain: { kind: 'number', from: { view: 'weather' } } },
-    evaluation: { slices: [{ name: 'small', where }] },
+    evaluation: { slices: [{ name: 'small', where }], policy: defaultGatePolicy('regression') },
   }) as unknown as ModelDefinition
 
 it('a slice is computed for the test rows of a snapshot, or refused with its columns', async () => {
@@ -56,6 +57,16 @@ it('groups and slices of columns that are no features are left to the gate, and 
     } as ModelDefinition
   }
   expect(await gateOnlyPartsOf(withGroups(['Size'], 'size < 2'))).toBeUndefined()
+  const own = withGroups([], 'size < 2')
+  own.evaluation.policy = {
+    ...defaultGatePolicy('regression'),
+    primary: 'cost',
+    standIn: 'mae',
+    custom: { cost: { better: 'lower' } },
+  }
+  expect(await gateOnlyPartsOf(own)).toBe(
+    'cost is a function of the model file, which runs in the gate only: MAE stands in for it in windows of the monitor, sweeps, slices and the importance of features, and shadow, A/B test and probation judge outcomes by absolute error',
+  )
   expect(await gateOnlyPartsOf(withGroups(['age'], 'year(day) = 2026'))).toBe(
     'only the gate judges the groups of age, the slice small: the log of predictions has features, and no other columns of the source',
   )
@@ -66,7 +77,11 @@ it('a feature may have the name of what is told of a prediction, unless a busine
     source: { kind: 'csv' },
     features: { Outcome: { kind: 'category' }, size: { kind: 'number' } },
     label: { output: { kind: 'probability' } },
-    evaluation: { groups: ['Outcome'], slices: [{ name: 'sold', where: "outcome = 'sold'" }] },
+    evaluation: {
+      groups: ['Outcome'],
+      slices: [{ name: 'sold', where: "outcome = 'sold'" }],
+      policy: defaultGatePolicy('binary'),
+    },
   } as unknown as ModelDefinition
   expect(await gateOnlyPartsOf(definition)).toBeUndefined()
   const business = { name: 'saved', unit: '$', perPrediction: 'outcome * size' }

@@ -15,9 +15,9 @@ import { train } from '../../../activities/retrain/train.ts'
 import { installerEnvironment } from '../../../temporal.config.ts'
 import { preparePython } from '../../../store/python/python-environment.ts'
 import type { MetricFunction } from '../../../domain/evaluation/custom-metrics.ts'
-import { judgeGate, metricRowsOf, type GateReport } from '../../../domain/evaluation/gate.ts'
+import { judgedPolicy, judgeGate, metricRowsOf, type GateReport } from '../../../domain/evaluation/gate.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
-import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
+import { builtInPrimary, defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import { columnOf, type ColumnTable } from '../../../domain/model/columns.ts'
 import { loadModel } from '../../../models/index.ts'
 import { upsertModels } from '../../../store/registry/models.ts'
@@ -75,6 +75,7 @@ interface Case {
   of: MetricFunction
   python: string
 }
+const levels = [0.1, 0.5, 0.9]
 const cost: Pick<Case, 'of' | 'python'> = {
   of: (y, p) =>
     y.reduce((sum, label, row) => sum + (Number(p[row]) >= 0.5 ? 1 - label : 5 * label), 0) / y.length,
@@ -108,6 +109,14 @@ const cases: Record<string, Case> = {
       y.reduce((sum, number, row) => sum + Math.abs(number - Number(p[row])) ** 1.5, 0) / y.length,
     python: '(abs(labels - scores) ** 1.5).mean()',
   },
+  'quantiles of a number': {
+    task: 'quantiles',
+    y: numbers,
+    answers: (noise) => numbers.map((number) => levels.map((level) => noisy(number, noise) + level - 0.5)),
+    more: { levels },
+    of: (y, p) => y.reduce((sum, number, row) => sum + Math.abs(number - asLists(p)[row]![1]!), 0) / y.length,
+    python: 'abs(labels - scores[:, 1]).mean()',
+  },
   'several numbers': {
     task: 'multioutput',
     y: pairs.flat(),
@@ -139,7 +148,7 @@ async function judgedInPython(
   const path = join(await mkdtemp(join(folder, 'models-')), 'model.py')
   await writeFile(path, fileOf('model', metrics))
   const rows = metricRowsOf(input, policy)!
-  const run = { model: 'model', models: dirname(path), rows, table, policy }
+  const run = { model: 'model', models: dirname(path), rows, table, policy: judgedPolicy(input, policy) }
   return judgeGate(input, policy, await computeMetrics({ argv: [python, path] }, run))
 }
 
@@ -155,22 +164,41 @@ const rowsOf = (report: GateReport, names: readonly string[]) =>
         ) as GateReport['metrics'][number],
     )
 
-it.skipIf(found === undefined).each(Object.keys(cases))(
-  'a metric of %s is the same in both languages',
-  async (name) => {
+const roles = ['a guard', 'the primary metric'] as const
+
+it
+  .skipIf(found === undefined)
+  .each(roles.flatMap((role) => Object.keys(cases).map((name) => [role, name] as const)))(
+  'as %s, a metric of %s is the same in both languages',
+  async (role, name) => {
+    const isPrimary = role === 'the primary metric'
     const { task, y, answers, more, entities, of, python: body } = cases[name]!
+    const base = defaultGatePolicy(task)
     const policy: GatePolicy = {
-      ...defaultGatePolicy(task),
+      ...base,
       ...more,
       resamples: 200,
-      custom: { own: { better: 'lower', guard: true }, seen: { better: 'lower' } },
+      ...(isPrimary && { primary: 'own', standIn: builtInPrimary(base) }),
+      custom: { own: { better: 'lower', guard: !isPrimary }, seen: { better: 'lower' } },
     }
-    const input: GateInput = { y, challenger: answers(0.4), champion: answers(0.9), entities }
+    const anchors = isPrimary ? [0.8, 0.1, 0.6].map(answers) : []
+    const search = { triedHere: 1 }
+    const input: GateInput = {
+      y,
+      challenger: answers(0.4),
+      champion: answers(0.9),
+      anchors,
+      entities,
+      search,
+    }
     const [own, seen] = [`return ${body}`, 'return scores.mean()']
     const inPython = await judgedInPython({ own, seen }, { input, policy })
     const mean: MetricFunction = (_, p) =>
       [...p].flat().reduce<number>((sum, each) => sum + Number(each), 0) / [...p].flat().length
     const inTypeScript = judgeGate(input, policy, { own: of, seen: mean })
+    // What is compared with the baseline and the best recent release stands in the reasons alone.
+    const reasonsOf = ({ reasons }: GateReport) => reasons.map(({ code, message }) => ({ code, message }))
+    expect(reasonsOf(inPython)).toEqual(reasonsOf(inTypeScript))
     const rows = rowsOf(inPython, ['own', 'seen'])
     expect(rows).toEqual(rowsOf(inTypeScript, ['own', 'seen']))
     expect(rows).toMatchObject([
@@ -245,7 +273,7 @@ from tenure import between, category, complete, direct, label_after_event, numbe
 def cost(labels, scores, rows):
     import numpy
 
-    return numpy.where(scores >= 0.5, 1 - labels, 5 * labels).mean()
+    return numpy.where(scores >= 0.5, 1 - labels, labels).mean()
 
 
 def mean(labels, scores, rows):
@@ -262,7 +290,7 @@ tenure.define_model(
     seed=1,
     hyperparameters={"epochs": 4, "batchSize": 256, "learningRate": 0.05},
     evaluation={
-        "primary": "auc", "floors": {"auc": 0.7, "cost": 2}, "guards": ["cost"],
+        "primary": "cost", "stand_in": "accuracy", "floors": {"auc": 0.7, "cost": 2}, "margin": 0.1,
         "metrics": {"cost": {"of": cost, "better": "lower"}, "mean": {"of": mean, "better": "higher"}},
         "evidence": {"rows": 300, "positives": 50, "negatives": 50}, "calibration": "off", "importance": "off",
         "slices": [{"name": "red", "where": "colour = 'red'"}],
@@ -285,8 +313,8 @@ describe.skipIf(found === undefined)('an evaluation', () => {
   })
 
   it('by a model file in Python has the metrics of the same file in TypeScript', async () => {
-    const evaluation = `evaluation: { primary: 'auc', floors: { auc: 0.7, cost: 2 }, guards: ['cost'], metrics: {
-      cost: { of: (y, p) => y.reduce((sum, label, row) => sum + (p[row] >= 0.5 ? 1 - label : 5 * label), 0) / y.length, better: 'lower' },
+    const evaluation = `evaluation: { primary: 'cost', standIn: 'accuracy', floors: { auc: 0.7, cost: 2 }, margin: 0.1, metrics: {
+      cost: { of: (y, p) => y.reduce((sum, label, row) => sum + (p[row] >= 0.5 ? 1 - label : label), 0) / y.length, better: 'lower' },
       mean: { of: (_, p) => p.reduce((sum, each) => sum + each, 0) / p.length, better: 'higher' },
     }, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off', importance: 'off', slices: [{ name: 'red', where: "colour = 'red'" }] },`
     const judged = async (id: string, trainingId: string) => {
@@ -327,6 +355,7 @@ describe.skipIf(found === undefined)('an evaluation', () => {
       { champion: expect.any(Number) as number, method: 'none', verdict: 'reported' },
     ])
     expect(inPython.verdict).toBe(inTypeScript.verdict)
+    expect(inPython.reasons).toMatchObject(inTypeScript.reasons.map(({ code }) => ({ code })))
     // A file that the metrics import is code of the model, also without a training program.
     await writeFile(join(models, 'prices.py'), 'PRICE = 5\n')
     expect((await loadModel('roses', models)).codeDigest).not.toBe(loaded.codeDigest)

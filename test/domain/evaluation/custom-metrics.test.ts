@@ -42,12 +42,13 @@ const judge = (
   {
     challenger = good,
     champion = poor as number[][] | null,
+    policy: also,
     ...more
-  }: Partial<Parameters<typeof judgeGate>[0]> = {},
+  }: Partial<Parameters<typeof judgeGate>[0]> & { policy?: Partial<GatePolicy> } = {},
 ) =>
   judgeGate(
     { y: truth, challenger, champion, ...more },
-    { ...policy, custom: { cost: { better: 'lower', ...custom } } },
+    { ...policy, custom: { cost: { better: 'lower', ...custom } }, ...also },
     { cost: of },
   )
 const rowOf = ({ metrics }: ReturnType<typeof judge>, name = 'cost') =>
@@ -173,13 +174,18 @@ describe('a metric of the model file', () => {
       'cost of the challenger threw: Error: no price',
     ],
   ] as const)(
-    'that gives %s is an error with a sentence, which a guard is stopped by',
+    'that gives %s is an error with a sentence, which a guard and the primary metric are stopped by',
     (_what, of, sentence) => {
       const guarded = judge({ guard: true }, of as MetricFunction)
       expect(rowOf(guarded)).toMatchObject({ verdict: 'error', error: sentence, challenger: null })
       expect(guarded).toMatchObject({
         verdict: 'not_better',
         reasons: [{ code: 'metric_error', message: sentence }],
+      })
+      const primary = judge({}, of as MetricFunction, { policy: { primary: 'cost', standIn: 'auc' } })
+      expect(primary).toMatchObject({
+        verdict: 'not_better',
+        reasons: [{ code: 'primary_undefined', message: sentence }],
       })
       const reported = judge({}, of as MetricFunction)
       expect(reported).toMatchObject({ verdict: 'better', warnings: [{ code: 'metric_error' }] })

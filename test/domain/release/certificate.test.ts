@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { verifyCertificate } from '@tenure/certificate'
 import { signStatement } from '../../../api/services/release-certificate.ts'
+import { metricName } from '../../../domain/figures.ts'
 import { policyWithoutNames, type CertificateFile } from '../../../domain/release/certificate.ts'
 import type { CallerTarget } from '../../../domain/serving/target.ts'
 import { certificateKey, digestOf, exampleCertificate } from '../../support/release/certificates.ts'
@@ -176,6 +177,24 @@ describe('a figure that a holder of the key has changed and signed', () => {
     const stated = { code: 'importance_not_measured', message: 'no time', values: {} }
     expect(gateIssuesOf(({ warnings }) => void warnings.push(stated))).toEqual([])
     expect(gateIssuesOf(change)).toContain(field)
+  })
+
+  it('says that the values of a custom primary metric are stated', () => {
+    const changed = structuredClone(predicate)
+    const { report } = changed.gate
+    const [row] = report.metrics
+    report.policy = { ...report.policy, primary: 'profit', custom: { profit: { better: 'higher' } } }
+    report.metrics.unshift({ ...row!, metric: 'profit' })
+    const better = report.reasons.find(({ code }) => code === 'better')!
+    better.message = better.message.replace(metricName(row!.metric), 'profit')
+    better.values['metric'] = 'profit'
+    changed.digests.evaluation = digestOf(changed.gate)
+    for (const { digests } of changed.approvals) digests.evaluation = changed.digests.evaluation
+    const { issues, summary } = verifyCertificate(JSON.stringify(signStatement(key, changed)), trusted)
+    expect(issues).toEqual([])
+    expect(summary).toContain(
+      'The values of profit are stated, because a function of the model file computes them; the verdict of the gate follows from them.',
+    )
   })
 
   it('is found where an approval is missing, or is of the requester', () => {

@@ -22,6 +22,8 @@ export interface QualityPart {
   hasChampion: boolean
   /** ISO 8601: when outcomes of the champion's first predictions are due; absent from then on. */
   dueAt?: string
+  /** What is measured in place of a custom primary metric. */
+  standIn?: string
 }
 
 export type DriftPart = LastDrift & { chart: ChartSizes }
@@ -54,9 +56,17 @@ const NoQuality = ({
   </>
 )
 
-export const QualitySection = ({ points, metric, chart, weekly, ...coming }: QualityPart): PageElement => (
+export const QualitySection = ({
+  points,
+  metric,
+  chart,
+  weekly,
+  standIn,
+  ...coming
+}: QualityPart): PageElement => (
   <section class="card">
     <h2>Live quality{weekly && ' by week'}</h2>
+    {standIn !== undefined && <p class="quiet small">{standIn}.</p>}
     <div class="beside">
       {points.length > 0 && <ChartFigure chart={chart} note={qualityNote} />}
       <DataTable

@@ -49,6 +49,8 @@ import { shortVersion } from '../overview/cells.tsx'
 import { plain, shortReason, verdictTones } from '../../labels.ts'
 import { countText } from '../../../charts/figures.ts'
 import { confusionAt, type DecisionCounts } from '../../../../domain/metrics/confusion.ts'
+import { builtInPrimary } from '../../../../domain/evaluation/policy.ts'
+import { standInText } from '../../../../domain/tasks/judged-words.ts'
 import { thresholdOf } from '../../../../domain/tasks/tasks.ts'
 
 const versionsAPage = 20
@@ -113,7 +115,8 @@ export const modelPage = definePage({
     const weekly = byWeek.length >= 3
     const measured = weekly ? byWeek : byWindow
     const points = qualityPoints(measured, share)
-    const metric = measured.at(-1)?.report.metric ?? definition.evaluation?.policy?.primary ?? 'quality'
+    const policy = definition.evaluation?.policy
+    const metric = measured.at(-1)?.report.metric ?? (policy && builtInPrimary(policy)) ?? 'quality'
     const calibrated = calibrationOf(answered, version?.manifest.output)
     const output = version?.manifest.output
     const [qualityChart, driftChart, calibration, curves] = await Promise.all([
@@ -151,6 +154,7 @@ export const modelPage = definePage({
         known: answered.length,
         hasChampion: champion !== undefined,
         dueAt: champion && outcomesDueAt(champion, definition.monitor, Date.now()),
+        standIn: policy && standInText(policy),
       },
       drift: lastDrift && driftChart && { ...lastDrift, chart: driftChart },
       nowMs: Date.now(),

@@ -14,6 +14,7 @@ import { fairnessLine } from '../../../../domain/evaluation/fairness.ts'
 import { classMetrics, type ClassFigures } from '../../../../domain/metrics/class-figures.ts'
 import { searchText, type SliceSearch } from '../../../../domain/evaluation/slice-search.ts'
 import { worstSlicesFirst, type GateSliceRow } from '../../../../domain/evaluation/slices.ts'
+import { standInText } from '../../../../domain/tasks/judged-words.ts'
 import type { PageElement } from '../../page.ts'
 import {
   capitalized,
@@ -103,6 +104,7 @@ export const Gates = ({
   chart: ChartSizes | undefined
 }): PageElement => {
   const percent = levelPercent(report.policy.confidence)
+  const standIn = standInText(report.policy)
   const table = (
     <DataTable
       caption="Gates"
@@ -136,6 +138,7 @@ export const Gates = ({
     <section class="card" aria-labelledby="gates-heading">
       <h2 id="gates-heading">Gates</h2>
       <p class="quiet small">{countText(report.rows)} held-out rows. Positive = challenger is better.</p>
+      {standIn !== undefined && <p class="quiet small">{standIn}.</p>}
       {chart === undefined ? (
         table
       ) : (

@@ -3,6 +3,7 @@ import { requireFound } from '../../../../domain/errors.ts'
 import { z } from 'zod'
 import { runCurvesSvg } from '../../../charts/history/run-curves.ts'
 import { higherIsBetter } from '../../../../domain/evaluation/metrics.ts'
+import { builtInPrimary } from '../../../../domain/evaluation/policy.ts'
 import type { GateMetric } from '../../../../domain/evaluation/gate-metrics.ts'
 import { counted, metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import {
@@ -88,7 +89,8 @@ export const sweepPage = definePage({
       getModel(store, sweep.model),
     ])
     const { split, evaluation } = definition
-    const metric = evaluation?.policy?.primary ?? 'score'
+    const policy = evaluation?.policy
+    const metric = policy === undefined ? 'score' : builtInPrimary(policy)
     // A split by time does not store its number of validation rows.
     const validation = split?.kind === 'hash' ? split.validation : undefined
     const validationRows = validation === undefined ? 0 : Math.round((rows?.rows ?? 0) * validation)

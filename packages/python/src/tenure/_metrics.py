@@ -34,7 +34,7 @@ class _Rows(Mapping[str, Any]):
 
 
 def compute(given: Mapping[str, Any], metrics: Mapping[str, Metric]) -> None:
-    """Writes ``metrics.json`` into the output of the job: the value of each model or its fault, and the finite gains of a guard on the resamples."""
+    """Writes ``metrics.json`` into the output of the job: the value of each model or its fault, and the finite gains on the resamples."""
     import numpy
 
     folder = Path(given["input"])
@@ -51,32 +51,49 @@ def compute(given: Mapping[str, Any], metrics: Mapping[str, Metric]) -> None:
 
     labels = numbers(given["labels"])
     answers = {who: None if at is None else numbers(at) for who, at in given["answers"].items()}
+    released = [numbers(at) for at in given["anchors"]]
     columns = {name: column(at) for name, at in given["columns"].items()}
     found: dict[str, Any] = {}
     told_at = time.monotonic()
     for each in given["metrics"]:
         of, sign = metrics[each["name"]], 1 if each["better"] == "higher" else -1
         values = {who: None if scores is None else _measured(of, labels, scores, _Rows(columns)) for who, scores in answers.items()}
-        gains: list[float] = []
-        is_measured = all(values[who] is not None and "value" in values[who] for who in ("challenger", "champion"))
-        if each["guard"] and given["draws"] is not None and is_measured:
-            draws = numpy.memmap(folder / given["draws"], dtype="u1", mode="r").reshape(-1, len(labels))
-            for at, weights in enumerate(draws):
-                # A metric that takes long is not a process without a sign of life.
-                if time.monotonic() > told_at + _TELL_S:
-                    told_at = time.monotonic()
-                    print(f"{each['name']}: {at} of {len(draws)} resamples", flush=True)
-                drawn = numpy.repeat(numpy.arange(len(labels)), weights)
-                rows = _Rows(columns, drawn)
-                try:
-                    one = float(of(labels[drawn], answers["challenger"][drawn], rows))
-                    gain = sign * (one - float(of(labels[drawn], answers["champion"][drawn], rows)))
-                except Exception:
-                    continue
+        found[each["name"]] = {**values, "anchor": None, "gains": {}}
+        if "value" not in (values["challenger"] or {}):
+            continue
+        others = {who: answers[who] for who in each["over"] if who != "anchor" and "value" in (values[who] or {})}
+        if "anchor" in each["over"]:
+            told = [_measured(of, labels, scores, _Rows(columns)) for scores in released]
+            known = [at for at, one in enumerate(told) if "value" in one]
+            if known:
+                best = max(known, key=lambda at: sign * told[at]["value"])
+                found[each["name"]]["anchor"] = {"at": best, "value": told[best]["value"]}
+                others["anchor"] = released[best]
+        if not others:
+            continue
+        gains: dict[str, list[float]] = {who: [] for who in others}
+        draws = numpy.memmap(folder / given["draws"], dtype="u1", mode="r").reshape(-1, len(labels))
+        for at, weights in enumerate(draws):
+            # A metric that takes long is not a process without a sign of life.
+            if time.monotonic() > told_at + _TELL_S:
+                told_at = time.monotonic()
+                print(f"{each['name']}: {at} of {len(draws)} resamples", flush=True)
+            drawn = numpy.repeat(numpy.arange(len(labels)), weights)
+            rows = _Rows(columns, drawn)
+            one = _drawn_value(of, labels[drawn], answers["challenger"][drawn], rows)
+            for who, scores in others.items():
+                gain = sign * (one - _drawn_value(of, labels[drawn], scores[drawn], rows))
                 if math.isfinite(gain):
-                    gains.append(gain)
-        found[each["name"]] = {**values, "gains": gains}
+                    gains[who].append(gain)
+        found[each["name"]]["gains"] = gains
     (Path(given["output"]) / "metrics.json").write_text(json.dumps(found), encoding="utf-8")
+
+
+def _drawn_value(of: Metric, labels: Any, scores: Any, rows: Mapping[str, Any]) -> float:
+    try:
+        return float(of(labels, scores, rows))
+    except Exception:
+        return math.nan
 
 
 def _measured(of: Metric, labels: Any, scores: Any, rows: Mapping[str, Any]) -> dict[str, Any]:
