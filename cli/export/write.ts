@@ -3,11 +3,11 @@
  * predictor on the golden rows before the export succeeds.
  */
 import { build } from 'esbuild'
-import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises'
+import { copyFile, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { computedColumns } from '../../domain/model/prepare.ts'
-import { formatNameOf } from '@tenure/predictors/format-names'
+import { edgeFunctionOf } from '@tenure/predictors/format-names'
 import { getArtifact } from '../../store/artifacts.ts'
 import type { ObjectStoreSettings } from '../../store/objects/object-store.ts'
 import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
@@ -27,10 +27,11 @@ export interface ExportRequest {
 export interface Exported {
   version: string
   folder: string
-  files: string[]
+  /** The bytes of each file by its name. */
+  files: Record<string, number>
   /** Number of golden rows that the predictor reproduces. */
   golden: number
-  /** Why the predictor cannot compute this model. TensorFlow.js can still load the files. */
+  /** Why the predictor cannot compute this model, with the library that loads the files. */
   issue?: string
 }
 
@@ -53,12 +54,19 @@ export async function exportVersion({
       })
     },
   )
-  const { library } = artifact.manifest
-  const format = formatNameOf(artifact.manifest)
-  if (format !== 'tfjs-layers')
+  const openName = edgeFunctionOf(artifact.manifest)
+  if (openName === undefined)
     throw usageError(
-      `${version} is a model of ${library ?? format}; versions of TensorFlow.js are exported`,
-      `Its own library reads ${Object.keys(artifact.files).join(', ')} of the artifact.`,
+      `${version} is code of ${artifact.manifest.library ?? 'Python'}, which a browser does not run`,
+      'Ask the server for its predictions.',
+    )
+  const texts = artifact.manifest.preprocessing.find(
+    (fit) => fit.kind === 'category' && fit.encoding === 'text',
+  )
+  if (texts !== undefined)
+    throw usageError(
+      `${version} takes the text of "${texts.name}" itself, which its predictor does not read`,
+      'Ask the server for its predictions, or train a model that takes the codes of its categories.',
     )
   const [computed] = computedColumns(artifact.manifest.features)
   if (computed !== undefined)
@@ -77,6 +85,7 @@ export async function exportVersion({
     output,
     answer: edgeAnswerOf(output),
     preprocessing,
+    files: Object.keys(artifact.files),
     golden,
   }
   const files: Record<string, string | Buffer> = {
@@ -87,8 +96,14 @@ export async function exportVersion({
   }
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
   for (const name of page) await copyFile(join(checkout, 'cli', 'export', 'edge', name), join(folder, name))
-  await bundlePredictor(join(folder, 'predictor.js'))
-  const named = [...Object.keys(files), 'predictor.js', ...page]
+  await bundlePredictor(join(folder, 'predictor.js'), openName)
+  const sizes = await Promise.all(
+    [...Object.keys(files), 'predictor.js', ...page].map(async (name) => {
+      const { size } = await stat(join(folder, name))
+      return [name, size] as const
+    }),
+  )
+  const named = Object.fromEntries(sizes)
   try {
     const { loadPredictor } = (await import(pathToFileURL(join(folder, 'predictor.js')).href)) as {
       loadPredictor: () => Promise<{ checkGolden(): { rows: number } }>
@@ -96,15 +111,25 @@ export async function exportVersion({
     const predictor = await loadPredictor()
     return { version, folder, files: named, golden: predictor.checkGolden().rows }
   } catch (error) {
-    if ((error as { code?: unknown }).code !== 'layer_unknown') throw error
+    if ((error as { code?: unknown }).code !== 'model_unavailable') throw error
     return { version, folder, files: named, golden: 0, issue: (error as Error).message }
   }
 }
 
-/** Bundles the server's reader, encoder and network in one module without imports, for browsers and Node. */
-async function bundlePredictor(file: string): Promise<void> {
+/** Bundles the server's readers in one module without imports, for browsers and Node. */
+async function bundlePredictor(file: string, openName: string): Promise<void> {
   await build({
-    entryPoints: [join(checkout, 'cli', 'export', 'edge', 'predictor.ts')],
+    stdin: {
+      contents: `
+        import { ${openName} as open } from '@tenure/predictors/edge'
+        import { createEncoder, loaderOf } from './predictor.ts'
+        const { createPredictor, loadPredictor: load } = loaderOf(open)
+        const loadPredictor = (base = import.meta.url) => load(base)
+        export { createEncoder, createPredictor, loadPredictor }`,
+      resolveDir: join(checkout, 'cli', 'export', 'edge'),
+      loader: 'ts',
+    },
+    minify: true,
     outfile: file,
     bundle: true,
     format: 'esm',

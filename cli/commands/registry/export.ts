@@ -1,4 +1,4 @@
-/** `tenure export`: writes a version as files that run without Tenure and TensorFlow. */
+/** `tenure export`: writes a version as files that run without Tenure. */
 import { resolve } from 'node:path'
 import { environmentWith, readCommandConfig, readConfig } from '../../../temporal.config.ts'
 import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
@@ -8,8 +8,7 @@ import type { CommandSpec } from '../../program.ts'
 
 export const exportCommand: CommandSpec = {
   name: 'export <model> <version-or-folder> [folder]',
-  summary:
-    'Export a version (default: champion) as TensorFlow.js files with a predictor for browsers and Node',
+  summary: 'Export a version (default: champion) with a predictor for browsers and Node',
   examples: [
     'export iris ./iris-edge',
     'export iris iris_v1.2.0 ./iris-edge',
@@ -29,7 +28,9 @@ export const exportCommand: CommandSpec = {
     terminal.answer(
       done,
       [
-        `Exported ${done.version} to ${done.folder}: ${done.files.join(', ')}`,
+        `Exported ${done.version} to ${done.folder}: ${Object.entries(done.files)
+          .map(([name, bytes]) => `${name} (${Math.ceil(bytes / 1_000)} kB)`)
+          .join(', ')}`,
         done.issue === undefined
           ? `${done.golden} golden predictions match. Try it: cd ${done.folder} && python3 -m http.server`
           : terminal.paint('yellow', done.issue),

@@ -37,6 +37,11 @@ function fieldOf(name, feature, value) {
 /** @param {import('./predictor.ts').Prediction} answer */
 function wordsOf(answer) {
   if ('value' in answer) return String(answer.value)
+  const numbers = 'quantiles' in answer ? answer.quantiles : 'values' in answer ? answer.values : undefined
+  if (numbers !== undefined)
+    return Object.entries(numbers)
+      .map(([name, value]) => `${name}  ${value}`)
+      .join('\n')
   if ('probability' in answer)
     return `${answer.positive}: ${answer.label ? 'yes' : 'no'}, probability ${answer.probability.toFixed(6)}`
   const rows = Object.entries(answer.probabilities).sort(([, one], [, other]) => other - one)
@@ -50,7 +55,7 @@ try {
   document.title = manifest.version
   show('name', manifest.version)
   const { rows, worst } = predictor.checkGolden()
-  show('golden', `${rows} golden rows agree with TensorFlow, the worst to ${worst.toExponential(1)}.`, 'good')
+  show('golden', `${rows} golden rows agree, the worst to ${worst.toExponential(1)}.`, 'good')
   const form = /** @type {HTMLFormElement} */ (find('row'))
   const example = manifest.golden.instances[0] ?? {}
   for (const [name, feature] of Object.entries(manifest.features))

@@ -1,6 +1,6 @@
 /**
- * Predicts as the server does, in a browser, in Node or in a worker, from manifest.json, model.json and weights.bin alone.
- * `tenure export` bundles this file with the server's own reader, encoder and activations, so that the numbers are the same.
+ * Predicts as the server does, in a browser, in Node or in a worker, from manifest.json and the files of the artifact alone.
+ * `tenure export` bundles this file with the server's own readers, so that the numbers are the same.
  *
  *   import { loadPredictor } from './predictor.js'
  *   const predictor = await loadPredictor()
@@ -8,16 +8,7 @@
  */
 import { type FeatureFit, inputWidthOf } from '@tenure/predictors/features'
 import { compileReader } from '../../../api/serving/codec/row-reader.ts'
-import {
-  activationOf,
-  compilePredictor,
-  isDense,
-  layersOf,
-  type Network,
-  networkOf,
-  readModel,
-  type ReadModel,
-} from '@tenure/predictors/edge'
+import type { OpenAtEdge, Predictor } from '@tenure/predictors/edge'
 import type { FeatureRow, Features } from '../../../domain/model/features.ts'
 import {
   answerLimits,
@@ -39,6 +30,8 @@ export interface EdgeManifest {
   output: Output
   answer: AnswerForm
   preprocessing: FeatureFit[]
+  /** The names of the artifact's files. */
+  files: string[]
   golden: { instances: EdgeRow[]; outputs: number[][] }
 }
 
@@ -54,13 +47,18 @@ export interface EdgePredictor {
   version: string
   /** Throws an Error with a `code` for a row that does not match the features. */
   predict(rows: EdgeRow[]): Prediction[]
-  /** Computes the raw outputs of the network. */
+  /** Computes the raw outputs of the model. */
   outputs(row: EdgeRow): Float32Array
   /** Returns the number of golden rows, and the largest difference from their outputs. */
   checkGolden(): { rows: number; worst: number }
+  /**
+   * Asks a server, such as `https://tenure.example.com`, which versions of the model it serves now, with the key of a predictor. Throws an
+   * Error with the code `unreachable` where it does not say.
+   */
+  checkForUpdate(server: string | URL, key?: string): Promise<{ served: string[]; isServed: boolean }>
 }
 
-type Run = (input: Float32Array) => Float32Array
+type Run = (input: Float64Array) => Float32Array
 
 const format = 'tenure-edge@1'
 /** Tolerance of a golden output, as on the server: absolute up to 1, relative above. */
@@ -70,13 +68,24 @@ function refuse(code: string, message: string): never {
   throw Object.assign(new Error(message), { code })
 }
 
-/** Loads the files beside this module, or from another base URL, and checks the golden rows. */
-export async function loadPredictor(base: string | URL = import.meta.url): Promise<EdgePredictor> {
-  const [manifest, model, weights] = await Promise.all(
-    ['manifest.json', 'model.json', 'weights.bin'].map((name) => read(new URL(name, base))),
-  )
-  return createPredictor({ manifest: parse(manifest!), model: parse(model!), weights: weights! })
+export interface EdgeFiles {
+  manifest: EdgeManifest
+  /** The artifact's files by their names. */
+  files: Readonly<Record<string, Uint8Array>>
 }
+
+/** Returns what the bundle of a format exports. */
+export const loaderOf = (open: OpenAtEdge) => ({
+  createPredictor: (given: EdgeFiles): EdgePredictor => createPredictor(given, open),
+  /** Loads the files of a base URL, and checks the golden rows. */
+  async loadPredictor(base: string | URL): Promise<EdgePredictor> {
+    const manifest = parse<EdgeManifest>(await read(new URL('manifest.json', base)))
+    const files = await Promise.all(
+      manifest.files.map(async (name) => [name, new Uint8Array(await read(new URL(name, base)))] as const),
+    )
+    return createPredictor({ manifest, files: Object.fromEntries(files) }, open)
+  },
+})
 
 async function read(url: URL): Promise<ArrayBuffer> {
   if (url.protocol === 'file:') {
@@ -92,27 +101,24 @@ async function read(url: URL): Promise<ArrayBuffer> {
 
 const parse = <T>(bytes: ArrayBuffer): T => JSON.parse(new TextDecoder().decode(bytes)) as T
 
-export function createPredictor(files: {
-  manifest: EdgeManifest
-  model: object
-  weights: ArrayBuffer
-}): EdgePredictor {
-  const { manifest } = files
+function createPredictor({ manifest, files }: EdgeFiles, open: OpenAtEdge): EdgePredictor {
   if (manifest.format !== format)
     refuse('artifact_invalid', `the manifest has the format ${manifest.format}, not ${format}`)
-  const topology = new TextEncoder().encode(JSON.stringify(files.model))
-  const network = denseNetworkOf(readModel(topology, new Uint8Array(files.weights)))
-  const { width, encode } = createEncoder(manifest)
-  if (network.inputs !== width)
-    refuse('artifact_invalid', `the network takes ${network.inputs} numbers, the features give ${width}`)
-  const single = corrected(compileSingle(network), manifest, network.outputs)
-  // Sums of very many terms may need more than 32 bits. The server makes the same choice.
-  const run =
-    worstOf(manifest, encode, single) <= tolerance
-      ? single
-      : corrected(compileDouble(network), manifest, network.outputs)
-  const worst = worstOf(manifest, encode, run)
-  if (!(worst <= tolerance)) refuse('artifact_invalid', `the golden rows are off by ${worst}`)
+  const { width, read: encode } = readerOf(manifest)
+  // The server makes the same choice.
+  let chosen: { run: Run; worst: number } | undefined
+  for (const opened of open(manifest, files)) {
+    const predictor = opened()
+    if (predictor.inputs !== width)
+      refuse('artifact_invalid', `the model takes ${predictor.inputs} numbers, the features give ${width}`)
+    const run = corrected(predictor, manifest)
+    const worst = worstOf(manifest, encode, run)
+    chosen = { run, worst }
+    if (worst <= tolerance) break
+  }
+  if (!(chosen !== undefined && chosen.worst <= tolerance))
+    refuse('artifact_invalid', `the golden rows are off by ${chosen?.worst}`)
+  const { run, worst } = chosen
   return {
     model: manifest.model,
     version: manifest.version,
@@ -121,34 +127,49 @@ export function createPredictor(files: {
       return inputs.map((input, index) => predictionOf(manifest.answer, run(input), index))
     },
     outputs: (row) => run(encode(row)),
-    checkGolden: () => ({ rows: manifest.golden.instances.length, worst: worstOf(manifest, encode, run) }),
+    checkGolden: () => ({ rows: manifest.golden.instances.length, worst }),
+    checkForUpdate: (server, key) => checkForUpdate(manifest, server, key),
   }
 }
 
-function denseNetworkOf(read: ReadModel): Network {
-  if (isDense(read)) return networkOf(read)
-  const { kind, layers } = layersOf(read.model)
-  refuse(
-    'layer_unknown',
-    `this predictor does not compute a ${kind} of ${[...new Set(layers.map((layer) => layer.kind))].join(', ')}. ` +
-      `Load model.json with TensorFlow.js instead (tf.loadLayersModel), and feed it with what createEncoder(manifest).encode(row) returns.`,
+async function checkForUpdate(
+  { model, version }: EdgeManifest,
+  server: string | URL,
+  key: string | undefined,
+): Promise<{ served: string[]; isServed: boolean }> {
+  const url = new URL(`/v2/models/${model}`, server)
+  const headers: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` }
+  const response = await fetch(url, { headers }).catch((error: Error) =>
+    refuse('unreachable', `${url.href}: ${error.message}`),
   )
+  if (!response.ok) refuse('unreachable', `${url.href} responded with ${response.status}`)
+  const { versions } = (await response.json()) as { versions?: unknown }
+  if (!Array.isArray(versions)) refuse('unreachable', `${url.href} does not list versions`)
+  const served = versions.map(String)
+  return { served, isServed: served.includes(version) }
 }
 
-type Encode = (row: EdgeRow, index?: number) => Float32Array
+type Encode = (row: EdgeRow, index?: number) => Float64Array
 
-/** Encodes rows; also for use with TensorFlow.js if the network has layers that this file does not compute. */
+/** Encodes rows for another library, if this file does not compute the model. */
 export function createEncoder(manifest: Pick<EdgeManifest, 'features' | 'preprocessing'>): {
   width: number
-  encode: Encode
+  encode(row: EdgeRow, index?: number): Float32Array
 } {
-  const { features, preprocessing } = manifest
+  const { width, read } = readerOf(manifest)
+  return { width, encode: (row, index) => Float32Array.from(read(row, index)) }
+}
+
+function readerOf({ features, preprocessing }: Pick<EdgeManifest, 'features' | 'preprocessing'>): {
+  width: number
+  read: Encode
+} {
   const width = inputWidthOf(preprocessing)
   const readRow = compileReader(features, preprocessing)
   return {
     width,
-    encode(row, index = 0) {
-      const input = new Float32Array(width)
+    read(row, index = 0) {
+      const input = new Float64Array(width)
       readRow(row, index, input, 0)
       return input
     },
@@ -167,44 +188,13 @@ function worstOf({ golden }: EdgeManifest, encode: Encode, run: Run): number {
   return worst
 }
 
-/**
- * Computes in 32 bits without WebAssembly, which a page's content security policy may forbid. Rounds each product and sum in the order of
- * the server's SIMD loops, so that the results are bit-identical.
- */
-function compileSingle(network: Network): Run {
-  const steps = network.layers.map((layer, index) => ({
-    ...layer,
-    activate: activationOf(layer.activations, index),
-  }))
-  return (input) => {
-    let values = input
-    for (const { inputs, units, kernel, bias, activate } of steps) {
-      const sums = Float32Array.from(bias)
-      for (let i = 0; i < inputs; i++)
-        for (let j = 0; j < units; j++) sums[j] = sums[j]! + Math.fround(values[i]! * kernel[i * units + j]!)
-      activate?.(sums, 0, units)
-      values = sums
-    }
-    return values
-  }
-}
-
-function compileDouble(network: Network): Run {
-  const predictor = compilePredictor(network)
-  return (input) => {
-    const output = new Float32Array(network.outputs)
-    predictor.run(input, 1, output)
-    return output
-  }
-}
-
 /** Corrects outputs as the server does. */
-function corrected(run: Run, { answer }: EdgeManifest, width: number): Run {
+function corrected({ run, outputs: width }: Predictor, { answer }: EdgeManifest): Run {
   const correct = compileCorrection(answer, width)
-  if (correct === undefined) return run
   return (input) => {
-    const outputs = run(input)
-    correct(outputs, 1)
+    const outputs = new Float32Array(width)
+    void run(input, 1, outputs)
+    correct?.(outputs, 1)
     return outputs
   }
 }

@@ -1,12 +1,75 @@
-/** Computes dense networks of TensorFlow.js where there is neither Node nor WebAssembly: in browsers and in workers of a content network. */
-export { activationOf } from './network/activations.ts'
-export {
-  isDense,
-  layersOf,
-  networkOf,
-  readModel,
-  readNetwork,
-  type Network,
-  type ReadModel,
-} from './network/layers-model.ts'
-export { compilePredictor } from './network/scalar-predictor.ts'
+/**
+ * Opens artifacts where there is neither Node nor WebAssembly: in browsers, whose page may forbid compiling it, and in workers of a content
+ * network. Each format has a function of its own, so that a bundle holds no other reader.
+ */
+import { predictorError, refuse } from './errors.ts'
+import type { ModelDescription } from './features.ts'
+import type { ArtifactFiles } from './formats/format.ts'
+import { openNetwork, openTrees } from './formats/onnx/compiled.ts'
+import { openOnnx } from './formats/onnx/open-onnx.ts'
+import { openForest } from './formats/trees/open-forest.ts'
+import { readForest } from './formats/trees/read-forest.ts'
+import { isDense, layersOf, networkOf, readModel, type Network } from './network/layers-model.ts'
+import { compilePredictor } from './network/scalar-predictor.ts'
+import { compileSingle } from './network/single-predictor.ts'
+import type { Predictor } from './predictor.ts'
+
+export type { Predictor }
+
+/**
+ * Returns the predictors of an artifact, the first of which that reproduces the golden rows is the server's. They answer within the call.
+ * Throws `artifact_invalid`, or `model_unavailable` for a model that only its library computes.
+ */
+export type OpenAtEdge = (
+  manifest: Pick<ModelDescription, 'output' | 'preprocessing'>,
+  files: ArtifactFiles,
+) => (() => Predictor)[]
+
+export const openLayersFiles: OpenAtEdge = (_manifest, files) => {
+  const [topology, weights] = [files['model.json'], files['weights.bin']]
+  if (topology === undefined || weights === undefined) refuse('the artifact lacks model.json or weights.bin')
+  const read = readModel(topology, weights)
+  if (isDense(read)) return compiledOf(networkOf(read))
+  const { kind, layers } = layersOf(read.model)
+  return needsLibrary(
+    `a ${kind} of ${[...new Set(layers.map((layer) => layer.kind))].join(', ')}`,
+    'model.json with TensorFlow.js (tf.loadLayersModel)',
+  )
+}
+
+export const openTreesFile: OpenAtEdge = (manifest, files) => {
+  const [bytes] = Object.values(files)
+  if (bytes === undefined) refuse('the artifact has no file')
+  const { predictor } = openForest(readForest(bytes), manifest, { isPlain: true })
+  return [() => predictor]
+}
+
+export const openOnnxFile: OpenAtEdge = (manifest, files) => {
+  const bytes = files['model.onnx'] ?? refuse('the artifact lacks model.onnx')
+  const { forest, network, layout } = openOnnx(bytes)
+  if (forest !== undefined) {
+    const { predictor } = openTrees(manifest, forest, { isPlain: true })
+    return [() => predictor]
+  }
+  if (network === undefined)
+    return needsLibrary(
+      'a graph of other operators than trees and dense layers',
+      'model.onnx with onnxruntime-web',
+    )
+  return [compileSingle, compilePredictor].map(
+    (compile) => () => openNetwork(manifest, { layout, network }, compile),
+  )
+}
+
+/** Sums of very many terms may need more than 32 bits. */
+const compiledOf = (network: Network): (() => Predictor)[] => [
+  () => compileSingle(network),
+  () => compilePredictor(network),
+]
+
+function needsLibrary(what: string, load: string): never {
+  throw predictorError(
+    'model_unavailable',
+    `this predictor does not compute ${what}. Load ${load} instead, and feed it with what createEncoder(manifest).encode(row) returns.`,
+  )
+}

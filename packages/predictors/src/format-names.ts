@@ -10,16 +10,19 @@ interface FormatFiles {
   isCode?: true
   /** Whether the files only name a server of others, which answers. */
   isRemote?: true
+  /** The function of `edge.ts` that opens an artifact without Node; absent where none can. */
+  edge?: keyof typeof import('./edge.ts')
 }
 
 /** The reader of each format has a folder in `formats/`. */
 export const artifactFormats = {
-  'tfjs-layers': { fileSets: [['model.json', 'weights.bin']] },
+  'tfjs-layers': { fileSets: [['model.json', 'weights.bin']], edge: 'openLayersFiles' },
   trees: {
     fileSets: [['model.txt'], ['model.json'], ['model.ubj']],
     libraries: ['LightGBM (model.txt)', 'XGBoost (.json, .ubj)', 'CatBoost (.json)'],
+    edge: 'openTreesFile',
   },
-  onnx: { fileSets: [['model.onnx']], libraries: ['ONNX (.onnx)'] },
+  onnx: { fileSets: [['model.onnx']], libraries: ['ONNX (.onnx)'], edge: 'openOnnxFile' },
   'python-object': { fileSets: [['model.python']], isCode: true },
   endpoint: {
     fileSets: [['endpoint.json']],
@@ -55,6 +58,10 @@ export const isCode = ({ artifact }: { artifact?: ArtifactFormatName }): boolean
 /** Whether another system answers the rows of an artifact. Its answers may change, and cost money. */
 export const isRemote = ({ artifact }: { artifact?: ArtifactFormatName }): boolean =>
   (artifactFormats[formatNameOf({ artifact })] as FormatFiles).isRemote === true
+
+/** The function of `@tenure/predictors/edge` that opens artifacts of a format; undefined where none can. */
+export const edgeFunctionOf = ({ artifact }: { artifact?: ArtifactFormatName }): string | undefined =>
+  (artifactFormats[formatNameOf({ artifact })] as FormatFiles).edge
 
 const libraries = all.flatMap(([, each]) => each.libraries ?? [])
 /** `LightGBM (model.txt), … or ONNX (.onnx)`. */

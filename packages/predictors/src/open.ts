@@ -68,7 +68,7 @@ export interface Model {
  * its first bytes. Throws `artifact_invalid` with what is wrong with the file.
  */
 export async function open(given: Uint8Array | ArtifactFiles, limits: OpenLimits = {}): Promise<Model> {
-  const files = given instanceof Uint8Array ? { [fileNameOf(bufferOf(given))]: given } : given
+  const files = given instanceof Uint8Array ? { [fileNameOf(given)]: given } : given
   const format = formatOfFiles(Object.keys(files))
   for (const [name, { byteLength }] of Object.entries(files)) {
     const most = Math.min(limits.fileBytes ?? Infinity, maxBytesOf({ artifact: format, files }, name))
@@ -228,9 +228,6 @@ function textBytes(text: string | null | undefined): Uint8Array[] {
   length.writeUInt32LE((text ?? null) === null ? noText : bytes.byteLength)
   return [length, bytes]
 }
-
-const bufferOf = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer =>
-  Buffer.from(buffer, byteOffset, byteLength)
 
 async function lastOf(
   stages: Generator<void, OpenedArtifact> | Promise<OpenedArtifact>,

@@ -2,22 +2,29 @@
 import '@tensorflow/tfjs-backend-cpu'
 import * as tf from '@tensorflow/tfjs-core'
 import { layers, sequential } from '@tensorflow/tfjs-layers'
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { once } from 'node:events'
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { fileNameOf } from '@tenure/predictors'
+import { formatOfFiles } from '@tenure/predictors/format-names'
 import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { metadataOf } from '../../../api/inference/metadata.ts'
 import { exportVersion } from '../../../cli/export/write.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
 import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
+import { readCases, readOnnxCases } from '../../../packages/predictors/test/support/parity.ts'
 import {
   flightSpec,
   irisSpec,
   artifactManifest,
+  putArtifact,
   notCompiled,
   seeded,
   type ArtifactSpec,
@@ -35,6 +42,7 @@ import {
 interface Predictor {
   predict(rows: FeatureRow[]): Answer[]
   checkGolden(): { rows: number; worst: number }
+  checkForUpdate(server: string, key?: string): Promise<{ served: string[]; isServed: boolean }>
 }
 interface Answer {
   label?: unknown
@@ -81,8 +89,55 @@ const models: Record<string, { spec: () => Promise<string> | string; rows: () =>
     spec: normalised,
     rows: () => some(300, () => Object.fromEntries(fiveNames.map((name) => [name, 4 * chance() - 2]))),
   },
+  // Each library whose trees are computed here, and a graph of them.
+  lightgbm: brought('lightgbm-classes-0'),
+  xgboost: brought('xgboost-binary-ubj-0'),
+  catboost: brought('catboost-number-0'),
+  onnx: brought('sklearn-forest-number-0'),
 }
 const fiveNames = ['a', 'b', 'c', 'd', 'e']
+
+/** A model of the library's own file, with the rows that a request can carry. */
+function brought(name: string) {
+  const { bytes, rows, answers } = [...readCases(), ...readOnnxCases()].find((each) => each.name === name)!
+  const model = name.slice(0, name.indexOf('-')).replace('sklearn', 'onnx')
+  const isSent = (row: (typeof rows)[number]) =>
+    row.every((value) => value === null || Math.abs(Number(value)) < 1e30)
+  const nameOf = (_: unknown, at: number) => `f${at}`
+  const sent = rows.flatMap((row, at) =>
+    isSent(row) ? [{ row: Object.fromEntries(row.map((value, k) => [nameOf(value, k), value])), at }] : [],
+  )
+  return {
+    async spec() {
+      const file = fileNameOf(bytes)
+      const names = rows[0]!.map(nameOf)
+      const width = [answers[0]!].flat().length
+      const classes = Array.from({ length: width }, (_, index) => `class ${index}`)
+      const spec: ArtifactSpec = {
+        model,
+        features: Object.fromEntries(names.map((each) => [each, { kind: 'number', missing: 'fill' }])),
+        output: width > 1 ? { kind: 'classes', classes } : { kind: 'number' },
+        preprocessing: names.map((each) => ({ name: each, kind: 'number', mean: 0, std: 1, fill: null })),
+        layers: [],
+        golden: [],
+      }
+      const artifacts = openArtifacts(fixture.artifactRoot)
+      const files = { [file]: await artifacts.put('artifacts', bytes) }
+      const golden = sent.slice(0, 8)
+      const manifest = {
+        ...artifactManifest(spec, files),
+        artifact: formatOfFiles([file]),
+        golden: {
+          instances: golden.map(({ row }) => row),
+          outputs: golden.map(({ at }) => [answers[at]!].flat()),
+        },
+      }
+      const digest = await putManifest(artifacts, manifest)
+      return registerDigest(fixture.store, fixture.artifactRoot, { ...spec, digest })
+    },
+    rows: () => sent.map(({ row }) => row),
+  }
+}
 
 async function normalised(): Promise<string> {
   tf.enableProdMode()
@@ -221,6 +276,43 @@ describe('an exported version in Node', () => {
   })
 })
 
+describe('an exported version asks a server for an update', () => {
+  let server: Server
+  let status = 200
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const model = decodeURIComponent(request.url!.split('/').at(-1)!)
+      const isKnown = request.headers.authorization === 'Bearer ten_key'
+      const answer = isKnown ? metadataOf(replica.serving, model, undefined) : {}
+      response.writeHead(status).end(JSON.stringify(answer))
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+  })
+  afterAll(() => server.close())
+
+  it('which serves its version, or another, or does not say', async () => {
+    const folder = mkdtempSync(join(root, 'older-'))
+    cpSync(folders.get('iris')!, folder, { recursive: true })
+    edit(folder, 'manifest.json', (text) => text.replace('iris_v1.0.0', 'iris_v0.9.0'), '"version"')
+    const predictors = await Promise.all(
+      [folders.get('iris')!, folder].map(async (each) => (await moduleIn(each)).loadPredictor()),
+    )
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const ask = (key: string) => Promise.all(predictors.map((each) => each.checkForUpdate(url, key)))
+    const served = ['iris_v1.0.0']
+    expect(await ask('ten_key')).toEqual([
+      { served, isServed: true },
+      { served, isServed: false },
+    ])
+    await expect(ask('ten_other')).rejects.toMatchObject({ code: 'unreachable' })
+    status = 401
+    await expect(ask('ten_key')).rejects.toThrow(/responded with 401/)
+    await expect(predictors[0]!.checkForUpdate('http://127.0.0.1:1')).rejects.toMatchObject({
+      code: 'unreachable',
+    })
+  })
+})
+
 describe('an export that fails', () => {
   it('refuses a folder that is not empty', async () => {
     const version = 'iris_v1.0.0'
@@ -251,6 +343,36 @@ describe('an export that fails', () => {
     })
   })
 
+  it.each<[string, (manifest: Manifest) => Manifest, RegExp]>([
+    [
+      'code of Python',
+      (manifest) => ({
+        ...manifest,
+        artifact: 'python-object',
+        files: { 'model.python': manifest.files['model.json']! },
+      }),
+      /is code of .*, which a browser does not run/,
+    ],
+    [
+      'takes texts',
+      (manifest) => ({
+        ...manifest,
+        preprocessing: manifest.preprocessing.map((fit) =>
+          fit.name === 'origin'
+            ? { name: fit.name, kind: 'category', vocabulary: [], encoding: 'text' }
+            : fit,
+        ),
+      }),
+      /takes the text of "origin" itself/,
+    ],
+  ])('refuses a version that %s', async (name, change, pattern) => {
+    const digest = await putArtifact(fixture.artifactRoot, flightSpec('refused'), change)
+    const folder = join(root, name)
+    await expect(
+      exportVersion({ version: 'refused_v1.0.0', digest, artifactRoot: fixture.artifactRoot, folder }),
+    ).rejects.toMatchObject({ problem: { code: 'usage', detail: expect.stringMatching(pattern) } })
+  })
+
   it('has layers that the predictor does not know: it names them, and encodes for TensorFlow.js', async () => {
     const spec = notCompiled(irisSpec('leaky'))
     const version = await fixture.register(spec)
@@ -263,18 +385,28 @@ describe('an export that fails', () => {
     expect([width, encode(spec.golden[0]!).length]).toEqual([4, 4])
   })
 
-  it.each<[string, (folder: string) => void, RegExp]>([
+  it.each<[string, string, (folder: string) => void, RegExp]>([
     [
       'golden rows that are off',
+      'iris',
       (folder) => edit(folder, 'manifest.json', (text) => text.replace('0.', '0.9')),
       /golden rows are off/,
     ],
-    ['weights that are cut', (folder) => writeFileSync(join(folder, 'weights.bin'), ''), /ends within/],
-  ])('%s are refused by the predictor', async (_name, harm, pattern) => {
-    const version = 'iris_v1.0.0'
-    const { artifactDigest: digest } = await getVersion(fixture.store, version)
+    [
+      'trees that are cut',
+      'lightgbm',
+      (folder) => edit(folder, 'model.txt', () => '', 'Tree=3'),
+      /truncated/,
+    ],
+    [
+      'weights that are cut',
+      'iris',
+      (folder) => writeFileSync(join(folder, 'weights.bin'), ''),
+      /ends within/,
+    ],
+  ])('%s are refused by the predictor', async (_name, model, harm, pattern) => {
     const folder = mkdtempSync(join(root, 'harmed-'))
-    await exportVersion({ version, digest, artifactRoot: fixture.artifactRoot, folder })
+    cpSync(folders.get(model)!, folder, { recursive: true })
     harm(folder)
     const { loadPredictor } = await moduleIn(folder)
     await expect(loadPredictor()).rejects.toThrow(pattern)
@@ -282,10 +414,10 @@ describe('an export that fails', () => {
 })
 
 /** Appends a layer after the golden outputs. */
-function edit(folder: string, name: string, change: (text: string) => string): void {
+function edit(folder: string, name: string, change: (text: string) => string, after = '"outputs"'): void {
   const path = join(folder, name)
   const text = readFileSync(path, 'utf8')
-  const at = text.indexOf('"outputs"')
+  const at = text.indexOf(after)
   writeFileSync(path, text.slice(0, at) + change(text.slice(at)))
 }
 

@@ -109,7 +109,7 @@ export function lookingSpec(name: string): ArtifactSpec {
 
 export function artifactManifest(
   spec: ArtifactSpec,
-  files: Record<'model.json' | 'weights.bin', FileDigest>,
+  files: Readonly<Record<string, FileDigest>>,
 ): Manifest {
   const { model, features, output, preprocessing, golden } = spec
   return {

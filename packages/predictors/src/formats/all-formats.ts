@@ -2,8 +2,8 @@
 import { refuse } from '../errors.ts'
 import { broughtLibraries, expectFileSet, formatNameOf, type ArtifactFormatName } from '../format-names.ts'
 import type { ModelDescription } from '../features.ts'
-import { refuseForeign } from './foreign.ts'
 import { endpointFormat } from './endpoint/format.ts'
+import { headOf, refuseForeign } from './foreign.ts'
 import type { ArtifactFormat } from './format.ts'
 import { onnxFormat } from './onnx/format.ts'
 import { layersFormat } from './tfjs-layers/format.ts'
@@ -30,8 +30,8 @@ export function formatOf(manifest: Pick<ModelDescription, 'artifact'>): Artifact
  * Returns the name of a brought file in an artifact, by its first bytes, so that it needs no particular name. Throws `artifact_invalid`, with
  * the name of the format, for an unsupported one.
  */
-export function fileNameOf(bytes: Buffer): string {
-  const head = bytes.toString('latin1', 0, 64)
+export function fileNameOf(bytes: Uint8Array): string {
+  const head = headOf(bytes)
   refuseForeign(bytes, head)
   for (const { recognises } of Object.values(formats)) {
     const name = recognises?.(head)

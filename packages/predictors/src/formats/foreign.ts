@@ -50,12 +50,16 @@ const foreign: readonly [heads: string[], what: string][] = [
 /** The length of the header in eight bytes, and the beginning of its JSON. */
 const safetensors = /^[^]{4}\0{4}\{"/
 
+/** Returns the first bytes as a text with a character for each. */
+export const headOf = (bytes: Uint8Array, most = 64): string =>
+  String.fromCharCode(...bytes.subarray(0, most))
+
 /** Throws `artifact_invalid`, with the name of the format, for a known format that is not supported. */
-export function refuseForeign(bytes: Buffer, head: string): void {
+export function refuseForeign(bytes: Uint8Array, head: string): void {
   if (bytes.byteLength === 0) refuse('the file is empty')
   const found = foreign.find(([heads]) => heads.some((each) => head.startsWith(each)))
   if (found !== undefined) refuse(`the file is ${found[1]}`)
   if (safetensors.test(head)) refuse('the file has weights alone (safetensors): export the model as ONNX')
-  if (bytes.at(-1) === '.'.charCodeAt(0) && textPickle.test(bytes.toString('latin1', 0, 300)))
+  if (bytes.at(-1) === '.'.charCodeAt(0) && textPickle.test(headOf(bytes, 300)))
     refuse(`the file is ${pickle}`)
 }

@@ -1,7 +1,8 @@
 /** Tests that each protocol returns quantiles in order, and that they are stored and compared in order. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { createPredictor } from '../../../../cli/export/edge/predictor.ts'
+import { openLayersFiles } from '@tenure/predictors/edge'
+import { loaderOf } from '../../../../cli/export/edge/predictor.ts'
 import { answerBins, answerCounter } from '../../../../domain/tasks/tasks.ts'
 import { answerOf, type ArtifactSpec } from '../../../support/serving/artifact.ts'
 import {
@@ -48,18 +49,17 @@ async function edgeOf(of: string) {
   const artifacts = openArtifacts(fixture.artifactRoot)
   const { artifactDigest } = await getVersion(fixture.store, of)
   const manifest = await getManifest(artifacts, artifactDigest)
-  const [model, weights] = await Promise.all(
+  const [network, weights] = await Promise.all(
     ['model.json', 'weights.bin'].map((name) => artifacts.get('artifacts', manifest.files[name]!.digest)),
   )
-  return createPredictor({
+  return loaderOf(openLayersFiles).createPredictor({
     manifest: {
       ...manifest,
       format: 'tenure-edge@1',
       version: of,
       answer: edgeAnswerOf(manifest.output),
     } as never,
-    model: JSON.parse(model!.toString()) as object,
-    weights: Uint8Array.from(weights!).buffer,
+    files: { 'model.json': network!, 'weights.bin': weights! },
   })
 }
 

@@ -1,7 +1,8 @@
 /** Tests that each protocol returns several numbers per row by name, and that outcomes have the same form. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { createPredictor } from '../../../../cli/export/edge/predictor.ts'
+import { openLayersFiles } from '@tenure/predictors/edge'
+import { loaderOf } from '../../../../cli/export/edge/predictor.ts'
 import { truthOf } from '../../../../domain/model/outcome.ts'
 import { maturedTruths } from '../../../../domain/monitoring/quality.ts'
 import type { ArtifactSpec } from '../../../support/serving/artifact.ts'
@@ -106,15 +107,14 @@ it('an exported model returns the same', async () => {
   const [network, weights] = await Promise.all(
     ['model.json', 'weights.bin'].map((name) => artifacts.get('artifacts', manifest.files[name]!.digest)),
   )
-  const predictor = createPredictor({
+  const predictor = loaderOf(openLayersFiles).createPredictor({
     manifest: {
       ...manifest,
       format: 'tenure-edge@1',
       version,
       answer: edgeAnswerOf(manifest.output),
     } as never,
-    model: JSON.parse(network!.toString()) as object,
-    weights: Uint8Array.from(weights!).buffer,
+    files: { 'model.json': network!, 'weights.bin': weights! },
   })
   expect(predictor.checkGolden().worst).toBeLessThan(1e-5)
   expect(predictor.predict([{ x: 1 }])).toEqual([{ values: { departure: 1, 'arrival "late"': -3 } }])

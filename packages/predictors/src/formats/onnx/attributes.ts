@@ -127,7 +127,7 @@ export function attributesOf({ attributes, op }: Pick<OnnxNode, 'attributes' | '
       return found
     },
     codes(name, known) {
-      const texts = known.map((text) => Buffer.from(text))
+      const texts = known.map((text) => new TextEncoder().encode(text))
       const found = new Int8Array(find(name)?.texts ?? 0)
       let place = 0
       eachText(attributes.get(name), (text) => {

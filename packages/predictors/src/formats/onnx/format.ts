@@ -3,9 +3,7 @@
  * measures them, then small requests within their turn. The model takes matrices of numbers, or named columns of numbers and texts.
  */
 import { type PredictorError, isPredictorError, predictorError, refuse } from '../../errors.ts'
-import { inputWidthOf, type Output } from '../../features.ts'
 import type { ModelDescription } from '../../features.ts'
-import type { Network } from '../../network/layers-model.ts'
 import { compileDense } from '../../network/simd-predictor.ts'
 import { expectClasses } from '../expect-classes.ts'
 import type { Predictor } from '../../predictor.ts'
@@ -13,16 +11,15 @@ import { isCallTimeout } from '../../runtime/pending-calls.ts'
 import type { HostedPredictor } from '../../runtime/runtime.ts'
 import type { ArtifactColumn, ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
 import { forestExplainer } from '../trees/tree-shap.ts'
-import { openForest } from '../trees/format.ts'
 import { onnxLimits, readGraph, type OnnxGraph } from './graph.ts'
 import { textsByInput } from './known-texts.ts'
 import type { OnnxLayout } from './layout.ts'
 import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
-import { secondOf } from './second-output.ts'
 import { answersInTurn } from './session/turn-cost.ts'
 import { createSessions, type Sessions, type SessionsOptions } from './session/session-host.ts'
 import { textsOfCategories } from '../texts-of-categories.ts'
 import { clampProbabilities } from './clamp-probabilities.ts'
+import { boundRows, isPairOf, openNetwork, openTrees, shapeOf, type BoundRows } from './compiled.ts'
 
 const fileName = 'model.onnx'
 
@@ -47,11 +44,16 @@ export const onnxFormat: ArtifactFormat = {
     const bytes = bytesOf(files)
     const file = openOnnx(bytes)
     expectClasses(manifest.output, file.classes)
-    if (file.forest !== undefined) return openTrees(manifest, file)
-    if (file.network !== undefined)
-      return openNetwork(manifest, { ...file, network: file.network, bytes }, deps)
+    const { forest, network, layout } = file
+    if (forest !== undefined) return inStages(() => openTrees(manifest, forest))
+    if (network !== undefined)
+      return inStages(() => ({
+        predictor: openNetwork(manifest, { layout, network }, compileDense),
+        memoryBytes: bytes.byteLength,
+        elsewhere: deps && (() => openSession(manifest, bytes, layout, deps)),
+      }))
     if (deps === undefined) refuse('the graph needs ONNX Runtime, which answers in a process of its own')
-    return openSession(manifest, bytes, file.layout, deps)
+    return openSession(manifest, bytes, layout, deps)
   },
   explain({ output }, files) {
     const { forest } = openOnnx(bytesOf(files))
@@ -109,57 +111,9 @@ export async function countOutputs(
   }
 }
 
-/** Whether the outputs are the probabilities of two classes, of which the second is the positive class. */
-const isPairOf = ({ kind }: Output, outputs: number): boolean => kind === 'probability' && outputs === 2
-
-function* openTrees(manifest: ModelDescription, { forest }: OnnxFile): Generator<void, OpenedArtifact> {
+function* inStages(open: () => OpenedArtifact): Generator<void, OpenedArtifact> {
   yield
-  const opened = openForest(forest!, manifest)
-  const isPair = isPairOf(manifest.output, forest!.starts.length)
-  const predictor = isPair ? secondOf(opened.predictor) : opened.predictor
-  return { ...opened, predictor: clampProbabilities(predictor, manifest.output) }
-}
-
-function* openNetwork(
-  manifest: ModelDescription,
-  { layout, network, bytes }: OnnxFile & { network: Network; bytes: Uint8Array },
-  deps: OpenDeps | undefined,
-): Generator<void, OpenedArtifact> {
-  const { width } = boundRows(manifest, layout)
-  yield
-  const dense = compileDense(network)
-  const predictor = width === dense.inputs ? dense : firstColumns(dense, width)
-  const chosen = isPairOf(manifest.output, network.outputs) ? secondOf(predictor) : predictor
-  return {
-    predictor: clampProbabilities(chosen, manifest.output),
-    memoryBytes: bytes.byteLength,
-    elsewhere: deps && (() => openSession(manifest, bytes, layout, deps)),
-  }
-}
-
-/** Computes rows that hold further columns, which the network does not take. */
-function firstColumns(predictor: Predictor, width: number): Predictor {
-  const { inputs } = predictor
-  return {
-    ...predictor,
-    inputs: width,
-    run(input, rows, output) {
-      const taken = new Float64Array(rows * inputs)
-      for (let row = 0; row < rows; row++)
-        taken.set(input.subarray(row * width, row * width + inputs), row * inputs)
-      return predictor.run(taken, rows, output)
-    },
-  }
-}
-
-/** How the rows of a model hold what a graph takes. By default they hold this alone. */
-interface BoundRows {
-  /** For each category column of the rows, whether the graph takes its text. */
-  takesText?: readonly boolean[]
-  /** The inputs of a row, of which the graph takes the first. */
-  width?: number
-  /** The features of the columns. By default, messages name the columns of the file. */
-  names?: readonly string[]
+  return open()
 }
 
 async function openSession(
@@ -174,32 +128,6 @@ async function openSession(
   // Where small requests are answered here, ONNX Runtime holds the weights twice: as in the file, and in the order in which it reads them.
   const memoryBytes = bytes.byteLength * (predictor.trouble === undefined ? 3 : 1)
   return { predictor: clampProbabilities(predictor, manifest.output), memoryBytes }
-}
-
-/** Returns how the rows of a manifest contain the inputs of the graph. Throws `artifact_invalid` when they do not. */
-function boundRows({ preprocessing }: ModelDescription, layout: OnnxLayout): Required<BoundRows> {
-  // The features that the graph does not use come last.
-  const taken = preprocessing.slice(0, layout.columns.length)
-  const takes = preprocessing.map(
-    (fit, at) => at < taken.length && fit.kind === 'category' && fit.encoding === 'text',
-  )
-  const inputs = shapeOf(layout).inputs
-  const texts = takes.filter(Boolean).length
-  const wanted = layout.columns.length - inputs
-  if (
-    inputWidthOf(preprocessing) < inputs ||
-    texts !== wanted ||
-    (layout.isNamed && inputWidthOf(taken) !== inputs)
-  )
-    refuse(
-      `the graph takes ${inputs} numbers and ${wanted} texts, the preprocessing gives ${inputWidthOf(taken)} and ${texts}`,
-    )
-  if (layout.isNamed && layout.columns.some(({ name }, at) => name !== taken[at]?.name))
-    refuse(
-      `the graph takes ${layout.columns.map(({ name }) => name).join(', ')}, in another order than the manifest`,
-    )
-  const takesText = preprocessing.flatMap((fit, at) => (fit.kind === 'category' ? [takes[at]!] : []))
-  return { takesText, width: inputWidthOf(preprocessing), names: taken.map(({ name }) => name) }
 }
 
 interface SessionOptions extends BoundRows {
@@ -271,10 +199,6 @@ function withRefusals(predictor: Predictor): Predictor {
     },
   }
 }
-
-const shapeOf = ({ inputs }: OnnxLayout): { inputs: number } => ({
-  inputs: inputs.reduce((sum, { type, width }) => sum + (type === 'string' ? 0 : width), 0),
-})
 
 /** Returns `takesText` for rows without a manifest, which only have the texts of the graph. */
 const ownTextsOf = ({ inputs }: OnnxLayout): boolean[] =>

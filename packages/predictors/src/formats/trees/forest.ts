@@ -231,6 +231,9 @@ export function buildForest({ trees, ...rest }: ForestInput): Forest {
   return { ...rest, slots, sets, roots, groups, tests, thresholds, passed, failed, leaves, linear, depths }
 }
 
+/** Has another character for each byte. */
+const oneToOne = new TextDecoder('latin1')
+
 /** Returns a function that numbers sets of bits by their content, because many nodes may share a long set. */
 function numberedBits(): (bits: Uint32Array) => number {
   const numbers = new Map<Uint32Array, number>()
@@ -240,7 +243,7 @@ function numberedBits(): (bits: Uint32Array) => number {
     const known = numbers.get(bits)
     if (known !== undefined) return known
     expectAtMost((words += bits.length), forestLimits.setWords, 'words of category sets')
-    const text = Buffer.from(bits.buffer, bits.byteOffset, bits.byteLength).toString('latin1')
+    const text = oneToOne.decode(bits)
     const number = byText.get(text) ?? byText.size
     byText.set(text, number)
     numbers.set(bits, number)

@@ -336,7 +336,7 @@ function parsePandasLists(line: string | undefined): CategoryList[] {
 
 function jsonOfLine(line: string): unknown {
   try {
-    return parseModelJson(Buffer.from(line))
+    return parseModelJson(new TextEncoder().encode(line))
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error
     return refuse('the file is truncated or damaged: its last line, pandas_categorical, is not valid JSON')

@@ -18,11 +18,16 @@ export interface TreePredictor {
   leavesOf(rows: Float64Array, at: number, leaves: Int32Array): void
 }
 
-export function predictorOf(forest: Forest): TreePredictor {
+export interface ForestOptions {
+  /** Walks the trees node by node, where WebAssembly may not be compiled. Slower, and the same to the bit. */
+  isPlain?: boolean
+}
+
+export function predictorOf(forest: Forest, { isPlain = false }: ForestOptions = {}): TreePredictor {
   const { roots, groups, leaves, width, linear, starts, scale, offsets, single, link } = forest
   // Blocks take two thirds of the time of steps: 1.2 and 1.8 µs for a row of 300 trees of 31 leaves, 4.0 and 6.1 µs for 1,000 of 64. Steps
   // compute what does not fit into blocks, rows of more than 64 bytes and trees of more than 128 leaves, in a tenth to a sixth of the walk.
-  const kernel = blockKernelOf(forest) ?? stepKernelOf(forest)
+  const kernel = isPlain ? undefined : (blockKernelOf(forest) ?? stepKernelOf(forest))
   const find = kernel === undefined ? walkerOf(forest) : finderOf(kernel)
   // A kernel numbers leaves in its own way. Leaves with one plain value are summed without converting their numbers.
   const ordered = linear.size === 0 && width === 1 ? kernel : undefined

@@ -1,7 +1,7 @@
 /** Reads the trees of a file by its content. Everything is parsed as data. */
 import { isPredictorError, refuse } from '../../errors.ts'
 import type { JsonObject } from '../../network/layers-model.ts'
-import { refuseForeign } from '../foreign.ts'
+import { headOf, refuseForeign } from '../foreign.ts'
 import { isCatboost, readCatboost } from './catboost/catboost.ts'
 import type { Forest } from './forest.ts'
 import { parseModelJson, textOfFile } from './bounded-json.ts'
@@ -13,8 +13,8 @@ const unknownFile =
   'the file is not a model of LightGBM (model.txt), XGBoost (.json, .ubj) or CatBoost (.json)'
 
 /** Reads the trees of a file. Throws `artifact_invalid` with what is wrong with it. */
-export function readForest(bytes: Buffer): Forest {
-  const head = bytes.toString('latin1', 0, 64)
+export function readForest(bytes: Uint8Array): Forest {
+  const head = headOf(bytes)
   refuseForeign(bytes, head)
   try {
     if (isLightgbm(head)) return readLightgbm(textOfFile(bytes))
@@ -29,13 +29,13 @@ export function readForest(bytes: Buffer): Forest {
   }
 }
 
-function documentOf(bytes: Buffer, head: string): JsonObject {
+function documentOf(bytes: Uint8Array, head: string): JsonObject {
   const value = isUbjson(head) ? readUbjson(bytes) : jsonOf(bytes, head)
   if (typeof value !== 'object' || value === null || Array.isArray(value)) refuse(unknownFile)
   return value as JsonObject
 }
 
-function jsonOf(bytes: Buffer, head: string): unknown {
+function jsonOf(bytes: Uint8Array, head: string): unknown {
   if (!/^\s*\{/.test(head)) refuse(unknownFile)
   try {
     return parseModelJson(bytes)
@@ -51,10 +51,8 @@ function jsonOf(bytes: Buffer, head: string): unknown {
  * Replaces NaN by null. XGBoost writes NaN among numbers that no prediction needs, such as base_weights; null where a number is needed is
  * refused. Undefined for a file without NaN.
  */
-function withoutNaN(bytes: Buffer): Buffer | undefined {
-  // Most damaged files have none, and a text of 64 MiB takes that much again.
-  if (!['NaN', 'nan', 'inf', 'Inf'].some((word) => bytes.includes(word))) return undefined
-  const text = bytes.toString('utf8')
+function withoutNaN(bytes: Uint8Array): Uint8Array | undefined {
+  const text = textOfFile(bytes)
   const plain = text.replaceAll(/([[,:])-?(?:NaN|nan|Infinity|inf)(?=[,\]}])/g, '$1null')
-  return plain === text ? undefined : Buffer.from(plain)
+  return plain === text ? undefined : new TextEncoder().encode(plain)
 }

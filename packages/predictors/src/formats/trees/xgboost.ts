@@ -3,7 +3,6 @@
  * several outputs per leaf. Values, thresholds and sums have 32 bits, as in XGBoost.
  */
 import { refuse } from '../../errors.ts'
-import { isUtf8 } from 'node:buffer'
 import type { JsonObject } from '../../network/layers-model.ts'
 import { arrayAt, asObject, fieldList, objectAt, wholeOf, writtenAs } from './document-fields.ts'
 import {
@@ -353,12 +352,17 @@ function categoriesOf(
   const [offsets, values] = [fieldList(encoding?.['offsets']), fieldList(encoding?.['values'])]
   if (values === undefined || values.length === 0) return {}
   if (offsets === undefined) return { categories: values.map(Number) }
-  const bytes = Buffer.from(values)
+  const bytes = Uint8Array.from(values)
   const parts = offsets.slice(0, -1).map((from, at) => bytes.subarray(from, offsets[at + 1]))
   const countsBytes = major > 3 || (major === 3 && minor >= 4)
-  const areWhole = countsBytes && offsets.at(-1) === bytes.length && parts.every((part) => isUtf8(part))
-  if (!areWhole && bytes.some((byte) => byte > 127)) return { hasCutNames: true }
-  return { categories: parts.map((part) => part.toString('utf8')) }
+  const isAscii = bytes.every((byte) => byte <= 127)
+  if (!isAscii && !(countsBytes && offsets.at(-1) === bytes.length)) return { hasCutNames: true }
+  const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  try {
+    return { categories: parts.map((part) => utf8.decode(part)) }
+  } catch {
+    return { hasCutNames: true }
+  }
 }
 
 // Maps XGBoost objectives to the start of sums and to the functions that convert sums to predictions.

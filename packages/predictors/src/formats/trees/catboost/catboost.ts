@@ -265,7 +265,7 @@ function classesOf(document: JsonObject): string[] | undefined {
 }
 
 const parsed = (value: unknown): unknown =>
-  typeof value === 'string' ? parseModelJson(Buffer.from(value)) : value
+  typeof value === 'string' ? parseModelJson(new TextEncoder().encode(value)) : value
 
 /**
  * Returns the loss and the parameters of the training. A model that was summed from several has no parameters of its own, but those of

@@ -1,6 +1,5 @@
 /** Compiles the combinations of categories over which CatBoost keeps statistics. */
 import { refuse } from '../../../errors.ts'
-import { isDeepStrictEqual } from 'node:util'
 import { objectsOf, writtenAs } from '../document-fields.ts'
 import { expectAtMost } from '../forest.ts'
 import type { HashedFeature } from './hashed-features.ts'
@@ -28,7 +27,7 @@ export function groupsOf(ctrs: readonly CtrFeature[]): Map<string, number[]> {
   for (const [place, { identifier, elements, ctr_type: type }] of ctrs.entries()) {
     if (!Array.isArray(elements) || elements.length === 0) refuse('a CTR has no list of elements')
     expectAtMost((count += elements.length), maxElements, 'elements of combinations')
-    if (!isDeepStrictEqual(parsed(identifier), { identifier: elements, type }))
+    if (JSON.stringify(parsed(identifier)) !== JSON.stringify({ identifier: elements, type }))
       refuse(`the CTR ${writtenAs(identifier)} has other elements or another type than its identifier says`)
     const key = JSON.stringify(elements)
     const group = groups.get(key)
