@@ -11,7 +11,7 @@ interface FormatFiles {
   /** Whether the files only name a server of others, which answers. */
   isRemote?: true
   /** The function of `edge.ts` that opens an artifact without Node; absent where none can. */
-  edge?: keyof typeof import('./edge.ts')
+  edge?: 'openLayersFiles' | 'openTreesFile' | 'openOnnxFile'
 }
 
 /** The reader of each format has a folder in `formats/`. */
@@ -60,7 +60,7 @@ export const isRemote = ({ artifact }: { artifact?: ArtifactFormatName }): boole
   (artifactFormats[formatNameOf({ artifact })] as FormatFiles).isRemote === true
 
 /** The function of `@tenure/predictors/edge` that opens artifacts of a format; undefined where none can. */
-export const edgeFunctionOf = ({ artifact }: { artifact?: ArtifactFormatName }): string | undefined =>
+export const edgeFunctionOf = ({ artifact }: { artifact?: ArtifactFormatName }): FormatFiles['edge'] =>
   (artifactFormats[formatNameOf({ artifact })] as FormatFiles).edge
 
 const libraries = all.flatMap(([, each]) => each.libraries ?? [])

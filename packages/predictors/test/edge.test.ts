@@ -22,8 +22,7 @@ function lastOf(stages: ArtifactStages): OpenedArtifact {
   }
 }
 
-const openAtEdge = (artifact: ArtifactFormatName) =>
-  edge[edgeFunctionOf({ artifact }) as 'openLayersFiles' | 'openTreesFile' | 'openOnnxFile']
+const openAtEdge = (artifact: ArtifactFormatName) => edge[edgeFunctionOf({ artifact })!]
 
 async function opened({ bytes }: ParityCase) {
   const file = fileNameOf(bytes)
@@ -70,7 +69,7 @@ describe('at the edge', () => {
         const input = Float64Array.from(columns, (column, at) => columnValue(column, row[at]) ?? NaN)
         const [wanted, found] = [predictor, own].map(({ run, outputs }) => {
           const output = new Float32Array(outputs)
-          run(input, 1, output)
+          void run(input, 1, output)
           return output
         })
         expect(found).toEqual(wanted)
