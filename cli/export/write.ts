@@ -7,7 +7,7 @@ import { copyFile, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { computedColumns } from '../../domain/model/prepare.ts'
-import { edgeFunctionOf } from '@tenure/predictors/format-names'
+import { edgeFunctionOf, isRemote } from '@tenure/predictors/format-names'
 import { getArtifact } from '../../store/artifacts.ts'
 import type { ObjectStoreSettings } from '../../store/objects/object-store.ts'
 import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
@@ -57,7 +57,9 @@ export async function exportVersion({
   const openName = edgeFunctionOf(artifact.manifest)
   if (openName === undefined)
     throw usageError(
-      `${version} is code of ${artifact.manifest.library ?? 'Python'}, which a browser does not run`,
+      isRemote(artifact.manifest)
+        ? `${version} is answered by an endpoint elsewhere, which its files only name`
+        : `${version} is code of ${artifact.manifest.library ?? 'Python'}, which a browser does not run`,
       'Ask the server for its predictions.',
     )
   const texts = artifact.manifest.preprocessing.find(

@@ -49,11 +49,11 @@ const isCompiled = ({ bytes }: ParityCase) => {
 }
 
 describe('at the edge', () => {
-  it('are all formats that are no code', () => {
+  it('are all formats whose files hold the model as data', () => {
     for (const artifact of Object.keys(artifactFormats) as ArtifactFormatName[])
       expect([artifact, edgeFunctionOf({ artifact }) === undefined]).toEqual([
         artifact,
-        'isCode' in artifactFormats[artifact],
+        'isCode' in artifactFormats[artifact] || 'isRemote' in artifactFormats[artifact],
       ])
   })
 

@@ -345,13 +345,22 @@ describe('an export that fails', () => {
 
   it.each<[string, (manifest: Manifest) => Manifest, RegExp]>([
     [
-      'code of Python',
+      'is code of Python',
       (manifest) => ({
         ...manifest,
         artifact: 'python-object',
         files: { 'model.python': manifest.files['model.json']! },
       }),
       /is code of .*, which a browser does not run/,
+    ],
+    [
+      'is answered elsewhere',
+      (manifest) => ({
+        ...manifest,
+        artifact: 'endpoint',
+        files: { 'endpoint.json': manifest.files['model.json']! },
+      }),
+      /is answered by an endpoint elsewhere/,
     ],
     [
       'takes texts',
