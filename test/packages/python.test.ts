@@ -33,6 +33,6 @@ it('pip installs the wheel without an index, with every module and the version o
     'print(tenure.__version__, m.version("tenure"), m.metadata("tenure")["Description-Content-Type"], m.requires("tenure"), all(f.locate().exists() for f in m.files("tenure")))'
   const { stdout } = await run(python, ['-I', '-c', script])
   expect(stdout.trim()).toBe(
-    `0.1.0 0.1.0 text/markdown ['pandas ; extra == "pandas"', 'pyarrow ; extra == "pandas"', 'skl2onnx ; extra == "onnx"', 'onnxruntime ; extra == "onnx"', 'temporalio>=1.7 ; extra == "worker"'] True`,
+    `0.1.0 0.1.0 text/markdown ['pandas ; extra == "pandas"', 'pyarrow ; extra == "pandas"', 'skl2onnx ; extra == "onnx"', 'onnxruntime ; extra == "onnx"', 'cloudpickle ; extra == "onnx"', 'temporalio>=1.7 ; extra == "worker"'] True`,
   )
 })

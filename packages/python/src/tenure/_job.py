@@ -20,7 +20,7 @@ from typing import IO, Any, Callable, Iterator, Mapping, NoReturn, Optional, Seq
 
 from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
 from ._lightgbm import join_lightgbm
-from ._onnx import convert, counts_words, scores_outliers
+from ._onnx import convert, scores_outliers
 from ._replay import cell_of, midway_rows, odd_rows, spread
 from ._rows import has, read_columns, table_of, vocabulary_of
 from ._serve import _MARK, open_file
@@ -350,40 +350,52 @@ class Job:
 
     @_writes
     def save_onnx(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
-        """Saves an ONNX model (bytes, path or ``ModelProto``), or converts and saves a scikit-learn estimator or pipeline.
+        """Saves an ONNX model (bytes, path or ``ModelProto``), or a scikit-learn estimator or pipeline as ONNX.
 
-        ``answer`` predicts rows in the form of :meth:`frame` with the source model. Default: the pipeline, if it is converted here;
-        otherwise ONNX Runtime. A detector of outliers, such as ``IsolationForest``, answers with its ``decision_function``.
+        Where skl2onnx does not convert an estimator, or its conversion answers a row of the training differently, the estimator is saved as
+        by :meth:`save`, and the log says why. ``answer`` predicts rows in the form of :meth:`frame` with the source model. Default: as for
+        :meth:`save`, or ONNX Runtime for a model that is ONNX already.
         """
-        converted = not isinstance(model, (bytes, str, os.PathLike)) and not hasattr(model, "SerializeToString")
-        if converted and self.kind not in _numbers and not hasattr(model, "predict_proba"):
-            name = type(model.steps[-1][1] if hasattr(model, "steps") else model).__name__
-            raise ValueError(
-                f"{name} gives no probabilities, which the label of the model file asks for: train a classifier with predict_proba, "
-                "or put the classifier into CalibratedClassifierCV"
-            )
-        data = self._convert(model) if converted else _bytes_of(model)
+        if isinstance(model, (bytes, str, os.PathLike)) or hasattr(model, "SerializeToString"):
+            data = _bytes_of(model)
+            answer = answer or self._runtime(data)
+        else:
+            answer = answer or self._answer_of(model)
+            compare = self._compare(answer)
+            try:
+                data = convert(model, self.columns, numbers=self.kind in _numbers, named=has("pandas"), compare=compare)
+            except ValueError as error:
+                print(f"{type(model).__name__} is served by a Python process, not as ONNX: {error}", file=sys.stderr)
+                self._save_object(model, answer)
+                return
         (self.output / "model.onnx").write_bytes(data)
-        if answer is None:
-            answer = self._source(model) if converted else self._runtime(data)
         self.write_result(answer)
 
     @_writes
     def save(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
         """Saves any object of Python, which a Python process with the packages of this environment serves.
 
-        ``answer`` predicts rows in the form of :meth:`train`; default: ``predict_proba`` of the model, or ``predict`` for numbers and
-        quantiles. The object is stored by cloudpickle, with the classes and functions of this script.
+        ``answer`` predicts rows in the form of :meth:`train`; default: ``predict_proba`` of the model, ``predict`` for numbers and quantiles,
+        or ``decision_function`` of a scikit-learn detector of outliers. The object is stored by cloudpickle, with the classes and functions
+        of this script.
         """
+        self._save_object(model, answer or self._answer_of(model))
+
+    def _answer_of(self, model: Any) -> Callable[[Any], Any]:
+        name = "predict_proba" if self.kind not in _numbers else "decision_function" if scores_outliers(model) else "predict"
+        answer = getattr(model, name, None)
         if answer is None:
-            name = "predict" if self.kind in _numbers else "predict_proba"
-            answer = getattr(model, name, None)
-            if answer is None:
-                raise ValueError(
-                    f"{type(model).__name__} has no {name}, which the label of the model file asks for: "
-                    "give save(model, answer=…) a function that returns the answers for rows"
-                )
-        import cloudpickle
+            raise ValueError(
+                f"{type(model).__name__} has no {name}, which the label of the model file asks for: "
+                "give save(model, answer=…) a function that returns the answers for rows"
+            )
+        return cast(Callable[[Any], Any], answer)
+
+    def _save_object(self, model: Any, answer: Callable[[Any], Any]) -> None:
+        try:
+            import cloudpickle
+        except ImportError:
+            raise ValueError("an object of Python is stored by cloudpickle: add cloudpickle to the requirements") from None
 
         self._read()
         head = {
@@ -401,20 +413,15 @@ class Job:
         }
         # The modules beside the script are not installed where the model is served.
         folder = Path(sys.argv[0]).resolve().parent
-        for module in list(sys.modules.values()):
+        for name, module in list(sys.modules.items()):
             path = getattr(module, "__file__", None)
-            if module.__name__ != "__main__" and path is not None and folder in Path(path).resolve().parents and "site-packages" not in path:
+            if name != "__main__" and path is not None and folder in Path(path).resolve().parents and "site-packages" not in path:
                 cloudpickle.register_pickle_by_value(module)
         file = self.output / "model.python"
         file.write_bytes(_MARK + json.dumps(head).encode() + b"\n" + cloudpickle.dumps(answer))
         # The answers of the object as it is served, so that what the pickle forgets is found here.
         served = open_file(file.read_bytes())
         self.write_result(served.answer)
-
-    def _source(self, pipeline: Any) -> Callable[[Any], Any]:
-        if self.kind not in _numbers:
-            return cast(Callable[[Any], Any], pipeline.predict_proba)
-        return cast(Callable[[Any], Any], pipeline.decision_function if scores_outliers(pipeline) else pipeline.predict)
 
     def _taken(self, X: Any, names: Optional[Sequence[str]], codes: bool = False) -> Any:
         """Selects the columns that a model names, in its order, because a script may train on some of them. Returns a matrix unchanged."""
@@ -436,58 +443,32 @@ class Job:
                 frame[column.name] = frame[column.name].astype(object).where(frame[column.name].notna(), "")
         return frame
 
-    def _convert(self, pipeline: Any) -> bytes:
-        is_text = counts_words(pipeline)
-        if is_text and not has("onnxruntime"):
-            raise ValueError("a model that counts words is compared with ONNX Runtime on the texts of the training: install onnxruntime")
-        data, different = convert(
-            pipeline,
-            self.columns,
-            numbers=self.kind in _numbers,
-            named=has("pandas"),
-            differences=self._differences(pipeline),
-        )
-        if different > 0 and is_text:
-            raise ValueError(
-                f"as ONNX, {different} training rows are answered otherwise, because skl2onnx divides texts into words of ASCII letters alone: "
-                "give TfidfVectorizer or CountVectorizer texts without other letters (preprocess them by SQL in prepare of the model file), "
-                "leave out sublinear_tf, or compute the columns of the words there"
-            )
-        if different > 0:
-            print(f"as ONNX, {different} rows at and between the values of the training are answered otherwise", file=sys.stderr)
-        return data
-
-    def _differences(self, pipeline: Any) -> Callable[[bytes], int]:
+    def _compare(self, source: Callable[[Any], Any]) -> Callable[[bytes], None]:
         """
-        Returns a function that counts the rows for which a conversion predicts differently: training rows, and as many rows between their
-        values.
+        Returns a function that raises if a conversion answers rows differently: training rows, as many rows between their values, and the
+        odd ones that Tenure compares.
         """
-        if not has("onnxruntime"):
-            return lambda data: 0
         import numpy
+
+        def numbers_of(given: Any, rows: Any) -> Any:
+            return numpy.array(self._answers(given, len(rows)))
 
         rows = self._read()
         count = len(rows[self.columns[0].name])
         places = spread(count, min(count, _MOST_COMPARED, max(1_000, _MOST_COMPARED_CELLS // len(self.columns))))
         chosen = self._rows_at(places)
         numbers = {column.name: numpy.unique(rows[column.name][places]).tolist() for column in self.columns if column.kind == "number"}
-        source = self._source(pipeline)
+        chosen += odd_rows(chosen, self.columns, self._categories, infinite=False)
         asked = self.frame(chosen + midway_rows(chosen, self.columns, numbers))
-        try:
-            expected = source(asked)
-        except ValueError:  # Of an encoder of numbers, which knows those of the training only.
-            asked = self.frame(chosen)
-            expected = source(asked)
+        known = numbers_of(source(asked), asked)
 
-        def numbers_of(given: Any) -> Any:
-            return numpy.asarray(given, dtype="float64").reshape(len(asked), -1)
+        def compare(data: bytes) -> None:
+            near = abs(numbers_of(self._runtime(data)(asked), asked) - known) <= 1e-5 * (1 + abs(known))
+            different = int((~near).any(axis=1).sum())
+            if different > 0:
+                raise ValueError(f"as ONNX, {different} of {len(asked)} rows at and between the values of the training are answered otherwise")
 
-        def count_in(data: bytes) -> int:
-            known = numbers_of(expected)
-            near = abs(numbers_of(self._runtime(data)(asked)) - known) <= 1e-5 * (1 + abs(known))
-            return int((~near).any(axis=1).sum())
-
-        return count_in
+        return compare
 
     def _runtime(self, data: bytes) -> Callable[[Any], Any]:
         import numpy
