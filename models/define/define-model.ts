@@ -246,7 +246,9 @@ function compileParts(
         file.evaluation?.cost,
       ),
     ),
-    refit: part('release', ['release', 'split'], () => compileRefit(report, file.release, file.split)),
+    refit: part('release', ['release', 'split', 'label'], () =>
+      compileRefit(report, file.release, file.split, label.output),
+    ),
     ...optional('retrain', [], file.retrain, (spec) => compileRetrain(report, spec)),
     batches: optional('batches', [], file.batches, (specs) => compileBatches(report, specs)),
     monitor: optional('monitor', ['features'], file.monitor, (spec) =>

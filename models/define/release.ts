@@ -16,7 +16,7 @@ import {
 } from '../../domain/release/policy.ts'
 import type { Features } from '../../domain/model/features.ts'
 import type { Output } from '../../domain/tasks/output.ts'
-import type { RefitPolicy } from '../../domain/training/refit.ts'
+import { defaultRefitDistance, type RefitPolicy } from '../../domain/training/refit.ts'
 import type { CostSpec } from './evaluation.ts'
 import { durationAt, durationsIn, type Duration, type DurationReader } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
@@ -93,8 +93,8 @@ interface CommonSpec {
    */
   refit?: 'matured' | 'off'
   /**
-   * The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels.
-   * Default: 0.2.
+   * The maximum mean change of the answers to the test rows by the refit. Of probabilities: as a multiple of the mean difference between the
+   * judged answers to two rows; of numbers: in standard deviations of the labels. Default: 1 for probabilities, 0.2 for numbers.
    */
   refitDistance?: number
   /** Refuses a release if the last drill failed or is too old. */
@@ -250,8 +250,12 @@ export function compileRefit(
   report: IssueCollector,
   { spec = {} }: Partial<ReleaseSpec>,
   { kind }: Pick<SplitSpec, 'kind'>,
+  output: Output,
 ): RefitPolicy | undefined {
-  const { refit = kind === 'time' ? 'matured' : 'off', refitDistance: distance = 0.2 } = spec
+  const {
+    refit = kind === 'time' ? 'matured' : 'off',
+    refitDistance: distance = defaultRefitDistance(output),
+  } = spec
   if (refit !== 'matured' && refit !== 'off')
     report('release.refit', `matured or off is required, not ${String(refit)}`)
   if (!(typeof distance === 'number' && distance > 0 && Number.isFinite(distance)))

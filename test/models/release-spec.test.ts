@@ -23,6 +23,7 @@ import {
   type DirectSpec,
   type ReleaseSpec,
 } from '../../models/define/release.ts'
+import type { Output } from '../../domain/tasks/output.ts'
 import { collectIssues } from '../../models/define/issues.ts'
 
 const lower = (spec: ReleaseSpec): { policy: ReleasePolicy; issues: string[] } => {
@@ -87,14 +88,16 @@ describe('a release specification', () => {
   })
 
   it('a refit needs a split by time, which has it by default, and a distance above 0', () => {
-    const compiled = (spec: DirectSpec, kind: 'time' | 'hash' = 'time') => {
+    const yes: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
+    const compiled = (spec: DirectSpec, kind: 'time' | 'hash' = 'time', output: Output = yes) => {
       const { report, issues } = collectIssues()
-      return [compileRefit(report, direct(spec), { kind }), issues.join()] as const
+      return [compileRefit(report, direct(spec), { kind }, output), issues.join()] as const
     }
-    expect(compiled({})).toEqual([{ distance: 0.2 }, ''])
+    expect(compiled({})).toEqual([{ distance: 1 }, ''])
+    expect(compiled({}, 'time', { kind: 'number' })).toEqual([{ distance: 0.2 }, ''])
     expect(compiled({}, 'hash')).toEqual([undefined, ''])
     expect(compiled({ refit: 'off' })).toEqual([undefined, ''])
-    expect(compiled({ refit: 'matured' })).toEqual([{ distance: 0.2 }, ''])
+    expect(compiled({ refit: 'matured' })).toEqual([{ distance: 1 }, ''])
     expect(compiled({ refit: 'matured', refitDistance: 0.02 })).toEqual([{ distance: 0.02 }, ''])
     expect(compiled({ refit: 'all' as never })[1]).toContain(
       'release.refit: matured or off is required, not all',

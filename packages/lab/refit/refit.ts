@@ -216,7 +216,7 @@ function page(found: readonly Found[]): string {
     '',
     reachOf(1),
     '',
-    `The answers to the test rows changed by ${Math.max(...found.map((each) => each.change)).toFixed(4)} at most, on average over the rows.`,
+    `The answers to the test rows changed by ${Math.max(...found.map((each) => each.change)).toFixed(2)} times the difference of two rows at most, on average over the rows.`,
     '',
     'A refit trains on all matured rows from the beginning of the training period on, which here is the beginning of the payments. *All known labels* has the charge-backs',
     'of the last 46 days besides, whose genuine payments are not known yet.',

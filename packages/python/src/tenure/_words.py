@@ -1029,7 +1029,7 @@ def ab(
     qualification: The limits of the pre-flight checks. Unset fields keep their defaults.
     drill: The drills. Default: monthly, on copied requests.
     refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: matured for a split by time, off for others.
-    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.2.
+    refit_distance: The maximum mean change of the answers to the test rows by the refit. Of probabilities: as a multiple of the mean difference between the judged answers to two rows; of numbers: in standard deviations of the labels. Default: 1 for probabilities, 0.2 for numbers.
     require_drill: Refuses a release if the last drill failed or is too old.
     business: What users do after their first request, by the name of the metric: ``{ revenue: event('purchase', max=500) }``. A proven loss rolls back.
     external: Metrics that other systems measure for each arm, by name: ``{ complaints: promql('prometheus', '…{version="$version"}…', { max: 0.2 }) }``. A proven loss rolls back.
@@ -1078,7 +1078,7 @@ def blue_green(
     qualification: The limits of the pre-flight checks. Unset fields keep their defaults.
     drill: The drills. Default: monthly, on copied requests.
     refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: matured for a split by time, off for others.
-    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.2.
+    refit_distance: The maximum mean change of the answers to the test rows by the refit. Of probabilities: as a multiple of the mean difference between the judged answers to two rows; of numbers: in standard deviations of the labels. Default: 1 for probabilities, 0.2 for numbers.
     require_drill: Refuses a release if the last drill failed or is too old.
     business: What users do after their first request, by the name of the metric: ``{ revenue: event('purchase', max=500) }``. A proven loss rolls back.
     external: Metrics that other systems measure for each arm, by name: ``{ complaints: promql('prometheus', '…{version="$version"}…', { max: 0.2 }) }``. A proven loss rolls back.
@@ -1126,7 +1126,7 @@ def canary(
     qualification: The limits of the pre-flight checks. Unset fields keep their defaults.
     drill: The drills. Default: monthly, on copied requests.
     refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: matured for a split by time, off for others.
-    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.2.
+    refit_distance: The maximum mean change of the answers to the test rows by the refit. Of probabilities: as a multiple of the mean difference between the judged answers to two rows; of numbers: in standard deviations of the labels. Default: 1 for probabilities, 0.2 for numbers.
     require_drill: Refuses a release if the last drill failed or is too old.
     first: The callers who get the candidate before any share of the traffic, counted separately; only in ``canary``.
     business: What users do after their first request, by the name of the metric: ``{ revenue: event('purchase', max=500) }``. A proven loss rolls back.
@@ -1167,7 +1167,7 @@ def direct(
     qualification: The limits of the pre-flight checks. Unset fields keep their defaults.
     drill: The drills. Default: monthly, on copied requests.
     refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: matured for a split by time, off for others.
-    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.2.
+    refit_distance: The maximum mean change of the answers to the test rows by the refit. Of probabilities: as a multiple of the mean difference between the judged answers to two rows; of numbers: in standard deviations of the labels. Default: 1 for probabilities, 0.2 for numbers.
     require_drill: Refuses a release if the last drill failed or is too old.
     """
     raise AssertionError
@@ -1224,7 +1224,7 @@ def rolling(
     qualification: The limits of the pre-flight checks. Unset fields keep their defaults.
     drill: The drills. Default: monthly, on copied requests.
     refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: matured for a split by time, off for others.
-    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.2.
+    refit_distance: The maximum mean change of the answers to the test rows by the refit. Of probabilities: as a multiple of the mean difference between the judged answers to two rows; of numbers: in standard deviations of the labels. Default: 1 for probabilities, 0.2 for numbers.
     require_drill: Refuses a release if the last drill failed or is too old.
     business: What users do after their first request, by the name of the metric: ``{ revenue: event('purchase', max=500) }``. A proven loss rolls back.
     external: Metrics that other systems measure for each arm, by name: ``{ complaints: promql('prometheus', '…{version="$version"}…', { max: 0.2 }) }``. A proven loss rolls back.
@@ -1272,7 +1272,7 @@ def shadow(
     qualification: The limits of the pre-flight checks. Unset fields keep their defaults.
     drill: The drills. Default: monthly, on copied requests.
     refit: Trains the recipe that has passed the gate again on all matured rows, and releases those weights; only for a split by time. Default: matured for a split by time, off for others.
-    refit_distance: The maximum mean change of the answers to the test rows by the refit: of a probability, or in standard deviations of a number's labels. Default: 0.2.
+    refit_distance: The maximum mean change of the answers to the test rows by the refit. Of probabilities: as a multiple of the mean difference between the judged answers to two rows; of numbers: in standard deviations of the labels. Default: 1 for probabilities, 0.2 for numbers.
     require_drill: Refuses a release if the last drill failed or is too old.
     business: What users do after their first request, by the name of the metric: ``{ revenue: event('purchase', max=500) }``. A proven loss rolls back.
     external: Metrics that other systems measure for each arm, by name: ``{ complaints: promql('prometheus', '…{version="$version"}…', { max: 0.2 }) }``. A proven loss rolls back.
