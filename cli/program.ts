@@ -236,7 +236,7 @@ function describe(error: unknown, path: readonly string[]): CommandProblem {
   if (known !== undefined) {
     // The remedy of the API names the fields of a request, and a command has options.
     const isOfRequest = known.code === 'invalid_request' && known.remedy === errorTable.invalid_request.remedy
-    if (isOfRequest) return { ...known, remedy: `Correct what the message names. ${remedy}` }
+    if (isOfRequest) return { ...known, remedy }
     return known.code === 'usage' ? { remedy, ...known } : known
   }
   if (error instanceof CommanderError) {

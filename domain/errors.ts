@@ -108,7 +108,7 @@ export const errorTable = {
   /** The path or the named resource does not exist. */
   not_found: permanent(
     404,
-    'Check the address or the name. Lists such as `tenure models` show the names that exist.',
+    'Check the name: `tenure models`, `tenure releases list` and `tenure alerts` list what exists.',
   ),
   /** The path does not support this method. */
   method_not_allowed: permanent(405, 'Use one of the methods in the Allow header.'),
@@ -139,10 +139,7 @@ export const errorTable = {
   /** The release policy requires a recent drill that has passed. */
   drill_stale: permanent(409, 'Run `tenure drills run <model>` and correct the drills that fail.'),
   /** The release does not accept this command in its state, or not from this user. */
-  command_refused: permanent(
-    409,
-    'Read the reason in the message, and the state of the release with `tenure releases show <release>`.',
-  ),
+  command_refused: permanent(409, 'See the release: `tenure releases show <release>`.'),
   /** A resource that the plan would change has changed since the plan was made. */
   plan_stale: permanent(409, 'Run `tenure plan` again, read what has changed, and apply that plan.'),
   /** The Idempotency-Key was used before with another request. */

@@ -135,7 +135,7 @@ async function compareQuality(
   const { store } = deps
   const { model, version: from } = champion
   const matured = await findMaturity(store, { model, nowMs, windowMs, observedMs })
-  if (matured === undefined) return 'the delay of outcomes is unknown'
+  if (matured === undefined) return 'too few outcomes to tell how late they come'
   const { manifest } = champion
   const width = outputWidth(manifest.output)
   const { fromMs, toMs } = matured

@@ -90,7 +90,7 @@ export async function unknownDelayText(
   const { minDelays, minCoverage } = defaultLabelPolicy
   const [youngest, oldest] = [observedMs * shortestAge, observedMs].map(ageText)
   return (
-    `the delay of outcomes is unknown: at ${iso(nowMs)}, ${groupedDigits(answered)} of the first ${counted(requests, 'request')} to ${version} had an outcome (${percentText(answered / Math.max(1, requests))}). ` +
+    `too few outcomes to tell how late they come: at ${iso(nowMs)}, ${groupedDigits(answered)} of the first ${counted(requests, 'request')} to ${version} had an outcome (${percentText(answered / Math.max(1, requests))}). ` +
     `Needed are ${minDelays} outcomes of predictions older than ${oldest}, or of younger ones (from ${youngest} on) once ${percentText(minCoverage)} of them have theirs. ` +
     `The next look is at ${iso(nextMs)}`
   )

@@ -46,7 +46,7 @@ export async function judgeBreakdownOf(
   const { definition } = await getModel(store, model)
   const { manifest, evaluationId } = await getVersion(store, version)
   const matured = await findMaturity(store, asked)
-  if (matured === undefined) return insufficient('the delay of outcomes is unknown')
+  if (matured === undefined) return insufficient('too few outcomes to tell how late they come')
   const { output } = manifest
   const { sampled, rows } = await listMaturedRows(
     store,

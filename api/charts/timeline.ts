@@ -1,4 +1,4 @@
-/** Draws the stages of a release: the traffic share over time, and the used share of the failure budget. */
+/** Draws the stages of a release: the traffic share over time, and the used share of the harm budget. */
 import { timeAxis, timeDomain } from './axis.ts'
 import { colours } from './colours.ts'
 import { countText, spanText, finiteOrNull, utcMinute, percentOf, truncated } from './figures.ts'
@@ -127,7 +127,7 @@ interface UsedBudget {
   share: number
 }
 
-/** The used share of the failure budget over time; empty without a budget. */
+/** The used share of the harm budget over time; empty without a budget. */
 function usedBudget({ harm = [], harmBudget }: Timeline): UsedBudget[] {
   const budget = finiteOrNull(harmBudget)
   if (budget === null || budget <= 0) return []

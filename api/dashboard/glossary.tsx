@@ -114,7 +114,7 @@ export const glossary: readonly GlossaryEntry[] = [
   },
   {
     term: 'Excess failures',
-    words: ['Excess', 'Failed above control'],
+    words: ['Excess failures'],
     meaning:
       'Failures beyond what the control would have had on the same requests: the harm of the release so far.',
   },

@@ -86,9 +86,7 @@ export const shortDigest = (digest: string): string => digest.replace(/^sha256:/
 
 /** Removes release ids from a stored reason, because its page links to the release, and shortens its times. */
 export const withoutIds = (reason: string): string =>
-  readable(
-    reason.replace(/ is being released as rel_\w+/, ' passed the gate').replace(/^release rel_\w+, /, ''),
-  )
+  readable(reason.replace(/: release rel_\w+ started/, '').replace(/^release rel_\w+, /, ''))
 
 /**
  * Shortens a stored reason for a list: without ids and evidence, and only the first of several reasons. Of the lines of a program, only the

@@ -112,7 +112,7 @@ export const defaultCanaryPolicy: CanaryPolicy = {
   disagreement: defaultDisagreement,
 }
 
-/** What the evidence against the candidate does at its threshold. Business and external metrics have one figure for all, of the worst. */
+/** What the evidence against the candidate leads to at its threshold. Business and external metrics have one figure for all, of the worst. */
 export function evidenceEffect(policy: CanaryPolicy, metric: string): string {
   const { scoreShift, disagreement, business = {}, external = {} } = policy
   const actions: Readonly<Record<string, readonly unknown[]>> = {
@@ -122,8 +122,8 @@ export function evidenceEffect(policy: CanaryPolicy, metric: string): string {
     external: Object.values(external).map(({ action }) => action),
   }
   const found = actions[metric] ?? []
-  if (!found.includes('ask')) return 'rolls back'
-  return found.includes('rollback') ? 'asks an approver or rolls back' : 'asks an approver'
+  if (!found.includes('ask')) return 'a rollback'
+  return found.includes('rollback') ? 'an approver’s decision or a rollback' : 'an approver’s decision'
 }
 
 /** The issues of a policy, each with its field; empty when it is valid. */

@@ -418,7 +418,7 @@ export const commandStages: Readonly<Record<CommandName, readonly ReleaseStage[]
 
 /** Why a stage does not accept a command. */
 const nothingToDo: Readonly<Record<CommandName, string>> = {
-  approve: 'nothing to approve',
+  approve: 'it waits for no approval',
   reject: 'nothing to reject; use abort or rollback to roll a release back',
   pause: 'no stage is running',
   resume: 'nothing is paused and no decision is pending',

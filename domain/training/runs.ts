@@ -154,7 +154,7 @@ function endingOfVersion(facts: RetrainingFacts, version: string): RetrainingEnd
   const { model, evaluation, evaluationId, release, releaseId, failure } = facts
   const registered = (message: string): RetrainingEnding => ({ outcome: 'registered', message })
   if (release === 'open')
-    return { outcome: 'released', message: `${version} is being released as ${releaseId}` }
+    return { outcome: 'released', message: `${version} passed the gate: release ${releaseId} started` }
   if (release !== undefined)
     return registered(
       'refused' in release

@@ -178,7 +178,9 @@ export function laggingReplicas(replicas: readonly ReplicaProgress[], place: Rou
   return replicas.flatMap(({ id, host, acknowledged, problem }) => {
     const who = `replica ${id} on ${host}`
     if (!follows({ acknowledged }, place))
-      return [`${who} is at generation ${acknowledged?.generation ?? 0} of ${place.generation}`]
+      return [
+        `${who} is still switching (generation ${acknowledged?.generation ?? 0} of ${place.generation})`,
+      ]
     return problem === undefined ? [] : [`${who}: ${problem}`]
   })
 }

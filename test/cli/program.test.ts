@@ -134,7 +134,7 @@ describe('a command', () => {
   })
 
   it.each([
-    ['/invalid', 'Correct what the message names. See `tenure fetch --help`.'],
+    ['/invalid', 'See `tenure fetch --help`.'],
     ['/special', 'Do the other thing.'],
   ])('names the help of the command where the remedy of the API names fields: %s', async (path, remedy) =>
     expect((await run('fetch', path, '--url', url)).err).toContain(`(invalid_request)\n      ${remedy}\n`),

@@ -39,9 +39,11 @@ it('does not pass when a live replica has never acknowledged its rollback', () =
     harmed: 9,
   }
   expect(judgeDrill(facts).passed).toBe(true)
-  expect(judgeDrill({ ...facts, unacknowledged: ['replica r1 on h1 is at generation 4 of 5'] })).toEqual({
+  expect(
+    judgeDrill({ ...facts, unacknowledged: ['replica r1 on h1 is still switching (generation 4 of 5)'] }),
+  ).toEqual({
     passed: false,
-    message: 'the rollback was not acknowledged: replica r1 on h1 is at generation 4 of 5',
+    message: 'the rollback was not acknowledged: replica r1 on h1 is still switching (generation 4 of 5)',
   })
 })
 

@@ -49,7 +49,7 @@ export const ImportanceSection = ({
             { head: 'Feature', names: true, cell: ({ feature }) => feature },
             { head: 'Fall', numeric: true, cell: ({ fall }) => gainText(fall) },
             {
-              head: '95 % of the shuffles',
+              head: '95 % interval',
               numeric: true,
               cell: ({ low, high }) => (low === null ? '—' : `${gainText(low)} to ${gainText(high)}`),
             },

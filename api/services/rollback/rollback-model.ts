@@ -128,7 +128,7 @@ function sentenceOf({
     issuesOf(each).map((issue) => `replica ${each.id} on ${each.host} ${issue}`),
   )
   const over = passedOver.length === 0 ? [] : [`passed over: ${passedOver.join('; ')}`]
-  const done = repeated ? 'was rolled back before' : 'is rolled back'
+  const done = repeated ? 'is rolled back already, nothing changed' : 'is rolled back'
   const further =
     repeated && to !== undefined ? [`to roll ${to} back too: \`tenure rollback ${model} --from ${to}\``] : []
   return [`${from} ${done}, ${now} (${tookMs} ms)`, ...others, ...over, ...further].join('; ')

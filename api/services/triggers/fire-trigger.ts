@@ -48,7 +48,7 @@ export async function fireTrigger(
   if (declared === undefined) {
     // The list of triggers names it too.
     if (trigger === 'schedule' && definition.retrain !== undefined)
-      throw new DomainError('invalid_request', `the schedule of ${model} fires by the clock alone`, {
+      throw new DomainError('invalid_request', `the schedule of ${model} cannot be fired`, {
         remedy: `Start a retraining with \`tenure retrain ${model}\`.`,
       })
     const ofBatches = batches.flatMap((each) => [

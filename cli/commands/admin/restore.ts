@@ -41,7 +41,9 @@ export const restoreCommand: CommandSpec = {
       return restoreMoment(terminal, { from, at: String(options['at']), actor, options })
     const byOtherMeans = options['afterPointInTime'] === true
     if ((from === undefined) !== byOtherMeans)
-      throw usageError(byOtherMeans ? '--after-point-in-time takes no file' : 'the backup file is missing')
+      throw usageError(
+        byOtherMeans ? '--after-point-in-time takes no file' : 'no backup is named: `tenure restore <file>`',
+      )
     const backup = from === undefined ? undefined : await fetchVerifiedBackup(from)
     const { openInstallation } = await import('../../backup/installation.ts')
     const place = await openInstallation({ make: !byOtherMeans }).catch(async (error: unknown) => {

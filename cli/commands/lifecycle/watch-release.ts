@@ -174,12 +174,12 @@ function evidenceLines({ paint }: Terminal, release: WatchedRelease): string[] {
   const budget = release.state.policy.limits.harmBudget
   const harm: Pick<EvidencePoint, 'name' | 'metric' | 'side' | 'share'>[] =
     typeof excess === 'number' && budget > 0
-      ? [{ name: 'failure budget', side: 'against', share: Math.max(0, excess) / budget }]
+      ? [{ name: 'harm budget', side: 'against', share: Math.max(0, excess) / budget }]
       : []
   return [...newest.values(), ...harm].map(({ name, metric = name, side, share: part }) => {
     const bar = barOf(part, barWidth)
     const effect = evidenceEffect(release.state.policy.limits, metric)
-    const of = side === 'for' ? 'of what the stage needs' : `of the evidence that ${effect}`
+    const of = side === 'for' ? 'of what the stage needs' : `of the way to ${effect}`
     return `  ${name.padEnd(18)} ${paint(side === 'for' ? 'green' : 'yellow', bar)} ${percentText(part)} ${of}`
   })
 }

@@ -11,7 +11,7 @@ import { requireModel } from '../list.ts'
 const methods: Readonly<Record<ExplainedPredictions['method'], string>> = {
   tree_shap: 'exact, by trees',
   linear: 'exact, by weights',
-  sampled: 'sampled, with the half width of the 95 % interval',
+  sampled: 'sampled, ± the 95 % interval',
 }
 
 export const explainCommand: CommandSpec = {

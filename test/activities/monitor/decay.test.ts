@@ -286,7 +286,7 @@ describe('a champion whose quality is lost in two windows', () => {
     const first = await look({ qualityAlarm }, { hours: -1 })
     expect(await look({ qualityAlarm }, { left: first })).toMatchObject({
       level: 'kept',
-      reasons: [qualityAlarm, 'the delay of outcomes is unknown'],
+      reasons: [qualityAlarm, 'too few outcomes to tell how late they come'],
     })
   })
 })

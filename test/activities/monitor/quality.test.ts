@@ -148,7 +148,7 @@ describe('the measured quality of a serving version', () => {
     expect(await judged({ windowMs: hour })).toBeUndefined()
     const asked = { model, version, nowMs: now, windowMs: hour, observedMs: 5 * hour, nextMs: now + hour }
     expect(await unknownDelayText(deps.store, asked)).toMatch(
-      /^the delay of outcomes is unknown: at \S+Z, 41 of the first 120 requests to \S+ had an outcome \(34\.2 %\)\. Needed are 100 outcomes of predictions older than 5 h, or of younger ones \(from 18 s on\) once 80 % of them have theirs\. The next look is at (\S+Z)$/,
+      /^too few outcomes to tell how late they come: at \S+Z, 41 of the first 120 requests to \S+ had an outcome \(34\.2 %\)\. Needed are 100 outcomes of predictions older than 5 h, or of younger ones \(from 18 s on\) once 80 % of them have theirs\. The next look is at (\S+Z)$/,
     )
     // A longer period is read no further.
     expect(await unknownDelayText(deps.store, { ...asked, observedMs: 71 * hour })).toContain(

@@ -428,7 +428,7 @@ const rows: Row[] = [
     'anna',
     {},
     false,
-    'nothing to approve: release is in qualifying',
+    'it waits for no approval: release is in qualifying',
     'qualifying',
   ],
   [

@@ -385,7 +385,7 @@ describe('an alert', () => {
     const late = await post(`/alerts/${id}`, { action: 'acknowledge' }, 'admin')
     expect(late.status).toBe(409)
     expect(late.text).toContain(`Alert ${id} is acknowledged by olga.`)
-    expect(late.text).not.toContain('Read the reason in the message')
+    expect(late.text).not.toContain('See the release: ')
     expect((await post(`/alerts/${id}`, { action: 'resolve', reason: 'fixed' }, 'admin')).status).toBe(303)
     const resolved = /<caption>Resolved.*$/s.exec((await get('/alerts')).text)![0]
     expect(resolved).toMatch(/Acknowledged by olga: on it<.*Resolved by root: fixed</)

@@ -315,7 +315,7 @@ describe('an approver', () => {
     expect(await issuesOfLooks(page), 'paused').toEqual([])
 
     await other.page.getByRole('button', { name: 'Pause' }).click()
-    await other.page.getByRole('heading', { name: 'Action not allowed' }).waitFor()
+    await other.page.getByRole('heading', { name: 'Not done' }).waitFor()
     expect(await other.page.locator('main').innerText()).toContain('already paused by anna')
     await other.close()
 

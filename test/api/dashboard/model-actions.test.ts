@@ -107,7 +107,7 @@ describe('a rollback from the page', () => {
     expect(done.text).toMatch(new RegExp(`Rolled back.*${third} is rolled back, ${second} serves`, 's'))
     const again = await send('rollback', 'operator', { ...fields, reason: 'complaints' })
     expect([again.status, await championNow()]).toEqual([200, second])
-    expect(again.text).toContain('was rolled back before')
+    expect(again.text).toContain('is rolled back already, nothing changed')
   })
   it('offers the champion of now after a rollback, and refuses a page whose target has changed', async () => {
     const [first, second, third] = versions

@@ -471,7 +471,7 @@ describe('a database restored by other means', () => {
   })
 
   it.each([
-    [['restore'], 'the backup file is missing'],
+    [['restore'], 'no backup is named: `tenure restore <file>`'],
     [['restore', 'x.tar', '--after-point-in-time'], 'takes no file'],
     [['restore', 'nothing.tar'], 'is not readable'],
     [['backup', '/nowhere/at/all.tar'], 'is not writable'],

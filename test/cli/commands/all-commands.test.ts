@@ -258,7 +258,7 @@ it.each([
   [['releases', 'show', 'iris', '--decisions', 'all'], '--decisions must be a whole number'],
   [['up', '--replicas', '0'], '--replicas must be a whole number from 1 to 16'],
   [['up', '--exit'], '--exit requires --demo'],
-  [['restore'], 'the backup file is missing'],
+  [['restore'], 'no backup is named: `tenure restore <file>`'],
 ])('%j is refused with a reason and a remedy', async (words, text) => {
   const { code, out, err } = await tenure(...words)
   expect([code, out]).toEqual([exitCodes.usage, ''])

@@ -185,8 +185,8 @@ describe('followers', () => {
     await endLease(store, gone)
     const { epoch, generation } = first.route
     expect(await problems()).toEqual([
-      `replica ${a} on h is at generation 0 of 1`,
-      `replica ${b} on h is at generation 0 of 1`,
+      `replica ${a} on h is still switching (generation 0 of 1)`,
+      `replica ${b} on h is still switching (generation 0 of 1)`,
     ])
     await acknowledge(store, { replica: a, model, epoch, generation })
     await acknowledge(store, { replica: b, model, epoch, generation, problem: 'no memory' })

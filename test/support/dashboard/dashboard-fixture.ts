@@ -175,7 +175,7 @@ async function seedRows(
   await store.query(sql`
     insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, snapshot_digest, version, started_at, ended_at)
     values (${`retrain/${model}/1`}, ${model}, 'manual', 'olga', '2026-03-01T00:00:00Z', 'released',
-      ${`${candidate} is being released as rel_01a20355fe9a7a11ae76a2c5c112f483. ${hostile}`}, ${snapshotOf(model)}, ${candidate}, now() - interval '1 hour', now())`)
+      ${`${candidate} passed the gate: release rel_01a20355fe9a7a11ae76a2c5c112f483 started. ${hostile}`}, ${snapshotOf(model)}, ${candidate}, now() - interval '1 hour', now())`)
   await seedHalfYear(store, { model, champion, hostile })
   await seedSweep(store, { model, hostile })
   await seedTriggers(store, { model, hostile })

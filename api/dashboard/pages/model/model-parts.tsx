@@ -41,8 +41,7 @@ const NoQuality = ({
     {hasChampion && (
       <>
         {' '}
-        The monitor measures quality once four in five predictions that are old enough have an outcome, at
-        least 100
+        Needs outcomes for 80 % of the predictions that are old enough, at least 100
         {dueAt !== undefined && [
           ', or after ',
           <Time at={dueAt} />,

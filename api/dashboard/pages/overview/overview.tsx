@@ -296,7 +296,7 @@ const ModelLanes = ({ chart, hidden }: { chart: ChartSizes; hidden: number }): P
     <h2>Timeline</h2>
     <ChartFigure
       chart={chart}
-      note={`The last 7 days, or since the first event. Full bars need attention: rolled back, drift, quality lost, alert. Thin bars do not.${hidden > 0 ? ` ${hidden} more models have a timeline on their own page.` : ''}`}
+      note={`The last 7 days, or since the first event. Full bars are problems: rolled back, drift, quality lost, alert. Thin bars are fine.${hidden > 0 ? ` ${hidden} more models have a timeline on their own page.` : ''}`}
     />
   </section>
 )

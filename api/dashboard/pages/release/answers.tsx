@@ -137,10 +137,7 @@ const Shares = ({ answers }: { answers: AnswerCounts }): PageElement => {
           { head: 'Champion', numeric: true, cell: (row) => shareWithCount(row.control, controlTotal) },
         ]}
       />
-      <p class="hint">
-        In brackets: the first answer to each user in each stage on each replica. A user of several stages
-        counts several times.
-      </p>
+      <p class="hint">(n): users, counted once in each stage and replica.</p>
     </>
   )
 }

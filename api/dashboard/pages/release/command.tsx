@@ -69,7 +69,7 @@ export async function submitReleaseCommand(
   } catch (error) {
     if (!isError(error, 'command_refused')) throw error
     const { state: now } = await getRelease(deps.store, id)
-    return refusal({ ...result, state: now }, { title: 'Action not allowed', issues: [error.message] })
+    return refusal({ ...result, state: now }, { title: 'Not done', issues: [error.message] })
   }
 }
 

@@ -101,7 +101,7 @@ function planFacts(
       `errors above ${errors}, slow responses > ${numberText(limits.slowRatio)}× control, or > ${numberText(100 * limits.guardRate)} % failures in one interval`,
     ],
     ['False-rollback risk', `≤ ${numberText(100 * totalAlpha(limits.alpha))} % per release`],
-    ['Failure budget', `${numberText(limits.harmBudget)} requests above control`],
+    ['Harm budget', `${numberText(limits.harmBudget)} excess failures`],
     [
       'If inconclusive',
       whenInconclusive === 'ask'

@@ -136,7 +136,11 @@ const columns: TableColumn<StageRow>[] = [
   },
   { head: 'Failed (canary)', numeric: true, cell: ({ candidate }) => failedText(candidate) },
   { head: 'Failed (control)', numeric: true, cell: ({ control }) => failedText(control) },
-  { head: 'Excess', numeric: true, cell: (row) => (isReached(row.status) ? numberText(row.excess) : '—') },
+  {
+    head: 'Excess failures',
+    numeric: true,
+    cell: (row) => (isReached(row.status) ? numberText(row.excess) : '—'),
+  },
   {
     head: 'Last verdict',
     cell: ({ verdict }) =>

@@ -27,9 +27,7 @@ it('names when quality is measured at the latest, until then', async () => {
   for (const nowMs of [dueMs, dueMs + 86_400_000]) {
     const html = await shown(nowMs)
     expect(html).not.toContain(at)
-    expect(html).toMatch(
-      /once four in five predictions that are old enough have an outcome, at least\s+100\./,
-    )
+    expect(html).toMatch(/Needs outcomes for 80 % of the predictions that are old enough, at least 100\./)
     expect(html).not.toContain('or after')
   }
 })

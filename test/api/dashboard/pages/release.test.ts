@@ -153,9 +153,9 @@ describe('a running stage', () => {
     const tiles = metricTiles(observed, runningStage(stages)!)
     const html = String(await RunningStage({ subject: observed, stages, tiles }))
     expect(html).toMatch(/Candidate against control: canary 25 %/)
-    expect(html).toMatch(/60 % of the evidence that rolls back/)
+    expect(html).toMatch(/60 % of the way to a rollback/)
     expect(html).toMatch(/Continues to probation.*10 requests \(6 requests more\)/s)
-    expect(html).toMatch(/Errors: at about \d of the next 100 requests/)
+    expect(html).toMatch(/Errors: if about \d of the next 100 requests fail/)
     expect(html).toMatch(/Errors below 2× control: [\d.]+ % proven, about [\d,]+ more requests without one/)
   })
 
@@ -318,11 +318,11 @@ describe('a tile', () => {
     const stages = stageRows(shadowed)
     const tiles = metricTiles(shadowed, runningStage(stages)!)
     const { band, effect } = tiles.find(({ key }) => key === 'disagreement')!
-    expect([band?.points.length, band?.limit, effect]).toEqual([2, 0.2, 'asks an approver'])
+    expect([band?.points.length, band?.limit, effect]).toEqual([2, 0.2, 'an approver’s decision'])
     expect(bandText(band!)).toBe('10 %, between 2 % and 24 %: undecided of 20 %')
     const html = String(await RunningStage({ subject: shadowed, stages, tiles }))
     expect(html).toContain('Disagreement: share of other answers')
-    expect(html).toContain('of the evidence that asks an approver')
+    expect(html).toContain('of the way to an approver’s decision')
     expect(metricTiles(subject, runningStage(stageRows(subject))!).map(({ key }) => key)).not.toContain(
       'disagreement',
     )

@@ -236,16 +236,16 @@ it('the evidence of a metric names what it does at its threshold', async () => {
     ['errors', 'scoreShift', 'disagreement', 'business'].map((key) =>
       evidenceEffect({ ...defaultCanaryPolicy, business }, key),
     )
-  const [rolls, asks] = ['rolls back', 'asks an approver']
+  const [rolls, asks] = ['a rollback', 'an approver’s decision']
   expect(effects({ revenue: metric('rollback') })).toEqual([rolls, asks, asks, rolls])
   expect(effects({ revenue: metric('ask') }).at(-1)).toBe(asks)
   expect(effects({ revenue: metric('ask'), visits: metric('rollback') }).at(-1)).toBe(
-    'asks an approver or rolls back',
+    'an approver’s decision or a rollback',
   )
   const statistics = { scoreShiftLogE: 4, scoreShiftThreshold: 5 }
   const verdict = { id: 1, at: releaseTime(21), kind: 'inconclusive', reasons: [], statistics }
   const html = await shown(routedShadow, { verdicts: [{ ...verdict, stage: 'shadow', stageIndex: 0 }] })
-  expect(html.match(/80 % of the evidence that asks an approver/g)).toHaveLength(2)
+  expect(html.match(/80 % of the way to an approver’s decision/g)).toHaveLength(2)
 })
 
 it('the plan of a release without stages names approvals alone, not limits that nothing compares', async () => {
@@ -258,5 +258,5 @@ it('the plan of a release without stages names approvals alone, not limits that 
   expect(await plan({ ...waiting.policy, strategy: 'direct', stages: [], shadow: undefined })).toEqual([
     'Approvals',
   ])
-  expect(await plan(waiting.policy)).toContain('Failure budget')
+  expect(await plan(waiting.policy)).toContain('Harm budget')
 })

@@ -116,7 +116,7 @@ it('an order within ten minutes of a rollback rolls no further version back unle
   expect(again).toMatchObject({ status: 200, json: { from: third, to: second } })
   expect(again.json['message']).toMatch(
     new RegExp(
-      `^${third} was rolled back before, ${second} serves .*; to roll ${second} back too: .tenure rollback ${model} --from ${second}.$`,
+      `^${third} is rolled back already, nothing changed, ${second} serves .*; to roll ${second} back too: .tenure rollback ${model} --from ${second}.$`,
     ),
   )
   expect(await championNow()).toBe(second)
@@ -207,7 +207,7 @@ it('an order about a version that does not serve is refused, and an order that w
   expect((await order({ version: third })).status).toBe(200)
   const again = await order({ version: third })
   expect(again).toMatchObject({ status: 200, json: { from: third, to: second } })
-  expect(again.json['message']).toMatch(/was rolled back before/)
+  expect(again.json['message']).toMatch(/is rolled back already, nothing changed/)
   expect(await championNow()).toBe(second)
 })
 
@@ -281,7 +281,9 @@ it.each([
     await endRolledBack(canary, 'canary', withdraw)
     const again = await order()
     expect(again).toMatchObject({ status: 200, json: { from: canary.candidate, to: third } })
-    expect(again.json['message']).toMatch(/was rolled back before.*to roll .* back too: .tenure rollback/)
+    expect(again.json['message']).toMatch(
+      /is rolled back already, nothing changed.*to roll .* back too: .tenure rollback/,
+    )
     expect(await championNow()).toBe(third)
     await fixture.store.query(
       sql`update releases set rolled_back_at = rolled_back_at - interval '10 minutes' where id = ${canary.id}`,

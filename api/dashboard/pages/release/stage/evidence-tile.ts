@@ -21,8 +21,7 @@ export function evidenceTileSvg(
 ): string {
   const known = points.filter(({ atMs, share }) => Number.isFinite(atMs) && Number.isFinite(share))
   const last = known.at(-1)
-  const words =
-    last === undefined ? 'no verdict yet' : `${percentOf(last.share)} of the evidence that ${effect}`
+  const words = last === undefined ? 'no verdict yet' : `${percentOf(last.share)} of the way to ${effect}`
   const [from, to] = [known[0]?.atMs ?? 0, last?.atMs ?? 0]
   const x = (atMs: number) => (to > from ? 2 + ((width - 8) * (atMs - from)) / (to - from) : width - 6)
   const y = (share: number) => floor - Math.min(1.15, Math.max(0, share)) * (floor - limitY)

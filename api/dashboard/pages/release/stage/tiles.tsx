@@ -44,7 +44,7 @@ export const RunningStage = ({
         <Quota name="Requests" have={now.candidate.requests} need={minRequests} textOf={countText} />
         {minMs > 0 && <Quota name="Time observed" have={now.observedMs} need={minMs} textOf={durationText} />}
         <Quota
-          name="Failed above control"
+          name="Excess failures"
           have={Math.max(0, excess)}
           need={budget}
           textOf={(value) => numberText(Number(value.toPrecision(3)))}
@@ -61,8 +61,7 @@ export const RunningStage = ({
       {tiles.some(({ ratio }) => ratio !== undefined) && (
         <p class="hint">
           Line: the candidate’s rate as a multiple of the control’s, with the stages before the dotted line.{' '}
-          <Term word="Band" />: the multiples not refuted yet, valid at every look. Wholly above the red line,
-          the release rolls back
+          <Term word="Band" />: the ratios still possible. Wholly above the red line, the release rolls back
           {tiles.some(({ ratio }) => ratio?.proof !== undefined) &&
             '; wholly below the green line, it is proven to be no worse'}
           .
@@ -80,8 +79,7 @@ const TargetedLine = ({ state, now }: { state: ReleaseState; now: StageRow }): P
   return (
     <p class="hint">
       <Term word="Targeted" />: {targetText(targeted.target)}. {countText(now.targeted.requests)} requests in
-      this stage, {countText(now.targeted.bad)} failed. They were chosen, not drawn, so they are counted
-      apart: their failures are harm, and no arm is compared with them.
+      this stage, {countText(now.targeted.bad)} failed. Chosen callers are not compared; their failures count.
     </p>
   )
 }
@@ -131,7 +129,7 @@ const EvidenceTile = ({
       <p class="small">{line}</p>
     ))}
     <p class="quiet small">
-      {percentOf(share)} of the evidence that {effect}
+      {percentOf(share)} of the way to {effect}
     </p>
   </div>
 )
@@ -163,7 +161,7 @@ const Quota = ({ name, have, need, textOf, bad }: QuotaParts): PageElement => (
     />
     <p class="quiet small">
       {bad
-        ? 'rolls back when used up'
+        ? `${textOf(Math.max(0, need - have))} to go until it rolls back`
         : have >= need
           ? 'enough'
           : `${textOf(need - have)} until the next step`}
@@ -224,17 +222,17 @@ const WhatHappens = ({ state, now, stages, tiles, excess }: Happening): PageElem
               ? []
               : [
                   <li>
-                    {name}: at about {countText(rollsBackAt)} of the next {outlookRequests} requests (
+                    {name}: if about {countText(rollsBackAt)} of the next {outlookRequests} requests fail (
                     {percentOf(share)} of the evidence now)
                   </li>,
                 ],
           )}
           <li>
-            At {numberText(limits.harmBudget)} proven failures above control (
+            At {numberText(limits.harmBudget)} proven <Term word="Excess failures" /> (
             {numberText(Number(Math.max(0, excess).toPrecision(3)))} now)
           </li>
           <li>Above {percentOf(limits.guardRate)} failures, whatever the control does</li>
-          <li>After {durationText(watch.exposureMs)} without a verdict</li>
+          <li>If monitoring stops for {durationText(watch.exposureMs)}</li>
         </ul>
       </dd>
       <dt>Deadline</dt>
