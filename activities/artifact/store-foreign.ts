@@ -10,6 +10,7 @@ import {
 } from '../../domain/model/brought-artifact.ts'
 import { countsOf } from '../../domain/model/columns.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
+import { findDifference } from '../../domain/model/golden-answers.ts'
 import { percentText } from '../../domain/figures.ts'
 import { modelFeatures, type FeatureRow, type Features } from '../../domain/model/features.ts'
 import { unreadFits } from '../../domain/model/preprocessing.ts'
@@ -49,9 +50,6 @@ export interface StoredForeign {
   /** Features that the model does not use. */
   unused: string[]
 }
-
-/** Tolerance of a replayed answer: absolute up to 1, relative above. The library computes in 32 bits and sums in another order. */
-const replayTolerance = 1e-5
 
 /** Throws `artifact_invalid`, naming the column, the row or the answer that does not fit. */
 export async function storeForeign(
@@ -150,13 +148,12 @@ export async function checkReplay(
         'artifact_invalid',
         `row ${row} of the replayed answers has ${expected.length} outputs, the model gives ${width}`,
       )
-    for (const [k, value] of expected.entries()) {
-      const found = given[row]?.[k] ?? NaN
-      if (!(Math.abs(found - value) <= replayTolerance * Math.max(1, Math.abs(value))))
-        throw new DomainError(
-          'artifact_invalid',
-          `row ${row} of the replayed answers gives ${found} at output ${k}, its library gave ${value}: ${JSON.stringify(rows[row]).slice(0, 500)}`,
-        )
-    }
   }
+  const differing = findDifference(outputs, given)
+  if (differing === undefined) return
+  const { row, output, found, expected } = differing
+  throw new DomainError(
+    'artifact_invalid',
+    `row ${row} of the replayed answers gives ${found} at output ${output}, its library gave ${expected}: ${JSON.stringify(rows[row]).slice(0, 500)}`,
+  )
 }

@@ -45,6 +45,7 @@ import { activateFallback } from './fallback.ts'
 import { unknownDelayText } from './matured-window.ts'
 import { checkQuality, type QualityResult } from './quality.ts'
 import { checkServiceLevel } from './service-level.ts'
+import { checkGoldenAnswers } from './golden-answers.ts'
 import { checkServingSkew } from './skew.ts'
 
 export type MonitorResult =
@@ -165,6 +166,7 @@ async function lookAt(
   const skew = isSkewDue(span, Date.parse(champion.since))
     ? await checked('skew', checkServingSkew(deps)(served))
     : undefined
+  await checked('golden rows', checkGoldenAnswers(deps, { model, version }))
   await alertFailures(deps, model, failed)
   const measured = quality === undefined || 'error' in quality ? undefined : quality
   const floors = measured === undefined ? {} : await checkFloors(deps, model, measured, policy)

@@ -16,6 +16,7 @@ import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import { findRouting, renewExposure } from '../../store/serving/routing.ts'
 import { laggingReplicas, listReplicaProgress } from '../../store/serving/replicas.ts'
 import { failureOf, recordDecision } from './decide.ts'
+import { openGoldenWatch, type GoldenWatch } from '../artifact/golden-watch.ts'
 import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
 import type { Beat } from '../runtime/heartbeat.ts'
@@ -31,69 +32,72 @@ import { listAlarmsAgainst } from '../../store/monitoring/alerts.ts'
 const otherWriter = 'another writer has changed the routing'
 
 export const watch = (deps: Deps) =>
-  releaseStep(deps, 'watch', async (given, beat): Promise<StepReport> => {
-    const effect = nextEffect(given)
-    const { hold, deadlineMs } = effect.kind === 'watch' ? effect : { hold: false, deadlineMs: 0 }
-    const verdictAgainst = async (): Promise<StepReport | undefined> => {
-      const failed = await failureOf(deps.store, given)
-      return failed === undefined
-        ? undefined
-        : { kind: 'judged', verdict: 'fail', reason: failed, due: false }
-    }
-    // The previous watch may have been cancelled after it stored its verdict.
-    const before = await verdictAgainst()
-    if (before !== undefined) return before
-    const state = await routedState(deps, given)
-    if (state === undefined) return auditStaleWrite(deps, given, 'exposure', otherWriter)
-    const { everyMs } = state.policy.watch
-    const stage = observedStage(state)
-    const observe = createObserver(deps, state, externalReader(deps, state))
-    const isTemporalReachable = createTemporalReachability()
-    let written = ''
-    for (;;) {
-      beat.check()
-      if (state.drill === 'dead-worker' && (await readSimulatedOutage(deps.store, state.id)))
-        await playDead(beat)
-      const flag = await findKillSwitch(deps.store, state.model)
-      const pinned = pinReason(flag)
-      const { watchedMs, observedMs: lookedMs } = await recordObservation(deps.store, {
-        releaseId: state.id,
-        stage,
-        stageIndex: state.stageIndex,
-        // Without exposure there is no evidence, so the stage clock pauses too.
-        paused: hold || pinned !== undefined,
-        maxGapMs: 2 * everyMs,
-      })
-      const { judgement, seen } = await look(deps, state, observe, { hold, pinned, watchedMs })
-      const { verdict, reason } = judgement
-      const isLate = flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs
-      const due = !hold && (isLate || needsApprover(verdict))
-      const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
-      const { canary, control, targeted, external, breakers } = judgement.inputs
-      const counted = JSON.stringify([
-        verdict.kind,
-        canary,
-        control,
-        targeted,
-        external,
-        breakers,
-        seen.behind,
-      ])
-      // A look without new data is not stored as a decision. A verdict that ends the watch is stored with all that it follows from.
-      if (final || counted !== written) await recordDecision(deps, state, judgement, final ? seen : undefined)
-      written = counted
-      const { questions } = verdict
-      if (final) return { kind: 'judged', verdict: verdict.kind, reason, due, questions }
-      // A later watch may have stored a verdict before this watch hears of its cancellation, and newer requests may have changed the
-      // evidence.
-      const meanwhile = await verdictAgainst()
-      if (meanwhile !== undefined) return meanwhile
-      const exposed = mayBeExposed(verdict, seen.observation.staleMs, state) && (await isTemporalReachable())
-      if (exposed && !(await expose(deps, state, lookedMs)))
-        return auditStaleWrite(deps, state, 'exposure', otherWriter)
-      await beat.sleep(everyMs)
+  releaseStep(deps, 'watch', async (given, beat) => {
+    const golden = await openGoldenWatch(deps, given.version)
+    try {
+      return await watchStage(deps, given, { beat, golden })
+    } finally {
+      await golden.close()
     }
   })
+
+async function watchStage(
+  deps: Deps,
+  given: ReleaseState,
+  { beat, golden }: { beat: Beat; golden: GoldenWatch },
+): Promise<StepReport> {
+  const effect = nextEffect(given)
+  const { hold, deadlineMs } = effect.kind === 'watch' ? effect : { hold: false, deadlineMs: 0 }
+  const verdictAgainst = async (): Promise<StepReport | undefined> => {
+    const failed = await failureOf(deps.store, given)
+    return failed === undefined ? undefined : { kind: 'judged', verdict: 'fail', reason: failed, due: false }
+  }
+  // The previous watch may have been cancelled after it stored its verdict.
+  const before = await verdictAgainst()
+  if (before !== undefined) return before
+  const state = await routedState(deps, given)
+  if (state === undefined) return auditStaleWrite(deps, given, 'exposure', otherWriter)
+  const { everyMs } = state.policy.watch
+  const stage = observedStage(state)
+  const observe = createObserver(deps, state, externalReader(deps, state))
+  const isTemporalReachable = createTemporalReachability()
+  let written = ''
+  for (;;) {
+    beat.check()
+    if (state.drill === 'dead-worker' && (await readSimulatedOutage(deps.store, state.id)))
+      await playDead(beat)
+    const flag = await findKillSwitch(deps.store, state.model)
+    const pinned = pinReason(flag)
+    const { watchedMs, observedMs: lookedMs } = await recordObservation(deps.store, {
+      releaseId: state.id,
+      stage,
+      stageIndex: state.stageIndex,
+      // Without exposure there is no evidence, so the stage clock pauses too.
+      paused: hold || pinned !== undefined,
+      maxGapMs: 2 * everyMs,
+    })
+    const { judgement, seen } = await look(deps, state, observe, { hold, pinned, watchedMs, golden })
+    const { verdict, reason } = judgement
+    const isLate = flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs
+    const due = !hold && (isLate || needsApprover(verdict))
+    const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
+    const { canary, control, targeted, external, breakers } = judgement.inputs
+    const counted = JSON.stringify([verdict.kind, canary, control, targeted, external, breakers, seen.behind])
+    // A look without new data is not stored as a decision. A verdict that ends the watch is stored with all that it follows from.
+    if (final || counted !== written) await recordDecision(deps, state, judgement, final ? seen : undefined)
+    written = counted
+    const { questions } = verdict
+    if (final) return { kind: 'judged', verdict: verdict.kind, reason, due, questions }
+    // A later watch may have stored a verdict before this watch hears of its cancellation, and newer requests may have changed the
+    // evidence.
+    const meanwhile = await verdictAgainst()
+    if (meanwhile !== undefined) return meanwhile
+    const exposed = mayBeExposed(verdict, seen.observation.staleMs, state) && (await isTemporalReachable())
+    if (exposed && !(await expose(deps, state, lookedMs)))
+      return auditStaleWrite(deps, state, 'exposure', otherWriter)
+    await beat.sleep(everyMs)
+  }
+}
 
 interface Look {
   judgement: Judgement
@@ -105,7 +109,12 @@ async function look(
   deps: Deps,
   state: ReleaseState,
   observe: ReturnType<typeof createObserver>,
-  { hold, pinned, watchedMs }: { hold: boolean; pinned: string | undefined; watchedMs: number },
+  {
+    hold,
+    pinned,
+    watchedMs,
+    golden,
+  }: { hold: boolean; pinned: string | undefined; watchedMs: number; golden: GoldenWatch },
 ): Promise<Look> {
   let observation = { ...(await observe()), watchedMs }
   let judged = judge(state, observation)
@@ -118,7 +127,12 @@ async function look(
     judged = judge(state, observation)
   }
   const { staleMs } = observation
-  const facts = { state, observation, pinned, alarm: await findAlarm(deps, state, observation) }
+  const facts = {
+    state,
+    observation,
+    pinned,
+    alarm: (await findAlarm(deps, state, observation)) ?? (await findChange(state, golden)),
+  }
   const alarmed = withFacts(judged, { ...facts, behind: [] })
   // A replica that has followed since does not make up for what was not read.
   const mayLag = late.length === 0 && isDoubtful(alarmed.verdict, staleMs, state)
@@ -196,6 +210,13 @@ export async function findAlarm(
   return (
     alarm && { code: 'monitor_alarm', message: alarm.message, values: { alert: alarm.id, kind: alarm.kind } }
   )
+}
+
+/** Finds that another model answers a candidate than the one that was judged. */
+async function findChange({ version }: ReleaseState, golden: GoldenWatch): Promise<Reason | undefined> {
+  const found = await golden.look()
+  if (typeof found === 'string') return undefined
+  return { code: 'answers_changed', message: `${version}: ${found.change}`, values: {} }
 }
 
 // Checks that the workflow of an activity can still be reached, so that a candidate is exposed only while a rollback could be ordered.

@@ -3,8 +3,11 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
+import { outputWidth } from '@tenure/predictors/features'
+import type { FeatureRow } from '../../../domain/model/features.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
 import { openArtifacts, putManifest } from '../../../store/artifacts.ts'
-import { artifactManifest, irisSpec, type ArtifactSpec } from './artifact.ts'
+import { irisSpec } from './artifact.ts'
 import { registerDigest } from './registration.ts'
 import type { ServingFixture } from './serving-fixture.ts'
 
@@ -43,39 +46,49 @@ export async function startEndpoint() {
 
 export type TestEndpoint = Awaited<ReturnType<typeof startEndpoint>>
 
-/** Registers a version with the features of iris that the server answers. Its golden answers are those that it gives now. */
+/** Stores an artifact that the server answers. Its golden answers are those that it gives now. Returns its digest. */
+export async function putEndpoint(
+  artifactRoot: string,
+  endpoint: TestEndpoint,
+  {
+    golden,
+    ...described
+  }: Pick<Manifest, 'model' | 'features' | 'output'> & { golden: readonly FeatureRow[] },
+  changes: object = {},
+): Promise<string> {
+  const artifacts = openArtifacts(artifactRoot)
+  const columns = Object.keys(described.features)
+  const file = {
+    endpoint: 'json',
+    address: endpoint.address,
+    columns,
+    outputs: Array.from({ length: outputWidth(described.output) }, (_, at) => `predictions.*.${at}`),
+    ...changes,
+  }
+  return putManifest(artifacts, {
+    format: 'tenure-artifact@1',
+    ...described,
+    artifact: 'endpoint',
+    library: `json endpoint at ${new URL(endpoint.address).host}`,
+    featureOrder: columns,
+    preprocessing: columns.map((name) => ({ name, kind: 'number', mean: 0, std: 1, fill: null })),
+    files: { 'endpoint.json': await artifacts.put('artifacts', Buffer.from(JSON.stringify(file))) },
+    golden: {
+      instances: [...golden],
+      outputs: golden.map((row) => endpoint.answer(row as Record<string, number>)),
+    },
+    training: { snapshot: 's', seed: 1, code: 'c', dependencies: 'd', hyperparameters: {}, rows: 2 },
+  })
+}
+
+/** Registers a version with the features of iris that the server answers. */
 export async function registerEndpoint(
   { store, artifactRoot }: ServingFixture,
   endpoint: TestEndpoint,
   { model, minor = 0, ...changes }: { model: string; minor?: number } & Record<string, unknown>,
 ): Promise<string> {
-  const spec: ArtifactSpec = irisSpec(model)
-  const artifacts = openArtifacts(artifactRoot)
-  const file = {
-    endpoint: 'json',
-    address: endpoint.address,
-    columns: spec.preprocessing.map(({ name }) => name),
-    outputs: ['predictions.*.0', 'predictions.*.1', 'predictions.*.2'],
-    ...changes,
-  }
-  const stored = await artifacts.put('artifacts', Buffer.from(JSON.stringify(file)))
-  const { files: _, ...manifest } = artifactManifest(spec, { 'model.json': stored, 'weights.bin': stored })
-  const digest = await putManifest(artifacts, {
-    ...manifest,
-    artifact: 'endpoint',
-    library: `json endpoint at ${new URL(endpoint.address).host}`,
-    preprocessing: spec.preprocessing.map(({ name }) => ({
-      name,
-      kind: 'number',
-      mean: 0,
-      std: 1,
-      fill: null,
-    })),
-    files: { 'endpoint.json': stored },
-    golden: {
-      instances: spec.golden,
-      outputs: spec.golden.map((row) => endpoint.answer(row as Record<string, number>)),
-    },
-  })
-  return registerDigest(store, artifactRoot, { ...spec, digest }, minor)
+  const { features, output, golden } = irisSpec(model)
+  const described = { model, features, output }
+  const digest = await putEndpoint(artifactRoot, endpoint, { ...described, golden }, changes)
+  return registerDigest(store, artifactRoot, { ...described, digest }, minor)
 }
