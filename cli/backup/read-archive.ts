@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { open, type FileHandle } from 'node:fs/promises'
-import { failure, usageError } from '../client/client.ts'
+import { failure, usageError, unreadable } from '../client/client.ts'
 import type { LocalBackup } from './backup-place.ts'
 import type { ArchiveEntry } from './write-archive.ts'
 import {
@@ -34,7 +34,7 @@ export async function openArchive({
   name: shown,
 }: Pick<LocalBackup, 'path' | 'name'>): Promise<Archive> {
   const file = await open(path, 'r').catch((error: Error) => {
-    throw usageError(`${shown} is not readable: ${error.message}`)
+    throw unreadable(shown, error)
   })
   let index: Awaited<ReturnType<typeof indexOf>>
   let size: number

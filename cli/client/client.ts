@@ -42,6 +42,14 @@ export function failure(problem: CommandProblem): Error & { problem: CommandProb
 export const usageError = (detail: string, remedy?: string) =>
   failure(remedy === undefined ? { code: 'usage', detail } : { code: 'usage', detail, remedy })
 
+/** The error about a file of the arguments that cannot be read. */
+export const unreadable = (name: string, error: Error) =>
+  usageError(
+    (error as NodeJS.ErrnoException).code === 'ENOENT'
+      ? `no such file: ${name}`
+      : `${name} is not readable: ${error.message}`,
+  )
+
 /** Builds a path with encoded values: path`/v1/models/${name}`. */
 export const path = (texts: TemplateStringsArray, ...values: unknown[]): string =>
   String.raw({ raw: texts }, ...values.map((value) => encodeURIComponent(String(value))))

@@ -29,7 +29,7 @@ import { releasesGroup } from './lifecycle/releases.ts'
 import { resetCommand } from './admin/reset.ts'
 import { retrainCommand } from './lifecycle/retrain.ts'
 import { retrainingsGroup } from './lifecycle/retrainings.ts'
-import { upgradeCommand } from './project/upgrade.ts'
+import { upgradeGroup } from './project/upgrade.ts'
 import { setupCommand } from './project/setup.ts'
 import { simulateCommand } from './lifecycle/simulate.ts'
 import { scoreCommand } from './registry/score.ts'
@@ -76,7 +76,7 @@ const sections: Readonly<Record<string, readonly (CommandSpec | CommandGroup)[]>
     exportCommand,
   ],
   Data: [featuresGroup, batchGroup, predictionsGroup, explainCommand, reviewsGroup, erasuresGroup],
-  Project: [initCommand, setupCommand, checkCommand, planCommand, applyCommand, upgradeCommand],
+  Project: [initCommand, setupCommand, checkCommand, planCommand, applyCommand, upgradeGroup],
   Admin: [
     keysGroup,
     auditGroup,

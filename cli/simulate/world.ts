@@ -4,7 +4,7 @@ import { parseJson } from '../../domain/parse-json.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import type { RecordedAnswers } from '../../domain/simulation/recorded-answers.ts'
 import { defaultWorld, type RecordedTick, type SimulatedWorld } from '../../domain/simulation/scenario.ts'
-import { usageError } from '../client/client.ts'
+import { usageError, unreadable } from '../client/client.ts'
 import { numberOption } from '../number-option.ts'
 import type { Options } from '../program.ts'
 
@@ -20,7 +20,7 @@ export async function worldOf(options: Options, policy: ReleasePolicy): Promise<
   if (options['traffic'] === undefined) return world
   const path = String(options['traffic'])
   const text = await readFile(path, 'utf8').catch((error: Error) => {
-    throw usageError(`--traffic ${path} is not readable: ${error.message}`)
+    throw unreadable(path, error)
   })
   const whole = parseJson<Partial<TrafficAnswer> | null>(text)
   const recorded = Array.isArray(whole?.ticks)

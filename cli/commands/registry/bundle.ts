@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { BundleOrigin } from '../../../domain/model/bundle-origin.ts'
 import { counted } from '../../../domain/figures.ts'
-import { usageError } from '../../client/client.ts'
+import { unreadable } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { shownMetrics } from '../format.ts'
 import { evaluateAsOfOption } from '../lifecycle/training-options.ts'
@@ -50,7 +50,7 @@ export const bundleGroup: CommandGroup = {
       examples: ['bundle import iris.bundle --watch'],
       async run(session, { args, options }) {
         const bytes = await readFile(resolve(String(args[0]))).catch((error: Error) => {
-          throw usageError(`${args[0]} is not readable: ${error.message}`)
+          throw unreadable(String(args[0]), error)
         })
         const form = new FormData()
         form.set('artifact', new Blob([new Uint8Array(bytes)]), 'bundle')

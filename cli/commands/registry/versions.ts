@@ -9,7 +9,14 @@ import { loadIssue, loadTestLimits, type LoadTest } from '../../../domain/model/
 import { metricText } from '../../../domain/figures.ts'
 import { versionStatuses } from '../../../domain/registry/version-query.ts'
 import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
-import { failure, path, usageError, type Client, type QueryParameters } from '../../client/client.ts'
+import {
+  failure,
+  path,
+  usageError,
+  unreadable,
+  type Client,
+  type QueryParameters,
+} from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import { numberOption } from '../../number-option.ts'
 import type { CommandGroup, CommandSession } from '../../program.ts'
@@ -236,7 +243,7 @@ export const versionsGroup: CommandGroup = {
 async function fileOf(name: string): Promise<Blob> {
   const path = resolve(name)
   const { bytes, isSame } = await readUnchanged(path).catch((error: Error) => {
-    throw usageError(`${name} is not readable: ${error.message}`)
+    throw unreadable(name, error)
   })
   if (!isSame)
     throw usageError(`${name} has changed while it was read`, 'Register it when it is written completely.')

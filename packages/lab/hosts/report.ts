@@ -106,7 +106,7 @@ export function hostsPage(
     ...(former === undefined
       ? []
       : [
-          `All hosts start with the commit ${former.commit} (${former.date}). During the canary of the first release, \`tenure upgrade --check\` and \`tenure models sync\` of this`,
+          `All hosts start with the commit ${former.commit} (${former.date}). During the canary of the first release, \`tenure upgrade check\` and \`tenure models sync\` of this`,
           `build run. Then the processes of ${upgrades.map(({ host }) => host).join(', ')} are replaced, one host after the other. After that the release is still in its canary.`,
           '',
         ]),

@@ -144,7 +144,7 @@ function scenesOf(
   }
   const upgradeAll = async (id: string): Promise<void> => {
     await releaseAt(site, id, 'canary')
-    await site.command('work1', 'upgrade', '--check')
+    await site.command('work1', 'upgrade', 'check')
     await site.command('work1', 'models', 'sync')
     for (const name of ['work1', 'api1', 'work2', 'api2'] as const) {
       await site.upgrade(name)

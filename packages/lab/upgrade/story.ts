@@ -47,7 +47,7 @@ export interface StoryReport {
   p99Ms: number
   maxMs: number
   steps: UpgradeStep[]
-  /** The output of `tenure upgrade --check`. */
+  /** The output of `tenure upgrade check`. */
   checked: string
   ending: Ending
   reason: string
@@ -107,7 +107,7 @@ export async function runUpgrade(former: FormerBuild, options: StoryOptions): Pr
       say(`${name}: ${seconds.toFixed(1)} s, ${where}`)
     }
     if (upgrades) {
-      await step('check', async () => (checked = await stage.command('upgrade', '--check')))
+      await step('check', async () => (checked = await stage.command('upgrade', 'check')))
       await step('migrate', () => stage.command('models', 'sync'))
     }
     for (const [place, name] of stage.order.entries()) {

@@ -105,7 +105,7 @@ function page(): string {
     `Made by \`npm run test:upgrade\` on ${machine}. The machine was shared with other work.`,
     '',
     `A system of the commit ${former.commit} (${former.date}) runs two replicas on one port, two control workers, a training worker, Postgres and Temporal. A`,
-    `release is in its first canary stage at 20 %, and callers send ${options.rate} predictions a second. First \`tenure upgrade --check\` of this build runs, then`,
+    `release is in its first canary stage at 20 %, and callers send ${options.rate} predictions a second. First \`tenure upgrade check\` of this build runs, then`,
     '`tenure models sync` migrates the database, then each process is replaced in turn. After each step both builds work side by',
     `side for ${options.side} s. The *reference* is the same release without an upgrade; outcome, routes, audit rows, commands and versions must be equal.`,
     'The bad candidate answers wrongly only once half of the processes are replaced.',

@@ -473,7 +473,7 @@ describe('a database restored by other means', () => {
   it.each([
     [['restore'], 'no backup is named: `tenure restore <file>`'],
     [['restore', 'x.tar', '--after-point-in-time'], 'takes no file'],
-    [['restore', 'nothing.tar'], 'is not readable'],
+    [['restore', 'nothing.tar'], 'no such file: '],
     [['backup', '/nowhere/at/all.tar'], 'is not writable'],
   ])('%j is refused with a remedy', async (words, text) => {
     const { code, err } = await tenure(words)

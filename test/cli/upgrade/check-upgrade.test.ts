@@ -1,10 +1,10 @@
-/** Runs `tenure upgrade --check` on an installation with real histories, with planted problems that it must find. */
+/** Runs `tenure upgrade check` on an installation with real histories, with planted problems that it must find. */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { upgradeCommand } from '../../../cli/commands/project/upgrade.ts'
+import { upgradeGroup } from '../../../cli/commands/project/upgrade.ts'
 import { exitCodes } from '../../../cli/exit-codes.ts'
 import { checkUpgrade } from '../../../cli/upgrade/check-upgrade.ts'
 import { listMigrations, migrate, migrationsDir } from '../../../store/database/migrate.ts'
@@ -73,7 +73,7 @@ describe('an installation that fits', () => {
 
   it('passes as the page says, with its open and closed workflows replayed', async () => {
     const words = block!.text.replace('npx tenure ', '').split(' ')
-    const { code, out, err } = await runCommand([upgradeCommand], words)
+    const { code, out, err } = await runCommand([upgradeGroup], words)
     expect([code, err], out).toEqual([exitCodes.done, ''])
     expect(out).toContain(block!.notes['shows'])
     expect(out).toMatch(/workflows {4}[1-9]\d* open and [1-9]\d* closed replayed, 0 do not fit/)
@@ -82,11 +82,6 @@ describe('an installation that fits', () => {
     // The fixture registers versions without rows.
     expect(out).toMatch(/gates {8}0 judged again, 0 differ; not comparable: /)
     expect(out).toMatch(/drift {8}0 judged again, 0 differ\n/)
-  })
-
-  it('is not checked without --check', async () => {
-    const { code, err } = await runCommand([upgradeCommand], ['upgrade'])
-    expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining('--check is missing')])
   })
 })
 
@@ -161,7 +156,7 @@ it('a release that the judge of this build would decide otherwise is named', asy
   const [decision] = await fixture.store.query<{ id: number; reasons: unknown }>(sql`
     update decisions set kind = 'fail', reasons = '[{"code": "errors", "message": "", "values": {}}]'
     where id = (select max(id) from decisions where release_id = ${ended.id}) returning id`)
-  const { code, out } = await runCommand([upgradeCommand], ['upgrade', '--check'])
+  const { code, out } = await runCommand([upgradeGroup], ['upgrade', 'check'])
   expect(code).toBe(exitCodes.otherwise)
   expect(out).toContain(`the release ${ended.id} was judged fail (errors) in `)
   expect(decision).toBeDefined()
@@ -176,7 +171,7 @@ it('a version that serves and that this build cannot load is named', async () =>
   }))
   const version = await model.register(undefined, other)
   await seatChampion(fixture.store, model.name, version)
-  const { code, out } = await runCommand([upgradeCommand], ['upgrade', '--check'])
+  const { code, out } = await runCommand([upgradeGroup], ['upgrade', 'check'])
   expect(code).toBe(exitCodes.otherwise)
   expect(out).toMatch(/versions {5}\d+ loaded, 1 refused\n/)
   expect(out).toContain(`${version} serves, and this build cannot load it: `)

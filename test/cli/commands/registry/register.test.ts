@@ -95,7 +95,7 @@ it('versions register --watch ends with exit code 6 when the gate refuses', asyn
 
 it.each([
   [[], /--artifact is missing/],
-  [['--artifact', '/nowhere/model.txt'], /is not readable/],
+  [['--artifact', '/nowhere/model.txt'], /no such file: \/nowhere\/model\.txt/],
   [['--artifact', '/dev/zero'], /is not readable: it is a device/],
   [['--artifact', '/tmp'], /is not readable: it is a folder/],
   [['--artifact', large], /is not readable: it has 67108865 bytes, more than the 67108864/],
