@@ -5,7 +5,7 @@
 import { textLiteral, timestampLiteral } from '../../domain/sql-text.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import type { Reason } from '../../domain/verdict.ts'
-import { computeMetric, type ComputedMetric } from '../../domain/evaluation/custom-metrics.ts'
+import type { ComputedMetric, MetricRows } from '../../domain/evaluation/custom-metrics.ts'
 import { builtInPrimary, hasCustomPrimary, type GatePolicy } from '../../domain/evaluation/policy.ts'
 import { judgedPolicy, judgeGate, metricRowsOf, type GateReport } from '../../domain/evaluation/gate.ts'
 import {
@@ -39,7 +39,7 @@ import { takeJob, whileAlive, type Parent } from '../runtime/child-protocol.ts'
 import { runTests } from './behaviour-tests.ts'
 import { withImportance } from './importance.ts'
 import { findLeaks } from './leakage-queries.ts'
-import { computeMetrics, type MetricProgram } from './python-metrics.ts'
+import { computeMetrics, computeWithin, type MetricProgram } from './own-metrics.ts'
 import {
   askChampion,
   askReleased,
@@ -72,13 +72,13 @@ export interface EvaluatorJob {
 /** Scores an artifact on the validation rows, by the primary metric. */
 export interface ScoreJob extends Pick<
   EvaluatorJob,
-  'definition' | 'snapshotDigest' | 'artifactRoot' | 'challenger'
+  'definition' | 'snapshotDigest' | 'artifactRoot' | 'challenger' | 'modelsDirectory' | 'metricProgram'
 > {
   kind: 'score'
 }
 
 /** Compares the answers of refitted weights with those of the judged ones. */
-export interface RefitJob extends Omit<ScoreJob, 'kind'> {
+export interface RefitJob extends Omit<ScoreJob, 'kind' | 'modelsDirectory' | 'metricProgram'> {
   kind: 'refit'
   /** The artifact digest of the refitted weights. */
   refitted: string
@@ -183,7 +183,13 @@ async function evaluateBy(
     unknownCategories: (await versions.manifestOf(job.challenger)).unknownCategories,
   }
   const { own, report } = await parent.part('evaluate', async () => {
-    const own = await ownMetricsOf(job, { input, table: test, parent })
+    const judgedBy = judgedPolicy(input, policy)
+    const own = await ownMetricsOf(job, {
+      rows: metricRowsOf(input, judgedBy),
+      table: test,
+      policy: judgedBy,
+      parent,
+    })
     const report = await withImportance(judgeGate(input, policy, own), {
       names: Object.keys(modelFeatures((await versions.manifestOf(job.challenger)).features)),
       answer: (table) => versions.ask(job.challenger, table, { isPrepared: true }),
@@ -367,12 +373,35 @@ async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScor
   const versions = openVersionAnswers(job.artifactRoot, parent)
   const path = await versions.artifacts.locate('snapshots', job.snapshotDigest)
   const { output } = definition.label
-  const rows = await readPart(path, 'validation', { names: Object.keys(definition.features), output })
+  const { entity, groups, baseline } = definition.evaluation
+  const rows = await readPart(path, 'validation', {
+    names: Object.keys(definition.features),
+    // A metric in Python may use what it gets on the test rows.
+    optional: [definition.weights?.column, entity, baseline, ...groups].filter((name) => name !== undefined),
+    output,
+  })
   const answers = await versions.ask(job.challenger, rows).finally(() => void versions.close())
   const y = judgedLabels(rows.labels, output)
   const count = rowsOfTruths(y, policy)
   const issue = unreadableAnswers(policy.task, answers, count) ?? undefined
   if (issue !== undefined) return { score: null, issue }
+  if (hasCustomPrimary(policy)) {
+    const { primary } = policy
+    // A metric that does not decide is computed without resamples.
+    const once = {
+      ...policy,
+      primary: builtInPrimary(policy),
+      custom: { [primary]: { better: policy.custom![primary]!.better } },
+    }
+    const own = await ownMetricsOf(job, {
+      rows: metricRowsOf({ y, challenger: answers, champion: null }, once),
+      table: rows,
+      policy: once,
+      parent,
+    })
+    const { value, fault } = own[primary]!.challenger
+    return { score: value, ...(fault !== undefined && { issue: `${primary} ${fault}` }) }
+  }
   return {
     score: pointValue(statisticOf(builtInPrimary(policy), score(policy.task, y, answers, policy)), count),
   }
@@ -398,18 +427,28 @@ async function runRefit(
 
 /** Throws `training_failed` when the file has changed since it was registered. */
 async function ownMetricsOf(
-  { definition, modelsDirectory, metricProgram }: EvaluatorJob,
-  { input, table, parent }: { input: GateInput; table: LabelledRows; parent: Parent<never> },
+  {
+    definition,
+    modelsDirectory,
+    metricProgram,
+  }: Pick<EvaluatorJob, 'definition' | 'modelsDirectory' | 'metricProgram'>,
+  {
+    rows,
+    table,
+    policy,
+    parent,
+  }: { rows: MetricRows | undefined; table: LabelledRows; policy: GatePolicy; parent: Parent<never> },
 ): Promise<Record<string, ComputedMetric>> {
-  const policy = judgedPolicy(input, definition.evaluation.policy)
-  if (policy.custom === undefined) return {}
+  if (policy.custom === undefined || rows === undefined) return {}
   const { metrics } = await loadUnchanged(definition, modelsDirectory)
-  const rows = metricRowsOf(input, policy)
-  if (rows === undefined) return {}
-  if (metricProgram === undefined)
-    return Object.fromEntries(
-      Object.entries(metrics).map(([name, of]) => [name, computeMetric(of, name, { rows, policy })]),
-    )
+  if (metricProgram === undefined) {
+    const computed: Record<string, ComputedMetric> = {}
+    for (const name of Object.keys(policy.custom)) {
+      await parent.yieldToEventLoop()
+      computed[name] = computeWithin(metrics[name]!, name, { rows, policy })
+    }
+    return computed
+  }
   const run = { model: definition.name, models: modelsDirectory, rows, table, policy }
   return whileAlive(parent, () => computeMetrics(metricProgram, run))
 }

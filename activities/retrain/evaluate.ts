@@ -30,7 +30,7 @@ import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { Deps } from '../deps.ts'
 import type { EvaluatorJob, EvaluatorResult } from '../evaluation/evaluator.ts'
-import { prepareMetrics } from '../evaluation/python-metrics.ts'
+import { keptForOf, prepareMetrics } from '../evaluation/own-metrics.ts'
 
 export interface EvaluateInput {
   /** Evaluates an id once. */
@@ -127,8 +127,7 @@ export const evaluate =
           },
           limitMb: config.trainingMemoryMb,
           rows,
-          // A process with metric functions is not kept: it has read the model file once, and the file may change.
-          keptFor: definition.evaluation.policy.custom === undefined ? digestOfJson(definition) : undefined,
+          keptFor: keptForOf(definition),
         }),
     )
     const stored = await insertEvaluation(store, {

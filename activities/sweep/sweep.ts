@@ -1,7 +1,6 @@
 /** Opens and closes a sweep, scores its trials on the validation rows and chooses the best trial. */
 import { DomainError } from '../../domain/errors.ts'
-import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
-import { builtInPrimary } from '../../domain/evaluation/policy.ts'
+import { hasCustomPrimary, primaryIsHigher } from '../../domain/evaluation/policy.ts'
 import { counted, metricName } from '../../domain/figures.ts'
 import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
 import { issuesOfOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
@@ -10,7 +9,6 @@ import { bestTrial, maxSweepParallel, maxSweepTrials } from '../../domain/traini
 import { endingOfSweep, type SweepEnding, type SweepFacts } from '../../domain/training/runs.ts'
 import { findRetrainingOfSweep, findRunningRetraining } from '../../store/training/retrainings.ts'
 import { getRun, readRunFacts, type Run } from '../../store/training/runs.ts'
-import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import {
   closeSweep,
@@ -28,7 +26,9 @@ import type { SweepRequest } from '../../workflows/messages.ts'
 import type { Deps } from '../deps.ts'
 import { takeStart } from '../runtime/take-start.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { withModelFolder } from '../runtime/model-folder.ts'
 import { runJob } from '../runtime/run-job.ts'
+import { keptForOf, prepareMetrics } from '../evaluation/own-metrics.ts'
 import type { ScoreJob, TrialScore } from '../evaluation/evaluator.ts'
 
 export interface OpenedSweep extends Pick<SweepStart, 'id' | 'model' | 'parallel'> {
@@ -62,31 +62,43 @@ export const openSweep =
 
 /** Stores the primary metric of a trained artifact on the validation rows. Throws `training_failed` when the metric is undefined. */
 export const scoreTrial =
-  ({ store, artifacts, config, log }: Deps) =>
+  ({ store, artifacts, config, log }: Deps, { models }: { models?: string } = {}) =>
   async ({ id, model, trainingId }: Run): Promise<void> => {
     const { definition } = await getModel(store, model)
     const { artifactDigest, snapshotDigest } = await getTraining(store, trainingId)
     if (artifactDigest === undefined)
       throw new DomainError('internal', `the training ${trainingId} has no artifact to score`)
     const { artifactRoot } = config
-    const job: ScoreJob = {
-      kind: 'score',
-      definition,
-      snapshotDigest,
-      artifactRoot,
-      challenger: artifactDigest,
-    }
     await withHeartbeat(() =>
       bringCopies(artifacts, { snapshot: snapshotDigest, artifacts: [artifactDigest] }),
     )
-    const { score, issue } = await runJob<TrialScore>({
-      what: 'the scoring of a trial',
-      file: 'activities/evaluation/evaluator.ts',
-      job,
-      limitMb: config.trainingMemoryMb,
-      keptFor: digestOfJson(definition),
-    })
-    const metric = builtInPrimary(definition.evaluation.policy)
+    const { score, issue } = await withModelFolder(
+      { store },
+      { model, folder: models },
+      async (modelsDirectory) => {
+        const job: ScoreJob = {
+          kind: 'score',
+          definition,
+          snapshotDigest,
+          artifactRoot,
+          challenger: artifactDigest,
+          modelsDirectory,
+          metricProgram: hasCustomPrimary(definition.evaluation.policy)
+            ? await withHeartbeat(({ signal }) =>
+                prepareMetrics({ config, log }, definition, { models: modelsDirectory, signal }),
+              )
+            : undefined,
+        }
+        return runJob<TrialScore>({
+          what: 'the scoring of a trial',
+          file: 'activities/evaluation/evaluator.ts',
+          job,
+          limitMb: config.trainingMemoryMb,
+          keptFor: keptForOf(definition),
+        })
+      },
+    )
+    const metric = definition.evaluation.policy.primary
     if (score === null)
       throw new DomainError(
         'training_failed',
@@ -100,8 +112,8 @@ export const scoreTrial =
 export const chooseWinner =
   ({ store, log }: Deps) =>
   async ({ id, model }: Run): Promise<{ winner?: HyperparameterValues }> => {
-    const primary = builtInPrimary((await getModel(store, model)).definition.evaluation.policy)
-    const best = bestTrial(await listTrialsOf(store, id), higherIsBetter(primary))
+    const { policy } = (await getModel(store, model)).definition.evaluation
+    const best = bestTrial(await listTrialsOf(store, id), primaryIsHigher(policy))
     if (best === undefined) return {}
     await recordWinner(store, { id, winner: best.overrides })
     const winner = (await findSweep(store, id))?.winner
@@ -145,12 +157,12 @@ async function explainChoice(store: Deps['store'], { id, model }: Run): Promise<
     const why = first.message === undefined ? '' : `; the first: ${first.message}`
     return { isFound: false, message: `none of ${trials.length} trials has a score${why}` }
   }
-  const primary = builtInPrimary((await getModel(store, model)).definition.evaluation.policy)
-  const best = bestTrial(trials, higherIsBetter(primary))
+  const { policy } = (await getModel(store, model)).definition.evaluation
+  const best = bestTrial(trials, primaryIsHigher(policy))
   const scored = trials.filter(({ score }) => score !== undefined).length
   const named = Object.entries(winner).map(([name, value]) => `${name} ${value}`)
   return {
     isFound: true,
-    message: `${named.join(', ')}: ${metricName(primary)} ${best?.score?.toPrecision(4)} on the validation rows, the best of ${scored} scored among ${counted(trials.length, 'trial')}`,
+    message: `${named.join(', ')}: ${metricName(policy.primary)} ${best?.score?.toPrecision(4)} on the validation rows, the best of ${scored} scored among ${counted(trials.length, 'trial')}`,
   }
 }

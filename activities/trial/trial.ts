@@ -2,7 +2,6 @@
 import { Context } from '@temporalio/activity'
 import { DomainError } from '../../domain/errors.ts'
 import { notTrainedHere } from '../../domain/model/brought-artifact.ts'
-import { builtInPrimary } from '../../domain/evaluation/policy.ts'
 import { endingOfTrial, type TrialEnding } from '../../domain/training/runs.ts'
 import { requireOverrides } from '../../domain/training/overrides.ts'
 import {
@@ -82,4 +81,4 @@ export const endTrial =
   }
 
 const findPrimary = async (store: Deps['store'], model: string): Promise<string> =>
-  builtInPrimary((await getModel(store, model)).definition.evaluation.policy)
+  (await getModel(store, model)).definition.evaluation.policy.primary

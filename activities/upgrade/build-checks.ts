@@ -24,7 +24,7 @@ import { listLastEvaluations, type Evaluation } from '../../store/training/evalu
 import type { Deps } from '../deps.ts'
 import { runChild } from '../runtime/child-process.ts'
 import type { EvaluatorJob, EvaluatorResult } from '../evaluation/evaluator.ts'
-import { prepareMetrics } from '../evaluation/python-metrics.ts'
+import { prepareMetrics } from '../evaluation/own-metrics.ts'
 import { findTerminalDecisions, type TerminalDecision } from '../../store/release/decisions.ts'
 import type { Verdict } from '../../domain/verdict.ts'
 import { judge, type Judgement } from '../../domain/release/judge-stage.ts'

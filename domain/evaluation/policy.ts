@@ -3,7 +3,7 @@
  */
 import type { Output, TaskName } from '../tasks/output.ts'
 import { policyIssues } from '../policy-issues.ts'
-import { defaultTop, type GateMetric, type SliceMetric, rangeOf } from './gate-metrics.ts'
+import { defaultTop, metricScales, type GateMetric, type SliceMetric, rangeOf } from './gate-metrics.ts'
 import { gateOf, taskOf } from '../tasks/tasks.ts'
 
 /** How much worse a "not worse" challenger may be: absolute, or relative to the champion's value. */
@@ -126,6 +126,10 @@ export interface GatePolicy {
 /** Whether a function of the model file computes the primary metric. */
 export const hasCustomPrimary = ({ primary, custom = {} }: Pick<GatePolicy, 'primary' | 'custom'>): boolean =>
   Object.hasOwn(custom, primary)
+
+/** Whether a higher value of the primary metric is better. */
+export const primaryIsHigher = ({ primary, custom = {} }: Pick<GatePolicy, 'primary' | 'custom'>): boolean =>
+  (custom[primary] ?? metricScales[primary as GateMetric]).better === 'higher'
 
 /** The primary metric, or what stands in for a custom one: what is measured where no function of the model file runs. */
 export const builtInPrimary = ({

@@ -175,5 +175,5 @@ export function issuesOfWords(declared: Declared, output: Output): { field: stri
 export function standInText(policy: GatePolicy): string | undefined {
   if (!hasCustomPrimary(policy)) return undefined
   const { lossName } = Object.values(tasks).find(({ gate }) => gate.name === policy.task)!
-  return `${policy.primary} is a function of the model file, which runs in the gate only: ${metricName(builtInPrimary(policy))} stands in for it in windows of the monitor, sweeps, slices and the importance of features, and shadow, A/B test and probation judge outcomes by ${lossName}`
+  return `${policy.primary} is a function of the model file, which runs in the gate and in sweeps only: ${metricName(builtInPrimary(policy))} stands in for it in windows of the monitor, slices and the importance of features, and shadow, A/B test and probation judge outcomes by ${lossName}`
 }

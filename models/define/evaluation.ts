@@ -38,7 +38,7 @@ export interface EvaluationSpec {
   primary?: GateMetric | OwnName
   /**
    * The metric of the task that stands in for a custom primary metric where no function of the model file runs: in windows of the monitor, in
-   * sweeps, in the importance of features and in slices. Default: that of the label as above. Only with a custom primary metric.
+   * the importance of features and in slices. Default: that of the label as above. Only with a custom primary metric.
    */
   standIn?: GateMetric
   /** The floors that every version must reach. At least one is required, because the first version has no champion to compare with. */

@@ -65,7 +65,7 @@ it('groups and slices of columns that are no features are left to the gate, and 
     custom: { cost: { better: 'lower' } },
   }
   expect(await gateOnlyPartsOf(own)).toBe(
-    'cost is a function of the model file, which runs in the gate only: MAE stands in for it in windows of the monitor, sweeps, slices and the importance of features, and shadow, A/B test and probation judge outcomes by absolute error',
+    'cost is a function of the model file, which runs in the gate and in sweeps only: MAE stands in for it in windows of the monitor, slices and the importance of features, and shadow, A/B test and probation judge outcomes by absolute error',
   )
   expect(await gateOnlyPartsOf(withGroups(['age'], 'year(day) = 2026'))).toBe(
     'only the gate judges the groups of age, the slice small: the log of predictions has features, and no other columns of the source',

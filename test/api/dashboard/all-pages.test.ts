@@ -16,6 +16,7 @@ import {
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
 import { seedHalfYear } from '../../support/dashboard/half-year-rows.ts'
+import { gateOfRows, profitPolicy } from '../../support/release/certificates.ts'
 import { pagesOf, pagesWithTests, unzonedTimes } from '../../support/dashboard/page-texts.ts'
 import { seedSweep, seedTriggers } from '../../support/dashboard/training-rows.ts'
 
@@ -66,7 +67,7 @@ beforeAll(async () => {
     await registerDigest(servers.store, servers.artifactRoot, { ...spec, digest }, minor)
   await servers.register(irisSpec('other'))
   await servers.store.query(sql`
-    update versions set lineage = jsonb_build_object('metrics', jsonb_build_object('auc', 0.6 + minor / 1000.0), 'snapshot',
+    update versions set lineage = jsonb_build_object('metrics', jsonb_build_object('auc', 0.6 + minor / 1000.0, 'profit', minor), 'snapshot',
       'sha256:' || lpad(minor::text, 64, '0'), 'reason', 'manual', 'hyperparameters', jsonb_build_object('rate', minor))
     where model = ${model}`)
   await servers.store.query(sql`delete from validations where snapshot_digest = ${snapshotOf(champion)}`)
@@ -84,6 +85,10 @@ beforeAll(async () => {
     await markKnownGood(database, champion)
   })
   await seedHalfYear(servers.store, { model, champion, hostile })
+  const { report } = gateOfRows(profitPolicy)
+  await servers.store.query(
+    sql`update evaluations set report = ${JSON.stringify(report)} where id = (select evaluation_id from versions where version = ${champion})`,
+  )
   await seedSweep(servers.store, { model, hostile })
   await seedTriggers(servers.store, { model, hostile })
   await servers.store.query(sql`
@@ -127,6 +132,33 @@ describe.each(pages)('the page %s', (path, words) => {
   })
 })
 
+describe('a custom primary metric', () => {
+  const stands =
+    'profit is a function of the model file, which runs in the gate and in sweeps only: AUC stands in for it in windows of the monitor, slices and the importance of features, and shadow, A/B test and probation judge outcomes by Brier score.'
+  it.each(['', `/versions/${champion}`])(
+    'is told with what stands in for it on the page %s',
+    async (path) => {
+      const { text } = await get(at(path))
+      expect(text).toContain(stands)
+      expect(text).toContain('profit')
+    },
+  )
+
+  it('ranks the trials of a sweep and stands first among the metrics of versions', async () => {
+    expect((await get('/sweeps/swp_1')).text).toMatch(/profit/)
+    const heads = (await get(at(''))).text.matchAll(/<th scope="col"[^>]*>(.*?)<\/th>/g)
+    const names = Array.from(heads, ([, head]) => head!.replaceAll(/<[^>]+>/g, ''))
+    expect(names[names.indexOf('profit') + 1]).toBe('AUC')
+  })
+
+  it('is in the card with the sentence', async () => {
+    const { text } = await api.request('GET', `/models/${model}/versions/${champion}/card`, {
+      headers: { ...browser, cookie: sessions.viewer.cookie },
+    })
+    expect(text).toContain('AUC stands in for it')
+  })
+})
+
 describe('the overview', () => {
   it('shows the live version with its date and user, required actions, risks and recent changes', async () => {
     const { text } = await get('/')
@@ -163,7 +195,7 @@ describe('the overview', () => {
   })
   it('has the primary metric of the evaluation for a champion without outcomes', async () => {
     const rows = await listOverviewRows(servers.store, { limit: 10 })
-    expect(rows.find((row) => row.model === model)?.evaluated).toMatchObject({ metric: 'auc', value: 0.64 })
+    expect(rows.find((row) => row.model === model)?.evaluated).toMatchObject({ metric: 'profit', value: 40 })
   })
 })
 

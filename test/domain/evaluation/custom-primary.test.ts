@@ -10,7 +10,7 @@ import {
 } from '../../../domain/evaluation/custom-metrics.ts'
 import { judgeGate, metricRowsOf, type GateReport } from '../../../domain/evaluation/gate.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
-import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
+import { defaultGatePolicy, primaryIsHigher, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 import { truthOf } from '../../../domain/model/outcome.ts'
 import { gateIssues } from '../../../domain/release/certificate.ts'
@@ -127,6 +127,8 @@ describe.each(answeringKinds)('a custom primary metric of %s', (kind) => {
     expect(page).toContain('distance (primary)')
     const { primary } = taskOf(outputOf(kind)).gate
     expect(standInText(policyOf(kind, { primary, standIn: undefined }))).toBeUndefined()
+    expect(primaryIsHigher(policyOf(kind))).toBe(false)
+    expect(primaryIsHigher(policyOf(kind, { custom: { distance: { better: 'higher' } } }))).toBe(true)
   })
 
   it.each<[string, (report: GateReport) => void]>([

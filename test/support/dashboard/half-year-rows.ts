@@ -4,7 +4,7 @@
  */
 import sql from 'sql-template-tag'
 import { defaultDriftPolicy, judgeDrift } from '../../../domain/monitoring/drift.ts'
-import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import { profitPolicy } from '../release/certificates.ts'
 import {
   categoryProfile,
   numberProfile,
@@ -65,7 +65,7 @@ export async function seedHalfYear(
   }
   await store.query(sql`
     update models set definition = ${JSON.stringify({ about: `Will the train be late? ${hostile}`.trim() })}::jsonb || definition
-      || ${JSON.stringify({ evaluation: { policy: defaultGatePolicy('binary'), slices: [], groups: [] } })}::jsonb where name = ${model}`)
+      || ${JSON.stringify({ evaluation: { policy: profitPolicy, slices: [], groups: [] } })}::jsonb where name = ${model}`)
   await store.query(sql`
     update versions set manifest = ${JSON.stringify({
       features: {

@@ -3,7 +3,8 @@ import { createHash, generateKeyPairSync, sign } from 'node:crypto'
 import { seededRandom, standardNormal } from '@tenure/sequential'
 import { canonicalJson } from '../../../domain/canonical-json.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
-import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import type { MetricFunction } from '../../../domain/evaluation/custom-metrics.ts'
+import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import {
   auditHeadText,
   type CertifiedDecision,
@@ -26,8 +27,18 @@ export function certificateKey() {
   }
 }
 
+/** The policy of a model whose primary metric is a function of its file. */
+export const profitPolicy: GatePolicy = {
+  ...defaultGatePolicy('binary'),
+  primary: 'profit',
+  standIn: 'auc',
+  custom: { profit: { better: 'higher' } },
+}
+const profit: MetricFunction = (y, answers) =>
+  y.reduce((sum, label, row) => sum + (Number(answers[row]) >= 0.5 ? 3 * label - 1 : 0), 0) / y.length
+
 /** The report of the gate on 2,000 rows, as an evaluation stores it. */
-export function gateOfRows() {
+export function gateOfRows(policy: GatePolicy = defaultGatePolicy('binary')) {
   const uniform = seededRandom(5)
   const odds = Array.from({ length: 2_000 }, () => 2 * standardNormal(uniform))
   const y = odds.map((odd) => (uniform() < 1 / (1 + Math.exp(-odd)) ? 1 : 0))
@@ -36,7 +47,8 @@ export function gateOfRows() {
   const slices = [{ name: 'first half', rows: y.map((_, at) => at).filter((at) => at < 300) }]
   const report = judgeGate(
     { y, challenger: model(0.3), champion: model(2), slices },
-    { ...defaultGatePolicy('binary'), resamples: 60, floors: { auc: 0.6 } },
+    { ...policy, resamples: 60, floors: { auc: 0.6 } },
+    { profit },
   )
   const inputs = {
     rows: y.length,

@@ -17,7 +17,8 @@ import { headFiles, openHeads } from '../../../store/audit/signed-heads.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { runCommand } from '../../support/command-line.ts'
-import { digestOf, gateOfRows } from '../../support/release/certificates.ts'
+import type { GatePolicy } from '../../../domain/evaluation/policy.ts'
+import { digestOf, gateOfRows, profitPolicy } from '../../support/release/certificates.ts'
 import { packCertificate } from '../../support/release/pack-certificate.ts'
 import {
   openReleaseFixture,
@@ -42,9 +43,9 @@ afterAll(async () => {
 })
 
 /** Registers a version with the report of a real gate. */
-async function judgedVersion(model: FixtureModel, champion: string): Promise<string> {
+async function judgedVersion(model: FixtureModel, champion: string, policy?: GatePolicy): Promise<string> {
   const version = await model.register(champion)
-  const { report, inputs } = gateOfRows()
+  const { report, inputs } = gateOfRows(policy)
   const [row] = await fixture.store.query<{ digest: string }>(
     sql`select artifact_digest as digest from versions where version = ${version}`,
   )
@@ -84,9 +85,9 @@ function verified(certificate: CertificateFile, keys: string) {
   return { status, said: `${stdout}${stderr}` }
 }
 
-it('the certificate of a promoted release is valid in an empty folder, and one with another count is not', async () => {
+it('the certificate of a release that a custom metric has decided is valid in an empty folder, and one with another count is not', async () => {
   const model = await fixture.model()
-  const candidate = await judgedVersion(model, await model.releasedChampion())
+  const candidate = await judgedVersion(model, await model.releasedChampion(), profitPolicy)
   const release = await model.start(candidate)
   await release.reaches('awaiting_approval')
   await expect(certifyRelease(await deps(), release.id)).rejects.toMatchObject({ code: 'command_refused' })
@@ -114,7 +115,9 @@ it('the certificate of a promoted release is valid in an empty folder, and one w
   expect(JSON.stringify(certificate)).not.toMatch(/anna|olga/)
   expect(verified(certificate, await publicKeys())).toEqual({
     status: 0,
-    said: expect.stringMatching(/^Valid: .*_v1\.1\.0 was promoted by release rel_\w+; 4 verdicts follow/),
+    said: expect.stringMatching(
+      /^Valid: .*_v1\.1\.0 was promoted by release rel_\w+; 4 verdicts follow .* The values of profit are stated/,
+    ),
   })
   certificate.statement.predicate.decisions[1]!.evidence.counted[0]!.errors[0]! += 1
   expect(verified(certificate, await publicKeys())).toEqual({

@@ -2,9 +2,7 @@
 import { requireFound } from '../../../../domain/errors.ts'
 import { z } from 'zod'
 import { runCurvesSvg } from '../../../charts/history/run-curves.ts'
-import { higherIsBetter } from '../../../../domain/evaluation/metrics.ts'
-import { builtInPrimary } from '../../../../domain/evaluation/policy.ts'
-import type { GateMetric } from '../../../../domain/evaluation/gate-metrics.ts'
+import { primaryIsHigher } from '../../../../domain/evaluation/policy.ts'
 import { counted, metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import {
   findSweepRetraining,
@@ -90,7 +88,8 @@ export const sweepPage = definePage({
     ])
     const { split, evaluation } = definition
     const policy = evaluation?.policy
-    const metric = policy === undefined ? 'score' : builtInPrimary(policy)
+    const metric = policy?.primary ?? 'score'
+    const isHigher = policy === undefined || primaryIsHigher(policy)
     // A split by time does not store its number of validation rows.
     const validation = split?.kind === 'hash' ? split.validation : undefined
     const validationRows = validation === undefined ? 0 : Math.round((rows?.rows ?? 0) * validation)
@@ -105,7 +104,7 @@ export const sweepPage = definePage({
           rows?.positives,
         ),
       }))
-      .toSorted((one, other) => order(metric, one.score, other.score))
+      .toSorted((one, other) => order(isHigher, one.score, other.score))
     const chart = await drawChartSizes(
       { id: 'curves', title: `Loss of the trials of ${id}` },
       ranked.map(({ overrides, curve, won }) => ({
@@ -220,7 +219,7 @@ function valuesText(values: Readonly<Record<string, unknown>> | undefined): stri
 }
 
 /** Orders trials by score, the best first and those without a score last. */
-function order(metric: string, one: number | undefined, other: number | undefined): number {
+function order(isHigher: boolean, one: number | undefined, other: number | undefined): number {
   if (one === undefined || other === undefined) return Number(one === undefined) - Number(other === undefined)
-  return higherIsBetter(metric as GateMetric) ? other - one : one - other
+  return isHigher ? other - one : one - other
 }

@@ -56,6 +56,8 @@ def compute(given: Mapping[str, Any], metrics: Mapping[str, Metric]) -> None:
     found: dict[str, Any] = {}
     told_at = time.monotonic()
     for each in given["metrics"]:
+        # The last line is told where the program is stopped.
+        print(f"computing the metric {each['name']}", flush=True)
         of, sign = metrics[each["name"]], 1 if each["better"] == "higher" else -1
         values = {who: None if scores is None else _measured(of, labels, scores, _Rows(columns)) for who, scores in answers.items()}
         found[each["name"]] = {**values, "anchor": None, "gains": {}}

@@ -8,8 +8,11 @@ import { dirname, join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { seededRandom } from '@tenure/sequential'
-import { computeMetrics } from '../../../activities/evaluation/python-metrics.ts'
+import { computeMetrics, computeWithin } from '../../../activities/evaluation/own-metrics.ts'
 import { evaluate } from '../../../activities/retrain/evaluate.ts'
+import { scoreTrial } from '../../../activities/sweep/sweep.ts'
+import { findTrial, insertTrial } from '../../../store/training/sweeps.ts'
+import type { Run } from '../../../store/training/runs.ts'
 import { takeSnapshot } from '../../../activities/retrain/snapshot.ts'
 import { train } from '../../../activities/retrain/train.ts'
 import { installerEnvironment } from '../../../temporal.config.ts'
@@ -265,6 +268,52 @@ it.skipIf(found === undefined)(
   },
 )
 
+it.skipIf(found === undefined)('a metric in Python that ends its process is named', async () => {
+  const custom = { first: { better: 'lower' as const }, dying: { better: 'lower' as const } }
+  const policy: GatePolicy = { ...defaultGatePolicy('binary'), custom }
+  const input: GateInput = { y: bits, challenger: probabilities(0.4), champion: null }
+  const metrics = { first: 'return 1', dying: 'import os; os._exit(3)' }
+  await expect(judgedInPython(metrics, { input, policy })).rejects.toMatchObject({
+    code: 'training_interrupted',
+    message: expect.stringMatching(/ ended with exit code 3\n(.*\n)*computing the metric dying$/) as unknown,
+  })
+})
+
+it.each([
+  ['never returns', () => Infinity],
+  ['never ends its resamples', (calls: number) => (calls > 3 ? Infinity : 0)],
+])('a metric in TypeScript that %s is refused by its name', (_, loops) => {
+  let calls = 0
+  const stuck: MetricFunction = () => {
+    calls++
+    for (let at = 0; at < loops(calls); at++);
+    return 1
+  }
+  const base = defaultGatePolicy('binary')
+  const policy: GatePolicy = {
+    ...base,
+    primary: 'stuck',
+    standIn: 'auc',
+    custom: { stuck: { better: 'lower' } },
+  }
+  const input: GateInput = { y: bits, challenger: probabilities(0.4), champion: probabilities(0.9) }
+  const own = {
+    stuck: computeWithin(stuck, 'stuck', { rows: metricRowsOf(input, policy)!, policy, limitMs: 1_000 }),
+  }
+  const { reasons } = judgeGate(
+    input,
+    {
+      ...policy,
+      leakage: { ...base.leakage, gain: 1 },
+      evidence: { ...base.evidence, rows: 1, positives: 1, negatives: 1 },
+    },
+    own,
+  )
+  expect(reasons).toMatchObject([
+    { code: 'primary_undefined', message: 'stuck of the challenger took longer than 1 s with its resamples' },
+  ])
+})
+
 /** The example model in Python, with the definition of the file in TypeScript. */
 const rosesInPython = `import tenure
 from tenure import between, category, complete, direct, label_after_event, number, positive_rate, postgres, row_count, unique, warn, by_time, yes_no
@@ -286,7 +335,7 @@ tenure.define_model(
     label=yes_no(column="blooms", positive="blooms", known_at="known_at"),
     source=postgres(rows="select id, planted_at, known_at, size, colour, age, blooms from roses", event_time="planted_at", key=["id"]),
     expect=[row_count(min=500), positive_rate(min=0.2, max=0.8), label_after_event(), unique(), warn(between("age", max=90))],
-    split=by_time(train="20 d", test="10 d", matured="1 d"),
+    split=by_time(train="20 d", test="10 d", matured="1 d", validation="5 d"),
     seed=1,
     hyperparameters={"epochs": 4, "batchSize": 256, "learningRate": 0.05},
     evaluation={
@@ -317,12 +366,21 @@ describe.skipIf(found === undefined)('an evaluation', () => {
       cost: { of: (y, p) => y.reduce((sum, label, row) => sum + (p[row] >= 0.5 ? 1 - label : label), 0) / y.length, better: 'lower' },
       mean: { of: (_, p) => p.reduce((sum, each) => sum + each, 0) / p.length, better: 'higher' },
     }, evidence: { rows: 300, positives: 50, negatives: 50 }, calibration: 'off', importance: 'off', slices: [{ name: 'red', where: "colour = 'red'" }] },`
+    const split = `split: byTime({ train: '20 d', test: '10 d', matured: '1 d', validation: '5 d' }),`
+    const scored = async (id: string) => {
+      const trial = { id, model: 'roses', requestedBy: 'ada', asOf: exampleDay(35), overrides: {}, runId: id }
+      await insertTrial(deps.store, trial)
+      await inActivity(() =>
+        scoreTrial(deps, { models })({ kind: 'trial', id, model: 'roses', trainingId: 'trn_b' } as Run),
+      )
+      return (await findTrial(deps.store, id))?.score
+    }
     const judged = async (id: string, trainingId: string) => {
       await inActivity(() => evaluate(deps, { models })({ evaluationId: id, model: 'roses', trainingId }))
       return (await getEvaluation(deps.store, id)).report
     }
     const trained = async (id: string, seed: number, more: string) => {
-      await syncExampleModel(deps.store, models, { more: `${more} ${evaluation} seed: ${seed},` })
+      await syncExampleModel(deps.store, models, { more: `${more} ${evaluation} ${split} seed: ${seed},` })
       const { digest } = await inActivity(() => takeSnapshot(deps)({ model: 'roses', asOf: exampleDay(35) }))
       await inActivity(() =>
         train(deps, { models })({ trainingId: id, model: 'roses', snapshotDigest: digest }),
@@ -339,6 +397,7 @@ describe.skipIf(found === undefined)('an evaluation', () => {
     await trained('trn_b', 1, '')
     const inTypeScript = await judged('evl_b', 'trn_b')
     const { definition } = await loadModel('roses', models)
+    const scoredInTypeScript = await scored('try_a')
 
     await unlink(join(models, 'roses.ts'))
     await writeFile(join(models, 'roses.py'), rosesInPython)
@@ -348,6 +407,9 @@ describe.skipIf(found === undefined)('an evaluation', () => {
     expect(loaded.definition).toEqual({ ...definition, isBrought: true })
     await upsertModels(deps.store, [loaded])
     const inPython = await judged('evl_c', 'trn_b')
+    // A trial of a sweep has the metric on the validation rows.
+    expect(await scored('try_c')).toBeCloseTo(scoredInTypeScript!, 9)
+    expect(scoredInTypeScript).not.toBe(rowsOf(inTypeScript, ['cost'])[0]?.challenger)
     const names = ['cost', 'mean']
     expect(rowsOf(inPython, names)).toEqual(rowsOf(inTypeScript, names))
     expect(rowsOf(inPython, names)).toMatchObject([

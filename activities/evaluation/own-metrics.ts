@@ -1,19 +1,23 @@
 /**
- * Computes the metrics of a model file in Python: its functions run once in a child process, in the environment of the training program, on
- * the rows and the resamples that metrics in TypeScript get.
+ * Computes the metrics of a model file within their limits: a function in TypeScript in this process, and those in Python once in a child
+ * process, in the environment of the training program, on the same rows and resamples.
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createContext, runInContext } from 'node:vm'
 import { DomainError } from '../../domain/errors.ts'
+import { limitText } from '../../domain/figures.ts'
 import {
+  computeMetric,
   drawResamples,
   metricAnswers,
   referencesOf,
   type ComputedMetric,
   type Measured,
   type MetricAnswer,
+  type MetricFunction,
   type MetricRows,
   type Reference,
 } from '../../domain/evaluation/custom-metrics.ts'
@@ -25,6 +29,7 @@ import { contractVersion, type MetricsJob } from '../../domain/training/program-
 import type { ProgramLimits } from '../../domain/training/trainer.ts'
 import { programOfMetrics } from '../../models/define/program-files.ts'
 import type { Deps } from '../deps.ts'
+import { digestOfJson } from '../../store/artifacts.ts'
 import { prepareProgram } from '../trainers/program.ts'
 import { programEnvironment } from '../../temporal.config.ts'
 import { runTrainingProgram } from '../trainers/program.ts'
@@ -56,6 +61,33 @@ export async function prepareMetrics(
   return { argv, memoryMb, limitMs, silenceMs }
 }
 
+/** What an evaluator is kept for. One with metric functions is not: it has read the model file once, and the file may change. */
+export const keptForOf = (definition: ModelDefinition): string | undefined =>
+  definition.evaluation.policy.custom === undefined ? digestOfJson(definition) : undefined
+
+/** Less than the process may be silent: of all rows together, and more for each. */
+const [computeMs, computeMsPerRow] = [100_000, 0.06]
+
+/** Calls the function of a metric on all rows and resamples. One that takes too long has that fault. */
+export function computeWithin(
+  of: MetricFunction,
+  name: string,
+  {
+    rows,
+    policy,
+    limitMs = computeMs + Math.round(computeMsPerRow * rows.y.length),
+  }: { rows: MetricRows; policy: GatePolicy; limitMs?: number },
+): ComputedMetric {
+  try {
+    const context = createContext({ compute: () => computeMetric(of, name, { rows, policy }) })
+    return runInContext('compute()', context, { timeout: limitMs }) as ComputedMetric
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_SCRIPT_EXECUTION_TIMEOUT') throw error
+    const fault = { value: null, fault: `took longer than ${limitText(limitMs)} with its resamples` }
+    return { challenger: fault, champion: fault, baseline: fault, anchor: null, gains: {} }
+  }
+}
+
 interface MetricsRun {
   model: string
   /** The folder of the model file. */
@@ -66,7 +98,7 @@ interface MetricsRun {
   policy: GatePolicy
 }
 
-/** Throws the errors of `runTrainingProgram`. An exception of a metric is a fault in its value. */
+/** Throws the errors of `runTrainingProgram`, which end with the metric that was computed. An exception of a metric is a fault in its value. */
 export async function computeMetrics(
   program: MetricProgram,
   run: MetricsRun,
