@@ -43,6 +43,8 @@ create table trainings (
   epoch integer not null default 0,
   -- One entry per epoch: {epoch, loss, …}.
   curve jsonb not null default '[]',
+  -- The rounds of the model, up to its best one, as its library counts them. Null where the training does not tell.
+  rounds integer,
   checkpoint_digest text,
   artifact_digest text,
   -- The training that the gate has judged, whose recipe this one repeats on all matured rows. No foreign key: a restore needs an order of the rows.

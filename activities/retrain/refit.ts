@@ -4,6 +4,7 @@
  */
 import { DomainError } from '../../domain/errors.ts'
 import type { RefitCheck } from '../../domain/training/refit.ts'
+import { refitRowsOf } from '../../domain/training/rounds.ts'
 import { refitIdsOf } from '../../domain/training/runs.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -20,14 +21,19 @@ import { takeSnapshot } from './snapshot.ts'
 export const takeRefitRows =
   (deps: Deps) =>
   async (run: Run): Promise<void> => {
-    const { id, model, asOf, artifact, evaluationId, refitSnapshotDigest } = run
+    const { id, model, asOf, artifact, trainingId, evaluationId, refitSnapshotDigest } = run
     if (refitSnapshotDigest !== undefined) return
     const { store } = deps
-    const { refit } = (await getModel(store, model)).definition
+    const { definition } = await getModel(store, model)
     const verdict = (await findJudged(store, evaluationId))?.verdict
-    if (refit === undefined || artifact !== undefined || (verdict !== 'better' && verdict !== 'not_worse'))
+    if (
+      definition.refit === undefined ||
+      artifact !== undefined ||
+      (verdict !== 'better' && verdict !== 'not_worse')
+    )
       throw new DomainError('forbidden', `${id} is not refitted`)
-    const { digest } = await takeSnapshot(deps)({ model, asOf, refit: true })
+    const rows = refitRowsOf(definition, await getTraining(store, trainingId))
+    const { digest } = await takeSnapshot(deps)({ model, asOf, refit: rows })
     await recordRefitSnapshot(store, { run: id, digest })
   }
 

@@ -3,6 +3,7 @@
  * heartbeats renew the exposure leases of every open release.
  */
 import type { ModelDefinition } from '../../domain/model-definition.ts'
+import type { RefitRows } from '../../domain/training/rounds.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { openStore } from '../../store/postgres.ts'
 import { openSubjectKey } from '../../store/signing/subject-hash.ts'
@@ -19,7 +20,7 @@ export type RowsJob =
       definition: ModelDefinition
       /** ISO 8601. */
       asOf: string
-      refit?: boolean
+      refit?: RefitRows | undefined
       databaseUrl: string
       readerUrl?: string
       /** The path of the file of sources. */

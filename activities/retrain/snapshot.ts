@@ -4,6 +4,7 @@
 import type { ExcludedRows } from '../../domain/validation/expectations.ts'
 import { floodSentence } from '../../domain/validation/floods.ts'
 import type { InstallingBeat } from '../../domain/training/trainer.ts'
+import type { RefitRows } from '../../domain/training/rounds.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import type { Snapshot } from '../../store/training/snapshots.ts'
@@ -24,7 +25,7 @@ export interface SnapshotInput {
   /** ISO 8601. */
   asOf: string
   /** Takes all matured rows for a refit, without test rows. */
-  refit?: boolean
+  refit?: RefitRows | undefined
 }
 
 export interface SnapshotResult {

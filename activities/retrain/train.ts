@@ -6,6 +6,7 @@ import { Context } from '@temporalio/activity'
 import { DomainError, isError } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { medianStop } from '../../domain/training/median-stop.ts'
+import { roundsOf } from '../../domain/training/rounds.ts'
 import { maxTrainingAttempts, type InstallingBeat } from '../../domain/training/trainer.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findEndedCurves } from '../../store/training/sweeps.ts'
@@ -55,13 +56,11 @@ export const train =
   async (input: TrainInput): Promise<TrainResult> => {
     const { store, log } = deps
     const context = Context.current()
-    const { definition, training } = await beginAttempt(deps, input)
+    const { definition, training, judged } = await beginAttempt(deps, input)
     if (training.status === 'done') return resultOf(training)
     const { id, model, attempts: attempt } = training
     const last = lastBeat(training, context.info.heartbeatDetails as TrainingBeat | undefined)
     log.info({ training: id, model, attempt, from: last?.epoch }, 'training')
-    const frozen =
-      training.refitOf === undefined ? undefined : (await getTraining(store, training.refitOf)).curve
     const keeper = keepSteps(deps, training, last)
     let installing: string | undefined
     const beat = () => (installing === undefined ? keeper.beat() : { ...keeper.beat(), installing })
@@ -79,8 +78,18 @@ export const train =
           withModelFolder(deps, { model, folder: options.models }, (models) => {
             const work = { definition, training, models }
             return definition.trainer === undefined
-              ? runFunction(deps, { ...work, checkpoint: last?.checkpoint, frozen }, onStep, options)
-              : runProgram(deps, work, { onStep, onInstall }, options)
+              ? runFunction(
+                  deps,
+                  { ...work, checkpoint: last?.checkpoint, frozen: judged?.curve },
+                  onStep,
+                  options,
+                )
+              : runProgram(
+                  deps,
+                  { ...work, bestRound: judged && roundsOf(judged) },
+                  { onStep, onInstall },
+                  options,
+                )
           }),
         beat,
       )
@@ -146,7 +155,7 @@ const runFunction = async (
 /** Trains by the training program of the model file. */
 function runProgram(
   deps: Deps,
-  { definition, training, models }: Work,
+  { definition, training, models, bestRound }: Work & { bestRound: number | undefined },
   {
     onStep,
     onInstall,
@@ -163,6 +172,7 @@ function runProgram(
     definition,
     trainer: { silenceMs: options.silentMs, ...trainer },
     training,
+    bestRound,
     models,
     signal: Context.current().cancellationSignal,
     onProgress: async ({ epoch, epochs, loss, validationLoss }) => {

@@ -5,6 +5,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { ExcludedRows } from '../../domain/validation/expectations.ts'
 import type { ServedFacts } from '../../domain/training/served-facts.ts'
 import { excludedRowsText } from '../../domain/validation/excluded-rows.ts'
+import type { RefitRows } from '../../domain/training/rounds.ts'
 import { firstNeededMs, planRows, snapshotQuery } from '../../models/define/data/query.ts'
 import { textColumns } from '../../models/define/data/declared-kinds.ts'
 import type { Artifacts } from '../../store/artifacts.ts'
@@ -46,13 +47,13 @@ export async function writeSnapshot(options: {
   definition: ModelDefinition
   asOf: string
   /** Writes all matured rows for a refit, without test rows. */
-  refit?: boolean
+  refit?: RefitRows | undefined
   store: Store
   artifacts: Artifacts
   /** Required for a model with a subject column, and for one of feature views from which subjects were erased. */
   subjectKey?: SubjectKey
 }): Promise<WrittenSnapshot> {
-  const { asOf, refit = false, store, artifacts, subjectKey } = options
+  const { asOf, refit, store, artifacts, subjectKey } = options
   // This database reads files, and the SQL may have been stored by another build.
   const issue = await issueOfPrepare(options.definition.features)
   if (issue !== undefined) throw unreadable(issue)
@@ -95,7 +96,7 @@ export async function writeSnapshot(options: {
       ? 'train'
       : !test && !refit
         ? 'test'
-        : hasValidation(definition) && !validation
+        : hasValidation(definition) && refit !== 'whole' && !validation
           ? 'validation'
           : ''
     if (!train || test === undefined || empty !== '') {

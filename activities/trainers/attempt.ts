@@ -8,6 +8,7 @@ import { getModel } from '../../store/registry/models.ts'
 import {
   beginTraining,
   endTraining,
+  getTraining,
   type TrainingRecord,
   type TrainingResult,
 } from '../../store/training/trainings.ts'
@@ -33,6 +34,8 @@ interface BegunAttempt {
   /** The digest of the model file. */
   codeDigest: string
   training: TrainingRecord
+  /** The training whose recipe a refit repeats. */
+  judged: TrainingRecord | undefined
 }
 
 /** Begins the next attempt of a training. A finished training stays as it is. */
@@ -54,7 +57,8 @@ export async function beginAttempt(
     buildId: config.buildId,
     refitOf,
   })
-  return { definition, codeDigest, training }
+  const judged = training.refitOf === undefined ? undefined : await getTraining(store, training.refitOf)
+  return { definition, codeDigest, training, judged }
 }
 
 /** Shares the artifact, waiting for the object store, and records the result. Throws `training_interrupted` for an attempt that was taken over. */

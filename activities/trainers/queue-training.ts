@@ -5,6 +5,7 @@
 import { Context } from '@temporalio/activity'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { jobOfDefinition, type ProgramJob } from '../../domain/training/program-job.ts'
+import { roundsOf } from '../../domain/training/rounds.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -50,7 +51,7 @@ export const prepareTraining =
   (deps: Deps) =>
   async (input: TrainInput): Promise<PreparedTraining> => {
     const { artifacts, config, log } = deps
-    const { definition, codeDigest, training } = await beginAttempt(deps, input)
+    const { definition, codeDigest, training, judged } = await beginAttempt(deps, input)
     const { id, model, snapshotDigest, attempts: attempt, seed, hyperparameters } = training
     const limitMs = definition.trainer?.limitMs ?? defaultLimitMs
     if (training.status === 'done') return { limitMs }
@@ -64,7 +65,7 @@ export const prepareTraining =
     })
     log.info({ training: id, model, attempt }, 'training on a queue')
     const job: QueueJob = {
-      ...jobOfDefinition(definition, hyperparameters),
+      ...jobOfDefinition(definition, hyperparameters, judged && roundsOf(judged)),
       training: id,
       attempt,
       artifactRoot: config.artifactRoot,
@@ -88,7 +89,9 @@ export const finishTraining =
     if (status === 'done') return
     const { artifactRoot } = config
     const { output } = attemptFolder(artifactRoot, { trainingId, attempt })
-    const facts = { snapshotDigest, seed, hyperparameters, codeDigest }
+    const judged = training.refitOf === undefined ? undefined : await getTraining(store, training.refitOf)
+    const bestRound = judged && roundsOf(judged)
+    const facts = { snapshotDigest, seed, hyperparameters, codeDigest, bestRound }
     const job = { definition, output, artifactRoot, packages: {}, ...facts }
     const { cancellationSignal } = Context.current()
     try {

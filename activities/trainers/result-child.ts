@@ -2,6 +2,7 @@
 import { openArtifacts, digestOfJson } from '../../store/artifacts.ts'
 import { withArtifactReader } from '../artifact/reader.ts'
 import { storeForeign } from '../artifact/store-foreign.ts'
+import { roundsOf } from '../../domain/training/rounds.ts'
 import { readPart } from '../data/rows.ts'
 import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
 import { readResultFolder, type ProgramResult } from './result-folder.ts'
@@ -43,9 +44,18 @@ async function store(job: ResultJob): Promise<ReadResult> {
     dependenciesDigest,
     dependencies,
     curve: result.curve,
-    notes: result.notes,
+    rounds: result.rounds,
+    notes: [...result.notes, ...notesOfRounds(roundsOf(result), job.bestRound)],
   }
 }
+
+/** A refit that trains for another number of rounds is another recipe than the judged one. */
+const notesOfRounds = (rounds: number | undefined, bestRound: number | undefined): string[] =>
+  rounds === undefined || bestRound === undefined || rounds === bestRound
+    ? []
+    : [
+        `the refit has ${rounds} rounds, the judged model ${bestRound}: train for job.best_round rounds where it is set`,
+      ]
 
 /** The rows in the form of a request; JSON has no infinite numbers. */
 function askable({ rows, outputs }: ProgramResult['replay']): ProgramResult['replay'] {

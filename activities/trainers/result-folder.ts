@@ -18,6 +18,8 @@ export interface ProgramResult {
   /** Rows with the answers of the library that made the artifact. */
   replay: { rows: FeatureRow[]; outputs: number[][] }
   curve: EpochRecord[]
+  /** The rounds of the model, up to its best one; absent where the program does not tell. */
+  rounds?: number
   /** What was ignored in the folder, one sentence each. */
   notes: string[]
   /** Package → version, as the program reported them. */
@@ -25,7 +27,13 @@ export interface ProgramResult {
 }
 
 /** Size limits in MiB. */
-const maxMb = { 'columns.json': 16, 'replay.json': 64, 'curve.json': 16, 'environment.json': 1 } as const
+const maxMb = {
+  'columns.json': 16,
+  'replay.json': 64,
+  'curve.json': 16,
+  'rounds.json': 1,
+  'environment.json': 1,
+} as const
 /** The limit of every format, checked before the file is digested. */
 const maxArtifactMb = 64
 const maxEpochs = 1_000
@@ -60,6 +68,7 @@ export async function readResultFolder(folder: string): Promise<ProgramResult> {
     columns,
     replay: replayOf(await readJson(folder, 'replay.json'), columns),
     curve: curveOf(given),
+    rounds: names.includes('rounds.json') ? roundsIn(await readJson(folder, 'rounds.json')) : undefined,
     notes: notesOf(given),
     environment: names.includes('environment.json')
       ? packagesOf(await readJson(folder, 'environment.json'))
@@ -167,6 +176,15 @@ function curveOf(given: unknown): EpochRecord[] {
       validationLoss: Number.isFinite(validationLoss) ? validationLoss : undefined,
     }))
 }
+
+function roundsIn(given: unknown): number {
+  if (!isRounds(given)) throw failed('has a rounds.json that is no whole number from 1')
+  return given
+}
+
+/** Rounds are stored as 32-bit integers. */
+const isRounds = (given: unknown): given is number =>
+  Number.isInteger(given) && Number(given) >= 1 && Number(given) < 2 ** 31
 
 /** Notes on a curve with epochs whose loss is not finite. */
 function notesOf(curve: unknown): string[] {

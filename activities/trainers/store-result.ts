@@ -16,6 +16,8 @@ export interface ResultJob {
   /** The digest of the packages that were installed before the program ran. Absent: of those that the program reports. */
   dependenciesDigest?: string
   packages: Record<string, string>
+  /** In a refit, the rounds of the judged model. */
+  bestRound?: number | undefined
 }
 
 /** With notes on ignored parts of the folder, for the log. */
@@ -40,6 +42,6 @@ export const storeResult = async (
     limitMb,
   })
   if (notes.length > 0)
-    log.warn({ model: job.definition.name, notes }, 'parts of the result of a training program are left out')
+    log.warn({ model: job.definition.name, notes }, 'notes on the result of a training program')
   return stored
 }

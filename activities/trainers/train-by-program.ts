@@ -27,6 +27,8 @@ export interface ProgramTraining {
   definition: ModelDefinition
   trainer: Exclude<Trainer, { kind: 'queue' }>
   training: TrainingRecord
+  /** In a refit, the rounds of the judged model. */
+  bestRound: number | undefined
   /** The folder of the model file. */
   models: string
   signal: AbortSignal
@@ -42,7 +44,7 @@ const defaultSilenceMs = 1_800_000
 /** Throws the errors of `runTrainingProgram` and `storeResult`, and `environment_failed`. */
 export async function trainByProgram(
   { artifacts, config, log }: Pick<Deps, 'artifacts' | 'config' | 'log'>,
-  { definition, trainer, training, models, signal, onProgress, onInstall }: ProgramTraining,
+  { definition, trainer, training, bestRound, models, signal, onProgress, onInstall }: ProgramTraining,
 ): Promise<TrainingResult> {
   const { name: model } = definition
   const { id, attempts: attempt } = training
@@ -93,7 +95,7 @@ export async function trainByProgram(
         PYTHONHASHSEED: String(seed % 4_294_967_296),
         [traceparentVariable]: span?.traceparent,
       }),
-      input: `${JSON.stringify({ ...jobOf(definition, training, { path, folder, limits }), traceparent: span?.traceparent })}\n`,
+      input: `${JSON.stringify({ ...jobOf(definition, training, { path, folder, limits, bestRound }), traceparent: span?.traceparent })}\n`,
       signal: stopping,
       silentMs: trainer.silenceMs ?? defaultSilenceMs,
       limitMs: limits.limitMs ?? defaultLimitMs,
@@ -117,7 +119,7 @@ export async function trainByProgram(
   }
   const now = await codeOf(models, definition)
   if (now.digest !== codeDigest) throw new DomainError('training_failed', changedText(model, code, now))
-  const facts = { codeDigest, dependenciesDigest, packages, seed, snapshotDigest, hyperparameters }
+  const facts = { codeDigest, dependenciesDigest, packages, seed, snapshotDigest, hyperparameters, bestRound }
   const result = await storeResult(
     { artifactRoot: config.artifactRoot, definition, output: folder.output, ...facts },
     signal,
@@ -165,11 +167,16 @@ function changedText(model: string, before: Code, now: Code): string {
 function jobOf(
   definition: ModelDefinition,
   { id, attempts, snapshotDigest, seed, hyperparameters }: TrainingRecord,
-  { path, folder, limits }: { path: string; folder: AttemptFolder; limits: ProgramLimits },
+  {
+    path,
+    folder,
+    limits,
+    bestRound,
+  }: { path: string; folder: AttemptFolder; limits: ProgramLimits; bestRound: number | undefined },
 ): ProgramJob {
   const { memoryMb, limitMs } = limits
   return {
-    ...jobOfDefinition(definition, hyperparameters),
+    ...jobOfDefinition(definition, hyperparameters, bestRound),
     training: id,
     attempt: attempts,
     snapshot: { path, digest: snapshotDigest },

@@ -43,6 +43,8 @@ export interface ProgramJob {
   weights?: RowWeights
   seed: number
   hyperparameters: ModelDefinition['hyperparameters']
+  /** In a refit, the rounds or epochs of the judged model, if they are known: no rows are left for validation. */
+  bestRound?: number | undefined
   /** Files in this folder survive a crash of the program or of its machine. */
   checkpoints: string
   /** The empty folder for the result. */
@@ -109,7 +111,11 @@ export interface JobColumn {
 export function jobOfDefinition(
   { name: model, features, featureOrder, label: { output }, split, weights }: ModelDefinition,
   hyperparameters: ProgramJob['hyperparameters'],
-): Pick<ProgramJob, 'contract' | 'model' | 'columns' | 'label' | 'part' | 'weights' | 'hyperparameters'> {
+  bestRound?: number,
+): Pick<
+  ProgramJob,
+  'contract' | 'model' | 'columns' | 'label' | 'part' | 'weights' | 'hyperparameters' | 'bestRound'
+> {
   return {
     contract: contractVersion,
     model,
@@ -135,9 +141,10 @@ export function jobOfDefinition(
     part: {
       column: snapshotColumns.part,
       train: 'train',
-      validation: hasValidation({ split }) ? 'validation' : undefined,
+      validation: hasValidation({ split }) && bestRound === undefined ? 'validation' : undefined,
     },
     weights,
     hyperparameters,
+    bestRound,
   }
 }

@@ -45,6 +45,8 @@ export const trainingRow = schema.record(
 
 export interface TrainingRecord extends schema.TypeOf<typeof trainingRow> {
   curve: EpochRecord[]
+  /** The rounds of the model, up to its best one, as its library counts them. */
+  rounds?: number
   checkpointDigest?: string
 }
 
@@ -114,6 +116,8 @@ export interface TrainingResult {
   dependencies?: Record<string, string>
   /** Replaces what was recorded epoch by epoch, unless it is empty. */
   curve?: EpochRecord[]
+  /** The rounds of the model, up to its best one; absent where the training does not tell. */
+  rounds?: number | undefined
   usage?: TrainingUsage
 }
 
@@ -133,7 +137,7 @@ export async function endTraining(
           with back as (delete from deleted_artifacts where digest = ${end.artifactDigest})
           update trainings set status = 'done', artifact_digest = ${end.artifactDigest}, code_digest = ${end.codeDigest},
             dependencies_digest = ${end.dependenciesDigest}, dependencies = ${JSON.stringify(end.dependencies ?? {})},
-            curve = coalesce(${curve}::jsonb, curve), usage = ${end.usage === undefined ? null : JSON.stringify(end.usage)}, ended_at = now()
+            curve = coalesce(${curve}::jsonb, curve), rounds = ${end.rounds ?? null}, usage = ${end.usage === undefined ? null : JSON.stringify(end.usage)}, ended_at = now()
           where id = ${end.id} and attempts = ${end.attempt} returning id`)
       : await database.query(sql`
           update trainings set status = 'failed', message = ${end.message}, ended_at = now()
@@ -160,7 +164,7 @@ export const findRefit = (database: Database, judged: string) =>
 
 export const findTraining = (database: Database, id: string) =>
   rowsFrom(database).find<TrainingRecord>(sql`
-    select id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters, status, epoch, curve,
+    select id, model, snapshot_digest, seed, code_digest, dependencies_digest, hyperparameters, status, epoch, curve, rounds,
       checkpoint_digest, artifact_digest, attempts, message, refit_of, usage
     from trainings where id = ${id}`)
 

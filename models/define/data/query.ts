@@ -2,6 +2,7 @@
  * Builds the SQL for the rows of a model: the rows known at a moment, with derived features. Training and the replay of live traffic use
  * the same statements, so that a feature is never computed in two ways.
  */
+import type { RefitRows } from '../../../domain/training/rounds.ts'
 import {
   labelColumns,
   snapshotColumns,
@@ -166,18 +167,20 @@ export const reachQuery = (): string =>
   `select ${['min', 'max'].map((end) => `strftime(${end}(${eventAt}), '%Y-%m-%dT%H:%M:%SZ')`).join(' as first, ')} as last from shaped`
 
 /**
- * Returns the periods of a refit: all rows that are matured as of now, from the start of the training period on. The newest are the validation
- * rows, by which a training program stops early.
+ * Returns the periods of a refit: all rows that are matured as of now, from the start of the training period on. Held, the newest are the
+ * validation rows, by which a training program stops early.
  */
 function refitPeriodsOf(
   split: Extract<SplitDefinition, { kind: 'time' }>,
   asOfMs: number,
+  rows: RefitRows,
 ): Partial<ReturnType<typeof periodsOf>> {
   const toMs = asOfMs - split.maturedMs
-  const heldMs = toMs - (split.validationMs ?? 0)
+  const validationMs = rows === 'held' ? split.validationMs : undefined
+  const heldMs = toMs - (validationMs ?? 0)
   return {
     train: { fromMs: periodsOf(split, asOfMs).train.fromMs, toMs: heldMs, knownByMs: asOfMs },
-    validation: split.validationMs === undefined ? undefined : { fromMs: heldMs, toMs, knownByMs: asOfMs },
+    validation: validationMs === undefined ? undefined : { fromMs: heldMs, toMs, knownByMs: asOfMs },
   }
 }
 
@@ -192,12 +195,12 @@ export function immatureQuery({ split }: ModelDefinition, asOfMs: number): strin
 export function snapshotQuery(
   { split, label: { output } }: ModelDefinition,
   asOfMs: number,
-  { refit = false } = {},
+  { refit }: { refit?: RefitRows | undefined } = {},
 ): string {
   if (split.kind === 'hash')
     // Rows with one key are on one side. The sides are a table of their own, whose names meet none of the source.
     return `select shaped.*, sides.side as ${part} from shaped join (${sidesOf(split)}) as sides using (${key}) order by all`
-  const periods = refit ? refitPeriodsOf(split, asOfMs) : periodsOf(split, asOfMs)
+  const periods = refit ? refitPeriodsOf(split, asOfMs, refit) : periodsOf(split, asOfMs)
   const sides = Object.entries(periods).map(([name, period]) => {
     if (period === undefined) return ''
     const happened = `${eventAt} > ${timestampLiteral(period.fromMs)} and ${eventAt} <= ${timestampLiteral(period.toMs)}`

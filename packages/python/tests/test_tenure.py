@@ -224,6 +224,8 @@ class Results(Folder):
             def __init__(self, hashed: list[int]) -> None:
                 self.hashed = hashed
 
+            tree_count_ = 5
+
             def get_cat_feature_indices(self) -> list[int]:
                 return self.hashed
 
@@ -241,6 +243,7 @@ class Results(Folder):
         hashing, coded = Hashing([0]), Hashing([])
         for model in (hashing, coded):
             FrameJob(given_job(self.folder), io.StringIO()).save_catboost(model)
+        self.assertEqual(self.result(Job(given_job(self.folder), io.StringIO()), "rounds.json"), 5)
         self.assertEqual(hashing.given[:3], ["red", "", "white"])
         self.assertEqual([coded.given[0], coded.given[2]], [0, 1])
         self.assertTrue(math.isnan(coded.given[1]))
@@ -250,6 +253,8 @@ class Results(Folder):
         class Boosting:
             def __init__(self, lists: Any, text: str) -> None:
                 self.pandas_categorical, self.text = lists, text
+
+            best_iteration, current_iteration = 0, lambda self: 3
 
             def feature_name(self) -> list[str]:
                 return ["size", "colour"]
@@ -269,8 +274,13 @@ class Results(Folder):
             (None, "tree\nis_linear=1\n", "f", False),
         ):
             model = Boosting(lists, text)
-            FrameJob(given_job(self.folder), io.StringIO()).save_lightgbm(model)
+            model_job = FrameJob(given_job(self.folder), io.StringIO())
+            model_job.save_lightgbm(model)
             self.assertEqual((model.kind, math.inf in model.sizes), (kind, infinite))
+            self.assertEqual(self.result(model_job, "rounds.json"), 3)
+            model.best_iteration = 2
+            model_job.save_lightgbm(model)
+            self.assertEqual(self.result(model_job, "rounds.json"), 2)
 
     def test_joins_models_of_lightgbm_for_each_level_into_one_of_several_outputs(self) -> None:
         given = json.loads((Path(__file__).parent / "joined_lightgbm.json").read_text(encoding="utf-8"))
@@ -363,6 +373,11 @@ class Results(Folder):
         job._rows_at = lambda places: compared.append(len(places)) or [[0.0] * 800]  # type: ignore[method-assign, func-returns-value]
         job._compare(lambda rows: [0.0 for _ in range(len(rows))])
         self.assertEqual(compared, [5_000])
+
+    def test_tells_a_refit_the_rounds_of_the_judged_model_and_has_no_validation_rows(self) -> None:
+        job = Job(given_job(self.folder, bestRound=37), io.StringIO())
+        self.assertEqual((job.best_round, job.validation()), (37, None))
+        self.assertIsNone(Job(given_job(self.folder), io.StringIO()).best_round)
 
     def test_refuses_a_job_of_another_contract(self) -> None:
         with self.assertRaisesRegex(ValueError, "contract 2"):

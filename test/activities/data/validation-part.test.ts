@@ -153,7 +153,7 @@ it('by time, periods have their declared length, and labels are known where the 
           await duck.run(`create or replace table shaped as
             select cast(n as varchar) as _key, n % 3 = 0 as _label, to_timestamp((n // 3) * 28800)::timestamp as _event_at,
               _event_at + to_days(case when n % 3 = 0 then ${delay[0]} else ${delay[1]} end) as _known_at
-            from range(3600) as numbers (n)`)
+            from range(3603) as numbers (n)`)
           const split: SplitDefinition = {
             kind: 'time',
             trainMs: train * dayMs,
@@ -182,7 +182,7 @@ it('by time, periods have their declared length, and labels are known where the 
           // A refit has the same rows, and without `matured` those whose labels became known since.
           const refitted = await duck.rows<{ part: string; event: number; known: number; key: string }>(
             `select _part as part, _key as key, epoch_ms(_event_at) / ${dayMs} as event, epoch_ms(_known_at) / ${dayMs} as known
-             from (${snapshotQuery(definition, asOfMs, { refit: true })})`,
+             from (${snapshotQuery(definition, asOfMs, { refit: 'held' })})`,
           )
           const keys = new Set(refitted.map(({ key }) => key))
           expect(rows.filter(({ key }) => !keys.has(key))).toEqual([])
@@ -193,6 +193,11 @@ it('by time, periods have their declared length, and labels are known where the 
           expect(
             refitted.filter(({ part, event }) => part !== (event > heldFrom ? 'validation' : 'train')),
           ).toEqual([])
+          const whole = await duck.rows<{ part: string; key: string }>(
+            `select _part as part, _key as key from (${snapshotQuery(definition, asOfMs, { refit: 'whole' })})`,
+          )
+          expect(whole.filter(({ part }) => part !== 'train')).toEqual([])
+          expect(new Set(whole.map(({ key }) => key))).toEqual(keys)
           if (Math.max(...delay) <= matured && end >= 0)
             expect(refitted).toHaveLength((400 - matured - end) * 9)
         },

@@ -17,6 +17,7 @@ const complete = {
   'columns.json': [{ name: 'colour', vocabulary: ['inf', 'red'] }, { name: 'size' }],
   'replay.json': { columns: ['size', 'colour'], rows: rows([1.5, 'red']), outputs: rows([0.5]) },
   'curve.json': [{ epoch: 1, epochs: 1, loss: 0.5 }],
+  'rounds.json': 37,
   'environment.json': { python: '3.11.7', odd: 1 },
 }
 
@@ -36,6 +37,7 @@ describe('the result of a training program', () => {
       artifact: { name: 'model.txt' },
       columns: complete['columns.json'],
       curve: [{ epoch: 1, loss: 0.5 }],
+      rounds: 37,
       environment: { python: '3.11.7' },
     })
     expect(result.replay.rows[0]).toEqual({ size: 1.5, colour: 'red' })
@@ -102,6 +104,7 @@ describe('the result of a training program', () => {
       { 'curve.json': String.raw`[{"note": "${String.raw`\"`.repeat(500_000)}` },
       /has a curve\.json that is not valid JSON/,
     ],
+    ['half a round', { 'rounds.json': 0.5 }, /has a rounds\.json that is no whole number from 1/],
     ['answers cut off', { 'replay.json': '{"rows": [' }, /has a replay\.json that is not valid JSON/],
     ['few answers', { 'replay.json': { rows: [[1, 'red']], outputs: [1] } }, /with 1 rows, fewer than 200/],
     ['answers of another length', { 'replay.json': { rows: [], outputs: [1] } }, /of one length/],

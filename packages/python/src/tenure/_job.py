@@ -100,6 +100,8 @@ class Job:
         self.attempt: int = given["attempt"]
         self.seed: int = given["seed"]
         self.hyperparameters: dict[str, Any] = dict(given["hyperparameters"])
+        #: In a refit, the rounds or epochs of the judged model: train for as many, because no rows are left for validation. Otherwise None.
+        self.best_round: Optional[int] = given.get("bestRound")
         self.columns: list[Column] = [
             Column(
                 each["name"],
@@ -161,7 +163,7 @@ class Job:
         return self._matrix([rows[column.name] for column in self.columns]), self._labels(rows)
 
     def validation(self) -> Optional[tuple[Any, Any]]:
-        """Returns the validation rows and their labels, in the form of :meth:`train`; None if the split has none."""
+        """Returns the validation rows and their labels, in the form of :meth:`train`; None if the split has none, and in a refit with :attr:`best_round`."""
         part = self._given["part"]
         if part.get("validation") is None:
             return None
@@ -308,10 +310,17 @@ class Job:
         booster = join_lightgbm(model) if isinstance(model, (list, tuple)) else getattr(model, "booster_", model)
         file = self.output / "model.txt"
         booster.save_model(str(file))
+        boosters = [getattr(each, "booster_", each) for each in (model if isinstance(model, (list, tuple)) else [model])]
+        rounds = {each.best_iteration if each.best_iteration > 0 else each.current_iteration() for each in boosters}
         names, codes = booster.feature_name(), not booster.pandas_categorical
         # A linear leaf answers an infinite value with an infinite number, or with none.
         linear = "\nis_linear=1\n" in file.read_text(encoding="utf-8")
-        self.write_result(lambda X: booster.predict(self._taken(X, names, codes)), names=names, infinite=not linear)
+        self.write_result(
+            lambda X: booster.predict(self._taken(X, names, codes)),
+            names=names,
+            infinite=not linear,
+            rounds=rounds.pop() if len(rounds) == 1 else None,
+        )
 
     @_writes
     def save_xgboost(self, model: Any) -> None:
@@ -327,7 +336,7 @@ class Job:
         def answer(X: Any) -> Any:
             return booster.predict(xgboost.DMatrix(self._taken(X, booster.feature_names), enable_categorical=True))
 
-        self.write_result(answer, names=booster.feature_names)
+        self.write_result(answer, names=booster.feature_names, rounds=booster.num_boosted_rounds())
 
     @_writes
     def save_catboost(self, model: Any) -> None:
@@ -346,7 +355,7 @@ class Job:
         def answer(X: Any) -> Any:
             return predict(self._taken(self._texts(X, texts) if texts else X, names, codes=True))
 
-        self.write_result(answer, names=names)
+        self.write_result(answer, names=names, rounds=model.tree_count_)
 
     @_writes
     def save_onnx(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
@@ -495,11 +504,13 @@ class Job:
         answer: Callable[[Any], Any],
         names: Optional[Sequence[str]] = None,
         infinite: bool = False,
+        rounds: Optional[int] = None,
     ) -> None:
         """Writes everything besides the artifact: columns, rows with the library's predictions, curve and packages.
 
         ``answer`` predicts rows in the form of :meth:`frame`. ``names`` are the columns of the artifact in its order, if it has names.
-        ``infinite`` states that the library accepts infinite values.
+        ``infinite`` states that the library accepts infinite values. ``rounds`` are those of the model, up to its best one, for :attr:`best_round`
+        of a refit; default: the epoch with the least validation loss that :meth:`progress` was told.
         """
         order = self._order(names)
         rows = self._read()
@@ -521,6 +532,8 @@ class Job:
             ],
         )
         self._write("curve.json", self.curve)
+        if rounds is not None and rounds > 0:
+            self._write("rounds.json", int(rounds))
         self._write("environment.json", {"python": platform.python_version(), **_packages()})
 
     def _rows_at(self, places: Sequence[int]) -> list[list[Any]]:
