@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openArtifactReader, type ArtifactReader } from '../../activities/artifact/reader.ts'
 import { versionsGroup } from '../../cli/commands/registry/versions.ts'
+import { formatOfFiles } from '@tenure/predictors'
 import { parseDeclaredColumns } from '@tenure/predictors/features'
 import { loadModel, modelsDirectory } from '../../models/index.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
@@ -65,6 +66,27 @@ describe('bring your model', () => {
       { name: 'colour', vocabulary: ['red', 'white'] },
       { name: 'age' },
     ]))
+
+  it('names in its first table calls that a job has, and files that are read as it says', () => {
+    const python = readFileSync(join(checkout, 'packages/python/src/tenure/_job.py'), 'utf8')
+    const rows = page
+      .split('\n')
+      .filter((line) => line.startsWith('| '))
+      .map((line) => line.split('|').slice(1, -1))
+    const table = rows.slice(
+      0,
+      rows.findIndex(([first]) => first!.startsWith(' file')),
+    )
+    const named = (cell: string, pattern: RegExp) => [...cell.matchAll(pattern)].map(([, name]) => name!)
+    const calls = table.flatMap(([, call = '']) => named(call, /job\.(\w+)\(/g))
+    for (const name of calls) expect(python).toContain(`    def ${name}(self, model`)
+    expect(new Set(calls)).toEqual(
+      new Set([...python.matchAll(/ {4}def (save\w*)\(/g)].map(([, name]) => name!)),
+    )
+    const files = table.flatMap(([, , file = '']) => named(file, /`(\w+\.(?:txt|json|ubj|onnx))`/g))
+    for (const name of files) expect(formatOfFiles([name])).toBeDefined()
+    expect(table.length).toBeGreaterThan(8)
+  })
 
   it('has an example for each library', () =>
     expect(scripts.map(({ text }) => libraryOf(text))).toEqual([

@@ -74,13 +74,10 @@ export async function attributeRows(
   const encoded = (row: FeatureRow): Float64Array => {
     const into = new Float64Array(layout.width)
     encode(row, into, 0)
-    if (exact?.rowOf === undefined) return into
-    resetInput(buffer, layout, 1)
-    writeRow(buffer, layout, row, 0)
-    return exact.rowOf(into, buffer)
+    return into
   }
 
-  const players = playersOf(manifest, exact?.rowOf !== undefined)
+  const players = playersOf(manifest)
   const others = exact && background.map(encoded)
   const explained = []
   for (const row of rows) {
@@ -110,14 +107,12 @@ export async function attributeRows(
 const placeOf = ({ output }: ExplainedManifest, answer: readonly number[]): number =>
   taskOf(output).place(output, answer)
 
-/** Returns the feature of each input; of each number of a row, where a text is one too. */
-function playersOf({ features, preprocessing }: ExplainedManifest, hasTexts: boolean): Int32Array {
+/** Returns the feature of each input. */
+function playersOf({ features, preprocessing }: ExplainedManifest): Int32Array {
   const names = Object.keys(modelFeatures(features))
   return Int32Array.from(
     preprocessing
       .filter(({ name }) => names.includes(name))
-      .flatMap((fit) =>
-        Array.from({ length: hasTexts ? 1 : widthOfFit(fit) }, () => names.indexOf(fit.name)),
-      ),
+      .flatMap((fit) => Array.from({ length: widthOfFit(fit) }, () => names.indexOf(fit.name))),
   )
 }

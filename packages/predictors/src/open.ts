@@ -92,10 +92,7 @@ export async function open(given: Uint8Array | ArtifactFiles, limits: OpenLimits
   }
   const { predictor, memoryBytes } = opened
   let explainer: { found: ExactExplainer | undefined } | undefined
-  const numbersOf = (row: Row, exact: ExactExplainer): Float64Array => {
-    const { input, texts } = encode(columns, [row])
-    return exact.rowOf?.(input, texts) ?? input
-  }
+  const numbersOf = (row: Row): Float64Array => encode(columns, [row]).input
   return {
     format,
     library: found.library,
@@ -116,8 +113,8 @@ export async function open(given: Uint8Array | ArtifactFiles, limits: OpenLimits
       if (exact === undefined) return undefined
       const players = Int32Array.from(columns, (_, at) => at)
       const question = { players, count: columns.length, output: output + (exact.firstOutput ?? 0) }
-      const others = background.map((each) => numbersOf(each, exact))
-      const { base, score, attributions } = exact.explain(numbersOf(row, exact), others, question)
+      const others = background.map((each) => numbersOf(each))
+      const { base, score, attributions } = exact.explain(numbersOf(row), others, question)
       const named = columns.map(({ name }, at) => [name, attributions[at]!] as const)
       return {
         method: exact.method,

@@ -1,6 +1,6 @@
 /**
  * Compares predictions of model files with those of LightGBM, XGBoost, CatBoost and, for scikit-learn, ONNX Runtime: `npm run test:parity
- * -- [--rows 22000] [--rounds 40] [--seeds 1] [--only trees|categories|onnx]`. The libraries train the models from seeds, in a virtual environment in the cache.
+ * -- [--rows 22000] [--rounds 40] [--seeds 1] [--only trees|onnx]`. The libraries train the models from seeds, in a virtual environment in the cache.
  * `--pack FILE` also writes the models for the tests.
  */
 import { execFileSync } from 'node:child_process'
@@ -23,6 +23,7 @@ const libraries = [
   'onnx==1.23.2',
   'skl2onnx==1.20.0',
   'onnxruntime==1.31.1',
+  'cloudpickle==3.1.3',
 ]
 const limit = 1e-6
 
@@ -70,10 +71,7 @@ function compareModels(folder: string): boolean {
   // The tests need only one sample of each way to lower a model.
   const usual = values.pack === undefined ? [] : ['--usual']
   const cases: ParityCase[] = []
-  if (only !== 'categories')
-    cases.push(...train('models.py', join(folder, 'models'), [...size, ...part, ...usual]))
-  if (part.length === 0)
-    cases.push(...train('category_models.py', join(folder, 'categories'), [...size, ...usual]))
+  cases.push(...train('models.py', join(folder, 'models'), [...size, ...part, ...usual]))
   if (values.pack !== undefined)
     writeFileSync(
       values.pack,

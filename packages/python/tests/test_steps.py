@@ -182,6 +182,28 @@ class Steps(unittest.TestCase):
                 pipeline = make_pipeline(encode, model).fit(job._matrix([job._rows["size"], job._rows["colour"]]), numpy.arange(700) % 11)
                 self.assertEqual(self.saved(job, pipeline)[0], "model.onnx")
 
+    def test_takes_words_of_texts_as_onnx_where_skl2onnx_divides_the_texts_as_scikit_learn(self) -> None:
+        import numpy
+        from sklearn.compose import make_column_transformer
+        from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+
+        english, german = ["The quick Fox", "a lazy DOG sleeps", "over and over"], ["größer", "Käse und Öl"]
+        for words, vectorizer, wanted in (
+            (english, CountVectorizer(), "model.onnx"),
+            (english, TfidfVectorizer(), "model.onnx"),
+            (german, TfidfVectorizer(), "model.python"),
+        ):
+            with tempfile.TemporaryDirectory() as name:
+                columns = [{"name": "text", "kind": "category"}]
+                job = Job(given_job(Path(name), columns=columns, label={"column": "_label", "kind": "probability", "positive": "1"}), io.StringIO())
+                texts = numpy.array([words[at % len(words)] for at in range(300)], dtype=object)
+                job._categories, job._rows = {"text": words}, {"text": texts, "_label": numpy.arange(300) % len(words) == 0}
+                pipeline = make_pipeline(make_column_transformer((vectorizer, "text")), LogisticRegression())
+                file, _, log = self.saved(job, pipeline.fit(*job.train()))
+                self.assertEqual(file, wanted, log)
+
     def test_serves_the_object_where_a_library_of_the_conversion_is_missing(self) -> None:
         import numpy
         from sklearn.linear_model import Ridge

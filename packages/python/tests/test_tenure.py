@@ -22,6 +22,7 @@ from tenure._lightgbm import joined_text  # noqa: E402
 from tenure._onnx import first_lines  # noqa: E402
 from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
 from tenure._rows import has  # noqa: E402
+from tenure._serve import open_file  # noqa: E402
 from tenure._replay import cell_of, odd_rows, spread  # noqa: E402
 
 
@@ -216,18 +217,16 @@ class Results(Folder):
         self.assertTrue(all(size != size for size in (sizes[0], sizes[3], sizes[4])))
 
     @unittest.skipUnless(has("pandas"), "no pandas")
-    def test_gives_a_model_of_catboost_the_texts_of_the_categories_that_it_hashes(self) -> None:
-        class Hashing:
+    def test_gives_a_model_of_catboost_the_codes_of_the_categories_that_it_takes_as_numbers(self) -> None:
+        class Coded:
             feature_names_ = ["colour", "size"]
-            given: list[Any] = []
-
-            def __init__(self, hashed: list[int]) -> None:
-                self.hashed = hashed
 
             tree_count_ = 5
 
             def get_cat_feature_indices(self) -> list[int]:
-                return self.hashed
+                return []
+
+            get_text_feature_indices = get_cat_feature_indices
 
             def save_model(self, path: str, format: str) -> None:
                 Path(path).write_text("{}")
@@ -240,13 +239,33 @@ class Results(Folder):
         class FrameJob(PlainJob):
             frame = Job.frame
 
-        hashing, coded = Hashing([0]), Hashing([])
-        for model in (hashing, coded):
-            FrameJob(given_job(self.folder), io.StringIO()).save_catboost(model)
+        coded = Coded()
+        FrameJob(given_job(self.folder), io.StringIO()).save_catboost(coded)
         self.assertEqual(self.result(Job(given_job(self.folder), io.StringIO()), "rounds.json"), 5)
-        self.assertEqual(hashing.given[:3], ["red", "", "white"])
         self.assertEqual([coded.given[0], coded.given[2]], [0, 1])
         self.assertTrue(math.isnan(coded.given[1]))
+
+    @unittest.skipUnless(has("catboost") and has("cloudpickle"), "no catboost or cloudpickle")
+    def test_serves_a_model_of_catboost_with_categories_as_an_object_that_gets_their_texts(self) -> None:
+        import catboost
+        import numpy
+
+        job = Job(given_job(self.folder), io.StringIO())
+        texts = ["red", "white", None] * 100
+        job._categories = {"colour": ["red", "white"]}
+        job._rows = {"size": numpy.arange(300.0) % 7, "colour": numpy.array(texts, dtype=object), "_label": numpy.arange(300.0) % 3 == 1}
+        X, y = job.train()[0][["colour", "size"]], job._rows["_label"]
+        X["colour"] = X["colour"].astype(object).where(X["colour"].notna(), "")
+        model = catboost.CatBoostClassifier(iterations=5, cat_features=["colour"], verbose=0, allow_writing_files=False).fit(X, y)
+        job.save_catboost(model)
+        (file,) = job.output.glob("model.*")
+        self.assertEqual(file.name, "model.python")
+        served = open_file(file.read_bytes())
+        asked = job.frame([[3.0, "red"], [3.0, None], [None, "white"], [5.0, "white"]])
+        wanted = model.predict_proba([["red", 3.0], ["", 3.0], ["white", math.nan], ["white", 5.0]])
+        self.assertLess(abs(served.answer(asked) - wanted).max(), 1e-9)
+        self.assertEqual([each["isText"] for each in served.columns], [False, True])
+        self.assertEqual(self.result(job, "rounds.json"), 5)
 
     @unittest.skipUnless(has("pandas"), "no pandas")
     def test_gives_a_model_of_lightgbm_the_columns_of_its_training_and_no_infinite_value_to_linear_leaves(self) -> None:

@@ -107,10 +107,7 @@ export function lookingSpec(name: string): ArtifactSpec {
   return { ...spec, features: { ...spec.features, [name]: { ...spec.features[name]!, from } } }
 }
 
-export function artifactManifest(
-  spec: ArtifactSpec,
-  files: Readonly<Record<string, FileDigest>>,
-): Manifest {
+export function artifactManifest(spec: ArtifactSpec, files: Readonly<Record<string, FileDigest>>): Manifest {
   const { model, features, output, preprocessing, golden } = spec
   return {
     format: 'tenure-artifact@1',

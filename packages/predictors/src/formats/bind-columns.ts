@@ -199,14 +199,11 @@ function expectKnownCategories(
 ): UnknownRows | undefined {
   if (fit.kind !== 'category') return undefined
   const { name, vocabulary, encoding } = fit
-  const known: KnownTexts | undefined = vocabulary.length > 0 ? new Set(vocabulary) : own
-  if (known === undefined) return undefined
+  const [known, listed] = vocabulary.length > 0 ? [new Set(vocabulary), vocabulary] : [own, own?.listed]
+  if (known === undefined || listed === undefined) return undefined
   const isForeign = (taken: readonly string[] = []): boolean =>
-    taken.length > 0 &&
-    !taken.some((text) => known.has(text)) &&
-    countDistinct(taken) > (known.maxUnlisted ?? 0)
-  const listed = vocabulary.length > 0 ? vocabulary : known.listed
-  const examples = listed === undefined ? '' : `, such as ${shown(listed, quote)}`
+    taken.length > 0 && !taken.some((text) => known.has(text))
+  const examples = `, such as ${shown(listed, quote)}`
   const relist =
     encoding === 'text'
       ? ', or, if they are new to the model on purpose, list them as the "vocabulary" of the column in columns.json'
@@ -220,24 +217,19 @@ function expectKnownCategories(
     refuse(
       `no value of ${quote(name)} in the training rows, such as ${shown(seen, quote)}, is a category that the model knows${examples}: write the values in the source as the model has them${relist}`,
     )
-  // The model may know some texts that its file does not list. Those with the most rows count as known.
   const unknown = texts
     .filter(([text]) => text !== '' && !known.has(text))
     .toSorted(([, one], [, other]) => other - one)
-    .slice(known.maxUnlisted ?? 0)
   if (unknown.length === 0) return undefined
   return {
     feature: name,
     rows: unknown.reduce((sum, [, rows]) => sum + rows, 0),
     examples: unknown.slice(0, maxExamples).map(([text]) => text),
-    known: listed?.slice(0, maxExamples),
+    known: listed.slice(0, maxExamples),
   }
 }
 
 const maxExamples = 3
-
-/** Counts different texts. A missing one, which is empty, counts where there is no other. */
-const countDistinct = (texts: readonly string[]): number => Math.max(1, new Set(texts.filter(Boolean)).size)
 
 const shown = (texts: readonly string[], quote: (text: string) => string): string =>
   texts.slice(0, 5).map(quote).join(', ')

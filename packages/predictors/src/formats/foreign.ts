@@ -1,7 +1,8 @@
 /** Refuses files of known formats that are not read, with what to do instead. A pickle is never read, because it runs code. */
 import { refuse } from '../errors.ts'
 
-const pickle = 'a pickle, which runs code when it is read: save the model as text, JSON or ONNX'
+const pickle =
+  'a pickle, which runs code when it is read: save the model as text, JSON or ONNX, or load it in a training script that saves it with job.save(model)'
 
 /**
  * Begins a pickle of the protocols 0 and 1, which do not start with a number: an object of a class, or a list or dictionary. The rest of a
@@ -13,7 +14,10 @@ const textPickle = /^(?:\(?c[\w.]+\n[\w.]+\n(?:p\d+\n|q\0|\()|\([ld]p0\n|[\]}]q\
 const foreign: readonly [heads: string[], what: string][] = [
   [['\x80\x02', '\x80\x03', '\x80\x04', '\x80\x05', 'ccopy_reg', 'ccopyreg'], pickle],
   [['TENURE-PYTHON'], 'code of Python, which only a training writes: train the model by a script'],
-  [['PK'], 'a zip archive of PyTorch, Keras or joblib: export the model as ONNX'],
+  [
+    ['PK'],
+    'a zip archive of PyTorch, Keras or joblib: export the model as ONNX, or load it in a training script that saves it with job.save(model)',
+  ],
   [['\x89HDF'], 'an HDF5 file: export the model as TensorFlow.js layers or ONNX'],
   [
     // gzip, bzip2, zstd, xz, LZMA, LZ4, and zlib as joblib writes it.
@@ -41,7 +45,10 @@ const foreign: readonly [heads: string[], what: string][] = [
     ['{"name": "tree"', '{"name":"tree"', '{\n  "name": "tree"', '{\n    "name": "tree"'],
     'a dump of LightGBM: save the model with save_model',
   ],
-  [['CBM1'], "in CatBoost's binary format: save the model with format='json'"],
+  [
+    ['CBM1'],
+    "in CatBoost's binary format: save the model with format='json', or, with categories, by job.save_catboost(model) of a training script",
+  ],
   [
     ['\x08\x01\x12'],
     'a SavedModel of TensorFlow: export the model as ONNX (tf2onnx) or TensorFlow.js layers',

@@ -4,7 +4,7 @@
  */
 import type { ModelDescription } from '../features.ts'
 import type { Output } from '../features.ts'
-import type { Predictor, RowTexts } from '../predictor.ts'
+import type { Predictor } from '../predictor.ts'
 import type { Hosts } from '../runtime/hosts.ts'
 import type { Runtimes } from './runtimes.ts'
 
@@ -14,10 +14,8 @@ export type ArtifactFiles = Readonly<Record<string, Uint8Array>>
 /** The texts that a model tells apart in a column. */
 export interface KnownTexts {
   has(text: string): boolean
-  /** The maximum number of texts that the model may know and the file does not list. Default: 0. */
-  maxUnlisted?: number
-  /** Some of them; undefined for a file that holds only their hashes. */
-  listed?: readonly string[]
+  /** Some of them. */
+  listed: readonly string[]
 }
 
 /** A column of a model, in the model's order. */
@@ -77,8 +75,6 @@ export interface ExactExplainer {
   scale: 'raw' | 'answer'
   /** The index of the prediction's first number among the outputs of the artifact. Default: 0. */
   firstOutput?: number
-  /** Builds the row to explain, with one number a feature, for a model that takes texts. Default: the encoded row. */
-  rowOf?(input: Float64Array, texts: RowTexts): Float64Array
   /** Attributes an encoded row against encoded background rows. */
   explain(row: Float64Array, background: readonly Float64Array[], question: ExplainedOutput): Attribution
 }

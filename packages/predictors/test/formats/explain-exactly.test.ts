@@ -3,17 +3,16 @@ import { describe, expect, it } from 'vitest'
 import { columnValue } from '../../src/formats/trees/column-value.ts'
 import { readForest } from '../../src/formats/trees/read-forest.ts'
 import { openOnnx } from '../../src/formats/onnx/open-onnx.ts'
-import { widenerOf } from '../../src/formats/trees/derived/derived-columns.ts'
 import type { Forest } from '../../src/formats/trees/forest.ts'
 import { forestExplainer } from '../../src/formats/trees/tree-shap.ts'
 import { identity } from '../../src/formats/trees/links.ts'
 import { walkerOf } from '../../src/formats/trees/walk.ts'
 import { linearExplainer } from '../../src/formats/tfjs-layers/format.ts'
 import { seededRandom } from '@tenure/sequential'
-import { readCases, readCategoryCases, readOnnxCases, type ParityCase } from '../support/parity.ts'
+import { readCases, readOnnxCases, type ParityCase } from '../support/parity.ts'
 
 const forestsOf = () => [
-  ...[...readCases(), ...readCategoryCases()].map((each) => ({ ...each, forest: readForest(each.bytes) })),
+  ...readCases().map((each) => ({ ...each, forest: readForest(each.bytes) })),
   ...readOnnxCases().flatMap((each) => {
     const { forest } = openOnnx(each.bytes)
     return forest === undefined ? [] : [{ ...each, forest }]
@@ -24,10 +23,9 @@ type ForestCase = ParityCase & { forest: Forest }
 /** Computes the sum of an output before its link function, by walking the trees. */
 function sumOf({ leaves, width, groups, starts, scale, offsets, ...forest }: Forest, output: number) {
   const walk = walkerOf({ leaves, width, groups, starts, scale, offsets, ...forest })
-  const widen = widenerOf(forest)
   const found = new Int32Array(forest.roots.length)
   return (row: Float64Array): number => {
-    walk(widen?.(row, 0) ?? row, 0, found)
+    walk(row, 0, found)
     let sum = starts[output]!
     found.forEach((leaf, tree) => {
       const place = output - groups[tree]!

@@ -15,7 +15,6 @@ import {
   hostileModels,
   type HostileFile,
 } from '../support/hostile/hostile-models.ts'
-import { hostileCategories } from '../support/hostile/category-models.ts'
 import { damagedTrees } from '../support/hostile/damaged-trees.ts'
 import { treeModel } from '../support/onnx-trees.ts'
 import { floats, graph, message, model, node, tensor, value, varint } from '../support/onnx-writer.ts'
@@ -240,7 +239,6 @@ const files: readonly HostileFile[] = [
   ],
   ...hostileModels,
   ...damagedTrees,
-  ...hostileCategories,
 ]
 
 describe('a hostile file', () => {

@@ -221,11 +221,11 @@ describe('a file that is not a model', () => {
       () => changed('catboost-binary', /"leaf_values":\s*\[[^,]+,/, '"leaf_values":['),
       /leaf values for/,
     ],
-    [
-      'with texts',
-      () => changed('catboost-binary', /"features_info":\s*\{/, '"features_info":{"text_features":[{}],'),
-      /text features, which CatBoost computes from dictionaries/,
-    ],
+    ...['categorical', 'text', 'embedding'].map((kind): [string, () => Buffer, RegExp] => [
+      `with ${kind} features`,
+      () => changed('catboost-binary', /"features_info":\s*\{/, `"features_info":{"${kind}_features":[{}],`),
+      new RegExp(`${kind} features, which CatBoost alone computes: .* job.save_catboost\\(model\\)`),
+    ]),
   ]
   it.each(refused)('%s: is refused by name', (_, make, message) =>
     expect(() => readForest(make())).toThrow(message),

@@ -5,7 +5,6 @@ import { columnValue } from '../../src/formats/trees/column-value.ts'
 import { readForest } from '../../src/formats/trees/read-forest.ts'
 import { isOnnx } from '../../src/formats/onnx/graph.ts'
 import { openOnnx } from '../../src/formats/onnx/open-onnx.ts'
-import { widenerOf } from '../../src/formats/trees/derived/derived-columns.ts'
 import { predictorOf } from '../../src/formats/trees/predictor.ts'
 import { walkerOf } from '../../src/formats/trees/walk.ts'
 
@@ -19,9 +18,6 @@ export interface ParityCase {
 
 /** Reads 46 models of the three libraries, as `npm run test:parity -- --only trees --pack` wrote them. */
 export const readCases = (): ParityCase[] => readPack('tree-models.json.gz')
-
-/** Reads models of CatBoost with categories, as `npm run test:parity -- --only categories --rows 60 --rounds 10 --pack` wrote them. */
-export const readCategoryCases = (): ParityCase[] => readPack('category-models.json.gz')
 
 /** Reads ONNX models of scikit-learn and others with ONNX Runtime's outputs, as `npm run test:parity -- --only onnx --pack` wrote them. */
 export const readOnnxCases = (): ParityCase[] => readPack('onnx-models.json.gz')
@@ -50,7 +46,6 @@ export interface Parity {
 export function compareAnswers({ bytes, rows, answers }: Omit<ParityCase, 'name'>): Parity {
   const forest = (isOnnx(bytes) ? openOnnx(bytes).forest : readForest(bytes))!
   const predictor = predictorOf(forest)
-  const widen = widenerOf(forest)
   const walk = walkerOf(forest)
   const input = new Float64Array(predictor.inputs)
   const output = new Float64Array(predictor.outputs)
@@ -67,7 +62,7 @@ export function compareAnswers({ bytes, rows, answers }: Omit<ParityCase, 'name'
       worst = Math.max(worst, Number.isNaN(off) ? Infinity : off)
     }
     predictor.leavesOf(input, 0, found)
-    walk(widen?.(input, 0) ?? input, 0, walked)
+    walk(input, 0, walked)
     for (let tree = 0; tree < found.length; tree++) if (found[tree] !== walked[tree]) otherLeaves++
   }
   return { rows: rows.length, trees: forest.roots.length, worst, otherLeaves }

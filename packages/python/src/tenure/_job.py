@@ -22,7 +22,7 @@ from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
 from ._lightgbm import join_lightgbm
 from ._onnx import convert, scores_outliers
 from ._replay import cell_of, midway_rows, odd_rows, spread
-from ._rows import has, read_columns, table_of, vocabulary_of
+from ._rows import answer_frame, has, read_columns, table_of, taken_columns, vocabulary_of
 from ._serve import _MARK, open_file
 
 #: The version of the contract that this package implements.
@@ -340,22 +340,21 @@ class Job:
 
     @_writes
     def save_catboost(self, model: Any) -> None:
-        """Saves a CatBoost model.
+        """Saves a CatBoost model. One with ``cat_features`` or ``text_features`` is served by CatBoost itself, as by :meth:`save`.
 
-        A column of ``cat_features`` gets the texts of a category, and "" for a missing one, as ``X[name].astype(object).fillna("")``.
+        Such a column gets the texts of a category, and "" for a missing one, as ``X[name].astype(object).fillna("")``.
         Another category counts as a number by its code, ``X[name].cat.codes``.
         """
-        model.save_model(str(self.output / "model.json"), format="json")
         # The class CatBoost has no predict_proba.
         predict = model.predict if self.kind in _numbers else functools.partial(model.predict, prediction_type="Probability")
         names = model.feature_names_
-        order = self._order(names)
-        texts = [order[index] for index in model.get_cat_feature_indices()]
-
-        def answer(X: Any) -> Any:
-            return predict(self._taken(self._texts(X, texts) if texts else X, names, codes=True))
-
-        self.write_result(answer, names=names, rounds=model.tree_count_)
+        order = [column.name for column in self._order(names)]
+        texts = [order[index] for index in (*model.get_cat_feature_indices(), *model.get_text_feature_indices())]
+        if texts:
+            self._save_object(model, functools.partial(answer_frame, predict, order, texts), rounds=model.tree_count_)
+            return
+        model.save_model(str(self.output / "model.json"), format="json")
+        self.write_result(lambda X: predict(self._taken(X, names, codes=True)), names=names, rounds=model.tree_count_)
 
     @_writes
     def save_onnx(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
@@ -400,7 +399,7 @@ class Job:
             )
         return cast(Callable[[Any], Any], answer)
 
-    def _save_object(self, model: Any, answer: Callable[[Any], Any]) -> None:
+    def _save_object(self, model: Any, answer: Callable[[Any], Any], rounds: Optional[int] = None) -> None:
         try:
             import cloudpickle
         except ImportError:
@@ -430,27 +429,13 @@ class Job:
         file.write_bytes(_MARK + json.dumps(head).encode() + b"\n" + cloudpickle.dumps(answer))
         # The answers of the object as it is served, so that what the pickle forgets is found here.
         served = open_file(file.read_bytes())
-        self.write_result(served.answer)
+        self.write_result(served.answer, rounds=rounds)
 
     def _taken(self, X: Any, names: Optional[Sequence[str]], codes: bool = False) -> Any:
         """Selects the columns that a model names, in its order, because a script may train on some of them. Returns a matrix unchanged."""
         if not hasattr(X, "columns"):
             return X
-        order = self._order(names)
-        taken = X[[column.name for column in order]].copy()
-        for column in order:
-            if codes and column.kind == "category" and hasattr(taken[column.name], "cat"):
-                numbers = taken[column.name].cat.codes.astype("float64")
-                taken[column.name] = numbers.where(numbers >= 0)
-        return taken
-
-    def _texts(self, X: Any, columns: Optional[Sequence[Column]] = None) -> Any:
-        """Returns a data frame with categories as texts, by default all, which an ONNX model with named inputs expects."""
-        frame = X.copy()
-        for column in columns or self.columns:
-            if column.kind == "category":
-                frame[column.name] = frame[column.name].astype(object).where(frame[column.name].notna(), "")
-        return frame
+        return taken_columns(X, [column.name for column in self._order(names)], codes=codes)
 
     def _compare(self, source: Callable[[Any], Any]) -> Callable[[bytes], None]:
         """
@@ -489,11 +474,12 @@ class Job:
         types: dict[str, Any] = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int64)": "int64", "tensor(string)": object}
 
         def answer(X: Any) -> Any:
-            if len(inputs) == 1:
+            if len(inputs) == 1 and inputs[0].type != "tensor(string)":
                 values = X.to_numpy(dtype="float64") if hasattr(X, "to_numpy") else X
                 feed = {inputs[0].name: numpy.asarray(values, dtype=types[inputs[0].type])}
             else:
-                texts = self._texts(X)
+                categories = [column.name for column in self.columns if column.kind == "category"]
+                texts = taken_columns(X, [column.name for column in self.columns], texts=categories)
                 feed = {each.name: texts[each.name].to_numpy().reshape(-1, 1).astype(types[each.type]) for each in inputs}
             return session.run([output], feed)[0]
 
@@ -549,7 +535,7 @@ class Job:
         if others:
             raise ValueError(
                 f"the model takes {', '.join(map(str, others[:10]))}, which the model file does not have as features: "
-                "requests hold its features only, so compute such columns by SQL in prepare of the model file and name them as features"
+                "requests hold its features only, so compute such columns by SQL in prepare of the model file, or save(model, answer=…) a function that computes them"
             )
         return [by_name[name] for name in names]
 

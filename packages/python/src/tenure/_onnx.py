@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Callable, Optional, Sequence
 
 
@@ -35,12 +36,22 @@ def convert(
     for types in [inputs, *joined] if named else [matrix]:
         try:
             proto = convert_sklearn(estimator, initial_types=types, options=options, target_opset={"": 17, "ai.onnx.ml": 3})
+            _name_locale(proto)
             data = bytes(proto.SerializeToString())
             compare(data)
             return data
         except Exception as error:  # The converters, the checker and ONNX Runtime raise errors of many kinds.
             failure = failure or error
     raise ValueError(first_lines(failure)) from failure
+
+
+def _name_locale(proto: Any) -> None:
+    """Names a locale that every Linux has. Texts become lower case by ``en_US.UTF-8`` otherwise, which slim images lack."""
+    import onnx
+
+    for node in proto.graph.node:
+        if node.op_type == "StringNormalizer" and sys.platform == "linux" and all(each.name != "locale" for each in node.attribute):
+            node.attribute.append(onnx.helper.make_attribute("locale", "C.UTF-8"))
 
 
 def scores_outliers(estimator: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 
 def has(module: str) -> bool:
@@ -77,3 +77,20 @@ def table_of(cells: Sequence[tuple[str, Any, Optional[Sequence[str]]]], frames: 
 def vocabulary_of(values: Sequence[Any]) -> list[str]:
     """Returns the distinct texts, sorted."""
     return sorted({value for value in values if value is not None})
+
+
+def taken_columns(frame: Any, names: Sequence[str], texts: Sequence[str] = (), codes: bool = False) -> Any:
+    """Returns columns of a data frame in this order. ``texts``: those as texts, with "" for a missing one. ``codes``: other categories as codes."""
+    taken = frame[list(names)].copy()
+    for name in names:
+        if name in texts:
+            taken[name] = taken[name].astype(object).where(taken[name].notna(), "")
+        elif codes and hasattr(taken[name], "cat"):
+            numbers = taken[name].cat.codes.astype("float64")
+            taken[name] = numbers.where(numbers >= 0)
+    return taken
+
+
+def answer_frame(predict: Callable[[Any], Any], names: Sequence[str], texts: Sequence[str], frame: Any) -> Any:
+    """Predicts rows with these columns. A function of its own, so that it is stored with a model."""
+    return predict(taken_columns(frame, names, texts, codes=True))

@@ -1,6 +1,5 @@
 /** Converts the values of a row to the numbers that trees take. */
 import type { Column } from './forest.ts'
-import { hashOfText } from './hashes/city-hash.ts'
 
 const infinite = /^([+-]?)inf(inity)?$/i
 
@@ -8,13 +7,10 @@ const infinite = /^([+-]?)inf(inity)?$/i
 const plainOf = (value: unknown): unknown => (typeof value === 'boolean' ? Number(value) : value)
 
 /**
- * Converts a JSON value to the number of a column: NaN when it is missing or a category that training has not seen; the hash of a text
- * where the model takes texts, of an empty one where it is missing. Undefined for a value that has no number.
+ * Converts a JSON value to the number of a column: NaN when it is missing or a category that training has not seen. Undefined for a value
+ * that has no number.
  */
-export function columnValue({ categories, isText }: Column, value: unknown): number | undefined {
-  if (isText === true && (typeof value === 'string' || (value ?? null) === null))
-    return hashOfText((value as string | null | undefined) ?? '')
-  if (isText === true) return undefined
+export function columnValue({ categories }: Column, value: unknown): number | undefined {
   if (value === null || value === undefined) return NaN
   if (!['boolean', 'number', 'string'].includes(typeof value)) return undefined
   if (categories !== undefined) {

@@ -39,7 +39,3 @@ export function wholeOf(value: unknown, name: string): number {
     refuse(`${name} is ${writtenAs(value)}, which is not a whole number`)
   return number as number
 }
-
-/** Returns the fields of a value; none of one that is no object. */
-export const entriesIn = (value: unknown): [name: string, value: unknown][] =>
-  isObject(value) ? Object.entries(value) : []

@@ -4,7 +4,6 @@
  */
 import { refuse } from '../../errors.ts'
 import type { ArtifactColumn } from '../format.ts'
-import type { DerivedColumns } from './derived/derived-columns.ts'
 import type { LinkFunction } from './links.ts'
 
 /** Limits of a forest, so that no artifact fills the memory or blocks its reader. */
@@ -32,7 +31,7 @@ export const forestLimits = {
   looseValues: 1_000_000,
 } as const
 
-/** A column of the model, in the model's order. Trees read the hash of a text. */
+/** A column of the model, in the model's order. */
 export type Column = ArtifactColumn
 
 /** The kinds of missing values, by LightGBM's numbers. */
@@ -59,8 +58,6 @@ export interface LinearLeaf {
 export interface Forest {
   library: string
   columns: readonly Column[]
-  /** Columns that the trees read behind those of the file. */
-  derived?: DerivedColumns
   /** The names of the classes in the order of the outputs, if the file has them. */
   classes?: readonly string[]
   slots: readonly Slot[]
@@ -136,7 +133,7 @@ export interface TreeInput {
 
 export interface ForestInput extends Pick<
   Forest,
-  'library' | 'columns' | 'derived' | 'classes' | 'width' | 'starts' | 'scale' | 'offsets' | 'single' | 'link'
+  'library' | 'columns' | 'classes' | 'width' | 'starts' | 'scale' | 'offsets' | 'single' | 'link'
 > {
   trees: readonly TreeInput[]
 }
@@ -144,7 +141,7 @@ export interface ForestInput extends Pick<
 /** Stores the trees in flat arrays. Throws `artifact_invalid` for anything that is not a forest within the limits. */
 export function buildForest({ trees, ...rest }: ForestInput): Forest {
   const { width, starts } = rest
-  const columns = rest.columns.length + (rest.derived?.count ?? 0)
+  const columns = rest.columns.length
   expectAtMost(trees.length, forestLimits.trees, 'trees')
   expectAtMost(columns, forestLimits.columns, 'columns')
   expectAtMost(starts.length, forestLimits.outputs, 'outputs')

@@ -1,7 +1,6 @@
 /** Opens the trees of LightGBM, XGBoost and CatBoost. They answer within the turn of the request. */
 import { refuse } from '../../errors.ts'
 import type { ArtifactFiles, ArtifactFormat } from '../format.ts'
-import type { RowTexts } from '../../predictor.ts'
 import { expectClasses } from '../expect-classes.ts'
 import { forestLimits, type Forest } from './forest.ts'
 import { isLightgbm } from './lightgbm.ts'
@@ -9,7 +8,6 @@ import { readForest } from './read-forest.ts'
 import { isUbjson } from './ubjson.ts'
 import { forestExplainer } from './tree-shap.ts'
 import { openForest } from './open-forest.ts'
-import { hashedRowsOf } from './derived/hashed-rows.ts'
 
 const { fileBytes } = forestLimits
 
@@ -30,16 +28,8 @@ export const treesFormat: ArtifactFormat = {
     yield
     return openForest(forest, manifest)
   },
-  explain({ preprocessing }, files) {
-    const forest = forestOf(files)
-    const explainer = forestExplainer(forest)
-    const hashedRows = hashedRowsOf(forest.columns, preprocessing)
-    if (explainer === undefined || hashedRows === undefined) return explainer
-    const rowOf = (input: Float64Array, texts: RowTexts): Float64Array => {
-      hashedRows.begin(input, texts)
-      return hashedRows.next().slice()
-    }
-    return { ...explainer, rowOf }
+  explain(_manifest, files) {
+    return forestExplainer(forestOf(files))
   },
 }
 

@@ -2,7 +2,6 @@
 import { refuse } from '../../errors.ts'
 import { inputWidthOf, type ModelDescription } from '../../features.ts'
 import type { Predictor } from '../../predictor.ts'
-import { hashedRowsOf } from './derived/hashed-rows.ts'
 import type { Forest } from './forest.ts'
 import { predictorOf, type ForestOptions } from './predictor.ts'
 
@@ -14,10 +13,8 @@ export function openForest(
   options?: ForestOptions,
 ): { predictor: Predictor; memoryBytes: number } {
   const inputs = inputWidthOf(preprocessing)
-  const hashedRows = hashedRowsOf(forest.columns, preprocessing)
   const count = forest.columns.length
-  if (hashedRows === undefined && count > inputs)
-    refuse(`the trees take ${count} columns, the preprocessing gives ${inputs}`)
+  if (count > inputs) refuse(`the trees take ${count} columns, the preprocessing gives ${inputs}`)
   const { outputs, memoryBytes, predictOne } = predictorOf(forest, options)
   const answer = new Float64Array(outputs)
   return {
@@ -25,11 +22,9 @@ export function openForest(
     predictor: {
       inputs,
       outputs,
-      run(input, rows, output, _order, texts) {
-        hashedRows?.begin(input, texts)
+      run(input, rows, output) {
         for (let row = 0; row < rows; row++) {
-          if (hashedRows === undefined) predictOne(input, row * inputs, answer, 0)
-          else predictOne(hashedRows.next(), 0, answer, 0)
+          predictOne(input, row * inputs, answer, 0)
           const at = row * outputs
           for (let k = 0; k < outputs; k++) output[at + k] = answer[k]!
         }

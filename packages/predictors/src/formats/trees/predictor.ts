@@ -1,5 +1,4 @@
 /** Computes rows with a forest: the leaf of each tree, their sum in the order of the library, and its link function. */
-import { widenerOf } from './derived/derived-columns.ts'
 import type { Forest } from './forest.ts'
 import { blockKernelOf } from './kernels/block-kernel.ts'
 import { stepKernelOf } from './kernels/step-kernel.ts'
@@ -80,7 +79,7 @@ export function predictorOf(forest: Forest, { isPlain = false }: ForestOptions =
     sums.set(singles)
   }
 
-  const predictWide: TreePredictor['predictOne'] = (rows, at, into, to) => {
+  const predictOne: TreePredictor['predictOne'] = (rows, at, into, to) => {
     findLeaves(rows, at)
     if (single) addSingles()
     else addDoubles(rows, at)
@@ -88,19 +87,13 @@ export function predictorOf(forest: Forest, { isPlain = false }: ForestOptions =
     link(sums, 0, count)
     for (let k = 0; k < count; k++) into[to + k] = sums[k]!
   }
-  const widen = widenerOf(forest)
   const nodes = forest.tests.length
-  const treeBytes = kernel?.memoryBytes ?? nodes * 20 + leaves.length * 8
   return {
     inputs: forest.columns.length,
     outputs: count,
-    memoryBytes: treeBytes + (forest.derived?.memoryBytes ?? 0),
-    ...(widen === undefined
-      ? { leavesOf: find, predictOne: predictWide }
-      : {
-          leavesOf: (rows, at, leaves) => find(widen(rows, at), 0, leaves),
-          predictOne: (rows, at, into, to) => predictWide(widen(rows, at), 0, into, to),
-        }),
+    memoryBytes: kernel?.memoryBytes ?? nodes * 20 + leaves.length * 8,
+    leavesOf: find,
+    predictOne,
   }
 }
 

@@ -2,7 +2,7 @@
 import { isPredictorError, refuse } from '../../errors.ts'
 import type { JsonObject } from '../../network/layers-model.ts'
 import { headOf, refuseForeign } from '../foreign.ts'
-import { isCatboost, readCatboost } from './catboost/catboost.ts'
+import { isCatboost, readCatboost } from './catboost.ts'
 import type { Forest } from './forest.ts'
 import { parseModelJson, textOfFile } from './bounded-json.ts'
 import { isLightgbm, readLightgbm } from './lightgbm.ts'

@@ -4,23 +4,17 @@
  * rows can reach. A leaf that needs the features U of the row and V of the background row only counts with |U| and |V|.
  */
 import type { Attribution, ExactExplainer } from '../format.ts'
-import { widenerOf } from './derived/derived-columns.ts'
 import { isIn, slotValue, type Forest } from './forest.ts'
 import { ascending, identity, rising } from './links.ts'
-import { maxShared, mixturesOf } from './derived/mixtures.ts'
 import { walkerOf } from './walk.ts'
 
 /**
- * Returns the explainer. Undefined for linear leaves, whose value depends on the inputs, for predictions that combine several sums, and for
- * columns that are derived from many others.
+ * Returns the explainer. Undefined for linear leaves, whose value depends on the inputs, and for predictions that combine several sums.
  */
 export function forestExplainer(forest: Forest): ExactExplainer | undefined {
   if (forest.linear.size > 0 || forest.link === ascending || forest.link === rising) return undefined
-  if (forest.derived?.steps.some(({ sources }) => sources.length > maxShared)) return undefined
   const { slots, sets, tests, thresholds, passed, failed, roots } = forest
   const walk = walkerOf(forest)
-  const widen = widenerOf(forest)
-  const wide = (row: Float64Array): Float64Array => widen?.(row, 0).slice() ?? row
   const found = new Int32Array(roots.length)
   const columnOf = (node: number): number => {
     const test = tests[node]!
@@ -33,7 +27,7 @@ export function forestExplainer(forest: Forest): ExactExplainer | undefined {
   return {
     method: 'tree_shap',
     scale: forest.link === identity ? 'answer' : 'raw',
-    explain(given, background, { players, count, output }) {
+    explain(row, others, { players, count, output }) {
       const valueOf = leafValues(forest, output)
       const sumOf = (of: Float64Array): number => {
         walk(of, 0, found)
@@ -41,9 +35,6 @@ export function forestExplainer(forest: Forest): ExactExplainer | undefined {
         for (let tree = 0; tree < found.length; tree++) sum += valueOf(tree, found[tree]!)
         return sum * forest.scale + forest.offsets[output]!
       }
-      const row = wide(given)
-      const others = background.map(wide)
-      const mixtures = mixturesOf(forest, players)
       const attributions = new Float64Array(count)
       /** 0: both rows took the same side; 1: the side of the row; 2: the side of the background row. */
       const sides = new Uint8Array(count)
@@ -72,13 +63,6 @@ export function forestExplainer(forest: Forest): ExactExplainer | undefined {
         }
         const column = columnOf(node)
         const next = (isPassed: boolean) => (isPassed ? passed[node]! : failed[node]!)
-        const mixture = mixtures.get(column)
-        if (mixture !== undefined) {
-          const { result, open } = mixture.test(sides, (value) => holdsFor(node, value))
-          if (open === undefined) return visit(tree, next(result), other)
-          // Visits the same node again, with one more player decided.
-          return decide(open, () => visit(tree, node, other))
-        }
         const player = players[column]!
         const side = sides[player]!
         const [mine, its] = [holdsFor(node, row[column]!), holdsFor(node, other[column]!)]
@@ -86,13 +70,11 @@ export function forestExplainer(forest: Forest): ExactExplainer | undefined {
         if (side === 2) return visit(tree, next(its), other)
         decide(player, (decided) => visit(tree, next(decided === 1 ? mine : its), other))
       }
-      for (const other of others) {
-        for (const mixture of mixtures.values()) mixture.begin(row, other)
+      for (const other of others)
         for (let tree = 0; tree < roots.length; tree++) visit(tree, roots[tree]!, other)
-      }
-      const unit = forest.scale / background.length
+      const unit = forest.scale / others.length
       return {
-        base: others.reduce((sum, other) => sum + sumOf(other), 0) / background.length,
+        base: others.reduce((sum, other) => sum + sumOf(other), 0) / others.length,
         score: sumOf(row),
         attributions: Array.from(attributions, (value) => value * unit),
       } satisfies Attribution

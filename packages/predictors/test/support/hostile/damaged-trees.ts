@@ -73,6 +73,11 @@ export const damagedTrees: readonly HostileFile[] = [
     /scale_and_bias is .*, not a finite number/,
   ],
   [
+    'catboost-type.json',
+    () => changedModel('catboost-binary', /"split_type":\s*"FloatFeature"/, '"split_type":"OneHotFeature"'),
+    /tree 0 has a split of "OneHotFeature"/,
+  ],
+  [
     'catboost-index.json',
     () =>
       catboost((file) => Object.assign(file.features_info.float_features[0]!, { flat_feature_index: null })),
