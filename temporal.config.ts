@@ -313,8 +313,8 @@ export function endpointSettings(environment: Environment = process.env) {
 }
 
 /** Passes these settings on to a child process. */
-export function endpointEnvironment(): Environment {
-  const { privateHosts, secrets } = endpointSettings()
+export function endpointEnvironment(environment: Environment = process.env): Environment {
+  const { privateHosts, secrets } = endpointSettings(environment)
   return { TENURE_PRIVATE_HOSTS: privateHosts.join(), TENURE_SECRETS: secrets }
 }
 
@@ -352,10 +352,11 @@ export function splitSecrets(environment: Environment): { env: Environment; inpu
   return { env: { ...of(false), TENURE_SECRETS_FD: '0' }, input: JSON.stringify(of(true)) }
 }
 
-/** Returns the environment of a training process, with one thread per operation: the order of threads changes the last digits of a sum. */
+/** Returns the environment of a process that trains or reads models, with one thread per operation: the order of threads changes the last digits of a sum. */
 export function trainerEnvironment(environment: Environment = process.env): Environment {
   return {
     ...systemEnvironment(environment),
+    ...endpointEnvironment(environment),
     TF_NUM_INTRAOP_THREADS: '1',
     TF_NUM_INTEROP_THREADS: '1',
     TF_ENABLE_ONEDNN_OPTS: '0',

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import type { Readable, Writable } from 'node:stream'
 import { requirePipes } from '../../../store/child-pipes.ts'
 import { withMemoryLimit } from '@tenure/predictors/memory-limit'
-import { checkout, endpointEnvironment, launcher, trainerEnvironment } from '../../../temporal.config.ts'
+import { checkout, launcher, trainerEnvironment } from '../../../temporal.config.ts'
 
 export interface LimitedProcess {
   input: Writable
@@ -50,7 +50,7 @@ export function startLimited(argv: readonly string[], memoryMb: number): Limited
   const { execPath = process.execPath, execArgv } = withMemoryLimit(memoryMb)
   const child = spawn(execPath, [...execArgv, launcher, ...argv], {
     cwd: checkout,
-    env: { ...trainerEnvironment(), ...endpointEnvironment() },
+    env: trainerEnvironment(),
     stdio: ['pipe', 'pipe', 'ignore'],
   })
   requirePipes(child, argv[0] ?? 'a process')
