@@ -76,7 +76,7 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   features: F
   /**
    * Features that are computed from the fields of a row, in training, batches and requests alike: `{ fields: { charges: number(), months:
-   * number() }, columns: { ratio: 'charges / nullif(months, 0)' } }`.
+   * number() }, columns: { ratio: 'charges / nullif(months, 0)' } }`. A model file in Python may give a function of a data frame.
    */
   prepare?: PrepareSpec
   /** The label to predict: `yesNo(…)`, `oneOf(…)`, `quantity(…)`, `quantities(…)` or `quantiles(…)`. */

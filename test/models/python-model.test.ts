@@ -595,6 +595,28 @@ tenure.define_model(
     expect(issues[0]?.indexOf(issue)).toBe(0)
   })
 
+  it('with a function that prepares rows is the definition without it, and refuses one that no training of the file could store', async () => {
+    const prepared = (more: string) =>
+      minimal('prepared', `train=tenure.python(train), prepare=${more},`).replace(
+        /def train[^=]*requirements/,
+        'def train(job): pass',
+      )
+    expect(await issuesOf('prepared', prepared('lambda df: df.assign(ratio=1)'))).toEqual([])
+    const digestOf = async (text: string) => {
+      write('prepared.py', text)
+      const loaded = await loadModelFile('prepared.py', folder)
+      return 'issues' in loaded ? loaded.issues : digestOfJson(loaded.definition)
+    }
+    expect(await digestOf(prepared('lambda df: df'))).toEqual(await digestOf(prepared('None')))
+    expect(await issuesOf('prepared', prepared('lambda df, y: df'))).toEqual([
+      'line 15: prepare: a function of one data frame is required',
+    ])
+    const program = prepared('lambda df: df').replace('tenure.python(train)', 'tenure.queue("gpu")')
+    expect(await issuesOf('prepared', program)).toEqual([
+      'line 15: prepare: a function of Python needs a function `train` of this file, whose job.save(model) stores both; use SQL beside another program',
+    ])
+  })
+
   it('trains by its function, with the job of a training', async () => {
     const trains =
       'def train(job):\n    (job.output / "seen.txt").write_text(f"{job.model} {job.columns[0].name} {job.seed}")'

@@ -209,7 +209,8 @@ function functionText({ name, meaning, positional, options, leading, result }: W
   const typeOf = (each: Field, place: string): string => {
     const type = typeText(each.shape, types, place + pascal(each.name))
     // The function of this very file.
-    return name === 'python' && each.name === 'file' ? `Union[${type}, Callable[[Job], Any]]` : type
+    if (name === 'python' && each.name === 'file') return `Union[${type}, Callable[[Job], Any]]`
+    return isModel && each.name === 'prepare' ? `Union[${type}, Callable[[Any], Any]]` : type
   }
   const parameter = (each: Field, place: string) =>
     `${argumentOf(each.name)}: ${each.optional ? `Optional[${typeOf(each, place)}] = None` : typeOf(each, place)}`

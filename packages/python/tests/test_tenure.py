@@ -403,6 +403,50 @@ class Results(Folder):
             PlainJob(given_job(self.folder, contract=2), io.StringIO())
 
 
+@unittest.skipUnless(has("pandas") and has("cloudpickle"), "no pandas or no cloudpickle")
+class Prepare(Folder):
+    def job(self, prepare: Any) -> Job:
+        import numpy
+
+        class FrameJob(Job):
+            def _read(self) -> dict[str, Any]:
+                self._categories = {"colour": ["red", "white"]}
+                sizes, colours = [1.0, 2.5, 9.0], ["red", None, "white"]
+                return {"size": numpy.array(sizes), "colour": numpy.array(colours, dtype=object), "_label": numpy.array([0.0, 1.0, 1.0])}
+
+        made = FrameJob(given_job(self.folder), io.StringIO())
+        made._prepare = prepare
+        return made
+
+    def test_prepares_the_training_rows_and_those_that_the_stored_object_answers(self) -> None:
+        job = self.job(lambda X: X.assign(half=X["size"] / 2, known=X["colour"].notna()))
+        X, _ = job.train()
+        self.assertEqual(X["half"].tolist(), [0.5, 1.25, 4.5])
+        job.save(None, answer=lambda X: X["half"] / 10)
+        served = open_file((job.output / "model.python").read_bytes())
+        self.assertAlmostEqual(served.answer(job.frame([[7.0, None]])).iloc[0], 0.35)
+        self.assertAlmostEqual(json.loads((job.output / "replay.json").read_text())["outputs"][0][0], 0.05)
+
+    def test_refuses_a_prepare_that_gives_other_rows_or_reads_them(self) -> None:
+        for prepare, sentence in (
+            (lambda X: X[X["size"] > 1], "drops, adds or reorders rows"),
+            (lambda X: X.sort_values("size", ascending=False), "drops, adds or reorders rows"),
+            (lambda X: X["size"].tolist(), "gives no data frame"),
+            (lambda X: X.assign(centred=X["size"] - X["size"].mean()), "reads other rows: it gives another centred for a row alone"),
+            (lambda X: X.sort_values("size", ascending=False).reset_index(drop=True), "reads other rows: it gives another size"),
+            (lambda X: X.assign(**{f"of {value}": 1 for value in X["colour"].dropna().unique()}), "reads other rows: it gives another of white"),
+        ):
+            with self.subTest(sentence), self.assertRaisesRegex(ValueError, sentence):
+                self.job(prepare).save(None, answer=lambda X: [0.5] * len(X))
+        with self.assertRaisesRegex(ValueError, "drops, adds or reorders rows"):
+            self.job(lambda X: X.head(1)).train()
+
+    def test_refuses_the_formats_that_store_no_function(self) -> None:
+        for name in ("save_lightgbm", "save_xgboost", "save_catboost", "save_onnx"):
+            with self.assertRaisesRegex(ValueError, rf"^{name} stores no function of Python, and prepare .* use job\.save\(model\)$"):
+                getattr(self.job(lambda X: X), name)(None)
+
+
 class Replay(unittest.TestCase):
     def test_spreads_rows_over_all_and_repeats_few(self) -> None:
         self.assertEqual(spread(1_000, 4), [0, 250, 500, 750])

@@ -83,9 +83,7 @@ def _run(keywords: Mapping[str, Any]) -> None:
     """Does the job of standard input: trains, or computes the metrics of the file."""
     if sys.stdin.isatty():
         raise SystemExit("this is a model file: `tenure check` checks it, and Tenure runs it for a training")
-    train = keywords.get("train")
-    if isinstance(train, Made) and train.word == "python" and train.arguments:
-        train = train.arguments[0]
+    train, prepare = _function_of(keywords.get("train")), keywords.get("prepare")
     from ._job import job, metrics_job
 
     given = metrics_job()
@@ -95,7 +93,15 @@ def _run(keywords: Mapping[str, Any]) -> None:
         return compute(given, {name: spec["of"] for name, spec in (keywords["evaluation"].get("metrics") or {}).items()})
     if not callable(train):
         raise SystemExit("this model file has no function `train`, so it is not a training program")
-    train(job())
+    training = job()
+    if callable(prepare):
+        training._prepare = prepare
+    train(training)
+
+
+def _function_of(train: Any) -> Any:
+    """The function of ``train=train`` and ``train=python(train, …)``."""
+    return train.arguments[0] if isinstance(train, Made) and train.word == "python" and train.arguments else train
 
 
 class _Definition:
@@ -114,7 +120,21 @@ class _Definition:
         fields = self._types[self._words["define_model"]["options"]["fields"]]
         if made.arguments:
             self._report("define_model", "takes keywords only: define_model(name=…, features=…)")
-        return self._object(made.keywords, fields, "", "define_model")
+        given = dict(made.keywords)
+        if callable(given.get("prepare")):
+            self._check_prepare(given.pop("prepare"), _function_of(given.get("train")))
+        return self._object(given, fields, "", "define_model")
+
+    def _check_prepare(self, prepare: Callable[..., Any], train: Any) -> None:
+        """A function is no part of the definition: it is stored with each model that ``train`` saves."""
+        if not callable(train):
+            self._report("prepare", "a function of Python needs a function `train` of this file, whose job.save(model) stores both; use SQL beside another program")
+        try:
+            inspect.signature(prepare).bind(None)
+        except TypeError:
+            self._report("prepare", "a function of one data frame is required")
+        except ValueError:
+            pass
 
     def _report(self, place: str, message: str, at: str = "") -> None:
         """``at``: the place whose line is told, if it is not ``place``."""

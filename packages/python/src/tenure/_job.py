@@ -35,6 +35,9 @@ _MOST_COMPARED = 20_000
 #: The maximum number of values in these rows, each of which takes about 150 bytes while they are compared.
 _MOST_COMPARED_CELLS = 4_000_000
 
+#: The number of rows that are prepared alone.
+_MOST_ALONE = 50
+
 #: Errors of the system that the same script meets again: a wrong path, or a missing permission.
 _LASTING = (FileNotFoundError, FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 
@@ -52,6 +55,8 @@ def _writes(save: Save) -> Save:
 
     @functools.wraps(save)
     def reported(job: Job, *arguments: Any, **named: Any) -> Any:
+        if job._prepare is not None and save.__name__ != "save":
+            raise ValueError(f"{save.__name__} stores no function of Python, and prepare of the model file is one: use job.save(model)")
         job._end_fit()
         with job.part("write artifact"):
             return save(job, *arguments, **named)
@@ -92,6 +97,8 @@ class Job:
         self._out = out
         self._categories: dict[str, list[str]] = {}
         self._rows: Optional[dict[str, Any]] = None
+        #: The function ``prepare`` of a model file in Python.
+        self._prepare: Optional[Callable[[Any], Any]] = None
         #: The reported epochs.
         self.curve: list[dict[str, Any]] = []
         self.id: str = given["training"]
@@ -157,10 +164,10 @@ class Job:
         """Returns the training rows and their labels.
 
         With pandas, the rows are a data frame with pandas categoricals; otherwise a NumPy matrix with category codes. A missing value is
-        NaN. Labels of several numbers are a matrix with one column each.
+        NaN. Labels of several numbers are a matrix with one column each. Rows have passed ``prepare`` of a model file in Python.
         """
         rows = self._read()
-        return self._matrix([rows[column.name] for column in self.columns]), self._labels(rows)
+        return self._prepared(self._matrix([rows[column.name] for column in self.columns])), self._labels(rows)
 
     def validation(self) -> Optional[tuple[Any, Any]]:
         """Returns the validation rows and their labels, in the form of :meth:`train`; None if the split has none, and in a refit with :attr:`best_round`."""
@@ -171,7 +178,7 @@ class Job:
         kinds = {column.name: column.kind for column in self.columns}
         kinds.update({name: "text" if self.kind == "classes" else "number" for name in self._label_columns})
         rows = read_columns(self.snapshot, kinds, (part["column"], part["validation"]))
-        return self._matrix([rows[column.name] for column in self.columns]), self._labels(rows)
+        return self._prepared(self._matrix([rows[column.name] for column in self.columns])), self._labels(rows)
 
     def weights(self) -> Optional[Any]:
         """Returns the weight of each training row, with a mean of 1; None if all rows weigh the same."""
@@ -197,7 +204,7 @@ class Job:
         return weights / weights.mean()
 
     def frame(self, rows: Sequence[Sequence[Any]]) -> Any:
-        """Converts rows of texts and numbers, with None for a missing value, to the form of :meth:`train`."""
+        """Converts rows of texts and numbers, with None for a missing value, to the form of :meth:`train` before ``prepare``."""
         import numpy
 
         cells = list(zip(*rows)) if rows else [() for _ in self.columns]
@@ -387,7 +394,32 @@ class Job:
         or ``decision_function`` of a scikit-learn detector of outliers. The object is stored by cloudpickle, with the classes and functions
         of this script.
         """
-        self._save_object(model, answer or self._answer_of(model))
+        answers = answer or self._answer_of(model)
+        if self._prepare is not None:
+            answers = self._with_prepare(self._prepare, answers)
+        self._save_object(model, answers)
+
+    def _prepared(self, X: Any) -> Any:
+        if self._prepare is None:
+            return X
+        if not hasattr(X, "columns"):
+            raise ValueError("prepare of the model file takes a data frame: add pandas to the requirements")
+        return preparing(self._prepare)(X)
+
+    def _with_prepare(self, prepare: Callable[[Any], Any], answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Returns a function that prepares rows and answers them. Raises if a row alone is prepared otherwise than among others."""
+        prepared = preparing(prepare)
+        rows = self._rows_at(spread(len(self._read()[self._label_columns[0]])))
+        whole = prepared(self.frame(rows))
+        for place in range(0, len(rows), max(1, len(rows) // _MOST_ALONE)):
+            alone = prepared(self.frame([rows[place]]))
+            different = [name for name in whole.columns if name not in alone.columns or not _is_same(whole[name].iloc[place], alone[name].iloc[0])]
+            if different or list(alone.columns) != list(whole.columns):
+                raise ValueError(
+                    f"prepare reads other rows: it gives another {different[0] if different else 'list of columns'} for a row alone than for the same row "
+                    "among others, and a request may be one row. Compute such a value in train, or in the source"
+                )
+        return lambda X: answer(prepared(X))
 
     def _answer_of(self, model: Any) -> Callable[[Any], Any]:
         name = "predict_proba" if self.kind not in _numbers else "decision_function" if scores_outliers(model) else "predict"
@@ -566,6 +598,30 @@ class Job:
 
     def _write(self, name: str, value: Any) -> None:
         (self.output / name).write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
+
+
+def preparing(prepare: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Returns a function that prepares a data frame and raises if its rows are not those of the result."""
+
+    def prepared(X: Any) -> Any:
+        made = prepare(X.copy())
+        if not hasattr(made, "columns") or not made.index.equals(X.index):
+            raise ValueError("prepare drops, adds or reorders rows, or gives no data frame: it returns one row for each row of its data frame, in their order")
+        return made
+
+    return prepared
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two cells are equal, or both missing. A sum of one row may be rounded otherwise than among others."""
+    import pandas
+
+    missing = [pandas.api.types.is_scalar(each) and bool(pandas.isna(each)) for each in (one, other)]
+    if any(missing):
+        return all(missing)
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9)
+    return bool(one == other)
 
 
 def _plain(value: Any) -> Any:

@@ -249,7 +249,7 @@ def define_model(
     owner: Optional[str] = None,
     risk: Optional[Literal["high"]] = None,
     features: Mapping[str, Feature],
-    prepare: Optional[PrepareSpec] = None,
+    prepare: Optional[Union[PrepareSpec, Callable[[Any], Any]]] = None,
     label: LabelDefinition,
     source: SourceSpec,
     expect: Optional[Sequence[ExpectSpec]] = None,
@@ -276,7 +276,7 @@ def define_model(
     owner: The person or team responsible for the model; named in requests for approval and on its pages.
     risk: The risk class: ``high`` requires two approvers, stages before 100 %, a probation, and a drill within five weeks. These become the defaults of approvals and drills.
     features: The features that the model takes: names with ``number(…)`` and ``category(…)``. A request sends those that ``prepare`` does not compute.
-    prepare: Features that are computed from the fields of a row, in training, batches and requests alike: ``{ fields: { charges: number(), months: number() }, columns: { ratio: 'charges / nullif(months, 0)' } }``.
+    prepare: Features that are computed from the fields of a row, in training, batches and requests alike: ``{ fields: { charges: number(), months: number() }, columns: { ratio: 'charges / nullif(months, 0)' } }``. A model file in Python may give a function of a data frame.
     label: The label to predict: ``yes_no(…)``, ``one_of(…)``, ``quantity(…)``, ``quantities(…)`` or ``quantiles(…)``.
     source: The source of the rows: ``csv(…)``, ``parquet(…)``, ``postgres(…)`` or ``served(…)``.
     expect: The expectations that the rows must meet before a training.
