@@ -5,9 +5,9 @@
 import { textLiteral, timestampLiteral } from '../../domain/sql-text.ts'
 import { snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import type { Reason } from '../../domain/verdict.ts'
-import type { ComputedMetric, MetricRows } from '../../domain/evaluation/custom-metrics.ts'
+import type { ComputedMetric } from '../../domain/evaluation/custom-metrics.ts'
 import { builtInPrimary, hasCustomPrimary, type GatePolicy } from '../../domain/evaluation/policy.ts'
-import { judgedPolicy, judgeGate, metricRowsOf, type GateReport } from '../../domain/evaluation/gate.ts'
+import { judgeGate, metricInputOf, type GateReport, type MetricInput } from '../../domain/evaluation/gate.ts'
 import {
   rowsOfTruths,
   score,
@@ -183,13 +183,7 @@ async function evaluateBy(
     unknownCategories: (await versions.manifestOf(job.challenger)).unknownCategories,
   }
   const { own, report } = await parent.part('evaluate', async () => {
-    const judgedBy = judgedPolicy(input, policy)
-    const own = await ownMetricsOf(job, {
-      rows: metricRowsOf(input, judgedBy),
-      table: test,
-      policy: judgedBy,
-      parent,
-    })
+    const own = await ownMetricsOf(job, metricInputOf(input, policy), { table: test, parent })
     const report = await withImportance(judgeGate(input, policy, own), {
       names: Object.keys(modelFeatures((await versions.manifestOf(job.challenger)).features)),
       answer: (table) => versions.ask(job.challenger, table, { isPrepared: true }),
@@ -393,12 +387,8 @@ async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScor
       primary: builtInPrimary(policy),
       custom: { [primary]: { better: policy.custom![primary]!.better } },
     }
-    const own = await ownMetricsOf(job, {
-      rows: metricRowsOf({ y, challenger: answers, champion: null }, once),
-      table: rows,
-      policy: once,
-      parent,
-    })
+    const input = metricInputOf({ y, challenger: answers, champion: null }, once)
+    const own = await ownMetricsOf(job, input, { table: rows, parent })
     const { value, fault } = own[primary]!.challenger
     return { score: value, ...(fault !== undefined && { issue: `${primary} ${fault}` }) }
   }
@@ -432,18 +422,15 @@ async function ownMetricsOf(
     modelsDirectory,
     metricProgram,
   }: Pick<EvaluatorJob, 'definition' | 'modelsDirectory' | 'metricProgram'>,
-  {
-    rows,
-    table,
-    policy,
-    parent,
-  }: { rows: MetricRows | undefined; table: LabelledRows; policy: GatePolicy; parent: Parent<never> },
+  input: MetricInput | undefined,
+  { table, parent }: { table: LabelledRows; parent: Parent<never> },
 ): Promise<Record<string, ComputedMetric>> {
-  if (policy.custom === undefined || rows === undefined) return {}
+  if (input === undefined || definition.evaluation.policy.custom === undefined) return {}
+  const { rows, policy } = input
   const { metrics } = await loadUnchanged(definition, modelsDirectory)
   if (metricProgram === undefined) {
     const computed: Record<string, ComputedMetric> = {}
-    for (const name of Object.keys(policy.custom)) {
+    for (const name of Object.keys(policy.custom ?? {})) {
       await parent.yieldToEventLoop()
       computed[name] = computeWithin(metrics[name]!, name, { rows, policy })
     }

@@ -18,10 +18,9 @@ import {
   type Measured,
   type MetricAnswer,
   type MetricFunction,
-  type MetricRows,
   type Reference,
 } from '../../domain/evaluation/custom-metrics.ts'
-import type { GatePolicy } from '../../domain/evaluation/policy.ts'
+import type { MetricInput } from '../../domain/evaluation/gate.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { ColumnTable } from '../../domain/model/columns.ts'
 import { parseJson } from '../../domain/parse-json.ts'
@@ -76,7 +75,7 @@ export function computeWithin(
     rows,
     policy,
     limitMs = computeMs + Math.round(computeMsPerRow * rows.y.length),
-  }: { rows: MetricRows; policy: GatePolicy; limitMs?: number },
+  }: MetricInput & { limitMs?: number },
 ): ComputedMetric {
   try {
     const context = createContext({ compute: () => computeMetric(of, name, { rows, policy }) })
@@ -88,14 +87,12 @@ export function computeWithin(
   }
 }
 
-interface MetricsRun {
+interface MetricsRun extends MetricInput {
   model: string
   /** The folder of the model file. */
   models: string
-  rows: MetricRows
   /** The columns of the same rows. */
   table: ColumnTable
-  policy: GatePolicy
 }
 
 /** Throws the errors of `runTrainingProgram`, which end with the metric that was computed. An exception of a metric is a fault in its value. */

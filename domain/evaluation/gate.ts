@@ -136,11 +136,20 @@ const emptyReport = (
 export const judgedPolicy = ({ search }: Pick<GateInput, 'search'>, declared: GatePolicy): GatePolicy =>
   correctedFor(1 + (search?.triedHere ?? 0), declared)
 
-/** The rows that metrics of the model file are computed on; undefined where the gate computes none. */
-export const metricRowsOf = (input: GateInput, policy: GatePolicy): MetricRows | undefined =>
-  unreadableInput(input, policy).length > 0
-    ? undefined
-    : ownRows(input, policy, input.baseline ?? naiveAnswers(input.y, policy, answerWidth(input.challenger)))
+/** What metrics of the model file are computed from. */
+export interface MetricInput {
+  rows: MetricRows
+  /** With the level that the gate judges by. */
+  policy: GatePolicy
+}
+
+/** Undefined where the gate computes no metric. */
+export function metricInputOf(input: GateInput, declared: GatePolicy): MetricInput | undefined {
+  const policy = judgedPolicy(input, declared)
+  if (unreadableInput(input, policy).length > 0) return undefined
+  const naive = input.baseline ?? naiveAnswers(input.y, policy, answerWidth(input.challenger))
+  return { rows: ownRows(input, policy, naive), policy }
+}
 
 function ownRows(input: GateInput, policy: GatePolicy, baseline: ModelAnswers): MetricRows {
   const { y, challenger, champion, numbers, entities } = input

@@ -18,7 +18,7 @@ import { train } from '../../../activities/retrain/train.ts'
 import { installerEnvironment } from '../../../temporal.config.ts'
 import { preparePython } from '../../../store/python/python-environment.ts'
 import type { MetricFunction } from '../../../domain/evaluation/custom-metrics.ts'
-import { judgedPolicy, judgeGate, metricRowsOf, type GateReport } from '../../../domain/evaluation/gate.ts'
+import { judgeGate, metricInputOf, type GateReport } from '../../../domain/evaluation/gate.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
 import { builtInPrimary, defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import { columnOf, type ColumnTable } from '../../../domain/model/columns.ts'
@@ -150,8 +150,7 @@ async function judgedInPython(
 ): Promise<GateReport> {
   const path = join(await mkdtemp(join(folder, 'models-')), 'model.py')
   await writeFile(path, fileOf('model', metrics))
-  const rows = metricRowsOf(input, policy)!
-  const run = { model: 'model', models: dirname(path), rows, table, policy: judgedPolicy(input, policy) }
+  const run = { model: 'model', models: dirname(path), table, ...metricInputOf(input, policy)! }
   return judgeGate(input, policy, await computeMetrics({ argv: [python, path] }, run))
 }
 
@@ -298,7 +297,7 @@ it.each([
   }
   const input: GateInput = { y: bits, challenger: probabilities(0.4), champion: probabilities(0.9) }
   const own = {
-    stuck: computeWithin(stuck, 'stuck', { rows: metricRowsOf(input, policy)!, policy, limitMs: 1_000 }),
+    stuck: computeWithin(stuck, 'stuck', { ...metricInputOf(input, policy)!, limitMs: 1_000 }),
   }
   const { reasons } = judgeGate(
     input,

@@ -8,7 +8,7 @@ import {
   type MetricAnswer,
   type MetricFunction,
 } from '../../../domain/evaluation/custom-metrics.ts'
-import { judgeGate, metricRowsOf, type GateReport } from '../../../domain/evaluation/gate.ts'
+import { judgeGate, metricInputOf, type GateReport } from '../../../domain/evaluation/gate.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
 import { defaultGatePolicy, primaryIsHigher, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
@@ -105,11 +105,7 @@ describe.each(answeringKinds)('a custom primary metric of %s', (kind) => {
   it('chooses the best recent release by itself, and is not worse than that', () => {
     const anchors = (['worst', 'best', 'usual'] as const).map((skill) => answersOf(kind, skill))
     const input = inputOf(kind, 'usual', { anchors })
-    const policy = policyOf(kind)
-    const computed = computeMetric(distanceOf(kind), 'distance', {
-      rows: metricRowsOf(input, policy)!,
-      policy,
-    })
+    const computed = computeMetric(distanceOf(kind), 'distance', metricInputOf(input, policyOf(kind))!)
     expect(computed.anchor?.at).toBe(1)
     expect(codesOf(judged(kind, input))).toEqual(['anchor_not_met'])
     expect(judged(kind, inputOf(kind, 'usual', { anchors: [anchors[0]!] })).verdict).toBe('not_worse')

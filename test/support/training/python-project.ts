@@ -37,6 +37,8 @@ interface Watched {
   files?: Record<string, string | Buffer>
   /** Receives all that `retrain --watch` has said so far, and all lines of `up`. */
   onWatch?: (said: string, up: string) => void
+  /** Receives what `retrain --watch` has printed in the end. */
+  onRetrained?: (text: string) => void
   /** Runs while the first champion serves. `project`: the folder of the project. */
   whileUp?: (at: { url: string; key: string; project: string }) => Promise<void>
 }
@@ -46,6 +48,7 @@ export async function followPythonProject({
   edit = (text) => text,
   files = {},
   onWatch = () => {},
+  onRetrained = () => {},
   whileUp,
 }: Watched = {}): Promise<Answer> {
   const folder = await mkdtemp(join(tmpdir(), 'tenure-in-python-'))
@@ -98,7 +101,9 @@ export async function followPythonProject({
       stream?.on('data', (text: Buffer) => (log += text.toString()))
     const status = () => json<{ url: string; models: { name: string; champion?: unknown }[] }>(['status'])
     await until(async () => (await status().catch(() => undefined))?.models.length === 1)
-    assert.match(await tenure(['retrain', 'orders', '--as-of', asOf, '--watch']), /floor met/)
+    const retrained = await tenure(['retrain', 'orders', '--as-of', asOf, '--watch'])
+    assert.match(retrained, /floor met/)
+    onRetrained(retrained)
     const { url } = await status()
     const keyOf = async (name: string, role: string) =>
       (await json<{ key: string }>(['keys', 'create', name, '--role', role])).key
