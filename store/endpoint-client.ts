@@ -1,6 +1,7 @@
 /**
  * Asks the endpoints that answer versions. Their addresses come from artifacts, so the rules of `outgoing-fetch.ts` hold. A secret is a file
- * in a folder of its host: otherwise an artifact could send any secret of this machine to a server of its author.
+ * in a folder of its host and port: otherwise an artifact could send any secret of this machine to a server of its author. Callers of a
+ * model read the errors, so these hold neither secrets nor paths.
  */
 import { AwsV4Signer } from 'aws4fetch'
 import { join } from 'node:path'
@@ -24,10 +25,13 @@ interface Question {
 /** How long a secret that was read is used. A new one needs no restart. */
 const secretMs = 10_000
 
+/** What a header may hold. The error of another one would show it. */
+const inHeader = /^[!-~]+( +[!-~]+)*$/
+const key = z.string().regex(inHeader, 'is not one line of ASCII characters')
 const awsKeys = z.strictObject({
-  accessKeyId: z.string().min(1),
-  secretAccessKey: z.string().min(1),
-  sessionToken: z.string().min(1).optional(),
+  accessKeyId: key,
+  secretAccessKey: key,
+  sessionToken: key.optional(),
 })
 
 export function createEndpointClient({
@@ -56,18 +60,22 @@ export function createEndpointClient({
   }
   const authorised = async ({ address, body, headers, secret, signedFor }: Question) => {
     if (secret === undefined) return headers
-    const { hostname, protocol } = new URL(address)
+    const { host, hostname, protocol } = new URL(address)
     if (protocol !== 'https:' && !isListed(hostname))
       throw new DomainError(
         'address_not_allowed',
         `a secret is sent over http:// only to a host that TENURE_PRIVATE_HOSTS lists, and ${hostname} is none`,
       )
-    const file = join(secrets, 'endpoints', hostname, secret)
-    const what = `the secret ${file} of an endpoint`
-    if (signedFor === undefined)
-      return { ...headers, authorization: `Bearer ${await once(file, () => readSecret(file, what))}` }
+    const file = join(secrets, 'endpoints', host, secret)
+    const what = `the secret endpoints/${host}/${secret}`
+    if (signedFor === undefined) {
+      const token = await once(file, () => readSecret(file, what))
+      if (!inHeader.test(token))
+        throw new DomainError('configuration_invalid', `${what} is not one line of ASCII characters`)
+      return { ...headers, authorization: `Bearer ${token}` }
+    }
     const keys = await once(file, async () => {
-      const found = await readSecretJson(file, awsKeys)
+      const found = await readSecretJson(file, awsKeys, what)
       if (found === undefined) throw new DomainError('configuration_invalid', `${what} is missing`)
       return found
     })

@@ -5,14 +5,15 @@ import { DomainError } from '../domain/errors.ts'
 import { withoutExcerpt } from '../domain/redact.ts'
 import { issueText, listIssues } from './schema-issues.ts'
 
-/** Undefined without the file. Throws `configuration_invalid` with every issue. */
+/** Undefined without the file. `name` stands for it in errors. Throws `configuration_invalid` with every issue. */
 export async function readSecretJson<Schema extends z.ZodType>(
   file: string,
   schema: Schema,
+  name = file,
 ): Promise<z.infer<Schema> | undefined> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
-    throw new DomainError('configuration_invalid', `${file} cannot be read: ${error.message}`)
+    throw new DomainError('configuration_invalid', `${name} cannot be read: ${error.message}`)
   })
   if (text === undefined) return undefined
   let found: unknown
@@ -21,12 +22,12 @@ export async function readSecretJson<Schema extends z.ZodType>(
   } catch (error) {
     // An excerpt could contain an address or a secret.
     const why = withoutExcerpt((error as Error).message)
-    throw new DomainError('configuration_invalid', `${file} is not valid JSON: ${why}`)
+    throw new DomainError('configuration_invalid', `${name} is not valid JSON: ${why}`)
   }
   const parsed = schema.safeParse(found, { error: issueText })
   if (parsed.success) return parsed.data
   const issues = listIssues(parsed.error)
-  throw new DomainError('configuration_invalid', `${file}: ${issues.join('; ')}`, { issues })
+  throw new DomainError('configuration_invalid', `${name}: ${issues.join('; ')}`, { issues })
 }
 
 /** Returns the text of a file in the folder of secrets. `what` names it in the error. Throws `configuration_invalid`. */

@@ -20,6 +20,8 @@ export interface GoldenWatch {
 
 export type GoldenAnswers =
   | 'same'
+  /** No server of others answers the version. */
+  | 'own'
   /** The server has given no answer yet. */
   | 'unknown'
   /** How the first answer that differs does so. */
@@ -35,7 +37,7 @@ export async function openGoldenWatch(
   version: string,
 ): Promise<GoldenWatch> {
   const { manifest, artifactDigest } = await getVersion(store, version)
-  if (!isRemote(manifest)) return { look: () => Promise.resolve('same'), close: () => Promise.resolve() }
+  if (!isRemote(manifest)) return { look: () => Promise.resolve('own'), close: () => Promise.resolve() }
   await bringCopies(artifacts, { artifacts: [artifactDigest] })
   let reader: ArtifactReader | undefined
   let last: GoldenAnswers = 'unknown'

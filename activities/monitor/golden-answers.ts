@@ -12,11 +12,13 @@ export async function checkGoldenAnswers(
   const found = await golden.look()
   await golden.close()
   const dedupeKey = `golden/${model}`
-  if (found === 'same')
+  if (found === 'same' || found === 'own')
     await resolveAlert(
       deps.store,
       dedupeKey,
-      `${version}: its golden rows give the answers of its registration`,
+      found === 'own'
+        ? `no server of others answers ${version}`
+        : `${version}: its golden rows give the answers of its registration`,
     )
   if (typeof found === 'string') return
   await upsertAlert(deps.store, {

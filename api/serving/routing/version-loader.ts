@@ -50,7 +50,7 @@ export function createVersionLoader(deps: LoaderDeps): FollowerOptions['load'] {
     verifyArtifact(deps.artifactKeys, { ...origin, version, signature })
     const { manifest, files } = await deps.cache.fetch(origin.artifactDigest)
     let loaded = await open(version, manifest, files)
-    // Only a model in a worker thread has `trouble`, and only such a model is slow enough for a cache. The keys of the cache hold no texts.
+    // Only a model of another thread, process or server has `trouble`, and only such a model is slow enough for a cache. The keys of the cache hold no texts.
     if (predictionCache !== undefined && loaded.predictor.trouble !== undefined && !takesTexts(loaded))
       loaded.predictor = predictionCache.cached(loaded.predictor)
     loaded = await withComputedColumns(loaded)

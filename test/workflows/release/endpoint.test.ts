@@ -104,5 +104,13 @@ it('a champion raises an alert while its answers differ, and none while its serv
   expect((await alerts()).map(({ resolvedAt }) => resolvedAt)).toEqual([undefined])
   endpoint.fault = undefined
   endpoint.answer = ({ x = 0, y = 0 }) => [1 / (1 + Math.exp(y - x))]
-  expect(await alerts()).toMatchObject([{ resolvedAt: expect.any(String) as string }])
+  const resolutions = async () => (await alerts()).map(({ resolution }) => resolution)
+  expect(await resolutions()).toEqual([`${version}: its golden rows give the answers of its registration`])
+  change()
+  await alerts()
+  const here = await model.register(version)
+  await checkGoldenAnswers(fixture.deps, { model: model.name, version: here })
+  expect(
+    (await listAlerts(fixture.store, { model: model.name })).map(({ resolution }) => resolution),
+  ).toContain(`no server of others answers ${here}`)
 })

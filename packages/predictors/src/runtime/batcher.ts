@@ -296,7 +296,7 @@ async function computeParts({ shape, compute }: Queue, parts: readonly Part[]): 
   }
 }
 
-/** Computes the parts of a failed batch one by one, so that a row that the model cannot compute fails alone. */
+/** Computes the parts of a failed batch one by one, so that a row that the model cannot compute fails alone; not those that nobody awaits. */
 async function computeApart(
   queue: Queue,
   parts: readonly Part[],
@@ -305,7 +305,7 @@ async function computeApart(
 ): Promise<void> {
   const isOfAll = parts.length === 1 || isFinal(error)
   for (const part of parts)
-    if (isOfAll) rejectPart(queue, part, error)
+    if (isOfAll || part.wait.order.cancelled) rejectPart(queue, part, error)
     else await computeParts(queue, [part]).catch((failure: Error) => rejectPart(queue, part, failure))
 }
 

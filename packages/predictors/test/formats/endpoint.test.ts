@@ -162,7 +162,7 @@ describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
     [
       'a text',
       { body: JSON.stringify(answer(numbers)).replace('0.25', '"0.25"') },
-      'is "0.25", not a number',
+      'is a text, not a number',
     ],
     ['null', { body: JSON.stringify(answer(numbers)).replace('0.25', 'null') }, 'is null, not a number'],
     ['NaN', { body: JSON.stringify(answer(numbers)).replace('0.25', 'NaN') }, 'is no JSON'],
@@ -184,16 +184,75 @@ describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
   })
 })
 
-it('sends no infinite number as a missing one', async () => {
-  const endpoint = readEndpoint(bytesOf({ ...protocols.mlflow.file(1), columns: ['size'] }))
+/** Opens a version of one number, whose answers come in this order. */
+function openedSize(...statuses: { status?: number; body: string }[]) {
+  const asked: unknown[] = []
   const runtimes = createRuntimes({
     onError: () => {},
-    hosts: { ...ownHosts, ask: () => Promise.reject(new Error('was asked')) },
+    hosts: {
+      ...ownHosts,
+      ask({ body }) {
+        asked.push((JSON.parse(body) as { dataframe_split: { data: unknown } }).dataframe_split.data)
+        const { status = 200, body: text } = statuses[asked.length - 1]!
+        return Promise.resolve({ status, body: Buffer.from(text) })
+      },
+    },
   })
-  const predictor = runtimes.endpoints.open('roses_v1.0.0', endpoint, { inputs: 1 })
-  await expect(predictor.run(Float64Array.of(Infinity), 1, new Float32Array(1))).rejects.toThrow(
-    'JSON cannot send an infinite number',
+  const endpoint = readEndpoint(bytesOf({ ...protocols.mlflow.file(1), columns: ['size'] }))
+  return { asked, predictor: runtimes.endpoints.open('roses_v1.0.0', endpoint, { inputs: 1 }) }
+}
+const one = { body: JSON.stringify({ predictions: [[1]] }) }
+
+it('sends no infinite number as a missing one, and fails that row alone', async () => {
+  const { asked, predictor } = openedSize(one)
+  const done = await Promise.allSettled(
+    [Infinity, 2].map((size) =>
+      Promise.resolve(predictor.run(Float64Array.of(size), 1, new Float32Array(1))),
+    ),
   )
+  expect(done).toMatchObject([
+    { reason: { code: 'wrong_type', message: 'JSON cannot send an infinite number' } },
+    { status: 'fulfilled' },
+  ])
+  expect(asked).toEqual([[[2]]])
+})
+
+it('asks no row again that nobody awaits any more', async () => {
+  const orders = [1, 2].map(() => ({ background: false, cancelled: false, begunMs: 0 }))
+  const failure = {
+    status: 500,
+    get body() {
+      orders[0]!.cancelled = true
+      return ''
+    },
+  }
+  const { asked, predictor } = openedSize(failure, one)
+  const running = orders.map((order, at) =>
+    Promise.resolve(predictor.run(Float64Array.of(at), 1, new Float32Array(1), order)),
+  )
+  expect(await Promise.allSettled(running)).toMatchObject([{ status: 'rejected' }, { status: 'fulfilled' }])
+  expect(asked).toEqual([[[0], [1]], [[1]]])
+})
+
+it('takes no answer of more than 32 MiB, however many rows are asked', async () => {
+  const limits: number[] = []
+  const runtimes = createRuntimes({
+    onError: () => {},
+    hosts: {
+      ...ownHosts,
+      ask({ body, maxBytes }) {
+        limits.push(maxBytes)
+        const { instances } = JSON.parse(body) as { instances: unknown[] }
+        const answer = protocols.json.answer(instances.map(() => Array.from({ length: 1_000 }, () => 1)))
+        return Promise.resolve({ status: 200, body: Buffer.from(JSON.stringify(answer)) })
+      },
+    },
+  })
+  const file = { ...protocols.json.file(1_000), columns: ['size'] }
+  const predictor = runtimes.endpoints.open('roses_v1.0.0', readEndpoint(bytesOf(file)), { inputs: 1 })
+  for (const rows of [1, 64])
+    await predictor.run(new Float64Array(rows), rows, new Float32Array(rows * 1_000))
+  expect(limits).toEqual([65_536 + 1_024 * 1_000, 33_554_432])
 })
 
 describe('the Open Inference Protocol', () => {
@@ -243,7 +302,7 @@ describe('the Open Inference Protocol', () => {
     const said = answer([[1], [2]]) as object
     const ofOther = { body: JSON.stringify({ ...said, model_version: 'v4' }) }
     expect((await ask(file(1), number, ofOther)).failure).toMatchObject({
-      message: expect.stringContaining('it is of the revision "v4", not "v3"') as string,
+      message: expect.stringContaining('it is of another revision than "v3"') as string,
     })
     const ofNone = { body: JSON.stringify({ ...said, model_version: null }) }
     expect((await ask(file(1), number, ofNone)).failure).toBeUndefined()
@@ -262,32 +321,13 @@ it('signs a request to SageMaker, and names the variant', async () => {
 })
 
 it('asks the rows of each request again where a batch of several is refused', async () => {
-  const answered = { body: JSON.stringify({ predictions: [[1]] }) }
-  const statuses = [{ status: 422, body: '' }, answered, { status: 422, body: '' }]
-  const asked: string[] = []
-  const runtimes = createRuntimes({
-    onError: () => {},
-    hosts: {
-      ...ownHosts,
-      ask({ body }) {
-        asked.push(body)
-        const { status = 200, body: text } = statuses[asked.length - 1] as { status?: number; body: string }
-        return Promise.resolve({ status, body: Buffer.from(text) })
-      },
-    },
-  })
-  const predictor = runtimes.endpoints.open(
-    'roses_v1.0.0',
-    readEndpoint(bytesOf({ ...protocols.mlflow.file(1), columns: ['size'] })),
-    { inputs: 1 },
-  )
+  const refused = { status: 422, body: '' }
+  const { asked, predictor } = openedSize(refused, one, refused)
   const outputsOf = [new Float32Array(1), new Float32Array(1)]
   const done = await Promise.allSettled(
     outputsOf.map((output, at) => Promise.resolve(predictor.run(Float64Array.of(at), 1, output))),
   )
-  expect(
-    asked.map((body) => (JSON.parse(body) as { dataframe_split: { data: unknown } }).dataframe_split.data),
-  ).toEqual([[[0], [1]], [[0]], [[1]]])
+  expect(asked).toEqual([[[0], [1]], [[0]], [[1]]])
   expect(outputsOf[0]).toEqual(Float32Array.of(1))
   expect(done[1]).toMatchObject({
     reason: { message: 'the endpoint at models.example.org answers 422' },

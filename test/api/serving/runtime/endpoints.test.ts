@@ -142,7 +142,7 @@ const faults: Record<string, [fault: Handler, why: RegExp]> = {
   'wants another secret': [answers('', 401), /answers 401/],
   'sends a page': [answers('<html>'), /no JSON/],
   'sends NaN': [answers('{"predictions": [NaN]}'), /no JSON/],
-  'sends a text': [answers('{"predictions": ["2"]}'), /is "2", not a number/],
+  'sends a text': [answers('{"predictions": ["2"]}'), /is a text, not a number/],
   'sends no number': [answers('{"predictions": [null]}'), /is null, not a number/],
   'sends too many answers': [answers('{"predictions": [1, 2]}'), /2 answers for 1 rows/],
   'sends none': [answers('{"predictions": []}'), /0 answers for 1 rows/],
@@ -195,7 +195,7 @@ describe('a secret', () => {
   }
 
   it('is sent as a bearer token to its own host', async () => {
-    keep('127.0.0.1', 'token', 'own-token\n')
+    keep(`127.0.0.1:${port}`, 'token', 'own-token\n')
     let authorization: string | undefined
     handle = (request, ...more) => {
       ;({ authorization } = request.headers)
@@ -205,11 +205,44 @@ describe('a secret', () => {
     expect(authorization).toBe('Bearer own-token')
   })
 
-  it('of another host is not sent', async () => {
+  it('of another host or port is not sent', async () => {
     keep('models.example.org', 'other', 'other-token')
+    keep('127.0.0.1', 'other', 'token-of-port-80')
     writeFileSync(join(secrets, 'slack'), 'of a channel')
     for (const secret of ['other', 'slack'])
-      await expect((await opened({ secret })).ask([[1, 1]])).rejects.toThrow('cannot be read (ENOENT)')
+      await expect((await opened({ secret })).ask([[1, 1]])).rejects.toThrow(
+        `the secret endpoints/127.0.0.1:${port}/${secret} cannot be read (ENOENT)`,
+      )
+    expect(asked).toBe(0)
+  })
+
+  it.each([
+    ['a token of two lines', {}, 'first-hidden\nsecond-hidden'],
+    ['the keys of AWS as a token', {}, JSON.stringify({ secretAccessKey: 'hidden' }, null, 2)],
+    ['a token that is no ASCII', {}, 'hidden-\u{1f511}'],
+    ['a token for AWS', 'aws', 'hidden'],
+    ['a key of two lines', 'aws', JSON.stringify({ accessKeyId: 'hid\nden', secretAccessKey: 'hidden' })],
+    [
+      'a session of two lines',
+      'aws',
+      JSON.stringify({ accessKeyId: 'hidden', secretAccessKey: 'hidden', sessionToken: 'hid\nden' }),
+    ],
+  ])('that is %s stands in no error', async (_what, kind, content) => {
+    keep(`127.0.0.1:${port}`, 'wrong', content)
+    const aws = {
+      endpoint: 'sagemaker',
+      model: 'sums',
+      region: 'eu-west-1',
+      address: `http://127.0.0.1:${port}`,
+    }
+    const failed = (await opened({ ...(kind === 'aws' && aws), secret: 'wrong' })).ask([[1, 1]])
+    const { message } = await failed.then(
+      () => new Error('was sent'),
+      (error: unknown) => error as Error,
+    )
+    expect(message).toMatch(/gives no answer: the secret endpoints\/127\.0\.0\.1:\d+\/wrong(:| is not)/)
+    expect(message).not.toMatch(/hid|den\b/)
+    expect(message).not.toContain(secrets)
     expect(asked).toBe(0)
   })
 
@@ -222,7 +255,7 @@ describe('a secret', () => {
 
   it('signs a request to SageMaker as AWS would', async () => {
     const keys = { accessKeyId: 'AKIDEXAMPLE', secretAccessKey: 'secret-of-the-test' }
-    keep('127.0.0.1', 'aws', JSON.stringify(keys))
+    keep(`127.0.0.1:${port}`, 'aws', JSON.stringify(keys))
     let signature: string | undefined
     let expected: string | undefined
     handle = (request, response, body) => {

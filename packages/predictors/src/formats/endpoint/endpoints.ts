@@ -2,7 +2,7 @@
  * Asks servers of others for the answers of models. Every failure of a server is one of its version, and none delays another model: each
  * endpoint has its own queue, a limited number of open requests, and limits of time and bytes.
  */
-import { predictorError, refuse } from '../../errors.ts'
+import { isPredictorError, predictorError, refuse } from '../../errors.ts'
 import { noText } from '../../features.ts'
 import type { Predictor, RunTicket } from '../../predictor.ts'
 import { createBatcher, type ModelBatch } from '../../runtime/batcher.ts'
@@ -18,6 +18,8 @@ export interface Endpoints {
 /** The bytes of an answer beside its numbers, and those of each number with its names. */
 const answerBytes = 65_536
 const outputBytes = 1_024
+/** The most bytes of any answer, because it is parsed in one piece. */
+const maxAnswerBytes = 33_554_432
 
 /** What servers answer where they cannot compute a row: each request of the batch is then asked alone. MLServer answers 500. */
 const ofRows = new Set([400, 422, 500])
@@ -40,7 +42,9 @@ export const createEndpoints = ({
       batchMs: Infinity,
       maxRows,
       concurrent: maxConcurrent,
-      isFinal: (error) => !ofRows.has((error as { status?: number }).status ?? 0),
+      isFinal: (error) =>
+        isPredictorError(error, 'model_unavailable') &&
+        !ofRows.has((error as { status?: number }).status ?? 0),
     })
     const lane = batcher.lane({ inputs, outputs }, (batch) => answersOf(ask, endpoint, batch))
     return {
@@ -103,7 +107,7 @@ function questionOf(
     ...(endpoint.endpoint === 'sagemaker'
       ? { signedFor: { service: 'sagemaker', region: endpoint.region } }
       : {}),
-    maxBytes: answerBytes + outputBytes * rows * outputs.length,
+    maxBytes: Math.min(answerBytes + outputBytes * rows * outputs.length, maxAnswerBytes),
     maxMs: timeoutMs,
   }
 }
@@ -124,7 +128,8 @@ function columnsOf({ columns: declared }: Endpoint, { input, rows, texts }: Mode
       } else {
         const value = input[place++]!
         // JSON has neither NaN, which is a missing number here, nor infinite numbers.
-        if (Math.abs(value) === Infinity) throw new Error('JSON cannot send an infinite number')
+        if (Math.abs(value) === Infinity)
+          throw predictorError('wrong_type', 'JSON cannot send an infinite number')
         columns[index]!.push(Number.isNaN(value) ? null : value)
       }
     }

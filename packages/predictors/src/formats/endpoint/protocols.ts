@@ -30,7 +30,12 @@ function numberOf(value: unknown, output: number, row: number): number {
   throw new Error(`its output ${output} of row ${row} is ${shown(value)}, not a number`)
 }
 
-const shown = (value: unknown): string => (JSON.stringify(value) ?? 'missing').slice(0, 60)
+/** Not the text of a server, which may repeat the features. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (typeof value === 'object' && value !== null) return 'an object'
+  return typeof value === 'string' ? 'a text' : String(value ?? (value === null ? 'null' : 'missing'))
+}
 
 const rowsOf = (names: readonly string[], columns: Columns, rows: number): object[] =>
   Array.from({ length: rows }, (_, row) =>
@@ -85,7 +90,7 @@ const openInference: Protocol<'open-inference'> = {
   decode({ outputs, revision }, answer, rows) {
     const version = field(answer, 'model_version')
     if (revision !== undefined && version !== undefined && version !== null && version !== revision)
-      throw new Error(`it is of the revision ${shown(version)}, not ${JSON.stringify(revision)}`)
+      throw new Error(`it is of another revision than ${JSON.stringify(revision)}`)
     const tensors = field(answer, 'outputs')
     if (!Array.isArray(tensors)) throw new Error('it has no list "outputs"')
     const found = new Float32Array(rows * outputs.length)
@@ -98,7 +103,9 @@ const openInference: Protocol<'open-inference'> = {
       const given = Array.isArray(shape) ? (shape[0] as unknown) : undefined
       const width = values.length / rows
       if (given !== rows || !Number.isInteger(width))
-        throw new Error(`its output ${JSON.stringify(from)} has the shape ${shown(shape)} for ${rows} rows`)
+        throw new Error(
+          `its output ${JSON.stringify(from)} has ${values.length} numbers in the wrong shape for ${rows} rows`,
+        )
       if (at >= width)
         throw new Error(`its output ${JSON.stringify(from)} has ${width} numbers a row, and none at ${at}`)
       for (let row = 0; row < rows; row++)
