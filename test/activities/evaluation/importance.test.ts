@@ -63,6 +63,14 @@ describe('permutation importance', () => {
     expect(brier.features[0]!.fall).toBeGreaterThan(0.05)
   })
 
+  it('is that of the stand-in of a custom primary metric', async () => {
+    const custom = { profit: { better: 'higher' } } as const
+    const own = { ...policy, primary: 'profit', standIn: 'brier', custom } as const
+    expect(await measureImportance({ ...measuring, policy: own })).toEqual(
+      await measureImportance({ ...measuring, policy: { ...policy, primary: 'brier' } }),
+    )
+  })
+
   it('stops when the time limit has passed, and lists the features without a measurement', async () => {
     const report = (await measureImportance({ ...measuring, limitMs: -1 }))!
     expect(report).toMatchObject({ permutations: 0, features: [], unmeasured: names })

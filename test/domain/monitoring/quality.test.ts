@@ -1,7 +1,7 @@
 /** Tests when a loss on matured outcomes counts: only when chance does not explain it. */
 import { describe, expect, it } from 'vitest'
 import { auc, seededRandom, standardNormal } from '@tenure/sequential'
-import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import {
   judgeFloors,
   judgeQuality,
@@ -32,7 +32,11 @@ function drawRows(seed: number, shift = 1): Row[] {
   })
 }
 
-const judged = (drawn: readonly Row[], baseline: Pick<QualityEvidence, 'baseline' | 'baselineRows'>) =>
+const judged = (
+  drawn: readonly Row[],
+  baseline: Pick<QualityEvidence, 'baseline' | 'baselineRows'>,
+  by: GatePolicy = policy,
+) =>
   judgeQuality(
     {
       ...baseline,
@@ -53,8 +57,17 @@ const judged = (drawn: readonly Row[], baseline: Pick<QualityEvidence, 'baseline
       span: { fromMs: 0, toMs: 2, nowMs: 2 },
       output: { kind: 'probability', positive: 'late', threshold: 0.5 },
     },
-    policy,
+    by,
   )
+
+it('a custom primary metric is measured by what stands in for it', () => {
+  const custom = { profit: { better: 'higher' } } as const
+  const own: GatePolicy = { ...policy, primary: 'profit', standIn: 'auc', custom }
+  const drawn = drawRows(1, 0.2)
+  const baseline = { baseline: trueAuc, baselineRows: rows }
+  expect(judged(drawn, baseline, own)).toEqual(judged(drawn, baseline))
+  expect(judged(drawn, baseline, own)).toMatchObject({ metric: 'auc', level: 'lost' })
+})
 
 describe('the quality of an unchanged model', () => {
   it('is not lost by chance, although the metric is often below the margin', () => {
