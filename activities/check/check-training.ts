@@ -2,7 +2,7 @@
  * Reads a few rows of a model and trains it on them for one epoch, without any server, so that `tenure check` finds errors before the first
  * retraining. Training programs do not run. Runs in a child process, registers nothing and deletes everything it writes.
  */
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DomainError, isError } from '../../domain/errors.ts'
@@ -78,7 +78,8 @@ async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<Chec
 }
 
 /** Returns why no training runs, with what was checked in its place. */
-async function checkProgram({ trainer }: ModelDefinition, modelsDirectory: string): Promise<string> {
+async function checkProgram(definition: ModelDefinition, modelsDirectory: string): Promise<string> {
+  const { trainer } = definition
   if (trainer === undefined) return 'its versions are brought'
   if (trainer.kind === 'queue') return `workers of the task queue ${trainer.queue} train it`
   if (trainer.kind === 'command') return 'a program trains it'
@@ -86,8 +87,16 @@ async function checkProgram({ trainer }: ModelDefinition, modelsDirectory: strin
     ? 'compiles'
     : `is not compiled, as there is no ${trainer.interpreter ?? 'python3'} on this machine`
   const environment = trainer.requirements === undefined ? '' : ` and installs ${trainer.requirements}`
-  return `${trainer.file} ${compiled}; the first training runs it${environment}`
+  const text = await readFile(join(modelsDirectory, trainer.file), 'latin1')
+  const unfrozen =
+    definition.refit !== undefined && hasValidation(definition) && stopsUnfrozen(text)
+      ? `; it calls job.validation() and not job.best_round: a refit has no validation rows, so train for job.best_round rounds where it is set`
+      : ''
+  return `${trainer.file} ${compiled}; the first training runs it${environment}${unfrozen}`
 }
+
+/** A refit of such a script gets no validation rows, which it may not expect, and trains for another number of rounds. */
+const stopsUnfrozen = (text: string): boolean => /\.validation\(\)/.test(text) && !text.includes('best_round')
 
 /** Returns why no rows can be read without a server. */
 function reasonNotToRead({ source, views }: ModelDefinition): string | undefined {

@@ -63,6 +63,36 @@ it('reads the rows of models that it does not train, and says what it left out',
   expect(code).toBe(exitCodes.done)
 })
 
+it('names a script whose refit would look for validation rows, and none that trains for the rounds of the judged model', () => {
+  const [, source] = /source: csv\('([^']+)'\)/.exec(text)!
+  const [head, ...rows] = readFileSync(join(folder, source!), 'utf8').trim().split('\n')
+  const dated = rows.map((row, n) => `${row},${new Date(Date.UTC(2026, 0, n + 1)).toISOString()}`)
+  writeFileSync(join(folder, 'dated.csv'), [`${head},at`, ...dated].join('\n'))
+  const byTime = (refit: 'matured' | 'off') => (model: string) =>
+    model
+      .replace(/source: csv\(.*\)/, "source: csv('dated.csv', { eventTime: 'at', key: ['at'] })")
+      .replace(/split: .*/, "split: byTime({ train: '80 d', validation: '10 d', test: '30 d' }),")
+      .replace(/^ {2}release,$/m, `release: { ...release, spec: { ...release.spec, refit: '${refit}' } },`)
+      .replace('import { ', 'import { byTime, ')
+  write('stops.py', 'held = job.validation()\n')
+  write('frozen.py', 'rounds = job.best_round or 9\nheld = job.validation()\n')
+  writeModel('stops', "python('stops.py')", byTime('matured'))
+  writeModel('off', "python('stops.py')", byTime('off'))
+  writeModel('frozen', "python('frozen.py')", byTime('matured'))
+  const { models } = check(['stops', 'off', 'frozen'])
+  const skipped = Object.values(models).map(({ name, issues, skipped: why }) => [name, issues, why])
+  const runs = 'py compiles; the first training runs it'
+  expect(skipped).toEqual([
+    ['frozen', [], `frozen.${runs}`],
+    ['off', [], `stops.${runs}`],
+    [
+      'stops',
+      [],
+      `stops.${runs}; it calls job.validation() and not job.best_round: a refit has no validation rows, so train for job.best_round rounds where it is set`,
+    ],
+  ])
+})
+
 it('passes the test that `tenure init` wrote, with models that it trains and others', () => {
   writeModel('brought')
   writeFileSync(join(folder, 'models', 'iris.ts'), text)
