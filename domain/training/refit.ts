@@ -59,7 +59,7 @@ export function checkRefit(
     judged: 0,
     refitted: 0,
     change: 0,
-    answers: new Float64Array(rows),
+    answers: new Float64Array(isOfShares ? rows : 0),
   }))
   const losses = { judged: 0, refitted: 0 }
   for (let row = 0; row < rows; row++) {
@@ -72,7 +72,7 @@ export function checkRefit(
       sum.judged += one[k]!
       sum.refitted += other[k]!
       sum.change += Math.abs(one[k]! - other[k]!)
-      sum.answers[row] = one[k]!
+      if (isOfShares) sum.answers[row] = one[k]!
     })
     if (isOfShares) {
       losses.judged += logLoss(one, y[row]!)
@@ -159,4 +159,4 @@ export const refitText = ({
 }): string | undefined =>
   refit === undefined || snapshot === undefined
     ? undefined
-    : `recipe judged on the test rows of the snapshot ${snapshot.slice(0, 15)}, weights refitted on ${counted(refit.rows, 'row')}${refit.newestEvent === undefined ? '' : ` up to ${refit.newestEvent}`} (snapshot ${refit.snapshot.slice(0, 15)}); their answers to the test rows differ by ${numberText(refit.change)} on average`
+    : `recipe judged on the test rows of the snapshot ${snapshot.slice(0, 15)}, weights refitted on ${counted(refit.rows, 'row')}${refit.newestEvent === undefined ? '' : ` up to ${refit.newestEvent}`} (snapshot ${refit.snapshot.slice(0, 15)}); their answers to the test rows differ by ${numberText(refit.change)} on average, with the limit ${numberText(refit.limit)} of refitDistance`

@@ -77,7 +77,7 @@ describe('a card', () => {
     )
     expect(cardMarkdown(card)).toContain('Newest training event of the judged weights: 2025-09-30T00:00:00Z')
     expect(cardMarkdown(card)).toContain(
-      '- Refit: recipe judged on the test rows of the snapshot sha256:abcdef, weights refitted on 1,860 rows up to 2025-10-31T00:00:00Z (snapshot sha256:01234567); their answers to the test rows differ by 0.0123 on average',
+      '- Refit: recipe judged on the test rows of the snapshot sha256:abcdef, weights refitted on 1,860 rows up to 2025-10-31T00:00:00Z (snapshot sha256:01234567); their answers to the test rows differ by 0.0123 on average, with the limit 0.1 of refitDistance',
     )
     expect(card.limits.join()).toContain('the released ones were refitted afterwards')
   })
