@@ -330,6 +330,13 @@ class Results(Folder):
         with self.assertRaisesRegex(ValueError, r"Summary has no predict_proba, .* save\(model, answer="):
             PlainJob(given_job(self.folder), io.StringIO()).save(Summary())
 
+    def test_refuses_a_folder_that_is_none_of_mlflow(self) -> None:
+        with self.assertRaisesRegex(ValueError, "is no folder of MLflow, which has a file MLmodel"):
+            PlainJob(given_job(self.folder), io.StringIO()).save(self.folder)
+        (self.folder / "MLmodel").write_text("{}")
+        with mock.patch.dict(sys.modules, {"mlflow": None}), self.assertRaisesRegex(ValueError, "add mlflow or mlflow-skinny"):
+            PlainJob(given_job(self.folder), io.StringIO()).save(str(self.folder))
+
     def test_refuses_an_object_without_the_package_that_stores_it(self) -> None:
         job = PlainJob(given_job(self.folder), io.StringIO())
         with mock.patch.dict(sys.modules, {"cloudpickle": None}), self.assertRaisesRegex(ValueError, "add cloudpickle to the requirements"):

@@ -20,6 +20,7 @@ from typing import IO, Any, Callable, Iterator, Mapping, NoReturn, Optional, Seq
 
 from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
 from ._lightgbm import join_lightgbm
+from ._mlflow import load_folder
 from ._onnx import convert, scores_outliers
 from ._replay import cell_of, midway_rows, odd_rows, spread
 from ._rows import answer_frame, has, read_columns, table_of, taken_columns, vocabulary_of
@@ -388,12 +389,17 @@ class Job:
 
     @_writes
     def save(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
-        """Saves any object of Python, which a Python process with the packages of this environment serves.
+        """Saves any object of Python, or a folder of MLflow, which a Python process with the packages of this environment serves.
 
         ``answer`` predicts rows in the form of :meth:`train`; default: ``predict_proba`` of the model, ``predict`` for numbers and quantiles,
         or ``decision_function`` of a scikit-learn detector of outliers. The object is stored by cloudpickle, with the classes and functions
-        of this script.
+        of this script. Of a folder, it is the object that the loader of its flavour returns. If that has no ``predict_proba`` and no classes,
+        its ``predict`` gives the probabilities, as of statsmodels.
         """
+        if isinstance(model, (str, os.PathLike)):
+            model = load_folder(model)
+            if answer is None and not hasattr(model, "predict_proba") and not hasattr(model, "classes_"):
+                answer = model.predict
         answers = answer or self._answer_of(model)
         if self._prepare is not None:
             answers = self._with_prepare(self._prepare, answers)
@@ -575,6 +581,7 @@ class Job:
         """
         Returns one list per row: the probability of the positive class, one value per class or level, the number, or one value per number.
         """
+        given = given.to_numpy() if hasattr(given, "to_numpy") else given
         values = given.tolist() if hasattr(given, "tolist") else list(given)
         rows = [[float(cell) for cell in each] if isinstance(each, (list, tuple)) else [float(each)] for each in values]
         if self.kind == "probability":
