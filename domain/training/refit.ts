@@ -82,16 +82,24 @@ export function checkRefit(
   const numbers = sums.map((sum) => {
     const mean = sum.label / rows
     const deviation = Math.sqrt(Math.max(0, sum.square / rows - mean * mean))
-    const error = deviation / Math.sqrt(rows)
+    // Laplace's share: no test row of a class does not prove that there is none.
+    const share = (sum.label + 1) / (rows + 2)
+    const error = (isOfShares ? Math.sqrt(share * (1 - share)) : deviation) / Math.sqrt(rows)
     // Weights that answer all rows alike have no spread; chance moves the mean label by its standard error.
-    const unit = isOfShares ? Math.max(meanDifference(sum.answers), error) : deviation
+    const unit = isOfShares ? Math.max(meanDifference(sum.answers), deviation / Math.sqrt(rows)) : deviation
     return {
       means: { labels: mean, judged: sum.judged / rows, refitted: sum.refitted / rows },
-      change: sum.change / rows / (unit || 1),
+      change: sum.change / rows,
+      unit,
       error,
     }
   })
-  const change = numbers.reduce((sum, each) => sum + each.change, 0) / width
+  const total = (of: (each: (typeof numbers)[number]) => number) =>
+    numbers.reduce((sum, each) => sum + of(each), 0)
+  // Shares of classes have one unit together: that of a class without test rows is near 0, and any change of it would be many times as much.
+  const change = isOfShares
+    ? total((each) => each.change) / (total(({ unit }) => unit) || 1)
+    : total((each) => each.change / (each.unit || 1)) / width
   const means = numbers.map((each) => each.means)
   const biased = numbers.find(({ means: { labels, judged: was, refitted: is }, error }) =>
     isFurther(Math.abs(is - labels), Math.abs(was - labels) + maxErrors * error),

@@ -97,6 +97,27 @@ it('a change of shares is measured by the difference of two judged answers, and 
   ).toBe(0)
 })
 
+it('a class without test rows, whose share is near 0, refuses no refit that has learnt of it', () => {
+  const [output] = outputs[1]!
+  const y = each((row) => row % 2)
+  const withRare = (rare: (row: number) => number) =>
+    each((row) => {
+      const a = (1 - rare(row)) * (row % 2 === 0 ? 0.8 : 0.2)
+      return [a, 1 - rare(row) - a, rare(row)]
+    })
+  const judged = withRare((row) => 1e-6 * (1 + (row % 3)))
+  const refitted = withRare((row) => 1e-3 * (1 + (row % 3)))
+  const { change, issue } = checkRefit({ judged, refitted, y }, output, { distance: 1 })
+  expect(issue).toBeUndefined()
+  expect(change).toBeLessThan(0.01)
+  // The answers to two rows differ by 0.6 of both classes in 200 of 399 cases.
+  const turned = judged.map(([a, b, rare]) => [b!, a!, rare!])
+  expect(checkRefit({ judged, refitted: turned, y }, output, { distance: 1 }).change).toBeCloseTo(
+    399 / 200,
+    3,
+  )
+})
+
 describe.each([0.002, 0.02, 0.2, 0.5])('where %d of the rows are positive', (rate) => {
   const output = { kind: 'probability', positive: 'yes' } as Output
   const testRows = Math.max(2_000, 100 / rate)
