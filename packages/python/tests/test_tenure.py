@@ -400,6 +400,22 @@ class Results(Folder):
         job._compare(lambda rows: [0.0 for _ in range(len(rows))])
         self.assertEqual(compared, [5_000])
 
+    @unittest.skipUnless(has("numpy"), "no numpy")
+    def test_takes_a_conversion_only_as_near_as_tenure_does(self) -> None:
+        import numpy
+
+        job = Job(given_job(self.folder, columns=[{"name": "size", "kind": "number"}]), io.StringIO())
+        job._rows = {"size": numpy.arange(300.0)}
+        compare = job._compare(lambda rows: [0.9] * len(rows))
+        # A version is refused above 1e-5, relative only to answers above 1.
+        for error in (0.9e-5, 1.5e-5):
+            job._runtime = lambda _: lambda rows: [0.9 + error] * len(rows)  # type: ignore[method-assign]
+            if error < 1e-5:
+                compare(b"")
+            else:
+                with self.assertRaisesRegex(ValueError, "are answered otherwise"):
+                    compare(b"")
+
     def test_tells_a_refit_the_rounds_of_the_judged_model_and_has_no_validation_rows(self) -> None:
         job = Job(given_job(self.folder, bestRound=37), io.StringIO())
         self.assertEqual((job.best_round, job.validation()), (37, None))

@@ -495,7 +495,7 @@ class Job:
         known = numbers_of(source(asked), asked)
 
         def compare(data: bytes) -> None:
-            near = abs(numbers_of(self._runtime(data)(asked), asked) - known) <= 1e-5 * (1 + abs(known))
+            near = abs(numbers_of(self._runtime(data)(asked), asked) - known) <= 1e-5 * numpy.maximum(1, abs(known))
             different = int((~near).any(axis=1).sum())
             if different > 0:
                 raise ValueError(f"as ONNX, {different} of {len(asked)} rows at and between the values of the training are answered otherwise")
