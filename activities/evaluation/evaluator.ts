@@ -7,7 +7,13 @@ import { snapshotColumns, type ModelDefinition } from '../../domain/model-defini
 import type { Reason } from '../../domain/verdict.ts'
 import type { ComputedMetric } from '../../domain/evaluation/custom-metrics.ts'
 import { builtInPrimary, hasCustomPrimary, type GatePolicy } from '../../domain/evaluation/policy.ts'
-import { judgeGate, metricInputOf, type GateReport, type MetricInput } from '../../domain/evaluation/gate.ts'
+import {
+  judgeGate,
+  metricInputOf,
+  scoreInputOf,
+  type GateReport,
+  type MetricInput,
+} from '../../domain/evaluation/gate.ts'
 import {
   rowsOfTruths,
   score,
@@ -381,15 +387,9 @@ async function runScore(job: ScoreJob, parent: Parent<never>): Promise<TrialScor
   if (issue !== undefined) return { score: null, issue }
   if (hasCustomPrimary(policy)) {
     const { primary } = policy
-    // A metric that does not decide is computed without resamples.
-    const once = {
-      ...policy,
-      primary: builtInPrimary(policy),
-      custom: { [primary]: { better: policy.custom![primary]!.better } },
-    }
-    const input = metricInputOf({ y, challenger: answers, champion: null }, once)
+    const input = scoreInputOf({ y, challenger: answers }, policy)
     const own = await ownMetricsOf(job, input, { table: rows, parent })
-    const { value, fault } = own[primary]!.challenger
+    const { value = null, fault } = own[primary]?.challenger ?? {}
     return { score: value, ...(fault !== undefined && { issue: `${primary} ${fault}` }) }
   }
   return {

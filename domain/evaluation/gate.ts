@@ -21,7 +21,7 @@ import {
 } from './input.ts'
 import { leakageReasons, type LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, score, truthsOf } from './metrics.ts'
-import { correctedFor, type GatePolicy } from './policy.ts'
+import { builtInPrimary, correctedFor, type GatePolicy } from './policy.ts'
 import {
   calibrationReasons,
   fairnessReasons,
@@ -150,6 +150,24 @@ export function metricInputOf(input: GateInput, declared: GatePolicy): MetricInp
   const naive = input.baseline ?? naiveAnswers(input.y, policy, answerWidth(input.challenger))
   return { rows: ownRows(input, policy, naive), policy }
 }
+
+/**
+ * What the custom primary metric of a trial is computed from, once and without resamples. Like a metric of the task, it scores answers
+ * outside of the limits of the label too, which the gate refuses.
+ */
+export const scoreInputOf = (
+  { y, challenger }: Pick<GateInput, 'y' | 'challenger'>,
+  policy: GatePolicy,
+): MetricInput | undefined =>
+  metricInputOf(
+    { y, challenger, champion: null },
+    {
+      ...policy,
+      range: undefined,
+      primary: builtInPrimary(policy),
+      custom: { [policy.primary]: { better: policy.custom![policy.primary]!.better } },
+    },
+  )
 
 function ownRows(input: GateInput, policy: GatePolicy, baseline: ModelAnswers): MetricRows {
   const { y, challenger, champion, numbers, entities } = input

@@ -8,7 +8,7 @@ import {
   type MetricAnswer,
   type MetricFunction,
 } from '../../../domain/evaluation/custom-metrics.ts'
-import { judgeGate, metricInputOf, type GateReport } from '../../../domain/evaluation/gate.ts'
+import { judgeGate, metricInputOf, scoreInputOf, type GateReport } from '../../../domain/evaluation/gate.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
 import { defaultGatePolicy, primaryIsHigher, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
@@ -205,4 +205,18 @@ describe('by simulation, of a challenger that is worse by exactly the margin', (
       expect(called / worlds).toBeLessThanOrEqual(rate(0.025))
     },
   )
+})
+
+it('scores a trial whose answers are outside of the limits of the label, and none without rows', () => {
+  const policy = policyOf('number', {
+    range: { min: 0 },
+    custom: { distance: { better: 'lower', guard: true }, other: { better: 'lower', guard: true } },
+  })
+  const scored = scoreInputOf({ y: [1, 2], challenger: [[-1], [2]] }, policy)!
+  expect(Object.keys(scored.policy.custom!)).toEqual(['distance'])
+  expect(computeMetric(distanceOf('number'), 'distance', scored)).toMatchObject({
+    challenger: { value: 1 },
+    gains: {},
+  })
+  expect(scoreInputOf({ y: [], challenger: [] }, policy)).toBeUndefined()
 })
