@@ -1,4 +1,5 @@
 /** Formats values for tables and sentences in the same way for all commands. */
+import { rangeOf } from '../../domain/evaluation/gate-metrics.ts'
 import { timesInSentence } from '../../domain/figures.ts'
 import type { ReleaseAnswer } from '../client/responses.ts'
 import type { Terminal } from '../terminal.ts'
@@ -72,9 +73,9 @@ export const releaseOutcome = ({ outcome, withdrawn_at: at }: ReleaseAnswer, ter
 /** The default primary metrics of the tasks. */
 const primaries = ['auc', 'accuracy', 'rmse', 'r2', 'pinball']
 
-/** Chooses the metrics for a table: primary ones first, then in the given order. */
-export const shownMetrics = (names: readonly string[]): string[] =>
-  [
-    ...primaries.filter((name) => names.includes(name)),
-    ...names.filter((name) => !primaries.includes(name)),
-  ].slice(0, 3)
+/** Chooses the metrics for a table: primary ones first, then those of a model file, which may be primary too, then in the given order. */
+export function shownMetrics(names: readonly string[]): string[] {
+  const defaults = primaries.filter((name) => names.includes(name))
+  const own = names.filter((name) => rangeOf(name) === undefined)
+  return [...new Set([...defaults, ...own, ...names])].slice(0, 3)
+}

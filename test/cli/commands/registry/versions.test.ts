@@ -27,7 +27,7 @@ it('versions shows the primary metric, and below the table why a version was not
     created_at: '2026-01-01T00:00:00Z',
     ...more,
   })
-  const metrics = { brier: 0.2, calibration: 0.1, logLoss: 0.6, auc: 0.7 }
+  const metrics = { brier: 0.2, profit: 0.1, logLoss: 0.6, auc: 0.7 }
   const versions = [version(1, { not_released: 'the champion has changed', metrics }), version(0, {})]
   const { server, url } = await answering(JSON.stringify({ versions }))
   const { code, out } = await runCommand([versionsGroup], ['versions', 'list', 'iris', '--url', url])
@@ -36,7 +36,7 @@ it('versions shows the primary metric, and below the table why a version was not
   expect(out.match(/was not released.*/g)).toEqual(['was not released: the champion has changed'])
   expect(out).toContain('iris_v1.1.0 was not released')
   // Three of the metrics fit, the primary one first.
-  expect(out).toMatch(/AUC +BRIER +CALIBRATION/i)
+  expect(out).toMatch(/AUC +PROFIT +BRIER/i)
 })
 
 it('a search for the text of a condition that finds nothing names the option for metrics', async () => {
