@@ -1,47 +1,59 @@
-/** Tests that an object of Python, which no other format takes, is trained, judged, released and asked on real processes. */
-import { execFile } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+/**
+ * Tests that an object of Python, which no other format takes, is trained, judged, released and asked on real processes, also after its
+ * replica was killed.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { promisify } from 'node:util'
-import { expect, it, onTestFinished } from 'vitest'
+import { expect, it } from 'vitest'
 import { checkout } from '../../temporal.config.ts'
-import { preparedPipelineTraining } from '../support/training/pipeline-training.ts'
+import { pipelineTraining } from '../support/training/pipeline-training.ts'
 import { followPythonProject } from '../support/training/python-project.ts'
 import { pythonOrReason } from './packages.ts'
 
 const requirements = 'python-objects.txt'
 const found = await pythonOrReason(requirements)
 
+/** The processes of a project with this in their command. */
+function processesOf(project: string, command: string): number[] {
+  return readdirSync('/proc')
+    .filter((pid) => /^\d+$/.test(pid))
+    .filter((pid) => {
+      try {
+        const read = (name: string): string => readFileSync(`/proc/${pid}/${name}`, 'utf8')
+        return read('cmdline').includes(command) && read('environ').includes(project)
+      } catch {
+        // It has ended.
+        return false
+      }
+    })
+    .map(Number)
+}
+
 it.skipIf('reason' in found)(
-  'a pipeline with a transformer of its script and a function that prepares rows is released, and answers as in plain Python',
+  'a pipeline with a transformer of its script is released and answers, also after its replica was killed',
   async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'tenure-python-objects-'))
-    onTestFinished(() => rm(folder, { recursive: true }))
-    const answers = join(folder, 'answers.json')
     const { predictions } = await followPythonProject({
-      ...preparedPipelineTraining(answers),
+      ...pipelineTraining,
       files: {
         'requirements.txt': await readFile(join(checkout, 'test', 'interop', requirements), 'utf8'),
+      },
+      whileUp: async ({ url, key, project }) => {
+        const ask = async () => {
+          const body = JSON.stringify({ instances: [{ unit_price: 90, pieces: 3, channel: 'web' }] })
+          const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
+          const response = await fetch(`${url}/v1/models/orders/predict`, { method: 'POST', headers, body })
+          return ((await response.json()) as { predictions?: unknown[] }).predictions?.length
+        }
+        const [replica, ...others] = processesOf(project, 'api/start.mjs')
+        expect(others).toEqual([])
+        process.kill(replica!, 'SIGKILL')
+        await expect.poll(ask, { timeout: 60_000 }).toBe(1)
+        expect(processesOf(project, 'api/start.mjs')).not.toContain(replica)
       },
     })
     const [high, low] = predictions.map(({ probability }) => probability)
     expect(high).toBeGreaterThan(0.7)
     expect(low).toBeLessThan(0.3)
-    const plain = JSON.parse(await readFile(answers, 'utf8')) as number[]
-    expect(high).toBeCloseTo(plain[0]!, 6)
-    expect(low).toBeCloseTo(plain[1]!, 6)
-  },
-)
-
-it.skipIf('reason' in found)(
-  'the Python package passes its tests of objects with their packages',
-  async () => {
-    const { python } = found as { python: string }
-    const argv = ['-B', '-m', 'unittest', '-v', 'test_tenure.Prepare']
-    const { stderr } = await promisify(execFile)(python, argv, {
-      cwd: join(checkout, 'packages', 'python', 'tests'),
-    })
-    expect(stderr).toMatch(/Ran 3 tests[^]*\nOK\n/)
   },
 )
