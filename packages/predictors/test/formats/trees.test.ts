@@ -221,10 +221,14 @@ describe('a file that is not a model', () => {
       () => changed('catboost-binary', /"leaf_values":\s*\[[^,]+,/, '"leaf_values":['),
       /leaf values for/,
     ],
-    ...['categorical', 'text', 'embedding'].map((kind): [string, () => Buffer, RegExp] => [
+    ...Object.entries({
+      categorical: 'train it by a script and save it with job.save_catboost',
+      text: 'train it by a script and save it with job.save_catboost',
+      embedding: 'train it on columns of numbers',
+    }).map(([kind, remedy]): [string, () => Buffer, RegExp] => [
       `with ${kind} features`,
       () => changed('catboost-binary', /"features_info":\s*\{/, `"features_info":{"${kind}_features":[{}],`),
-      new RegExp(`${kind} features, which CatBoost alone computes: .* job.save_catboost\\(model\\)`),
+      new RegExp(`${kind} features, which CatBoost alone computes: ${remedy}`),
     ]),
   ]
   it.each(refused)('%s: is refused by name', (_, make, message) =>

@@ -41,14 +41,21 @@ interface Branch {
   value?: number | number[]
 }
 
+const byScript =
+  'train it by a script and save it with job.save_catboost(model), which serves CatBoost itself'
+/** The features of a file that are not read, each with what to do instead. */
+const ofCatboostAlone = {
+  categorical_features: byScript,
+  text_features: byScript,
+  embedding_features: 'train it on columns of numbers',
+}
+
 /** Reads a model. Throws `artifact_invalid` with the reason. */
 export function readCatboost(document: JsonObject): Forest {
   const info = objectAt(document, 'features_info')
-  for (const kind of ['categorical_features', 'text_features', 'embedding_features'])
+  for (const [kind, remedy] of Object.entries(ofCatboostAlone))
     if (Array.isArray(info[kind]) && info[kind].length > 0)
-      refuse(
-        `the model has ${kind.replace('_', ' ')}, which CatBoost alone computes: train it by a script and save it with job.save_catboost(model), which serves CatBoost itself`,
-      )
+      refuse(`the model has ${kind.replace('_', ' ')}, which CatBoost alone computes: ${remedy}`)
   const floats = objectsOf(info['float_features'] ?? [], 'float_features') as unknown as FloatFeature[]
   const columns = columnsOf(floats)
   const [scale, bias] = scaleOf(document['scale_and_bias'])
