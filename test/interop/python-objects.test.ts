@@ -2,12 +2,15 @@
  * Tests that an object of Python, which no other format takes, is trained, judged, released and asked on real processes, also after its
  * replica was killed.
  */
+import { execFile } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect, it } from 'vitest'
+import { promisify } from 'node:util'
+import { expect, it, onTestFinished } from 'vitest'
 import { checkout } from '../../temporal.config.ts'
-import { pipelineTraining } from '../support/training/pipeline-training.ts'
+import { preparedPipelineTraining } from '../support/training/pipeline-training.ts'
 import { followPythonProject } from '../support/training/python-project.ts'
 import { pythonOrReason } from './packages.ts'
 
@@ -31,10 +34,13 @@ function processesOf(project: string, command: string): number[] {
 }
 
 it.skipIf('reason' in found)(
-  'a pipeline with a transformer of its script is released and answers, also after its replica was killed',
+  'a pipeline with a transformer of its script and a function that prepares rows is released, and answers as in plain Python, also after its replica was killed',
   async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tenure-python-objects-'))
+    onTestFinished(() => rm(folder, { recursive: true }))
+    const answers = join(folder, 'answers.json')
     const { predictions } = await followPythonProject({
-      ...pipelineTraining,
+      ...preparedPipelineTraining(answers),
       files: {
         'requirements.txt': await readFile(join(checkout, 'test', 'interop', requirements), 'utf8'),
       },
@@ -43,17 +49,34 @@ it.skipIf('reason' in found)(
           const body = JSON.stringify({ instances: [{ unit_price: 90, pieces: 3, channel: 'web' }] })
           const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
           const response = await fetch(`${url}/v1/models/orders/predict`, { method: 'POST', headers, body })
-          return ((await response.json()) as { predictions?: unknown[] }).predictions?.length
+          const { predictions = [] } = (await response.json()) as { predictions?: { probability: number }[] }
+          return predictions[0]?.probability
         }
+        const before = await ask()
         const [replica, ...others] = processesOf(project, 'api/start.mjs')
         expect(others).toEqual([])
         process.kill(replica!, 'SIGKILL')
-        await expect.poll(ask, { timeout: 60_000 }).toBe(1)
+        await expect.poll(ask, { timeout: 60_000 }).toBe(before)
         expect(processesOf(project, 'api/start.mjs')).not.toContain(replica)
       },
     })
     const [high, low] = predictions.map(({ probability }) => probability)
     expect(high).toBeGreaterThan(0.7)
     expect(low).toBeLessThan(0.3)
+    const plain = JSON.parse(await readFile(answers, 'utf8')) as number[]
+    expect(high).toBeCloseTo(plain[0]!, 6)
+    expect(low).toBeCloseTo(plain[1]!, 6)
+  },
+)
+
+it.skipIf('reason' in found)(
+  'the Python package passes its tests of objects with their packages',
+  async () => {
+    const { python } = found as { python: string }
+    const argv = ['-B', '-m', 'unittest', '-v', 'test_tenure.Prepare']
+    const { stderr } = await promisify(execFile)(python, argv, {
+      cwd: join(checkout, 'packages', 'python', 'tests'),
+    })
+    expect(stderr).toMatch(/Ran 3 tests[^]*\nOK\n/)
   },
 )
