@@ -42,6 +42,7 @@ export async function openGoldenWatch(
   let reader: ArtifactReader | undefined
   let last: GoldenAnswers = 'unknown'
   let asking: Promise<void> | undefined
+  let patienceMs = firstMs
   const close = async (): Promise<void> => {
     const closing = reader
     reader = undefined
@@ -60,7 +61,8 @@ export async function openGoldenWatch(
   return {
     async look() {
       asking ??= ask().finally(() => (asking = undefined))
-      await Promise.race([asking, pause(last === 'unknown' ? firstMs : waitMs, undefined, { ref: false })])
+      await Promise.race([asking, pause(patienceMs, undefined, { ref: false })])
+      patienceMs = waitMs
       return last
     },
     close,

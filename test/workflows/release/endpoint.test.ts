@@ -1,5 +1,6 @@
 /** Tests that a release, and the monitor of a champion, find that a server gives other answers under the same name. */
 import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
+import { openGoldenWatch } from '../../../activities/artifact/golden-watch.ts'
 import { checkGoldenAnswers } from '../../../activities/monitor/golden-answers.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
@@ -86,6 +87,18 @@ it('a candidate whose server gives no answer before its release is refused', asy
     outcome: 'failed',
     reason: expect.stringMatching(/cannot be served: the endpoint at 127\.0\.0\.1:\d+ answers 503/) as string,
   })
+})
+
+it('a server that never answers delays the first look alone', async () => {
+  const { version } = await registered()
+  let closed = 0
+  endpoint.fault = (_request, response) => void response.once('close', () => closed++)
+  const golden = await openGoldenWatch(fixture.deps, version)
+  expect(await golden.look()).toBe('unknown')
+  await expect.poll(() => closed).toBe(1)
+  expect(await golden.look()).toBe('unknown')
+  expect(closed).toBe(1)
+  await golden.close()
 })
 
 it('a champion raises an alert while its answers differ, and none while its server is away', async () => {
