@@ -101,6 +101,10 @@ export function createEndpointClient({
         privateHosts,
         maxBytes,
         maxMs,
+      }).catch((error: Error) => {
+        // "fetch failed" says nothing, and the message of its cause may hold a text of the server.
+        const { code } = (error.cause ?? {}) as { code?: unknown }
+        throw typeof code === 'string' ? new Error(`the connection failed (${code})`) : error
       })
       if (answer.ok) return { status: answer.status, body: await answer.bytes() }
       // What it says is not kept: it may repeat the features.

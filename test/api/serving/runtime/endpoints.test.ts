@@ -175,6 +175,16 @@ it('a private address that TENURE_PRIVATE_HOSTS does not list is not asked', asy
   expect(asked).toBe(0)
 })
 
+it('a server that is away is told by the code of the system', async () => {
+  const away = createServer().listen(0, '127.0.0.1')
+  await once(away, 'listening')
+  const { port: free } = away.address() as AddressInfo
+  away.close()
+  await once(away, 'close')
+  const { ask } = await opened({ address: `http://127.0.0.1:${free}/` })
+  await expect(ask([[1, 1]])).rejects.toThrow('gives no answer: the connection failed (ECONNREFUSED)')
+})
+
 /** Computes a signature again, by https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. */
 function signatureOf({ headers, url }: IncomingMessage, body: string, secret: string): string {
   const [, scope = '', names = ''] =
