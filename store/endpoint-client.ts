@@ -6,14 +6,14 @@
 import { AwsV4Signer } from 'aws4fetch'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { DomainError } from '../domain/errors.ts'
+import { DomainError, isError } from '../domain/errors.ts'
 import { createGuard } from './outgoing-address.ts'
-import { outgoingFetch } from './outgoing-fetch.ts'
+import { outgoingPost } from './outgoing-fetch.ts'
 import { readSecret, readSecretJson } from './secret-json.ts'
 
 interface Question {
   address: string
-  headers: Readonly<Record<string, string>>
+  headers: Record<string, string>
   body: string
   secret?: string
   /** Default: the secret is sent as a bearer token. */
@@ -58,7 +58,13 @@ export function createEndpointClient({
       throw error
     }
   }
-  const authorised = async ({ address, body, headers, secret, signedFor }: Question) => {
+  const authorised = async ({
+    address,
+    body,
+    headers,
+    secret,
+    signedFor,
+  }: Question): Promise<Record<string, string>> => {
     if (secret === undefined) return headers
     const { host, hostname, protocol } = new URL(address)
     if (protocol !== 'https:' && !isListed(hostname))
@@ -94,22 +100,13 @@ export function createEndpointClient({
     async ask(question: Question): Promise<{ status: number; body: Uint8Array }> {
       const { address, body, maxBytes, maxMs } = question
       const headers = await authorised(question)
-      const answer = await outgoingFetch(address, {
-        method: 'POST',
-        headers,
-        body,
-        privateHosts,
-        maxBytes,
-        maxMs,
-      }).catch((error: Error) => {
-        // "fetch failed" says nothing, and the message of its cause may hold a text of the server.
-        const { code } = (error.cause ?? {}) as { code?: unknown }
-        throw typeof code === 'string' ? new Error(`the connection failed (${code})`) : error
+      return outgoingPost(address, { headers, body, privateHosts, maxBytes, maxMs }).catch((error: Error) => {
+        // The message may hold a text of the server.
+        const { code } = error as { code?: unknown }
+        throw typeof code === 'string' && !isError(error)
+          ? new Error(`the connection failed (${code})`)
+          : error
       })
-      if (answer.ok) return { status: answer.status, body: await answer.bytes() }
-      // What it says is not kept: it may repeat the features.
-      await answer.discard()
-      return { status: answer.status, body: new Uint8Array() }
     },
   }
 }

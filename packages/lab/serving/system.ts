@@ -29,10 +29,11 @@ const readyMs = 30_000
 /** The flags of the supervisor: a small young generation saves memory without measurable cost. */
 const command = ['--max-semi-space-size=2', 'api/start.mjs']
 
-/** `prepare` registers further versions before the first start. */
+/** `prepare` registers further versions before the first start. `own`: further variables of every API process. */
 export async function startServingSystem(
   specs: readonly ArtifactSpec[],
   prepare: (database: BenchDatabase, artifacts: string) => Promise<void> = async () => {},
+  own: Record<string, string> = {},
 ) {
   const database = await openDatabase()
   const environment = await prepareServing(database, specs)
@@ -46,6 +47,7 @@ export async function startServingSystem(
       TENURE_STATE: join(database.root, state),
       TENURE_PORT: '0',
       TENURE_BUILD_ID: 'bench',
+      ...own,
       ...more,
     })
   // The first start fills the caches; the measured start finds them, as a restarted replica does.

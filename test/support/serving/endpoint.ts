@@ -45,11 +45,12 @@ export async function startEndpoint() {
 }
 
 export type TestEndpoint = Awaited<ReturnType<typeof startEndpoint>>
+type Answering = Pick<TestEndpoint, 'address' | 'answer'>
 
 /** Stores an artifact that the server answers. Its golden answers are those that it gives now. Returns its digest. */
 export async function putEndpoint(
   artifactRoot: string,
-  endpoint: TestEndpoint,
+  endpoint: Answering,
   {
     golden,
     ...described
@@ -83,8 +84,8 @@ export async function putEndpoint(
 
 /** Registers a version with the features of iris that the server answers. */
 export async function registerEndpoint(
-  { store, artifactRoot }: ServingFixture,
-  endpoint: TestEndpoint,
+  { store, artifactRoot }: Pick<ServingFixture, 'store' | 'artifactRoot'>,
+  endpoint: Answering,
   { model, minor = 0, ...changes }: { model: string; minor?: number } & Record<string, unknown>,
 ): Promise<string> {
   const { features, output, golden } = irisSpec(model)

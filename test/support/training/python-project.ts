@@ -39,8 +39,19 @@ interface Watched {
   onWatch?: (said: string, up: string) => void
   /** Receives what `retrain --watch` has printed in the end. */
   onRetrained?: (text: string) => void
-  /** Runs while the first champion serves. `project`: the folder of the project. */
-  whileUp?: (at: { url: string; key: string; project: string }) => Promise<void>
+  /** Runs while the first champion serves. */
+  whileUp?: (at: {
+    url: string
+    /** A key for predictions. */
+    key: string
+    /** The folder of the project. */
+    project: string
+    /** A time that the rows reach. */
+    asOf: string
+    /** Runs the command there, and returns what it prints. */
+    tenure: (words: string[], changes?: Record<string, string>) => Promise<string>
+    keyOf: (name: string, role: string) => Promise<string>
+  }) => Promise<void>
 }
 
 /** Returns the answers of the first champion to an expensive and a cheap order. */
@@ -122,7 +133,7 @@ export async function followPythonProject({
     }
     let answer: Answer | undefined
     await until(async () => (answer = await ask())?.version === 'orders_v1.0.0')
-    await whileUp?.({ url, key, project: folder })
+    await whileUp?.({ url, key, project: folder, asOf, tenure, keyOf })
     return answer!
   } finally {
     if (up !== undefined) {

@@ -19,7 +19,7 @@ export interface PythonPackages {
 /** One request to a server of others. */
 export interface OutgoingQuestion {
   address: string
-  headers: Readonly<Record<string, string>>
+  headers: Record<string, string>
   body: string
   /** The name of what proves to the server who asks. */
   secret?: string

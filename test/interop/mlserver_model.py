@@ -1,0 +1,25 @@
+"""Writes a model folder of MLServer: ``mlserver_model.py FOLDER ORDERS SEED``. Another seed gives another model."""
+
+import json
+import sys
+from pathlib import Path
+
+import joblib
+import pandas
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+folder, orders, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+rows = pandas.read_csv(orders).rename(columns={"unit price": "unit_price"})
+encode = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["channel"]), remainder="passthrough")
+model = make_pipeline(encode, RandomForestClassifier(50, random_state=seed))
+model.fit(rows[["unit_price", "pieces", "channel"]], rows["returned"] == "yes")
+joblib.dump(model, folder / "model.joblib")
+settings = {
+    "name": "orders",
+    "implementation": "mlserver_sklearn.SKLearnModel",
+    "parameters": {"uri": str(folder / "model.joblib"), "version": "v1", "content_type": "pd"},
+}
+(folder / "model-settings.json").write_text(json.dumps(settings))
