@@ -70,7 +70,7 @@ export async function openGoldenWatch(
 }
 
 function compare(
-  { golden, library = 'endpoint' }: Pick<Manifest, 'golden' | 'library'>,
+  { golden, library = 'other server' }: Pick<Manifest, 'golden' | 'library'>,
   given: readonly (readonly number[])[],
 ): GoldenAnswers {
   const differing = findDifference(golden.outputs, given)

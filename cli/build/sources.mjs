@@ -17,11 +17,24 @@ export function packageSources(root) {
     names.flatMap((name) => {
       const folder = join(root, 'packages', name)
       const { exports = {} } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
-      return Object.entries(exports).flatMap(([part, file]) =>
-        file.endsWith('.ts') ? [[join('@tenure', name, part), join(folder, file)]] : [],
-      )
+      return Object.entries(exports)
+        .flatMap(([part, file]) => filesOf(folder, part, file))
+        .filter(([, file]) => /\.m?[jt]s$/.test(file))
+        .map(([part, file]) => [join('@tenure', name, part), join(folder, file)])
     }),
   )
+}
+
+/**
+ * The files of an export, each with the part of the name that imports it. A pattern such as `./install/*` has several.
+ * @param {string} folder @param {string} part @param {string} file @returns {[string, string][]}
+ */
+function filesOf(folder, part, file) {
+  const [start = '', end] = file.split('*')
+  if (end === undefined) return [[part, file]]
+  return readdirSync(join(folder, start))
+    .filter((name) => name.endsWith(end))
+    .map((name) => [part.replace('*', name.slice(0, name.length - end.length)), join(start, name)])
 }
 
 /** Tests, pages and benches of the repository's own packages, and the lab: no process runs them. @param {string} path */
