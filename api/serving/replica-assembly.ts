@@ -148,8 +148,6 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
   const runtimes = createRuntimes({
     onError: events.trouble,
     batches: deps.batches,
-    // Routes of all models are followed in turn, and a lease ends meanwhile.
-    patienceMs: 200,
   })
   const predictionCache = deps.remembered ? createPredictionCache({ entries: deps.remembered }) : undefined
   const cache = openCache(join(deps.stateDir, 'cache'), deps.artifacts, { signer, slot: deps.slot ?? '1' })

@@ -1,13 +1,12 @@
 /** Loads the versions of routes: verifies their signatures, opens their models, and registers the fields that their requests may carry. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { isRemote } from '@tenure/predictors/format-names'
+import { isCode, isRemote } from '@tenure/predictors/format-names'
 import { DomainError, isError } from '../../../domain/errors.ts'
-import type { Manifest } from '../../../domain/model/manifest.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { findArtifact } from '../../../store/serving/replicas.ts'
 import { verifyArtifact } from '../../../store/signing/artifact-signatures.ts'
 import type { Verifier } from '../../../store/signing/signing-key.ts'
-import type { ArtifactFiles, Runtimes } from '@tenure/predictors'
+import type { Runtimes } from '@tenure/predictors'
 import { withInjectedFault } from '../version/drill-fault.ts'
 import { withComputedColumns } from '../features/prepare.ts'
 import { openVersion, takesTexts, type LoadedVersion } from '../version/loaded-version.ts'
@@ -43,13 +42,22 @@ export function createVersionLoader(deps: LoaderDeps): FollowerOptions['load'] {
       throw error
     }
   }
-  const open = patiently((...given) => openVersion(...given, deps.runtimes))
+  const patience = createPatience<LoadedVersion>(({ predictor }) => predictor.close?.())
   return async (version, recalled) => {
     const origin = (recalled ? known.get(version) : undefined) ?? (await originOf(version))
     const signature = origin.signature === '' ? undefined : Buffer.from(origin.signature, 'base64')
     verifyArtifact(deps.artifactKeys, { ...origin, version, signature })
     const { manifest, files } = await deps.cache.fetch(origin.artifactDigest)
-    let loaded = await open(version, manifest, files)
+    const open = () => openVersion(version, manifest, files, deps.runtimes)
+    let loaded = isCode(manifest)
+      ? await patience(
+          version,
+          open,
+          'is code: its packages are installed where they are missing, and its process is started',
+        )
+      : isRemote(manifest)
+        ? await patience(version, open, 'is answered elsewhere, and is asked its golden rows')
+        : await open()
     // Only a model of another thread, process or server has `trouble`, and only such a model is slow enough for a cache. The keys of the cache hold no texts.
     if (predictionCache !== undefined && loaded.predictor.trouble !== undefined && !takesTexts(loaded))
       loaded.predictor = predictionCache.cached(loaded.predictor)
@@ -68,34 +76,35 @@ export function createVersionLoader(deps: LoaderDeps): FollowerOptions['load'] {
   }
 }
 
-/** How long a route waits for the golden rows of a version that is answered elsewhere, and how long what was found is kept for it. */
-const patienceMs = 200
-const keptMs = 60_000
-
-type Open = (version: string, manifest: Manifest, files: ArtifactFiles) => Promise<LoadedVersion>
+/** How long what was opened is kept for a caller that has not waited, and how long a failure is told again in place of another try. */
+const keptMs = 300_000
+const failedMs = 60_000
 
 /**
- * Opens a version that a server of others answers without waiting for it: routes of all models are followed in turn, and a lease ends
- * meanwhile. Throws `model_unavailable` until its golden rows were asked; a later call returns what was found.
+ * Opens what takes long without waiting for it: routes of all models are followed in turn, and a lease ends meanwhile. The function throws
+ * `model_unavailable` with the name and why it takes long, until a later call for the same name returns what was opened.
  */
-function patiently(openWhole: Open): Open {
-  const opening = new Map<string, Promise<LoadedVersion>>()
-  return async (version, manifest, files) => {
-    if (!isRemote(manifest)) return openWhole(version, manifest, files)
-    let found = opening.get(version)
-    if (found === undefined) {
-      found = openWhole(version, manifest, files)
-      opening.set(version, found)
-      const forget = () => setTimeout(() => opening.delete(version), keptMs).unref()
-      found.then(forget, forget)
+export function createPatience<Opened>(close: (opened: Opened) => void, waitMs = 200) {
+  const opening = new Map<string, Promise<Opened>>()
+  const start = (name: string, open: () => Promise<Opened>): Promise<Opened> => {
+    const found = open()
+    opening.set(name, found)
+    const forget = (opened?: Opened): void => {
+      if (opening.get(name) !== found) return
+      opening.delete(name)
+      if (opened !== undefined) close(opened)
     }
-    const first = await Promise.race([found, pause(patienceMs, undefined, { ref: false })])
-    if (first === undefined)
-      throw new DomainError(
-        'model_unavailable',
-        `${version} is answered elsewhere, and is asked its golden rows`,
-      )
-    opening.delete(version)
+    found.then(
+      (opened) => setTimeout(() => forget(opened), keptMs).unref(),
+      () => setTimeout(forget, failedMs).unref(),
+    )
+    return found
+  }
+  return async (name: string, open: () => Promise<Opened>, why: string): Promise<Opened> => {
+    const found = opening.get(name) ?? start(name, open)
+    const first = await Promise.race([found, pause(waitMs, undefined, { ref: false })])
+    if (first === undefined) throw new DomainError('model_unavailable', `${name} ${why}`)
+    opening.delete(name)
     return first
   }
 }

@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createPatience } from '../../../../api/serving/routing/version-loader.ts'
 import { createRuntimes } from '../../../../api/serving/runtime/hosts.ts'
 import { requireJail } from '../../../../api/serving/runtime/python-process.ts'
 import { systemEnvironment } from '../../../../temporal.config.ts'
@@ -30,6 +31,8 @@ const open = (code: string, { python: models } = runtimes) =>
     { bytes: pythonFile(code, { python }), plan: {}, needs: { python, packages: {} } },
     { inputs: 1 },
   )
+/** As a replica opens its versions, which waits a moment. */
+const hastily = () => createPatience<Awaited<ReturnType<typeof open>>>((model) => model.close?.(), 1)
 /** Returns what an expression of the code of a model is. */
 async function seen(expression: string): Promise<string> {
   const error = await open(`raise Exception(${expression})`).catch((thrown: PredictorError) => thrown)
@@ -158,25 +161,28 @@ describe.runIf(isJailed)('a model that is code', () => {
   })
 
   it('is opened beside other work by a replica, which asks again', async () => {
-    const hasty = createRuntimes({ onError: () => {}, patienceMs: 1 })
+    const own = createRuntimes({ onError: () => {} })
+    const hasty = hastily()
     try {
-      const again = () => open('def answer(rows): return rows', hasty)
+      const again = () => hasty('m', () => open('def answer(rows): return rows', own), 'is code')
       await expect(again()).rejects.toMatchObject({ code: 'model_unavailable' })
       await expect.poll(() => again().then(({ outputs }) => outputs, String)).toBe(1)
     } finally {
-      await hasty.stop()
+      await own.stop()
     }
   })
 
   it('is not opened again at once by a replica when it has failed', async () => {
-    const hasty = createRuntimes({ onError: () => {}, patienceMs: 1 })
+    const own = createRuntimes({ onError: () => {} })
+    const hasty = hastily()
     try {
       // Each reading of the object gives another number.
-      const again = () => open('import os; raise Exception(os.urandom(8).hex())', hasty).catch(String)
+      const failing = () => open('import os; raise Exception(os.urandom(8).hex())', own)
+      const again = () => hasty('m', failing, 'is code').catch(String)
       await expect.poll(again).toContain('Exception')
       expect(await again()).toBe(await again())
     } finally {
-      await hasty.stop()
+      await own.stop()
     }
   })
 

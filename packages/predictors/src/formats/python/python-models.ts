@@ -1,6 +1,5 @@
 /** Runs each model that is code in a Python process of its own, so that it can neither read, slow down nor end another one. */
-import { setTimeout as pause } from 'node:timers/promises'
-import { predictorError, refuse } from '../../errors.ts'
+import { refuse } from '../../errors.ts'
 import type { PythonPackages } from '../../runtime/hosts.ts'
 import { startModelProcess, type ModelFile } from '../../runtime/process-host.ts'
 import {
@@ -21,32 +20,20 @@ export interface PythonModels {
   stop(): Promise<void>
 }
 
-/** How long an opened model that its caller has not waited for is kept for the next call. */
-const keptMs = 300_000
-/** How long a failure is told again: each call would install the packages anew. */
-const failedMs = 60_000
-
 export interface PythonOptions extends RuntimeOptions {
   /** The limit of memory of each process in MiB. */
   memoryMb?: number
-  /**
-   * How long `open` waits. Beyond it, the model goes on opening, `open` throws `model_unavailable`, and a later call for the same name returns it. Default:
-   * until it is open.
-   */
-  patienceMs?: number
 }
 
 export function createPythonModels({
   memoryMb = 2_048,
-  patienceMs = Infinity,
   hosts,
   batches,
   ...options
 }: PythonOptions): PythonModels {
   const runtimes = new Set<Runtime<ModelFile>>()
-  const opening = new Map<string, Promise<HostedPredictor>>()
 
-  const openWhole: PythonModels['open'] = async (name, { needs, ...model }, shape) => {
+  const open: PythonModels['open'] = async (name, { needs, ...model }, shape) => {
     const { python } = hosts ?? {}
     if (python === undefined) return refuse('the model is code of Python, which is not run here')
     const interpreter = await python.prepare(needs)
@@ -74,36 +61,9 @@ export function createPythonModels({
   }
 
   return {
-    async open(name, model, shape) {
-      if (patienceMs === Infinity) return openWhole(name, model, shape)
-      const found = opening.get(name) ?? keep(name, openWhole(name, model, shape))
-      const first = await Promise.race([found, pause(patienceMs, undefined, { ref: false })])
-      if (first === undefined)
-        throw predictorError(
-          'model_unavailable',
-          `${name} is code: its packages are installed where they are missing, and its process is started`,
-        )
-      opening.delete(name)
-      return first
-    },
+    open,
     async stop() {
-      opening.clear()
       await Promise.all([...runtimes].map((each) => each.stop()))
     },
-  }
-
-  /** Keeps what a later call takes: a release may end before it, and a failure would be met again. */
-  function keep(name: string, found: Promise<HostedPredictor>): Promise<HostedPredictor> {
-    opening.set(name, found)
-    const forget = (hosted?: HostedPredictor): void => {
-      if (opening.get(name) !== found) return
-      opening.delete(name)
-      hosted?.close?.()
-    }
-    found.then(
-      (hosted) => setTimeout(() => forget(hosted), keptMs).unref(),
-      () => setTimeout(forget, failedMs).unref(),
-    )
-    return found
   }
 }
