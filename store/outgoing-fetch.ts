@@ -7,7 +7,7 @@
  */
 import { DomainError, isError } from '../domain/errors.ts'
 import { createGuard, type PrivateHosts } from './outgoing-address.ts'
-import type { Agent } from './undici.ts'
+import type * as Undici from './undici.ts'
 
 export interface OutgoingRequest {
   method?: string
@@ -35,15 +35,19 @@ export interface OutgoingAnswer {
   discard(): Promise<void>
 }
 
+let loaded: Promise<typeof Undici> | undefined
+/** Loads undici where it is needed. Each `import()` is resolved anew, for which a call in the path of a prediction would wait. */
+const undici = () => (loaded ??= import('./undici.ts'))
+
 /** By their list of private hosts. Separate from the global dispatcher, which belongs to Node's fetch once that was used. */
-const agents = new Map<string, Agent>()
+const agents = new Map<string, Undici.Agent>()
 
 /** Throws `address_not_allowed` for a private address, and the error of the connection when the server does not answer in time. */
 export async function outgoingFetch(
   address: string,
   { privateHosts, maxBytes, maxMs, maxSilentMs = maxMs, ...request }: OutgoingRequest,
 ): Promise<OutgoingAnswer> {
-  const { undiciFetch } = await import('./undici.ts')
+  const { undiciFetch } = await undici()
   const dispatcher = await agentFor(privateHosts)
   const stop = new AbortController()
   const whole = setTimeout(() => stop.abort(new Error(`not complete within ${maxMs} ms`)), maxMs)
@@ -117,7 +121,7 @@ export async function outgoingPost(
     body: string
   },
 ): Promise<{ status: number; body: Buffer }> {
-  const { undiciRequest } = await import('./undici.ts')
+  const { undiciRequest } = await undici()
   const dispatcher = await agentFor(privateHosts)
   const stop = new AbortController()
   const whole = setTimeout(() => stop.abort(new Error(`not complete within ${maxMs} ms`)), maxMs)
@@ -151,9 +155,9 @@ export async function outgoingPost(
   }
 }
 
-async function agentFor(privateHosts: PrivateHosts): Promise<Agent> {
+async function agentFor(privateHosts: PrivateHosts): Promise<Undici.Agent> {
   const name = privateHosts === 'all' ? 'all' : privateHosts.join()
-  const { Agent, buildConnector } = await import('./undici.ts')
+  const { Agent, buildConnector } = await undici()
   let agent = agents.get(name)
   if (agent === undefined) {
     agent = privateHosts === 'all' ? new Agent() : new Agent({ connect: guarded(privateHosts) })

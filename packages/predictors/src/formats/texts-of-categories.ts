@@ -1,5 +1,6 @@
 /** Selects the texts that a model takes from those of the rows. */
-import { noText } from '../features.ts'
+import { refuse } from '../errors.ts'
+import { noText, type FeatureFit } from '../features.ts'
 import type { TextsOf } from '../runtime/runtime.ts'
 
 /**
@@ -31,4 +32,22 @@ export function textsOfCategories(
     starts[rows] = held
     return { bytes: Buffer.concat(parts, held), starts }
   }
+}
+
+/**
+ * Returns what selects the texts of a model that takes these columns, which are the first of the rows; the features that it does not take come
+ * last. Throws `artifact_invalid` with the issue of the first other column.
+ */
+export function textsOfColumns(
+  columns: readonly { name: string; isText: boolean }[],
+  preprocessing: readonly FeatureFit[],
+  issueOf: (name: string) => string,
+): TextsOf | undefined {
+  for (const [at, { name, isText }] of columns.entries()) {
+    const fit = preprocessing[at]
+    if (fit?.name !== name || (fit.kind === 'category') !== isText) refuse(issueOf(name))
+  }
+  return textsOfCategories(
+    preprocessing.flatMap(({ kind }, at) => (kind === 'category' ? [at < columns.length] : [])),
+  )
 }

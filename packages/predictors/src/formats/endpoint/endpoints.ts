@@ -46,7 +46,8 @@ export const createEndpoints = ({
         isPredictorError(error, 'model_unavailable') &&
         !ofRows.has((error as { status?: number }).status ?? 0),
     })
-    const lane = batcher.lane({ inputs, outputs }, (batch) => answersOf(ask, endpoint, batch))
+    const { host } = new URL(endpoint.address)
+    const lane = batcher.lane({ inputs, outputs }, (batch) => answersOf(ask, endpoint, { host, batch }))
     return {
       inputs,
       outputs,
@@ -62,10 +63,9 @@ export const createEndpoints = ({
 async function answersOf(
   ask: NonNullable<Hosts['ask']>,
   endpoint: Endpoint,
-  batch: ModelBatch,
+  { host, batch }: { host: string; batch: ModelBatch },
 ): Promise<Float32Array> {
   const { rows } = batch
-  const { host } = new URL(endpoint.address)
   const { encode, decode } = protocolOf(endpoint)
   const failure = (why: string) =>
     predictorError('model_unavailable', `the endpoint at ${host} ${why}`.slice(0, 500))

@@ -3,7 +3,7 @@ import { refuse } from '../../errors.ts'
 import { inputWidthOf } from '../../features.ts'
 import type { ArtifactFiles, ArtifactFormat } from '../format.ts'
 import { clampProbabilities } from '../onnx/clamp-probabilities.ts'
-import { textsOfCategories } from '../texts-of-categories.ts'
+import { textsOfColumns } from '../texts-of-categories.ts'
 import { endpointFileBytes, endpointFileName, readEndpoint } from './endpoint-file.ts'
 
 export const endpointFormat: ArtifactFormat = {
@@ -21,17 +21,14 @@ export const endpointFormat: ArtifactFormat = {
     if (deps === undefined) refuse('the model is served elsewhere, and answers no row at once')
     const bytes = bytesOf(files)
     const endpoint = readEndpoint(bytes)
-    // The features that the endpoint is not asked with come last.
-    const isTaken = (at: number) => at < endpoint.columns.length
-    endpoint.columns.forEach(({ name, text }, at) => {
-      const fit = preprocessing[at]
-      if (fit?.name !== name || (fit.kind === 'category') !== text)
-        refuse(`${endpointFileName} has other columns than the manifest, the first of them ${name}`)
-    })
-    const takesText = preprocessing.flatMap(({ kind }, at) => (kind === 'category' ? [isTaken(at)] : []))
+    const textsOf = textsOfColumns(
+      endpoint.columns.map(({ name, text }) => ({ name, isText: text })),
+      preprocessing,
+      (name) => `${endpointFileName} has other columns than the manifest, the first of them ${name}`,
+    )
     const predictor = deps.runtimes.endpoints.open(deps.version, endpoint, {
       inputs: inputWidthOf(preprocessing),
-      textsOf: textsOfCategories(takesText),
+      textsOf,
     })
     return Promise.resolve({
       predictor: clampProbabilities(predictor, output),

@@ -3,7 +3,7 @@ import { refuse } from '../../errors.ts'
 import { inputWidthOf, type ModelDescription } from '../../features.ts'
 import type { ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
 import { clampProbabilities } from '../onnx/clamp-probabilities.ts'
-import { textsOfCategories } from '../texts-of-categories.ts'
+import { textsOfColumns } from '../texts-of-categories.ts'
 import { pythonFileBytes, pythonFileName, readPythonFile } from './python-file.ts'
 
 export const pythonFormat: ArtifactFormat = {
@@ -27,23 +27,16 @@ async function openProcess(
   { version, runtimes }: OpenDeps,
 ): Promise<OpenedArtifact> {
   const { columns, python, packages } = readPythonFile(bytes)
-  // The features that the model does not take come last.
-  const taken = preprocessing.slice(0, columns.length)
-  if (
-    taken.length < columns.length ||
-    taken.some(({ name, kind }, at) => {
-      const column = columns[at]!
-      return name !== column.name || (kind === 'category') !== column.isText
-    })
-  )
-    refuse(`the model takes ${columns.map(({ name }) => name).join(', ')}, other columns than the manifest`)
-  const takesText = preprocessing.flatMap(({ kind }, at) =>
-    kind === 'category' ? [at < columns.length] : [],
+  const names = columns.map(({ name }) => name).join(', ')
+  const textsOf = textsOfColumns(
+    columns,
+    preprocessing,
+    () => `the model takes ${names}, other columns than the manifest`,
   )
   const hosted = await runtimes.python.open(
     version,
     { bytes, plan: {}, needs: { python, packages } },
-    { inputs: inputWidthOf(preprocessing), textsOf: textsOfCategories(takesText) },
+    { inputs: inputWidthOf(preprocessing), textsOf },
   )
   return { predictor: clampProbabilities(hosted, output), memoryBytes: bytes.byteLength }
 }
