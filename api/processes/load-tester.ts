@@ -16,6 +16,7 @@ import {
   type LoadResult,
   type LoadRun,
 } from '../../domain/model/load-test.ts'
+import { agrees } from '../../domain/model/golden-answers.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { readWaitMs } from '../../store/process-usage.ts'
 import { createByteWriter, resetWriter } from '../serving/codec/byte-writer.ts'
@@ -23,7 +24,7 @@ import { createInputBuffer, type InputBuffer } from '../serving/codec/input-buff
 import { withComputedColumns } from '../serving/features/prepare.ts'
 import { createPredictProtocol } from '../serving/request/native-protocol.ts'
 import { createRuntimes } from '../serving/runtime/hosts.ts'
-import { goldenTolerance, openVersion } from '../serving/version/loaded-version.ts'
+import { openVersion } from '../serving/version/loaded-version.ts'
 
 /** Each shorter run that searches for a rate that holds. */
 const searchSeconds = 3
@@ -65,9 +66,7 @@ async function test({ requests, rate, seconds, limitMs }: LoadJob): Promise<Load
     request.outputs.some((expected, row) =>
       expected.some((value, place) => {
         const given = outputs[row * predictor.outputs + place]!
-        return value === null
-          ? Number.isFinite(given)
-          : !(Math.abs(given - value) <= goldenTolerance * Math.max(1, Math.abs(value)))
+        return value === null ? Number.isFinite(given) : !agrees(given, value)
       }),
     )
 

@@ -4,6 +4,7 @@
  */
 import { type FeatureFit, widthOfFit } from '@tenure/predictors/features'
 import { text } from 'node:stream/consumers'
+import { goldenTolerance } from '../../domain/model/golden-answers.ts'
 import { isError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
@@ -13,7 +14,7 @@ import { createInputBuffer, resetInput, writeRow } from '../serving/codec/input-
 import { maxBytesOf } from '@tenure/predictors'
 import { createRuntimes } from '../serving/runtime/hosts.ts'
 import { createPredictProtocol } from '../serving/request/native-protocol.ts'
-import { goldenTolerance, openVersion } from '../serving/version/loaded-version.ts'
+import { openVersion } from '../serving/version/loaded-version.ts'
 
 interface LoggedRow {
   predictionId: string

@@ -1,7 +1,15 @@
 /** Compares answers with those that a model is known to give. */
 
-/** Tolerance: absolute up to 1, relative above. A library computes in 32 bits and sums in another order. */
-const tolerance = 1e-5
+/**
+ * The tolerance for a golden output: absolute up to 1, relative above. Both sides compute in 32 bits with a resolution of 6e-8 of the
+ * value. Another order of summation differs by some tens of that, and exponentials and gates multiply the difference by a small factor.
+ * Another weight, layer or preprocessing differs by far more.
+ */
+export const goldenTolerance = 1e-5
+
+/** Whether an answer is the known one within the tolerance. NaN agrees with nothing. */
+export const agrees = (found: number, expected: number): boolean =>
+  Math.abs(found - expected) <= goldenTolerance * Math.max(1, Math.abs(expected))
 
 /** The first answer that differs; undefined where all agree. `given` has as many rows as `expected`. */
 export function findDifference(
@@ -11,8 +19,7 @@ export function findDifference(
   for (const [row, outputs] of expected.entries())
     for (const [output, value] of outputs.entries()) {
       const found = given[row]?.[output] ?? NaN
-      if (!(Math.abs(found - value) <= tolerance * Math.max(1, Math.abs(value))))
-        return { row, output, found, expected: value }
+      if (!agrees(found, value)) return { row, output, found, expected: value }
     }
   return undefined
 }

@@ -5,6 +5,7 @@
 import { inputWidthOf } from '@tenure/predictors/features'
 import { isRemote } from '@tenure/predictors/format-names'
 import { isError } from '../../../domain/errors.ts'
+import { agrees } from '../../../domain/model/golden-answers.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { columnsOf, type FeatureColumns } from '../codec/feature-columns.ts'
 import {
@@ -94,12 +95,6 @@ export const takesTexts = ({ columns }: Pick<LoadedVersion, 'columns'>): boolean
 /** Reads a body into the input buffer. Throws the DomainError of the response. */
 export type ReadRequest = (loaded: LoadedVersion, body: Buffer, input: InputBuffer) => void
 
-/**
- * The tolerance for a golden output: absolute up to 1, relative above. Both sides compute in 32 bits with a resolution of 6e-8 of the
- * value. Another order of summation differs by some tens of that, and exponentials and gates multiply the difference by a small factor.
- * Another weight, layer or preprocessing differs by far more.
- */
-export const goldenTolerance = 1e-5
 /** The number of predictions before the first request, which compile the loops, and their time limit. */
 const warmUpRows = 2_000
 const warmUpMs = 8
@@ -331,7 +326,7 @@ function rowIssue(
   for (let i = 0; i < predictor.outputs; i++) {
     const given = outputs[place * predictor.outputs + i]!
     const value = expected?.[i] ?? NaN
-    if (!(Math.abs(given - value) <= goldenTolerance * Math.max(1, Math.abs(value))))
+    if (!agrees(given, value))
       return `golden row ${row} gives ${given} at output ${i}, in training it gave ${value}`
   }
   const issue = format.issueOf(outputs, place)

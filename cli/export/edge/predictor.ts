@@ -10,6 +10,7 @@ import { type FeatureFit, inputWidthOf } from '@tenure/predictors/features'
 import { compileReader } from '../../../api/serving/codec/row-reader.ts'
 import type { OpenAtEdge, Predictor } from '@tenure/predictors/edge'
 import type { FeatureRow, Features } from '../../../domain/model/features.ts'
+import { goldenTolerance } from '../../../domain/model/golden-answers.ts'
 import {
   answerLimits,
   compileCorrection,
@@ -61,8 +62,6 @@ export interface EdgePredictor {
 type Run = (input: Float64Array) => Float32Array
 
 const format = 'tenure-edge@1'
-/** Tolerance of a golden output, as on the server: absolute up to 1, relative above. */
-const tolerance = 1e-5
 
 function refuse(code: string, message: string): never {
   throw Object.assign(new Error(message), { code })
@@ -114,9 +113,9 @@ function createPredictor({ manifest, files }: EdgeFiles, open: OpenAtEdge): Edge
     const run = corrected(predictor, manifest)
     const worst = worstOf(manifest, encode, run)
     chosen = { run, worst }
-    if (worst <= tolerance) break
+    if (worst <= goldenTolerance) break
   }
-  if (!(chosen !== undefined && chosen.worst <= tolerance))
+  if (!(chosen !== undefined && chosen.worst <= goldenTolerance))
     refuse('artifact_invalid', `the golden rows are off by ${chosen?.worst}`)
   const { run, worst } = chosen
   return {
