@@ -82,7 +82,7 @@ export function checkRefit(
   const numbers = sums.map((sum) => {
     const mean = sum.label / rows
     const deviation = Math.sqrt(Math.max(0, sum.square / rows - mean * mean))
-    // Laplace's share: no test row of a class does not prove that there is none.
+    // Laplace's rule of succession: a class without test rows still has a share above 0.
     const share = (sum.label + 1) / (rows + 2)
     const error = (isOfShares ? Math.sqrt(share * (1 - share)) : deviation) / Math.sqrt(rows)
     // Weights that answer all rows alike have no spread; chance moves the mean label by its standard error.

@@ -296,7 +296,7 @@ async function computeParts({ shape, compute }: Queue, parts: readonly Part[]): 
   }
 }
 
-/** Computes the parts of a failed batch one by one, so that a row that the model cannot compute fails alone; not those that nobody awaits. */
+/** Computes the parts of a failed batch one by one, so that a row that the model cannot compute fails alone. Skips parts whose request has ended. */
 async function computeApart(
   queue: Queue,
   parts: readonly Part[],
