@@ -40,7 +40,7 @@ let loaded: Promise<typeof Undici> | undefined
 const undici = () => (loaded ??= import('./undici.ts'))
 
 /** By their list of private hosts. Separate from the global dispatcher, which belongs to Node's fetch once that was used. */
-const agents = new Map<string, Undici.Agent>()
+const agents = new Map<string, Promise<Undici.Agent>>()
 
 /** Throws `address_not_allowed` for a private address, and the error of the connection when the server does not answer in time. */
 export async function outgoingFetch(
@@ -106,7 +106,8 @@ export async function outgoingFetch(
 
 /**
  * Posts a small body under the same rules, for calls in the path of a prediction: the streams of fetch take four times as long. Returns no
- * body with a status that is not from 200 to 299. Throws for a compressed body, whose length says nothing.
+ * body with a status that is not from 200 to 299. Throws for a compressed body, whose length says nothing. A request that meets the end of a
+ * connection that has answered before is sent once more on a new one, so the body must be one that may be sent twice.
  */
 export async function outgoingPost(
   address: string,
@@ -125,13 +126,14 @@ export async function outgoingPost(
   const dispatcher = await agentFor(privateHosts)
   const stop = new AbortController()
   const whole = setTimeout(() => stop.abort(new Error(`not complete within ${maxMs} ms`)), maxMs)
+  const post = (by: Undici.Agent) =>
+    undiciRequest(address, { method: 'POST', headers, body, dispatcher: by, signal: stop.signal })
+  let fresh: Undici.Agent | undefined
   try {
-    const answer = await undiciRequest(address, {
-      method: 'POST',
-      headers,
-      body,
-      dispatcher,
-      signal: stop.signal,
+    const answer = await post(dispatcher).catch(async (error: unknown) => {
+      if (!metItsEnd(error)) throw error
+      fresh = await createAgent(privateHosts)
+      return post(fresh)
     })
     const { statusCode: status } = answer
     const refuse = (why?: string): Buffer => {
@@ -140,7 +142,8 @@ export async function outgoingPost(
       return Buffer.alloc(0)
     }
     if (status < 200 || status >= 300) return { status, body: refuse() }
-    if (answer.headers['content-encoding'] !== undefined)
+    const coding = answer.headers['content-encoding']
+    if (coding !== undefined && String(coding).toLowerCase() !== 'identity')
       refuse('sends a compressed answer, which is not read')
     const parts: Uint8Array[] = []
     let bytes = 0
@@ -152,30 +155,41 @@ export async function outgoingPost(
     return { status, body: Buffer.concat(parts) }
   } finally {
     clearTimeout(whole)
+    void fresh?.destroy()
   }
 }
 
-async function agentFor(privateHosts: PrivateHosts): Promise<Undici.Agent> {
-  const name = privateHosts === 'all' ? 'all' : privateHosts.join()
-  const { Agent, buildConnector } = await undici()
-  let agent = agents.get(name)
-  if (agent === undefined) {
-    agent = privateHosts === 'all' ? new Agent() : new Agent({ connect: guarded(privateHosts) })
-    agents.set(name, agent)
-  }
-  return agent
+/** Whether a server has closed a connection of earlier answers before the head of the next one. */
+function metItsEnd(error: unknown): boolean {
+  const { code, socket } = error as { code?: string; socket?: { bytesRead?: number } }
+  return ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'].includes(code ?? '') && (socket?.bytesRead ?? 0) > 0
+}
 
-  /** A host that is an address is not looked up. */
-  function guarded(hosts: readonly string[]): ReturnType<typeof buildConnector> {
-    const { requireHost, lookup } = createGuard(hosts)
-    const connect = buildConnector({ lookup })
-    return (options, callback) => {
+function agentFor(privateHosts: PrivateHosts): Promise<Undici.Agent> {
+  const name = privateHosts === 'all' ? 'all' : privateHosts.join()
+  const agent = agents.get(name) ?? createAgent(privateHosts)
+  agents.set(name, agent)
+  return agent
+}
+
+async function createAgent(privateHosts: PrivateHosts): Promise<Undici.Agent> {
+  const { Agent, buildConnector } = await undici()
+  const guard = privateHosts === 'all' ? undefined : createGuard(privateHosts)
+  const connect = buildConnector({ lookup: guard?.lookup })
+  return new Agent({
+    connect(options, callback) {
       try {
-        requireHost(options.hostname)
+        // A host that is an address is not looked up.
+        guard?.requireHost(options.hostname)
       } catch (error) {
         return callback(error as Error, null)
       }
-      connect(options, callback)
-    }
-  }
+      connect(options, (...connected) => {
+        const [, socket] = connected
+        // undici passes errors of the system on as they are, without what the connection has read.
+        socket?.on('error', (error) => Object.assign(error, { socket: { bytesRead: socket.bytesRead } }))
+        callback(...connected)
+      })
+    },
+  })
 }

@@ -1,6 +1,6 @@
 /** Loads the versions of routes: verifies their signatures, opens their models, and registers the fields that their requests may carry. */
 import { setTimeout as pause } from 'node:timers/promises'
-import { isCode, isRemote } from '@tenure/predictors/format-names'
+import { isCode } from '@tenure/predictors/format-names'
 import { DomainError, isError } from '../../../domain/errors.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { findArtifact } from '../../../store/serving/replicas.ts'
@@ -48,16 +48,15 @@ export function createVersionLoader(deps: LoaderDeps): FollowerOptions['load'] {
     const signature = origin.signature === '' ? undefined : Buffer.from(origin.signature, 'base64')
     verifyArtifact(deps.artifactKeys, { ...origin, version, signature })
     const { manifest, files } = await deps.cache.fetch(origin.artifactDigest)
-    const open = () => openVersion(version, manifest, files, deps.runtimes)
+    // Replicas that run serve on when the server of a champion changes, so one that starts serves it too. Looks and monitors ask golden rows.
+    const open = () => openVersion(version, manifest, files, deps.runtimes, { asksServers: false })
     let loaded = isCode(manifest)
       ? await patience(
           version,
           open,
           'is code: its packages are installed where they are missing, and its process is started',
         )
-      : isRemote(manifest)
-        ? await patience(version, open, 'is answered elsewhere, and is asked its golden rows')
-        : await open()
+      : await open()
     // Only a model of another thread, process or server has `trouble`, and only such a model is slow enough for a cache. The keys of the cache hold no texts.
     if (predictionCache !== undefined && loaded.predictor.trouble !== undefined && !takesTexts(loaded))
       loaded.predictor = predictionCache.cached(loaded.predictor)

@@ -113,17 +113,20 @@ export function loadVersion(version: string, manifest: Manifest, files: Artifact
 
 /**
  * Loads any model, in stages that yield to the event loop. A model that is not compiled runs in a worker thread. Throws `artifact_invalid`
- * with the reason.
+ * with the reason. `asksServers: false` asks no golden rows of a server of others.
  */
 export async function openVersion(
   version: string,
   manifest: Manifest,
   files: ArtifactFiles,
   runtimes: Runtimes,
+  { asksServers = true }: { asksServers?: boolean } = {},
 ): Promise<LoadedVersion> {
   checkManifest(manifest)
   await turn()
   const opening = formatOf(manifest).open(manifest, files, { version, runtimes })
+  if (opening instanceof Promise && !asksServers && isRemote(manifest))
+    return loadedOf(version, manifest, await opening)
   if (opening instanceof Promise) return loadElsewhere(version, manifest, await opening)
   const stages = loadCompiled(version, manifest, opening)
   for (;;) {

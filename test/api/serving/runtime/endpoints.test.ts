@@ -114,6 +114,38 @@ describe('a server that answers', () => {
   })
 })
 
+/** Ends each connection as its second request arrives. */
+const endsSecond = (): Handler => {
+  const known = new WeakSet<Socket>()
+  return (request, ...more) => {
+    if (known.has(request.socket)) return void request.socket.resetAndDestroy()
+    known.add(request.socket)
+    sums(request, ...more)
+  }
+}
+
+describe('a connection that its server ends as a request arrives', () => {
+  it('fails no request where it has answered before: another one is asked', async () => {
+    handle = endsSecond()
+    const { ask } = await opened()
+    for (let row = 0; row < 5; row++) expect(await ask([[row, 1]])).toEqual([row + 1])
+    expect(asked).toBeGreaterThan(5)
+  })
+
+  it('fails the request where it is new', async () => {
+    handle = (request) => request.socket.resetAndDestroy()
+    const { ask } = await opened({}, ['127.0.0.1', 'own.connections.example'])
+    await expect(ask([[1, 1]])).rejects.toThrow('gives no answer: the connection failed (')
+    expect(asked).toBe(1)
+  })
+})
+
+it('an answer that says it is not compressed is read', async () => {
+  handle = (request, response, body) =>
+    sums(request, response.setHeader('content-encoding', 'identity'), body)
+  expect(await (await opened()).ask([[1, 1]])).toEqual([2])
+})
+
 const answers = (body: string, status = 200): Handler => {
   return (_request, response) => void response.writeHead(status).end(body)
 }
@@ -130,6 +162,10 @@ const faults: Record<string, [fault: Handler, why: RegExp]> = {
   'never ends its answer': [
     (_request, response) => void response.writeHead(200).write('{"predictions": [1'),
     /gives no answer: not complete within 200 ms/,
+  ],
+  'compresses its answer': [
+    (_request, response) => void response.writeHead(200, { 'content-encoding': 'gzip' }).end('{}'),
+    /sends a compressed answer, which is not read/,
   ],
   'sends more than an answer has': [answers(`[${'1,'.repeat(200_000)}1]`), /sends more than \d+ bytes/],
   'names another address': [
