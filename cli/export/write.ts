@@ -13,7 +13,7 @@ import type { ObjectStoreSettings } from '../../store/objects/object-store.ts'
 import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
 import { checkout } from '../../temporal.config.ts'
 import { failure, usageError } from '../client/client.ts'
-import { edgeAnswerOf } from './edge-answer.ts'
+import { edgeAnswerOf, edgeCountingOf } from './edge-answer.ts'
 
 export interface ExportRequest {
   version: string
@@ -22,6 +22,8 @@ export interface ExportRequest {
   artifactRoot: string
   objectStore?: ObjectStoreSettings
   folder: string
+  /** Whether the predictor counts its rows and answers by the bins of the training profile, which the folder then holds. */
+  counters?: boolean
 }
 
 export interface Exported {
@@ -44,6 +46,7 @@ export async function exportVersion({
   artifactRoot,
   objectStore,
   folder,
+  counters = false,
 }: ExportRequest): Promise<Exported> {
   const artifact = await getArtifact(openSharedArtifacts({ artifactRoot, objectStore }), digest).catch(
     (error: Error) => {
@@ -76,6 +79,12 @@ export async function exportVersion({
       `${version} computes its features by SQL on the server ("${computed.name}" in prepare)`,
       'Ask the server for its predictions, or train a model whose features are sent.',
     )
+  const counting = counters ? edgeCountingOf(artifact.manifest) : undefined
+  if (counters && counting === undefined)
+    throw usageError(
+      `${version} has no training profile, in whose bins an exported predictor counts`,
+      'Export it without --counters.',
+    )
   await openFolder(folder)
   const { model, features, output, preprocessing, golden } = artifact.manifest
   const manifest = {
@@ -89,6 +98,7 @@ export async function exportVersion({
     preprocessing,
     files: Object.keys(artifact.files),
     golden,
+    counting,
   }
   const files: Record<string, string | Buffer> = {
     ...artifact.files,

@@ -6,7 +6,7 @@ import { isMinuteFailing } from '../../../domain/monitoring/champion-watch.ts'
 import { listedFeatures } from '../../../domain/model-definition.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import * as schema from '../../../domain/schema.ts'
-import { readFeatureCounts } from '../../services/registry/feature-counts.ts'
+import { readFeatureCounts, storeSentCounts } from '../../services/registry/feature-counts.ts'
 import { readRecordedTraffic } from '../../services/registry/recorded-traffic.ts'
 import { digestOfJson } from '../../../store/artifacts.ts'
 import { listChampions, findFirstChampion, findLiveAt } from '../../../store/registry/champions.ts'
@@ -17,13 +17,16 @@ import type { Store } from '../../../store/postgres.ts'
 import { readLastMinute } from '../../../store/registry/champion-watch.ts'
 import { listOpenReleaseIds } from '../../../store/release/releases.ts'
 import { findRollbackSubject } from '../../../store/release/rollback.ts'
-import { admins, defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
+import { admins, defineRoute, predictors, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { booleanFlag, pastSearchedTime, toWire } from '../../http/schemas.ts'
 import { deleteModel } from '../../services/registry/delete-model.ts'
 
 /** About a quarter; the response for a longer time would have several megabytes. */
 const maxCountedDays = 92
+
+const maxSentPeriods = 48
+const sentBins = z.record(z.string(), z.array(z.int().min(0)))
 
 const summary = schema.record(
   { name: schema.text, syncedAt: schema.time },
@@ -205,6 +208,25 @@ const readRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
       const model = await getModel(store, params['name']!)
       const asked = { ...query, before: offsetsOf(query.before), toMs: serving.wall() }
       return { json: await readFeatureCounts(store, model, asked) }
+    },
+  }),
+  defineRoute('post', '/v1/models/:name/feature-counts', predictors, {
+    summary:
+      'Store what an exported predictor has counted (`tenure export --counters`), so that drift is judged from its rows too. Counts are absolute for a sender and period: sending them again changes nothing.',
+    answers: { 200: 'The number of periods stored' },
+    answerSchema: schema.record({ stored: schema.count }),
+    body: z.strictObject({
+      version: z.string(),
+      /** The id of the predictor since it was loaded. */
+      sender: z.uuid(),
+      counts: z
+        .array(z.strictObject({ at: z.iso.datetime(), features: sentBins, scores: sentBins }))
+        .min(1)
+        .max(maxSentPeriods),
+    }),
+    async handle({ params, body }) {
+      const model = await getModel(store, params['name']!)
+      return { json: { stored: await storeSentCounts(store, model, body, serving.wall()) } }
     },
   }),
   defineRoute('get', '/v1/models/:name/champion', viewers, {

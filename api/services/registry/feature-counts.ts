@@ -1,13 +1,21 @@
-/** Reads how often values of features and scores fell into the bins of a version's training profile, also in earlier periods. */
+/**
+ * Reads how often values of features and scores fell into the bins of a version's training profile, also in earlier periods, and stores
+ * what an exported predictor has counted.
+ */
 import { DomainError } from '../../../domain/errors.ts'
-import { defaultCountMs } from '../../../domain/model/reference-profile.ts'
+import {
+  answerProfiles,
+  binNames,
+  defaultCountMs,
+  type Profile,
+} from '../../../domain/model/reference-profile.ts'
 import type { CountedHour } from '../../../domain/monitoring/drift-history.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import type { StoredModel } from '../../../store/registry/models.ts'
 import { getVersion, type Version } from '../../../store/registry/versions.ts'
-import { listHours } from '../../../store/serving/feature-counts.ts'
+import { listHours, writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { listReferenceHours } from '../../../store/serving/reference-hours.ts'
 
 const dayMs = 86_400_000
@@ -43,6 +51,68 @@ export async function readFeatureCounts(
     counts: hours.map(counted),
     ...(before && { earlier: earlier.filter(({ hourMs }) => hourMs < fromMs).map(counted) }),
   }
+}
+
+/** What an exported predictor counted: its own id, and the whole counts of each period. */
+export interface SentCounts {
+  version: string
+  sender: string
+  counts: { at: string; features: Record<string, number[]>; scores: Record<string, number[]> }[]
+}
+
+/** A predictor that was away sends the periods that it kept. */
+const acceptedDays = 7
+
+/**
+ * Stores the counts of an exported predictor beside those of replicas, so that drift is judged from both. Counts are absolute for a sender
+ * and period: sending them again changes nothing. Throws `invalid_request` for bins that are not those of the version's profile, and for
+ * a period that is not one of its periods of the last days.
+ */
+export async function storeSentCounts(
+  database: Database,
+  { name }: StoredModel,
+  { version: named, sender, counts }: SentCounts,
+  nowMs: number,
+): Promise<number> {
+  const { version, model, manifest } = await findCounted(database, name, named)
+  const { profile } = manifest
+  if (profile === undefined) throw new DomainError('not_found', `${version} has no training profile`)
+  const { everyMs = defaultCountMs } = profile
+  const kinds = [
+    { kind: 'feature', field: 'features', profiles: profile.features },
+    { kind: 'score', field: 'scores', profiles: answerProfiles(profile) },
+  ] as const
+  const rows = counts.flatMap((span, index) => {
+    const hourMs = Date.parse(span.at)
+    const issue = periodIssue(hourMs, everyMs, nowMs)
+    if (issue !== undefined) throw new DomainError('invalid_request', `counts.${index}.at: ${issue}`)
+    return kinds.flatMap(({ kind, field, profiles }) =>
+      Object.entries(span[field]).map(([each, bins]) => {
+        const wrong = binsIssue(profiles, each, bins)
+        if (wrong !== undefined)
+          throw new DomainError('invalid_request', `counts.${index}.${field}.${each}: ${wrong}`)
+        return { model, version, hourMs, kind, name: each, counts: bins }
+      }),
+    )
+  })
+  await writeFeatureCounts(database, { replica: `export:${sender}`, rows })
+  return counts.length
+}
+
+function periodIssue(startMs: number, everyMs: number, nowMs: number): string | undefined {
+  if (startMs % everyMs !== 0) return `is not the start of a period of ${everyMs / 60_000} min`
+  if (startMs > nowMs + everyMs) return 'is in the future by the clock of this server'
+  if (startMs < nowMs - acceptedDays * dayMs) return `is more than ${acceptedDays} days ago`
+  return undefined
+}
+
+function binsIssue(profiles: readonly Profile[], name: string, bins: readonly number[]): string | undefined {
+  const profile = profiles.find((each) => each.name === name)
+  if (profile === undefined) return 'is not in the training profile of the version'
+  const expected = binNames(profile).length
+  return bins.length === expected
+    ? undefined
+    : `has ${bins.length} bins, the training profile has ${expected}`
 }
 
 const counted = ({ hourMs, counts }: CountedHour) => ({ at: new Date(hourMs).toISOString(), ...counts })

@@ -9,12 +9,15 @@ import type { CommandSpec } from '../../program.ts'
 export const exportCommand: CommandSpec = {
   name: 'export <model> <version-or-folder> [folder]',
   summary: 'Export a version (default: champion) with a predictor for browsers and Node',
+  options: [
+    ['--counters', 'Count values and answers in the bins of the training profile, to be sent back for drift'],
+  ],
   examples: [
     'export iris ./iris-edge',
     'export iris iris_v1.2.0 ./iris-edge',
-    'export flight-delay v1.0.0 /srv/www/flights --json',
+    'export flight-delay v1.0.0 /srv/www/flights --counters',
   ],
-  async run({ terminal, api }, { args }) {
+  async run({ terminal, api }, { args, options }) {
     const [model = '', second = '', third] = args
     const folder = resolve(third ?? second)
     const version = await versionOf(api(), model, third === undefined ? undefined : second)
@@ -24,7 +27,13 @@ export const exportCommand: CommandSpec = {
       // Only the artifact directory is read from this configuration.
       environmentWith({ TENURE_STATE: stateDir, DATABASE_URL: 'postgres://127.0.0.1/none' }),
     )
-    const done = await exportVersion({ ...version, artifactRoot, objectStore, folder })
+    const done = await exportVersion({
+      ...version,
+      artifactRoot,
+      objectStore,
+      folder,
+      counters: options['counters'] === true,
+    })
     terminal.answer(
       done,
       [

@@ -19,6 +19,7 @@ import {
   type AnswerField,
   type AnswerForm,
 } from '../../../domain/tasks/output.ts'
+import { createEdgeCounters, type EdgeCounting } from './counters.ts'
 
 export type { Feature } from '../../../domain/model/features.ts'
 export type EdgeRow = FeatureRow
@@ -34,6 +35,8 @@ export interface EdgeManifest {
   /** The names of the artifact's files. */
   files: string[]
   golden: { instances: EdgeRow[]; outputs: number[][] }
+  /** Only in an export with counters. */
+  counting?: EdgeCounting
 }
 
 export type Prediction =
@@ -57,6 +60,12 @@ export interface EdgePredictor {
    * Error with the code `unreachable` where it does not say.
    */
   checkForUpdate(server: string | URL, key?: string): Promise<{ served: string[]; isServed: boolean }>
+  /**
+   * Sends how often the values and answers of `predict` fell into each bin of the training profile, no rows. Sending twice changes nothing.
+   * Returns the number of periods sent. Throws an Error with the code `unreachable` where the server did not take them, and keeps them;
+   * with the code `usage` for an export without counters.
+   */
+  sendCounts(server: string | URL, key: string): Promise<number>
 }
 
 type Run = (input: Float64Array) => Float32Array
@@ -118,16 +127,36 @@ function createPredictor({ manifest, files }: EdgeFiles, open: OpenAtEdge): Edge
   if (!(chosen !== undefined && chosen.worst <= goldenTolerance))
     refuse('artifact_invalid', `the golden rows are off by ${chosen?.worst}`)
   const { run, worst } = chosen
+  const counters = manifest.counting && createEdgeCounters(manifest.counting, likeliestClass)
+  const sender = counters && crypto.randomUUID()
   return {
     model: manifest.model,
     version: manifest.version,
     predict: (rows) => {
       const inputs = rows.map((row, index) => encode(row, index))
-      return inputs.map((input, index) => predictionOf(manifest.answer, run(input), index))
+      return inputs.map((input, index) => {
+        const outputs = run(input)
+        const prediction = predictionOf(manifest.answer, outputs, index)
+        counters?.count(rows[index]!, outputs)
+        return prediction
+      })
     },
     outputs: (row) => run(encode(row)),
     checkGolden: () => ({ rows: manifest.golden.instances.length, worst }),
     checkForUpdate: (server, key) => checkForUpdate(manifest, server, key),
+    async sendCounts(server, key) {
+      if (counters === undefined) refuse('usage', 'this export has no counters: export with --counters')
+      const spans = counters.spans()
+      const { model, version } = manifest
+      if (spans.length > 0)
+        await askServer(new URL(`/v1/models/${model}/feature-counts`, server), key, {
+          version,
+          sender,
+          counts: spans,
+        })
+      counters.markSent(spans)
+      return spans.length
+    },
   }
 }
 
@@ -137,15 +166,22 @@ async function checkForUpdate(
   key: string | undefined,
 ): Promise<{ served: string[]; isServed: boolean }> {
   const url = new URL(`/v2/models/${model}`, server)
-  const headers: Record<string, string> = key === undefined ? {} : { authorization: `Bearer ${key}` }
-  const response = await fetch(url, { headers }).catch((error: Error) =>
-    refuse('unreachable', `${url.href}: ${error.message}`),
-  )
-  if (!response.ok) refuse('unreachable', `${url.href} responded with ${response.status}`)
-  const { versions } = (await response.json()) as { versions?: unknown }
+  const { versions } = await askServer(url, key)
   if (!Array.isArray(versions)) refuse('unreachable', `${url.href} does not list versions`)
   const served = versions.map(String)
   return { served, isServed: served.includes(version) }
+}
+
+async function askServer(url: URL, key: string | undefined, sent?: object): Promise<{ versions?: unknown }> {
+  const response = await fetch(url, {
+    ...(sent && { method: 'POST', body: JSON.stringify(sent) }),
+    headers: {
+      ...(sent && { 'content-type': 'application/json' }),
+      ...(key !== undefined && { authorization: `Bearer ${key}` }),
+    },
+  }).catch((error: Error) => refuse('unreachable', `${url.href}: ${error.message}`))
+  if (!response.ok) refuse('unreachable', `${url.href} responded with ${response.status}`)
+  return (await response.json()) as { versions?: unknown }
 }
 
 type Encode = (row: EdgeRow, index?: number) => Float64Array

@@ -1,0 +1,233 @@
+/** Tests that an exported predictor counts as a replica does, and that a server takes its counts once, and only in the profile's bins. */
+import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { exportVersion } from '../../../cli/export/write.ts'
+import type { FeatureRow } from '../../../domain/model/features.ts'
+import {
+  categoryProfile,
+  defaultCountMs,
+  numberProfile,
+  type ReferenceProfile,
+} from '../../../domain/model/reference-profile.ts'
+import { flightSpec, irisSpec, putArtifact, type ArtifactSpec } from '../../support/serving/artifact.ts'
+import {
+  openServingFixture,
+  startApi,
+  startReplica,
+  type ServingFixture,
+  type TestApi,
+} from '../../support/serving/serving-fixture.ts'
+import { signatureOf } from '../../support/serving/sign-versions.ts'
+
+interface Counting {
+  predict(rows: FeatureRow[]): unknown[]
+  sendCounts(server: string, key: string): Promise<number>
+}
+
+const tenths = Array.from({ length: 100 }, (_, i) => i / 10)
+const texts = ['ATL', 'ATL', 'ORD', null]
+const cases: Record<string, { spec: ArtifactSpec; profile: ReferenceProfile; rows: FeatureRow[] }> = {
+  iris: {
+    spec: irisSpec('iris'),
+    profile: {
+      rows: 100,
+      features: ['sepalLength', 'petalWidth'].map((name) => numberProfile(name, tenths)),
+      score: categoryProfile('score', ['setosa', 'versicolor', 'virginica']),
+    },
+    // Edges of the profile, which are compared with 32 bits.
+    rows: [0.99, 2.97, 5, 9.9].map((sepalLength) => ({
+      sepalLength,
+      sepalWidth: 1,
+      petalLength: 9 - sepalLength,
+      petalWidth: sepalLength / 3,
+    })),
+  },
+  flight: {
+    spec: flightSpec('flight'),
+    profile: {
+      rows: 100,
+      features: [numberProfile('distance', tenths), categoryProfile('origin', texts)],
+      score: numberProfile(
+        'score',
+        tenths.map((each) => each / 10),
+      ),
+    },
+    rows: [null, 0, 3, 1e6].flatMap((distance) =>
+      ['ATL', 'ORD', 'XNA', '__proto__'].map((origin) => ({ distance, hour: 3, origin, day: null })),
+    ),
+  },
+}
+
+let fixture: ServingFixture
+let api: TestApi
+let key: string
+let root: string
+let server: Server
+let url: string
+const folderOf = (model: string) => join(root, model)
+const load = async (folder: string) => {
+  const { loadPredictor } = (await import(pathToFileURL(join(folder, 'predictor.js')).href)) as {
+    loadPredictor: () => Promise<Counting>
+  }
+  return loadPredictor()
+}
+const versions: Record<string, string> = {}
+const exported = (model: string, folder: string, digest: string, counters: boolean) =>
+  exportVersion({
+    version: versions[model]!,
+    digest,
+    artifactRoot: fixture.artifactRoot,
+    folder,
+    counters,
+  })
+
+beforeAll(async () => {
+  fixture = await openServingFixture()
+  root = mkdtempSync(join(tmpdir(), 'tenure-edge-counts-'))
+  key = await fixture.key()
+  for (const [model, { spec, profile }] of Object.entries(cases)) {
+    const version = (versions[model] = await fixture.register(spec))
+    const artifactDigest = await putArtifact(fixture.artifactRoot, spec, (manifest) => ({
+      ...manifest,
+      profile,
+    }))
+    const signature = await signatureOf(fixture.artifactRoot, { version, model, artifactDigest })
+    await fixture.store.query(sql`
+      update versions set artifact_digest = ${artifactDigest}, signature = ${signature},
+        manifest = manifest || ${JSON.stringify({ profile })}::jsonb
+      where version = ${version}`)
+    await fixture.route(model, { proven: version })
+    await exported(model, folderOf(model), artifactDigest, true)
+  }
+  api = await startApi(fixture)
+  server = createServer((request, response) => {
+    void text(request)
+      .then((body) =>
+        api.request(request.method!, request.url!, {
+          key: request.headers.authorization?.replace('Bearer ', ''),
+          body,
+        }),
+      )
+      .then((answer) => response.writeHead(answer.status).end(answer.text))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+afterAll(async () => {
+  server.close()
+  await api.stop()
+  await fixture.close()
+  rmSync(root, { recursive: true, force: true })
+})
+
+/** The counts of replicas or of exports, by kind and name. */
+const countsOf = async (model: string, isExport: boolean) =>
+  fixture.store.query(sql`
+    select kind, name, sum(count) as count, place from feature_counts, unnest(counts) with ordinality as each (count, place)
+    where model = ${model} and kind <> 'range' and starts_with(replica_id, 'export:') = ${isExport}
+    group by kind, name, place order by kind, name, place`)
+
+it.each(Object.keys(cases))('an export of %s counts as a replica does', async (model) => {
+  const { rows } = cases[model]!
+  const replica = await startReplica(fixture)
+  await replica.follows({ model, generation: 1 })
+  replica.ask(model, { instances: rows })
+  await replica.stop()
+
+  const predictor = await load(folderOf(model))
+  predictor.predict(rows.slice(0, 2))
+  expect(await predictor.sendCounts(url, key)).toBe(1)
+  predictor.predict(rows.slice(2))
+  expect(() => predictor.predict([{ ...rows[0]!, more: 1 }])).toThrow()
+  for (const _ of ['first', 'again']) await predictor.sendCounts(url, key)
+
+  const counted = await countsOf(model, true)
+  expect(counted).toEqual(await countsOf(model, false))
+  expect(new Set(counted.map(({ name }) => name as string)).size).toBe(3)
+})
+
+describe('counts that a server refuses', () => {
+  const sender = '6e0a3c8e-6f0e-4b43-9d1c-0c8a5a9f1f10'
+  const startMs = Math.floor(Date.now() / defaultCountMs) * defaultCountMs
+  const span = (atMs = startMs, features = {}, scores = {}) => ({
+    at: new Date(atMs).toISOString(),
+    features,
+    scores,
+  })
+  const send = (counts: unknown[], body = {}, model = 'iris') =>
+    api.request('POST', `/v1/models/${model}/feature-counts`, {
+      key,
+      body: { version: versions['iris'], sender, counts, ...body },
+    })
+
+  it.each<[string, () => ReturnType<typeof send>, RegExp]>([
+    [
+      'a period of another length',
+      () => send([span(startMs + 60_000)]),
+      /not the start of a period of 60 min/,
+    ],
+    ['a later period', () => send([span(startMs + 2 * defaultCountMs)]), /future by the clock/],
+    ['an old period', () => send([span(startMs - 200 * defaultCountMs)]), /more than 7 days ago/],
+    [
+      'another feature',
+      () => send([span(startMs, { wide: [1] })]),
+      /features\.wide: is not in the training profile/,
+    ],
+    [
+      'another score',
+      () => send([span(startMs, {}, { sepalLength: [1] })]),
+      /scores\.sepalLength: is not in/,
+    ],
+    [
+      'other bins',
+      () => send([span(startMs, { sepalLength: [1, 2] })]),
+      /has 2 bins, the training profile has 11/,
+    ],
+    [
+      'a negative count',
+      () => send([span(startMs, { sepalLength: [-1] })]),
+      /counts\.0\.features\.sepalLength/,
+    ],
+    [
+      'another model’s version',
+      () => send([span()], { version: versions['flight'] }),
+      /is a version of flight/,
+    ],
+    ['a version without a profile', bareVersion, /has no training profile/],
+  ])('%s', async (_what, ask, pattern) => {
+    const { status, json } = await ask()
+    expect([400, 404]).toContain(status)
+    expect(JSON.stringify(json)).toMatch(pattern)
+  })
+
+  async function bareVersion() {
+    const version = await fixture.register(irisSpec('bare', 3))
+    return send([span()], { version }, 'bare')
+  }
+})
+
+it('an export without counters, or with a server that does not answer, says so and loses nothing', async () => {
+  const predictor = await load(folderOf('flight'))
+  predictor.predict(cases['flight']!.rows)
+  await expect(predictor.sendCounts('http://127.0.0.1:1', key)).rejects.toMatchObject({ code: 'unreachable' })
+  expect(await predictor.sendCounts(url, key)).toBe(1)
+
+  const [row] = await fixture.store.query<{ artifact_digest: string }>(sql`
+    select artifact_digest from versions where version = ${versions['iris']!}`)
+  const bare = join(root, 'bare')
+  await exported('iris', bare, row!.artifact_digest, false)
+  await expect((await load(bare)).sendCounts(url, key)).rejects.toMatchObject({ code: 'usage' })
+
+  const digest = await putArtifact(fixture.artifactRoot, irisSpec('iris'))
+  await expect(exported('iris', join(root, 'without'), digest, true)).rejects.toMatchObject({
+    problem: { detail: expect.stringContaining('has no training profile') },
+  })
+})
