@@ -181,7 +181,7 @@ describe('every route', () => {
     )
   })
 
-  it('limits a predictor key to predictions, explanations, outcomes and events, and a labeller key to outcomes, events and reviews', () => {
+  it('limits a predictor key to predictions, explanations, outcomes, events and counts of exports, and a labeller key to outcomes, events and reviews', () => {
     const pathsOf = (role: Role) =>
       api.routes
         .filter(
@@ -197,6 +197,7 @@ describe('every route', () => {
       '/v1/models/:name:predict',
       '/v1/models/:name/invocations',
       '/invocations',
+      '/v1/models/:name/feature-counts',
       '/v1/models/:name/openapi.json',
     ])
     expect(pathsOf('labeller')).toEqual([
