@@ -49,7 +49,7 @@ async function qualify() {
     ...(await measureBest(loaded, p99Limit === '' ? Infinity : Number(p99Limit))),
     cpuUs: await measureProcessor(loaded),
     rssBytes: process.memoryUsage.rss() + Math.max(0, readChildren(process.pid).rssBytes - compilerBytes),
-    paid: loaded.predictor.price,
+    paid: loaded.predictor.price?.(),
     weightBytes: files['weights.bin']?.byteLength ?? 0,
   }
   loaded.predictor.close?.()

@@ -22,8 +22,8 @@ export interface Predictor {
   refusalOf?(input: Float64Array, row: number): PredictorError | undefined
   /** Returns why the model is unavailable; present only for models in a worker thread. */
   trouble?(): string | undefined
-  /** What the server of others that answers charges for 1,000 rows. */
-  price?: { per1000: number; unit: string }
+  /** Returns what the server of others that answers charges for 1,000 rows; undefined while it is not known. */
+  price?(): { per1000: number; unit: string } | undefined
   /** Releases the model in the worker thread. Waiting rows are refused. */
   close?(): void
 }

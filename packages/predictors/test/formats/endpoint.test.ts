@@ -23,11 +23,18 @@ const common = {
   address: 'https://models.example.org/served/',
   columns: ['size', { name: 'colour', as: 'COLOUR', text: true }],
 }
-/** For each protocol, a file with this many outputs, and the answer that says these numbers. */
-const protocols: Record<
-  ProtocolName,
-  { file: (width: number) => object; answer: (rows: number[][]) => unknown }
-> = {
+interface Tested {
+  /** A file with this many outputs. */
+  file: (width: number) => Record<string, unknown>
+  /** The answers that say these numbers, one for each request. */
+  answers: (rows: readonly (readonly unknown[])[]) => unknown[]
+  /** The texts of two rows. */
+  texts?: (string | null)[]
+  /** What a request holds. */
+  sends?: RegExp
+}
+const named = /(?=.*COLOUR)(?=.*red)(?=.*null)/s
+const protocols = {
   'open-inference': {
     file: (width) => ({
       endpoint: 'open-inference',
@@ -36,13 +43,15 @@ const protocols: Record<
       revision: 'v3',
       outputs: Array.from({ length: width }, (_, at) => ({ from: 'scores', at })),
     }),
-    answer: (rows) => ({
-      model_version: 'v3',
-      outputs: [
-        { name: 'label', shape: [rows.length], datatype: 'BYTES', data: rows.map(() => 'x') },
-        { name: 'scores', shape: [rows.length, rows[0]!.length], datatype: 'FP64', data: rows.flat() },
-      ],
-    }),
+    answers: (rows) => [
+      {
+        model_version: 'v3',
+        outputs: [
+          { name: 'label', shape: [rows.length], datatype: 'BYTES', data: rows.map(() => 'x') },
+          { name: 'scores', shape: [rows.length, rows[0]!.length], datatype: 'FP64', data: rows.flat() },
+        ],
+      },
+    ],
   },
   json: {
     file: (width) => ({
@@ -50,7 +59,7 @@ const protocols: Record<
       ...common,
       outputs: Array.from({ length: width }, (_, at) => `result.*.score.${at}`),
     }),
-    answer: (rows) => ({ result: rows.map((score) => ({ score })) }),
+    answers: (rows) => [{ result: rows.map((score) => ({ score })) }],
   },
   mlflow: {
     file: (width) => ({
@@ -58,7 +67,7 @@ const protocols: Record<
       ...common,
       outputs: Array.from({ length: width }, (_, at) => `predictions.*.${at}`),
     }),
-    answer: (rows) => ({ predictions: rows }),
+    answers: (rows) => [{ predictions: rows }],
   },
   sagemaker: {
     file: (width) => ({
@@ -71,17 +80,59 @@ const protocols: Record<
       secret: 'aws',
       outputs: Array.from({ length: width }, (_, at) => `predictions.*.${at}`),
     }),
-    answer: (rows) => ({ predictions: rows }),
+    answers: (rows) => [{ predictions: rows }],
   },
-}
-const names = Object.keys(protocols) as ProtocolName[]
+  completion: {
+    file: (width) => ({
+      endpoint: 'openai',
+      kind: 'completion',
+      ...common,
+      model: 'small-2',
+      prompt: 'A {{COLOUR}} rose of {{size}} cm: answer JSON.',
+      json: Array.from({ length: width }, (_, at) => `score.${at}`),
+    }),
+    answers: (rows) => rows.map((score) => completion(JSON.stringify({ score }))),
+    sends: /A (red rose of 1\.5| rose of ) cm/,
+  },
+  embedding: {
+    file: (width) => ({
+      endpoint: 'openai',
+      kind: 'embedding',
+      ...common,
+      columns: [{ name: 'colour', text: true }],
+      model: 'small-2',
+      dimensions: width,
+    }),
+    answers: (rows) => [
+      {
+        data: rows.map((embedding, index) => ({ index, embedding })).toReversed(),
+        usage: { prompt_tokens: 4 },
+      },
+    ],
+    texts: ['red', 'blue'],
+    sends: /"input":\["red","blue"\]/,
+  },
+} satisfies Record<Exclude<ProtocolName, 'openai'> | 'completion' | 'embedding', Tested>
+const names = Object.keys(protocols) as (keyof typeof protocols)[]
 
-const preprocessing: FeatureFit[] = [
+function completion(content: string | null, more: object = {}): object {
+  return { choices: [{ message: { role: 'assistant', content }, finish_reason: 'stop', ...more }] }
+}
+
+const fits: FeatureFit[] = [
   { name: 'size', kind: 'number', mean: 0, std: 1, fill: null },
   { name: 'colour', kind: 'category', vocabulary: [], encoding: 'text' },
   // The endpoint is not asked with it.
   { name: 'age', kind: 'number', mean: 0, std: 1, fill: null },
 ]
+/** The columns of the file come first. */
+function preprocessingOf(file: object): FeatureFit[] {
+  const columns = (file as { columns: (string | { name: string })[] }).columns.map((each) =>
+    typeof each === 'string' ? each : each.name,
+  )
+  const placeOf = ({ name }: FeatureFit) => (columns.includes(name) ? columns.indexOf(name) : columns.length)
+  return fits.toSorted((a, b) => placeOf(a) - placeOf(b))
+}
 const bytesOf = (file: object): Buffer => Buffer.from(JSON.stringify(file))
 const text = (value: string | null): Buffer => {
   const bytes = Buffer.from(value ?? '')
@@ -91,7 +142,12 @@ const text = (value: string | null): Buffer => {
 }
 
 /** Asks an endpoint that gives these answers, in turn, two rows of which the second one has no value. */
-async function ask(file: object, output: Output, ...answers: ({ status?: number; body: string } | Error)[]) {
+async function ask(
+  file: object,
+  output: Output,
+  answers: readonly ({ status?: number; body: string } | Error)[],
+  given: readonly (string | null)[] = ['red', null],
+) {
   const asked: OutgoingQuestion[] = []
   const runtimes = createRuntimes({
     onError: () => {},
@@ -99,88 +155,90 @@ async function ask(file: object, output: Output, ...answers: ({ status?: number;
       ...ownHosts,
       ask(question) {
         asked.push(question)
-        const answer = answers[asked.length - 1]!
+        const answer = answers[asked.length - 1] ?? answers.at(-1)!
         if (answer instanceof Error) throw answer
         return Promise.resolve({ status: answer.status ?? 200, body: Buffer.from(answer.body) })
       },
     },
   })
-  const description = { artifact: 'endpoint', output, preprocessing } as const
+  const description = { artifact: 'endpoint', output, preprocessing: preprocessingOf(file) } as const
   const { predictor } = await (formatOf(description).open(
     description,
     { 'endpoint.json': bytesOf(file) },
     { version: 'roses_v1.0.0', runtimes },
   ) as Promise<OpenedArtifact>)
-  const given = new Float32Array(2 * predictor.outputs)
-  const texts = Buffer.concat([text('red'), text(null)])
+  const outputs = new Float32Array(2 * predictor.outputs)
+  const texts = Buffer.concat(given.map(text))
   const failure = await Promise.resolve(
-    predictor.run(Float64Array.of(1.5, 7, NaN, 8), 2, given, undefined, { texts, textBytes: texts.length }),
+    predictor.run(Float64Array.of(1.5, 7, NaN, 8), 2, outputs, undefined, { texts, textBytes: texts.length }),
   ).then(
     () => undefined,
     (error: unknown) => error,
   )
-  return { given: [...given], failure, asked }
+  return { given: [...outputs], failure, asked, price: predictor.price?.() }
 }
 
 const cases = names.flatMap((protocol) => outputs.map((output) => ({ protocol, kind: output.kind, output })))
+const bodies = (answers: readonly unknown[]) => answers.map((answer) => ({ body: JSON.stringify(answer) }))
 
 describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
   const width = outputWidth(output)
-  const { file, answer } = protocols[protocol]
+  const { file, answers, texts, sends = named }: Tested = protocols[protocol]
   const numbers = [0, 1].map((row) => Array.from({ length: width }, (_, at) => (row + at + 1) / 8))
+  /** The answers in which a value stands in place of the first number. */
+  const withValue = (value: unknown) => bodies(answers([[value, ...numbers[0]!.slice(1)], numbers[1]!]))
 
   it('is read by the first bytes of its file, with its columns and outputs', async () => {
     const bytes = bytesOf(file(width))
     expect(fileNameOf(bytes)).toBe('endpoint.json')
     expect(await formatOf({ artifact: 'endpoint' }).inspect({ 'endpoint.json': bytes }, output)).toEqual({
-      library: `${protocol} endpoint at models.example.org`,
-      columns: [
-        { name: 'size', isText: false },
-        { name: 'colour', isText: true },
-      ],
+      library: `${String(file(width)['endpoint'])} endpoint at models.example.org`,
+      columns: preprocessingOf(file(width))
+        .slice(0, (file(width)['columns'] as unknown[]).length)
+        .map(({ name, kind }) => ({ name, isText: kind === 'category' })),
       outputs: width,
     })
   })
 
   it('sends the features that it takes, and uses the numbers of the answer', async () => {
-    const { given, failure, asked } = await ask(file(width), output, {
-      body: JSON.stringify(answer(numbers)),
-    })
+    const { given, failure, asked } = await ask(file(width), output, bodies(answers(numbers)), texts)
     expect(failure).toBeUndefined()
     expect(given).toEqual(numbers.flat())
-    expect(asked).toHaveLength(1)
-    const { body } = asked[0]!
-    expect(body).toContain('COLOUR')
-    expect(body).toContain('red')
-    expect(body).toContain('null')
-    expect(body).not.toMatch(/age|NaN|[78]/)
+    expect(asked).toHaveLength(answers(numbers).length)
+    for (const { body } of asked) {
+      expect(body).toMatch(sends)
+      expect(body).not.toMatch(/age"|NaN|[78]/)
+    }
   })
 
-  const spoiled: [what: string, answer: { status?: number; body: string } | Error, why: string][] = [
-    ['too few answers', { body: JSON.stringify(answer(numbers.slice(1))) }, 'for 2 rows'],
-    ['too many answers', { body: JSON.stringify(answer([...numbers, ...numbers])) }, 'for 2 rows'],
+  const spoiled: [what: string, answers: ({ status?: number; body: string } | Error)[], why: string][] = [
+    ['too few rows', bodies(answers(numbers.slice(1))), 'for 2 rows'],
+    ['too many rows', bodies(answers([...numbers, ...numbers])), 'for 2 rows'],
+    ['a number missing', bodies(answers(numbers.map((row) => row.slice(1)))), ''],
+    ['a text', withValue('0.25'), 'is a text, not a number'],
+    ['null', withValue(null), 'is null, not a number'],
     [
-      'a text',
-      { body: JSON.stringify(answer(numbers)).replace('0.25', '"0.25"') },
-      'is a text, not a number',
+      'NaN',
+      withValue('@').map(({ body }) => ({ body: body.replace(/\\?"@\\?"/, 'NaN') })),
+      protocol === 'completion' ? 'its text is no JSON' : 'is no JSON',
     ],
-    ['null', { body: JSON.stringify(answer(numbers)).replace('0.25', 'null') }, 'is null, not a number'],
-    ['NaN', { body: JSON.stringify(answer(numbers)).replace('0.25', 'NaN') }, 'is no JSON'],
-    ['a list', { body: '[]' }, 'cannot be used'],
-    ['null alone', { body: 'null' }, 'cannot be used'],
-    ['a page', { body: '<html>' }, 'is no JSON'],
-    ['nothing', { body: '' }, 'is no JSON'],
-    ['another address', { status: 302, body: '' }, 'answers 302 and names another address'],
-    ['an overload', { status: 429, body: '' }, 'answers 429'],
-    ['a failure', { status: 500, body: '' }, 'answers 500'],
-    ['no answer', new Error('not complete within 1000 ms'), 'gives no answer: not complete within 1000 ms'],
+    ['a list', [{ body: '[]' }], 'cannot be used'],
+    ['null alone', [{ body: 'null' }], 'cannot be used'],
+    ['the answer of another protocol', bodies([{ results: [], id: 'x' }]), 'cannot be used'],
+    ['a page', [{ body: '<html>' }], 'is no JSON'],
+    ['nothing', [{ body: '' }], 'is no JSON'],
+    ['another address', [{ status: 302, body: '' }], 'answers 302 and names another address'],
+    ['an overload', [{ status: 429, body: '' }], 'answers 429'],
+    ['a failure', [{ status: 500, body: '' }], 'answers 500'],
+    ['no answer', [new Error('not complete within 1000 ms')], 'gives no answer: not complete within 1000 ms'],
   ]
-  it.each(spoiled)('fails with %s', async (_what, spoilt, why) => {
-    const { failure, asked } = await ask(file(width), output, spoilt)
+  // A completion answers one row.
+  const possible = spoiled.filter(([what]) => protocol !== 'completion' || !what.endsWith('rows'))
+  it.each(possible)('fails with %s', async (_what, spoilt, why) => {
+    const { failure } = await ask(file(width), output, spoilt, texts)
     expect((failure as Error).message).toMatch(/^the endpoint at models\.example\.org /)
     expect((failure as Error).message).toContain(why)
     expect(isPredictorError(failure, 'model_unavailable')).toBe(true)
-    expect(asked).toHaveLength(1)
   })
 })
 
@@ -199,7 +257,10 @@ function openedSize(...statuses: { status?: number; body: string }[]) {
     },
   })
   const endpoint = readEndpoint(bytesOf({ ...protocols.mlflow.file(1), columns: ['size'] }))
-  return { asked, predictor: runtimes.endpoints.open('roses_v1.0.0', endpoint, { inputs: 1 }) }
+  return {
+    asked,
+    predictor: runtimes.endpoints.open('roses_v1.0.0', endpoint, { inputs: 1, output: { kind: 'number' } }),
+  }
 }
 const one = { body: JSON.stringify({ predictions: [[1]] }) }
 
@@ -243,25 +304,27 @@ it('takes no answer of more than 32 MiB, however many rows are asked', async () 
       ask({ body, maxBytes }) {
         limits.push(maxBytes)
         const { instances } = JSON.parse(body) as { instances: unknown[] }
-        const answer = protocols.json.answer(instances.map(() => Array.from({ length: 1_000 }, () => 1)))
+        const answer = protocols.json.answers(instances.map(() => Array.from({ length: 1_000 }, () => 1)))[0]
         return Promise.resolve({ status: 200, body: Buffer.from(JSON.stringify(answer)) })
       },
     },
   })
   const file = { ...protocols.json.file(1_000), columns: ['size'] }
-  const predictor = runtimes.endpoints.open('roses_v1.0.0', readEndpoint(bytesOf(file)), { inputs: 1 })
+  const predictor = runtimes.endpoints.open('roses_v1.0.0', readEndpoint(bytesOf(file)), {
+    inputs: 1,
+    output: { kind: 'number' },
+  })
   for (const rows of [1, 64])
     await predictor.run(new Float64Array(rows), rows, new Float32Array(rows * 1_000))
   expect(limits).toEqual([65_536 + 1_024 * 1_000, 33_554_432])
 })
 
 describe('the Open Inference Protocol', () => {
-  const { file, answer } = protocols['open-inference']
-  const [number] = [{ kind: 'number' } as const]
+  const { file, answers } = protocols['open-inference']
+  const number = { kind: 'number' } as const
 
   it('sends a tensor for each column, or one for all', async () => {
-    const body = JSON.stringify(answer([[1], [2]]))
-    const { asked } = await ask({ ...file(1), pandas: true }, number, { body })
+    const { asked } = await ask({ ...file(1), pandas: true }, number, bodies(answers([[1], [2]])))
     expect(asked[0]).toMatchObject({
       address: 'https://models.example.org/served/v2/models/roses/versions/v3/infer',
       maxMs: 1_000,
@@ -299,19 +362,19 @@ describe('the Open Inference Protocol', () => {
   })
 
   it('uses no answer of another revision, and one that names none', async () => {
-    const said = answer([[1], [2]]) as object
-    const ofOther = { body: JSON.stringify({ ...said, model_version: 'v4' }) }
+    const [said] = answers([[1], [2]]) as [object]
+    const ofOther = bodies([{ ...said, model_version: 'v4' }])
     expect((await ask(file(1), number, ofOther)).failure).toMatchObject({
       message: expect.stringContaining('it is of another revision than "v3"') as string,
     })
-    const ofNone = { body: JSON.stringify({ ...said, model_version: null }) }
+    const ofNone = bodies([{ ...said, model_version: null }])
     expect((await ask(file(1), number, ofNone)).failure).toBeUndefined()
   })
 })
 
 it('signs a request to SageMaker, and names the variant', async () => {
-  const { file, answer } = protocols.sagemaker
-  const { asked } = await ask(file(1), { kind: 'number' }, { body: JSON.stringify(answer([[1], [2]])) })
+  const { file, answers } = protocols.sagemaker
+  const { asked } = await ask(file(1), { kind: 'number' }, bodies(answers([[1], [2]])))
   expect(asked[0]).toMatchObject({
     address: 'https://models.example.org/served/endpoints/roses/invocations',
     headers: { 'x-amzn-sagemaker-target-variant': 'blue' },
@@ -335,7 +398,129 @@ it('asks the rows of each request again where a batch of several is refused', as
   predictor.close?.()
 })
 
+describe('a completion', () => {
+  const file = protocols.completion.file(1)
+  const { json: _json, ...plain } = file
+  const classes = { kind: 'classes', classes: ['red', 'white'] } as const
+  const words = { ...plain, words: { Red: 'red', crimson: 'red', 'off-white': 'white' } }
+  const say = async (given: object, output: Output, ...contents: (string | null)[]) =>
+    ask(given, output, bodies(contents.map((content) => completion(content))))
+
+  it('asks each row alone, by its prompt, and always alike', async () => {
+    const { asked } = await say({ ...words, system: 'Be brief.', maxTokens: 3 }, classes, 'red', 'red')
+    expect(asked[0]!.address).toBe('https://models.example.org/served/chat/completions')
+    expect(asked.map(({ body }) => JSON.parse(body) as unknown)).toEqual(
+      ['A red rose of 1.5 cm: answer JSON.', 'A  rose of  cm: answer JSON.'].map((content) => ({
+        model: 'small-2',
+        messages: [
+          { role: 'system', content: 'Be brief.' },
+          { role: 'user', content },
+        ],
+        temperature: 0,
+        seed: 0,
+        max_tokens: 3,
+      })),
+    )
+  })
+
+  it('means a class or a number by its words, whatever their case and punctuation', async () => {
+    const { given } = await say(words, classes, ' "Crimson."\n', 'OFF-white')
+    expect(given).toEqual([1, 0, 0, 1])
+    const numbers = { ...plain, words: { yes: 1, no: 0 } }
+    expect((await say(numbers, { kind: 'probability', positive: 'y' }, 'Yes!', 'no')).given).toEqual([1, 0])
+  })
+
+  it('means them by a word of its JSON', async () => {
+    const inJson = { ...file, json: ['is.red'], words: { true: 1, false: 0 } }
+    const { given, asked } = await say(
+      inJson,
+      { kind: 'number' },
+      '{"is":{"red":true}}',
+      '{"is":{"red":"No"}}',
+    )
+    expect(given[0]).toBe(1)
+    expect(JSON.parse(asked[0]!.body)).toMatchObject({ response_format: { type: 'json_object' } })
+  })
+
+  it.each([
+    ['another word', completion('red, I think'), 'it is none of the "words"'],
+    ['nothing', completion(''), 'it is none of the "words"'],
+    ['a refusal', completion(null), 'it has no text at choices.0.message.content'],
+    [
+      'too many tokens',
+      completion('red', { finish_reason: 'length' }),
+      'it was cut after "maxTokens", 16 tokens',
+    ],
+    ['another model', { ...completion('red'), model: 'large' }, 'it is not of the model "small-2-2026"'],
+  ])('fails with %s', async (_what, answer, why) => {
+    const given = why.includes('2026') ? { ...words, revision: 'small-2-2026' } : words
+    expect((await ask(given, classes, bodies([answer]))).failure).toMatchObject({
+      code: 'model_unavailable',
+      message: expect.stringContaining(why) as string,
+    })
+  })
+
+  it('costs what its tokens cost, as the server tells them', async () => {
+    const priced = { ...words, price: { perMillionTokens: { input: 2, output: 10 }, unit: 'USD' } }
+    const answers = [100, 200].map((prompt_tokens) => ({
+      ...completion('red'),
+      usage: { prompt_tokens, completion_tokens: 1 },
+    }))
+    const { price } = await ask(priced, classes, bodies(answers))
+    expect(price).toEqual({ per1000: expect.closeTo((300 * 2 + 2 * 10) / 2_000, 9) as number, unit: 'USD' })
+    expect((await ask(priced, classes, bodies([completion('red')]))).price).toBeUndefined()
+  })
+})
+
+it('an embedding asks for the numbers of its texts, and refuses a missing text', async () => {
+  const file = { ...protocols.embedding.file(2), sendDimensions: true, revision: 'small-2' }
+  const numbers = { kind: 'numbers', names: ['a', 'b'] } as const
+  const [said] = protocols.embedding.answers([
+    [1, 2],
+    [3, 4],
+  ]) as [object]
+  const { asked, given } = await ask(file, numbers, bodies([{ ...said, model: 'small-2' }]), ['x', 'y'])
+  expect(given).toEqual([1, 2, 3, 4])
+  expect(asked[0]!.address).toBe('https://models.example.org/served/embeddings')
+  expect(JSON.parse(asked[0]!.body)).toEqual({
+    model: 'small-2',
+    input: ['x', 'y'],
+    encoding_format: 'float',
+    dimensions: 2,
+  })
+  expect((await ask(file, numbers, bodies([said]))).failure).toMatchObject({ code: 'wrong_type' })
+  const twice = { model: 'small-2', data: [0, 0].map((index) => ({ index, embedding: [1, 2] })) }
+  expect((await ask(file, numbers, bodies([twice]), ['x', 'y'])).failure).toMatchObject({
+    message: expect.stringContaining('it has no row 1') as string,
+  })
+})
+
+describe('words that cannot answer the output of the model', () => {
+  const { json: _json, ...plain } = protocols.completion.file(1)
+  it.each([
+    [
+      'a class that it lacks',
+      { a: 'red', b: 'blue' },
+      { kind: 'classes', classes: ['red', 'white'] },
+      'the class "blue"',
+    ],
+    [
+      'no word for a class',
+      { a: 'red' },
+      { kind: 'classes', classes: ['red', 'white'] },
+      'no word for the class "white"',
+    ],
+    ['a text for a number', { a: 'red' }, { kind: 'number' }, 'give the number that the word means'],
+    ['several numbers', { a: 1 }, { kind: 'numbers', names: ['a', 'b'] }, 'use "json"'],
+  ] as [string, object, Output, string][])('are refused: %s', (_what, words, output, why) => {
+    const files = { 'endpoint.json': bytesOf({ ...plain, words }) }
+    expect(() => formatOf({ artifact: 'endpoint' }).inspect(files, output)).toThrow(why)
+  })
+})
+
 describe('a file is refused', () => {
+  const { json: places, ...unsaid } = protocols.completion.file(1)
+  const embedding = protocols.embedding.file(1)
   const json = protocols.json.file(1) as Record<string, unknown>
   const oip = protocols['open-inference'].file(1) as Record<string, unknown>
   const files: [what: string, file: object | string, why: string][] = [
@@ -344,7 +529,7 @@ describe('a file is refused', () => {
     [
       'of an unknown protocol',
       { endpoint: 'grpc' },
-      'must be one of open-inference, json, mlflow, sagemaker',
+      'must be one of open-inference, json, mlflow, sagemaker, openai',
     ],
     ['with an unknown field', { ...json, adress: 'x' }, 'Unrecognized key: "adress"'],
     [
@@ -378,6 +563,24 @@ describe('a file is refused', () => {
       { ...oip, columns: ['a'], pandas: true, tensor: { name: 'x', datatype: 'FP32' } },
       'has "tensor" and "pandas"',
     ],
+    ['of an unknown kind', { ...embedding, kind: 'image' }, '"kind": must be completion or embedding'],
+    [
+      'with an unknown place in a prompt',
+      { ...unsaid, json: places, prompt: '{{a}}' },
+      'has {{a}}, which is no column',
+    ],
+    ['with a column that no prompt has', { ...unsaid, json: places, prompt: '{{size}}' }, 'lacks {{COLOUR}}'],
+    ['that says no meaning', unsaid, 'has neither "words" nor "json"'],
+    ['with words at two places', { ...unsaid, json: ['a', 'b'], words: { a: 1 } }, 'words are read at one'],
+    ['with one word twice', { ...unsaid, words: { 'a.': 1, A: 0 } }, 'has "a" twice'],
+    [
+      'with a prompt for several rows',
+      { ...unsaid, json: places, maxRows: 2 },
+      'each row has a prompt of its own',
+    ],
+    ['with a row in a place', { ...unsaid, json: ['*'] }, 'without *'],
+    ['with an embedding of a number', { ...embedding, columns: ['size'] }, 'other columns than one text'],
+    ['with a price of nothing', { ...embedding, price: { unit: 'EUR' } }, '"price": must be {"per1000"'],
   ]
   it.each(files)('%s', (_what, file, why) => {
     const bytes = Buffer.from(typeof file === 'string' ? file : JSON.stringify(file))
@@ -396,7 +599,7 @@ describe('a file is refused', () => {
   })
 
   it('with other columns than the manifest', async () => {
-    const [size, , age] = preprocessing
+    const [size, , age] = fits
     const description = {
       artifact: 'endpoint',
       output: { kind: 'number' },

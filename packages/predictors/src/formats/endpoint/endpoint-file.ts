@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { refuse } from '../../errors.ts'
 import { findRepeated } from '../../json.ts'
+import { placeholder, plainWord } from './words.ts'
 
 export const endpointFileName = 'endpoint.json'
 export const endpointFileBytes = 1_048_576
@@ -35,6 +36,9 @@ const path = z
     'must be a place with one * for the row, such as predictions.*.score',
   )
 
+const amount = z.number().min(0).max(1e9)
+const unit = z.string().min(1).max(10)
+
 const shared = {
   address,
   columns: z.array(column).min(1).max(10_000),
@@ -42,10 +46,62 @@ const shared = {
   timeoutMs: z.int().min(1).max(60_000).default(1_000),
   maxRows: z.int().min(1).max(10_000).default(64),
   maxConcurrent: z.int().min(1).max(256).default(16),
-  price: z.strictObject({ per1000: z.number().min(0).max(1e9), unit: z.string().min(1).max(10) }).optional(),
+  price: z.strictObject({ per1000: amount, unit }).optional(),
 }
 const rows = word.default('instances')
 const paths = z.array(path).min(1).max(1_000)
+
+/** What the servers that take requests as OpenAI does have in common. */
+const openai = {
+  endpoint: z.literal('openai'),
+  ...shared,
+  model: word,
+  /** What an answer names as its model. An alias is answered by the name of the model behind it. */
+  revision: word.optional(),
+  /** A price for 1,000 rows, or of the tokens that each answer says it has taken. */
+  price: z
+    .union(
+      [
+        z.strictObject({ per1000: amount, unit }),
+        z.strictObject({
+          perMillionTokens: z.strictObject({ input: amount, output: amount.default(0) }),
+          unit,
+        }),
+      ],
+      { error: 'must be {"per1000", "unit"} or {"perMillionTokens": {"input", "output"}, "unit"}' },
+    )
+    .optional(),
+}
+/** A place in the JSON that a completion writes. */
+const place = z
+  .string()
+  .max(500)
+  .regex(/^[^.*]+(?:\.[^.*]+)*$/, 'must be a place such as result.score, without *')
+
+const openaiKinds = [
+  z.strictObject({
+    ...openai,
+    kind: z.literal('completion'),
+    maxRows: z.literal(1, { error: 'must be 1: each row has a prompt of its own' }).default(1),
+    system: z.string().max(100_000).optional(),
+    /** Holds each column as `{{name}}`. A missing value leaves its place empty. */
+    prompt: z.string().min(1).max(100_000),
+    /** What each word of an answer means: the name of a class, or a number. */
+    words: z.record(word, z.union([word, z.number()])).optional(),
+    /** Asks for JSON, and reads its numbers, or the one word, at these places. */
+    json: z.array(place).min(1).max(1_000).optional(),
+    maxTokens: z.int().min(1).max(100_000).default(16),
+    seed: z.int().min(0).max(2_147_483_647).default(0),
+  }),
+  z.strictObject({
+    ...openai,
+    kind: z.literal('embedding'),
+    /** How many numbers an embedding has. */
+    dimensions: z.int().min(1).max(10_000),
+    /** Asks the server for this many, where its model has several sizes. */
+    sendDimensions: z.boolean().default(false),
+  }),
+] as const
 
 const schema = z.discriminatedUnion(
   'endpoint',
@@ -76,8 +132,9 @@ const schema = z.discriminatedUnion(
       rows,
       outputs: paths,
     }),
+    z.discriminatedUnion('kind', openaiKinds, { error: 'must be completion or embedding' }),
   ],
-  { error: 'must be one of open-inference, json, mlflow, sagemaker' },
+  { error: 'must be one of open-inference, json, mlflow, sagemaker, openai' },
 )
 
 export type Endpoint = z.infer<typeof schema>
@@ -117,7 +174,36 @@ export function readEndpoint(bytes: Uint8Array): Endpoint {
       )
     if (data.pandas) refuse(`${endpointFileName} has "tensor" and "pandas": leave one of them out`)
   }
+  if (data.endpoint === 'openai') checkOpenAi(data, names)
   return data
+}
+
+function checkOpenAi(data: EndpointOf<'openai'>, names: readonly string[]): void {
+  if (data.kind === 'embedding') {
+    if (data.columns.length > 1 || !data.columns[0]!.text)
+      refuse(`${endpointFileName} takes other columns than one text: an embedding is that of a text`)
+    return
+  }
+  const { prompt, words, json } = data
+  const wanted = [...prompt.matchAll(placeholder)].map(([, name]) => name!)
+  const unknown = wanted.find((name) => !names.includes(name))
+  if (unknown !== undefined) refuse(`"prompt" of ${endpointFileName} has {{${unknown}}}, which is no column`)
+  const unused = names.find((name) => !wanted.includes(name))
+  if (unused !== undefined)
+    refuse(
+      `"prompt" of ${endpointFileName} lacks {{${unused}}}: name each column in it, or leave the column out`,
+    )
+  if (words === undefined && json === undefined)
+    refuse(`${endpointFileName} has neither "words" nor "json": say what an answer means`)
+  if (words === undefined) return
+  if (json !== undefined && json.length > 1)
+    refuse(`${endpointFileName} has "words" and several places in "json": words are read at one`)
+  const plain = Object.keys(words).map(plainWord)
+  const twice = plain.find((each, at) => each === '' || plain.indexOf(each) < at)
+  if (twice !== undefined)
+    refuse(
+      `"words" of ${endpointFileName} has ${JSON.stringify(twice)} twice, or a word without letters: case and punctuation do not count`,
+    )
 }
 
 const placeOf = (path: readonly PropertyKey[]): string =>

@@ -3,16 +3,21 @@
  * endpoint has its own queue, a limited number of open requests, and limits of time and bytes.
  */
 import { isPredictorError, predictorError, refuse } from '../../errors.ts'
-import { noText } from '../../features.ts'
+import { noText, type Output } from '../../features.ts'
 import type { Predictor, RunTicket } from '../../predictor.ts'
 import { createBatcher, type ModelBatch } from '../../runtime/batcher.ts'
 import type { Hosts, OutgoingQuestion } from '../../runtime/hosts.ts'
 import type { RuntimeOptions, TextsOf } from '../../runtime/runtime.ts'
 import type { Endpoint } from './endpoint-file.ts'
-import { protocolOf, type Columns } from './protocols.ts'
+import type { Columns, Question } from './protocol.ts'
+import { protocolOf, widthOf } from './protocols.ts'
 
 export interface Endpoints {
-  open(name: string, endpoint: Endpoint, shape: { inputs: number; textsOf?: TextsOf }): Predictor
+  open(
+    name: string,
+    endpoint: Endpoint,
+    shape: { inputs: number; output: Output; textsOf?: TextsOf },
+  ): Predictor
 }
 
 /** The bytes of an answer beside its numbers, and those of each number with its names. */
@@ -30,11 +35,12 @@ export const createEndpoints = ({
   hosts,
   batches,
 }: Pick<RuntimeOptions, 'hosts' | 'batches'>): Endpoints => ({
-  open(name, endpoint, { inputs, textsOf }) {
+  open(name, endpoint, { inputs, output: wanted, textsOf }) {
     const ask = hosts?.ask?.bind(hosts)
     if (ask === undefined) return refuse('the model is served elsewhere, and this program asks no endpoints')
-    const { maxRows, maxConcurrent, outputs: declared, price } = endpoint
-    const outputs = declared.length
+    const { maxRows, maxConcurrent } = endpoint
+    const outputs = widthOf(endpoint, wanted)
+    const bill = openBill(endpoint)
     const batcher = createBatcher({
       ...batches,
       // A request costs about the same for one row as for many, and waits for the network.
@@ -47,11 +53,13 @@ export const createEndpoints = ({
         !ofRows.has((error as { status?: number }).status ?? 0),
     })
     const { host } = new URL(endpoint.address)
-    const lane = batcher.lane({ inputs, outputs }, (batch) => answersOf(ask, endpoint, { host, batch }))
+    const lane = batcher.lane({ inputs, outputs }, (batch) =>
+      answersOf(ask, endpoint, { host, batch, outputs, output: wanted, bill }),
+    )
     return {
       inputs,
       outputs,
-      price,
+      price: bill.price,
       run: (input, rows, output, order = { ...unstarted }, texts) =>
         lane.run(input, rows, output, order, texts && textsOf?.(texts, rows)),
       trouble: () => undefined,
@@ -60,20 +68,50 @@ export const createEndpoints = ({
   },
 })
 
+interface Asking {
+  host: string
+  batch: ModelBatch
+  /** How many numbers a row gets. */
+  outputs: number
+  output: Output
+  bill: Bill
+}
+
+/** What an endpoint charges: as its file says, or by the tokens that its answers name. */
+interface Bill {
+  add(rows: number, tokens?: { input: number; output: number }): void
+  /** Absent while it is not known. */
+  price(): { per1000: number; unit: string } | undefined
+}
+
+function openBill({ price }: Endpoint): Bill {
+  if (price === undefined || 'per1000' in price) return { add: () => {}, price: () => price }
+  const { perMillionTokens, unit } = price
+  let [counted, spent] = [0, 0]
+  return {
+    add(rows, tokens) {
+      if (tokens === undefined) return
+      counted += rows
+      spent += (tokens.input * perMillionTokens.input + tokens.output * perMillionTokens.output) / 1e6
+    },
+    price: () => (counted === 0 ? undefined : { per1000: (1_000 * spent) / counted, unit }),
+  }
+}
+
 async function answersOf(
   ask: NonNullable<Hosts['ask']>,
   endpoint: Endpoint,
-  { host, batch }: { host: string; batch: ModelBatch },
+  { host, batch, outputs, output, bill }: Asking,
 ): Promise<Float32Array> {
   const { rows } = batch
-  const { encode, decode } = protocolOf(endpoint)
+  const { encode, decode, tokensOf } = protocolOf(endpoint)
   const failure = (why: string) =>
     predictorError('model_unavailable', `the endpoint at ${host} ${why}`.slice(0, 500))
   const question = encode(endpoint, columnsOf(endpoint, batch), rows)
   let status: number
   let body: Uint8Array
   try {
-    ;({ status, body } = await ask(questionOf(endpoint, question, rows)))
+    ;({ status, body } = await ask(questionOf(endpoint, question, rows * outputs)))
   } catch (error) {
     throw failure(`gives no answer: ${(error as Error).message}`)
   }
@@ -86,8 +124,9 @@ async function answersOf(
   } catch {
     throw failure('gives an answer that is no JSON')
   }
+  bill.add(rows, tokensOf?.(answer))
   try {
-    return decode(endpoint, answer, rows)
+    return decode(endpoint, answer, { rows, output })
   } catch (error) {
     throw failure(`gives an answer that cannot be used: ${(error as Error).message}`)
   }
@@ -95,10 +134,10 @@ async function answersOf(
 
 function questionOf(
   endpoint: Endpoint,
-  { path, headers = {}, body }: ReturnType<ReturnType<typeof protocolOf>['encode']>,
-  rows: number,
+  { path, headers = {}, body }: Question,
+  numbers: number,
 ): OutgoingQuestion {
-  const { address, secret, timeoutMs, outputs } = endpoint
+  const { address, secret, timeoutMs } = endpoint
   return {
     address: path === '' ? address : `${address.replace(/\/+$/, '')}${path}`,
     headers: { 'content-type': 'application/json', accept: 'application/json', ...headers },
@@ -107,7 +146,7 @@ function questionOf(
     ...(endpoint.endpoint === 'sagemaker'
       ? { signedFor: { service: 'sagemaker', region: endpoint.region } }
       : {}),
-    maxBytes: Math.min(answerBytes + outputBytes * rows * outputs.length, maxAnswerBytes),
+    maxBytes: Math.min(answerBytes + outputBytes * numbers, maxAnswerBytes),
     maxMs: timeoutMs,
   }
 }

@@ -5,16 +5,18 @@ import type { ArtifactFiles, ArtifactFormat } from '../format.ts'
 import { clampProbabilities } from '../onnx/clamp-probabilities.ts'
 import { textsOfColumns } from '../texts-of-categories.ts'
 import { endpointFileBytes, endpointFileName, readEndpoint } from './endpoint-file.ts'
+import { widthOf } from './protocols.ts'
 
 export const endpointFormat: ArtifactFormat = {
   limits: { [endpointFileName]: endpointFileBytes },
   recognises: (head) => (/^\s*\{\s*"endpoint"\s*:/.test(head) ? endpointFileName : undefined),
-  inspect(files) {
-    const { address, endpoint, columns, outputs } = readEndpoint(bytesOf(files))
+  inspect(files, output) {
+    const file = readEndpoint(bytesOf(files))
+    const { address, endpoint, columns } = file
     return {
       library: `${endpoint} endpoint at ${new URL(address).host}`,
       columns: columns.map(({ name, text }) => ({ name, isText: text })),
-      outputs: outputs.length,
+      outputs: widthOf(file, output),
     }
   },
   open({ output, preprocessing }, files, deps) {
@@ -28,6 +30,7 @@ export const endpointFormat: ArtifactFormat = {
     )
     const predictor = deps.runtimes.endpoints.open(deps.version, endpoint, {
       inputs: inputWidthOf(preprocessing),
+      output,
       textsOf,
     })
     return Promise.resolve({

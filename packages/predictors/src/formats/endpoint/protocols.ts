@@ -1,41 +1,8 @@
 /** Writes rows as each protocol sends them, and reads the numbers of its answers. */
-import type { Endpoint, EndpointOf, ProtocolName } from './endpoint-file.ts'
-
-/** The rows of one request, column by column in the order of the file; null is missing. */
-export type Columns = readonly (readonly (number | string | null)[])[]
-
-export interface Question {
-  /** Follows the address of the file. */
-  path: string
-  headers?: Readonly<Record<string, string>>
-  body: object
-}
-
-export interface Protocol<Name extends ProtocolName = ProtocolName> {
-  encode(endpoint: EndpointOf<Name>, columns: Columns, rows: number): Question
-  /** Returns the outputs of the rows, one row after the other. Throws with what is wrong with the answer. */
-  decode(endpoint: EndpointOf<Name>, answer: unknown, rows: number): Float32Array
-}
-
-const namesOf = ({ columns }: Endpoint): string[] => columns.map(({ name, as = name }) => as)
-
-const field = (given: unknown, name: string): unknown =>
-  typeof given === 'object' && given !== null && Object.hasOwn(given, name)
-    ? (given as Record<string, unknown>)[name]
-    : undefined
-
-/** Throws for a value that is no finite number. */
-function numberOf(value: unknown, output: number, row: number): number {
-  if (typeof value === 'number' && Number.isFinite(value)) return value
-  throw new Error(`its output ${output} of row ${row} is ${shown(value)}, not a number`)
-}
-
-/** Not the text of a server, which may repeat the features. */
-function shown(value: unknown): string {
-  if (Array.isArray(value)) return `a list of ${value.length}`
-  if (typeof value === 'object' && value !== null) return 'an object'
-  return typeof value === 'string' ? 'a text' : String(value ?? (value === null ? 'null' : 'missing'))
-}
+import type { Output } from '../../features.ts'
+import type { Endpoint, ProtocolName } from './endpoint-file.ts'
+import { openai, openAiWidth } from './openai.ts'
+import { field, namesOf, numberOf, type Columns, type Protocol } from './protocol.ts'
 
 const rowsOf = (names: readonly string[], columns: Columns, rows: number): object[] =>
   Array.from({ length: rows }, (_, row) =>
@@ -43,7 +10,11 @@ const rowsOf = (names: readonly string[], columns: Columns, rows: number): objec
   )
 
 /** Reads each output at its place, with the number of the row in place of `*`. */
-function atPaths({ outputs }: { outputs: readonly string[] }, answer: unknown, rows: number): Float32Array {
+function atPaths(
+  { outputs }: { outputs: readonly string[] },
+  answer: unknown,
+  { rows }: { rows: number },
+): Float32Array {
   const found = new Float32Array(rows * outputs.length)
   for (const [output, path] of outputs.entries()) {
     const [before = [], after = []] = path.split('*').map((part) => part.split('.').filter(Boolean))
@@ -87,7 +58,7 @@ const openInference: Protocol<'open-inference'> = {
       },
     }
   },
-  decode({ outputs, revision }, answer, rows) {
+  decode({ outputs, revision }, answer, { rows }) {
     const version = field(answer, 'model_version')
     if (revision !== undefined && version !== undefined && version !== null && version !== revision)
       throw new Error(`it is of another revision than ${JSON.stringify(revision)}`)
@@ -153,6 +124,11 @@ const protocols: { readonly [Name in ProtocolName]: Protocol<Name> } = {
   json,
   mlflow,
   sagemaker,
+  openai,
 }
 
 export const protocolOf = ({ endpoint }: Endpoint): Protocol => protocols[endpoint] as Protocol
+
+/** Returns how many numbers a row gets. Throws `artifact_invalid` for an answer that the model cannot have. */
+export const widthOf = (endpoint: Endpoint, output: Output): number =>
+  endpoint.endpoint === 'openai' ? openAiWidth(endpoint, output) : endpoint.outputs.length

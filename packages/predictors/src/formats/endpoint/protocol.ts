@@ -1,0 +1,41 @@
+/** Defines what a protocol of endpoints writes and reads, and the values of parsed answers. */
+import type { Output } from '../../features.ts'
+import type { Endpoint, EndpointOf, ProtocolName } from './endpoint-file.ts'
+
+/** The rows of one request, column by column in the order of the file; null is missing. */
+export type Columns = readonly (readonly (number | string | null)[])[]
+
+export interface Question {
+  /** Follows the address of the file. */
+  path: string
+  headers?: Readonly<Record<string, string>>
+  body: object
+}
+
+export interface Protocol<Name extends ProtocolName = ProtocolName> {
+  encode(endpoint: EndpointOf<Name>, columns: Columns, rows: number): Question
+  /** Returns the outputs of the rows, one row after the other. Throws with what is wrong with the answer. */
+  decode(endpoint: EndpointOf<Name>, answer: unknown, asked: { rows: number; output: Output }): Float32Array
+  /** Returns how many tokens the server says it has read and written. */
+  tokensOf?(answer: unknown): { input: number; output: number } | undefined
+}
+
+export const namesOf = ({ columns }: Endpoint): string[] => columns.map(({ name, as = name }) => as)
+
+export const field = (given: unknown, name: string): unknown =>
+  typeof given === 'object' && given !== null && Object.hasOwn(given, name)
+    ? (given as Record<string, unknown>)[name]
+    : undefined
+
+/** Throws for a value that is no finite number. */
+export function numberOf(value: unknown, output: number, row: number): number {
+  if (typeof value === 'number' && Number.isFinite(value)) return value
+  throw new Error(`its output ${output} of row ${row} is ${shown(value)}, not a number`)
+}
+
+/** Not the text of a server, which may repeat the features. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (typeof value === 'object' && value !== null) return 'an object'
+  return typeof value === 'string' ? 'a text' : String(value ?? (value === null ? 'null' : 'missing'))
+}
