@@ -51,6 +51,7 @@ const unserved = new Set([
   'post_v1_models_name_triggers_trigger',
   'post_v1_outcomes_bulk',
   'get_v1_models_name_feature_counts',
+  'post_v1_models_name_feature_counts',
   'post_v1_models_name_versions',
   'post_v1_models_name_retrainings',
   'post_v1_models_name_sweeps',
