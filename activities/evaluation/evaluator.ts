@@ -201,7 +201,7 @@ async function evaluateBy(
     return { own, report }
   })
   const chosen = own[policy.primary]?.anchor
-  const anchor = chosen ? { version: anchors[chosen.at]!.version, value: chosen.value } : best
+  const anchor = chosen?.value != null ? { version: anchors[chosen.at]!.version, value: chosen.value } : best
   return {
     report: isComparable ? report : incomparable(report, champion),
     inputs: {

@@ -145,7 +145,7 @@ function parseMetrics(text: string): Record<string, ComputedMetric> | undefined 
         challenger: measured(challenger),
         champion: champion === null ? null : measured(champion),
         baseline: measured(baseline),
-        anchor,
+        anchor: anchor === null ? null : { at: anchor.at, ...measured(anchor) },
         gains: Object.fromEntries(
           Object.entries(gains).map(([who, values]) => [who, Float64Array.from(values)]),
         ),
@@ -162,10 +162,8 @@ const isWritten = (given: unknown): given is Written =>
   given !== null &&
   ('value' in given ? typeof given.value === 'number' : 'fault' in given && typeof given.fault === 'string')
 
-const isAnchor = (given: unknown): given is NonNullable<ComputedMetric['anchor']> =>
-  typeof given === 'object' &&
-  given !== null &&
-  ['at', 'value'].every((field) => typeof given[field as keyof typeof given] === 'number')
+const isAnchor = (given: unknown): given is Written & { at: number } =>
+  isWritten(given) && 'at' in given && typeof given.at === 'number'
 
 const isGains = (given: unknown): given is Partial<Record<Reference, number[]>> =>
   typeof given === 'object' &&

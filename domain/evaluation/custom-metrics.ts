@@ -59,8 +59,11 @@ export interface ComputedMetric {
   challenger: Measured
   champion: Measured | null
   baseline: Measured
-  /** The best of the recent releases by its place among them; null without a value of any, and where no gain over it is asked for. */
-  anchor: { at: number; value: number } | null
+  /**
+   * The best of the recent releases by its place among them, the first with its fault where none has a value; null without a release, and
+   * where no gain over it is asked for.
+   */
+  anchor: (Measured & { at: number }) | null
   /** The finite gains on the resamples of `drawResamples`; absent for a reference without a value, or that is not asked for. */
   gains: Partial<Record<Reference, Float64Array>>
 }
@@ -150,13 +153,18 @@ export function computeMetric(
   }
   let anchor: ComputedMetric['anchor'] = null
   for (const [at, answers] of (references.includes('anchor') ? anchors : []).entries()) {
-    const { value } = valueOf(answers)
-    if (value !== null && (anchor === null || sign * value > sign * anchor.value)) anchor = { at, value }
+    const measured = valueOf(answers)
+    const best = anchor?.value ?? null
+    if (
+      anchor === null ||
+      (measured.value !== null && (best === null || sign * measured.value > sign * best))
+    )
+      anchor = { at, ...measured }
   }
   const answersOf: Record<Reference, readonly MetricAnswer[] | null> = {
     champion: values.champion?.value == null ? null : champion,
     baseline: values.baseline.value === null ? null : baseline,
-    anchor: anchor === null ? null : anchors[anchor.at]!,
+    anchor: anchor === null || anchor.value === null ? null : anchors[anchor.at]!,
   }
   const compared = values.challenger.value === null ? [] : references
   const others = compared.flatMap((who) => (answersOf[who] === null ? [] : [[who, answersOf[who]] as const]))
@@ -311,7 +319,10 @@ function primaryObjections(
   if (fault !== undefined)
     return [...against, undefinedBy('baseline_undefined', `${metric} of the baseline ${fault}`)]
   const baseline = gainOver('baseline', computed, by)
-  const anchor = computed.anchor === null ? undefined : gainOver('anchor', computed, by)
+  // Without a known release, a proven gain over the champion is enough, as with one.
+  if (computed.anchor?.fault !== undefined && verdict !== 'better')
+    against.push(undefinedBy('anchor_undefined', `${metric} of each recent release ${computed.anchor.fault}`))
+  const anchor = computed.anchor?.value == null ? undefined : gainOver('anchor', computed, by)
   return [...against, ...referenceObjections(row, { baseline, anchor }, policy)]
 }
 

@@ -267,6 +267,36 @@ it.skipIf(found === undefined)(
   },
 )
 
+it.skipIf(found === undefined)(
+  'a primary metric without a value of any recent release says so in both languages',
+  async () => {
+    const base = defaultGatePolicy('binary')
+    const policy: GatePolicy = {
+      ...base,
+      resamples: 200,
+      primary: 'own',
+      standIn: 'auc',
+      custom: { own: { better: 'lower' } },
+      leakage: { ...base.leakage, gain: 1 },
+      evidence: { ...base.evidence, rows: 1, positives: 1, negatives: 1 },
+    }
+    const same = probabilities(0.4)
+    const certain = [bits.map(() => [1])]
+    const input: GateInput = { y: bits, challenger: same, champion: same, anchors: certain }
+    const of: MetricFunction = (y, p) => (p.every((each) => each === 1) ? NaN : cost.of(y, p))
+    const inPython = await judgedInPython(
+      { own: `return numpy.nan if (scores == 1).all() else ${cost.python}` },
+      { input, policy },
+    )
+    const said = {
+      code: 'anchor_undefined',
+      message: 'own of each recent release is NaN, not a finite number',
+    }
+    for (const { reasons } of [inPython, judgeGate(input, policy, { own: of })])
+      expect(reasons).toContainEqual(expect.objectContaining(said))
+  },
+)
+
 it.skipIf(found === undefined)('a metric in Python that ends its process is named', async () => {
   const custom = { first: { better: 'lower' as const }, dying: { better: 'lower' as const } }
   const policy: GatePolicy = { ...defaultGatePolicy('binary'), custom }

@@ -5,6 +5,7 @@
 import { describe, expect, it } from 'vitest'
 import {
   computeMetric,
+  metricAnswers,
   type MetricAnswer,
   type MetricFunction,
 } from '../../../domain/evaluation/custom-metrics.ts'
@@ -109,6 +110,27 @@ describe.each(answeringKinds)('a custom primary metric of %s', (kind) => {
     expect(computed.anchor?.at).toBe(1)
     expect(codesOf(judged(kind, input))).toEqual(['anchor_not_met'])
     expect(judged(kind, inputOf(kind, 'usual', { anchors: [anchors[0]!] })).verdict).toBe('not_worse')
+  })
+
+  it('refuses a challenger that proves no gain where no recent release has a value', () => {
+    const anchors = [answersOf(kind, 'worst'), answersOf(kind, 'worst')]
+    const reportOf = (skill: Skill) => {
+      const input = inputOf(kind, skill, { anchors })
+      const { rows, policy } = metricInputOf(input, policyOf(kind))!
+      const unknown = JSON.stringify(metricAnswers(rows, policy).anchors[0])
+      const unpriced: MetricFunction = (y, answers) => {
+        if (JSON.stringify(answers) === unknown) throw new Error('no price')
+        return distanceOf(kind)(y, answers)
+      }
+      return judgeGate(input, policyOf(kind), { distance: unpriced })
+    }
+    expect(reportOf('usual')).toMatchObject({
+      verdict: 'not_better',
+      reasons: [
+        { code: 'anchor_undefined', message: 'distance of each recent release threw: Error: no price' },
+      ],
+    })
+    expect(reportOf('best').verdict).toBe('better')
   })
 
   it('is named with what stands in for it', () => {

@@ -67,6 +67,8 @@ def compute(given: Mapping[str, Any], metrics: Mapping[str, Metric]) -> None:
         if "anchor" in each["over"]:
             told = [_measured(of, labels, scores, _Rows(columns)) for scores in released]
             known = [at for at, one in enumerate(told) if "value" in one]
+            if told and not known:
+                found[each["name"]]["anchor"] = {"at": 0, **told[0]}
             if known:
                 best = max(known, key=lambda at: sign * told[at]["value"])
                 found[each["name"]]["anchor"] = {"at": best, "value": told[best]["value"]}
