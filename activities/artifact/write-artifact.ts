@@ -3,6 +3,7 @@ import type { FeatureFit } from '@tenure/predictors/features'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '../../domain/model/columns.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
+import { textProfiles } from '../../domain/model/feature-parts.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { computedColumns } from '../../domain/model/prepare.ts'
 import type { ArtifactFormatName } from '@tenure/predictors/format-names'
@@ -131,13 +132,18 @@ function profileOf(
       name,
       scores.map((answer) => answer[place] ?? null),
     )
+  const tokens: Record<string, readonly string[]> = {}
   const inputs = {
     rows: data.rows,
     everyMs: monitor?.countMs,
-    features: Object.entries(features).map(([name, feature]) => {
+    features: Object.entries(features).flatMap(([name, { kind }]) => {
       const column = requireColumn(data, name)
-      return feature.kind === 'number' ? numbers(name, column) : texts(name, column)
+      if (kind !== 'text') return kind === 'number' ? numbers(name, column) : texts(name, column)
+      const parts = textProfiles(name, column)
+      tokens[name] = parts.tokens
+      return parts.profiles
     }),
+    ...(Object.keys(tokens).length > 0 && { tokens }),
   }
   const names = numbersOf(output)
   if (names.length > 0)

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import type { ShardRange } from '../../domain/model/batch-spec.ts'
+import { featureOfProfile, partReader } from '../../domain/model/feature-parts.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { loggedRowOf } from '../../domain/model/logged-rows.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
@@ -106,7 +107,10 @@ function countLogged(
   const valuesOf = (name: string) =>
     rows.map(({ [name]: value = null }) => (typeof value === 'number' ? Math.fround(value) : value))
   const counted = profile.features.map((each): FeatureCounts => {
-    const counts = countBins(roundedProfile(each), valuesOf(each.name))
+    const counts = countBins(
+      roundedProfile(each),
+      valuesOf(featureOfProfile(each.name)).map(partReader(profile, each.name)),
+    )
     return { ...span, kind: 'feature', name: each.name, counts }
   })
   const scored = answerProfiles(profile).map((each, place): FeatureCounts => {

@@ -139,11 +139,16 @@ async function columnsQuery(
   })
   const texts: string[] = []
   const taken: string[] = []
-  for (const [place, { name, codes, isTaken }] of layout.texts.entries()) {
+  for (const [place, { name, codes, isTaken, maxLength = Infinity }] of layout.texts.entries()) {
     const text = `cast(${quotedIdentifier(name)} as varchar)`
     if (isTaken) taken.push(text)
+    // In UTF-16 units, as requests are read: a character above U+FFFF has two.
+    const tooLong =
+      maxLength === Infinity
+        ? ''
+        : ` or length(${text}) + length(regexp_replace(${text}, '[^\\x{10000}-\\x{10FFFF}]', '', 'g')) > ${maxLength}`
     const missing = `case when ${quotedIdentifier(name)} is null then ${textCodes.missing}
-      when contains(${text}, chr(0)) then ${textCodes.unstorable} else ${textCodes.other} end`
+      when contains(${text}, chr(0))${tooLong} then ${textCodes.refused} else ${textCodes.other} end`
     if (codes.length === 0) {
       texts.push(`cast(${missing} as integer)`)
       continue

@@ -203,8 +203,10 @@ async function checkColumns(
       return refused(
         `gives ${type}, and the feature is a number(): convert it, as with try_cast(… as double)`,
       )
-    if (column.kind === 'category' && type !== 'VARCHAR')
-      return refused(`gives ${type}, and the feature is a category(): convert it, as with cast(… as varchar)`)
+    if (column.kind !== 'number' && type !== 'VARCHAR')
+      return refused(
+        `gives ${type}, and the feature is a ${column.kind}(): convert it, as with cast(… as varchar)`,
+      )
   }
   return { fields: [...used] }
 }

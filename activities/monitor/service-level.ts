@@ -1,6 +1,7 @@
 /** Checks the service level of a model in one window and raises alerts. */
 import type { MeasuredCost } from '../../domain/model/cost.ts'
 import { pricesOf, type MonitorPolicy } from '../../domain/monitoring/policy.ts'
+import { featureOfProfile } from '../../domain/model/feature-parts.ts'
 import { defaultCountMs, type ReferenceProfile } from '../../domain/model/reference-profile.ts'
 import {
   clearedText,
@@ -75,7 +76,9 @@ async function readMissing(
     const rows = sum(now)
     if (now.length !== counts.length || rows === 0) continue
     const reference = (counts.at(-1) ?? 0) / Math.max(1, sum(counts))
-    missing[name] = { rows, share: (now.at(-1) ?? 0) / rows, reference }
+    // The length of a text is missing where the text is.
+    if (name !== featureOfProfile(name) && !name.endsWith('.length')) continue
+    missing[featureOfProfile(name)] = { rows, share: (now.at(-1) ?? 0) / rows, reference }
   }
   return missing
 }

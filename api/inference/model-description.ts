@@ -3,7 +3,7 @@
  * the version that serves by default.
  */
 import { flagReader } from '../../domain/values/readings.ts'
-import { sentFeatures, type Feature } from '../../domain/model/features.ts'
+import { maxLengthOf, sentFeatures, storedKind, type Feature } from '../../domain/model/features.ts'
 import type { RouteDefinition } from '../http/route.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { mayBeAbsent } from '../../domain/registry/version.ts'
@@ -88,7 +88,7 @@ export function rowSchema(
 function featureSchema(feature: Feature): Schema {
   const isFillable = feature.missing === 'fill'
   const texts = feature.kind === 'category' ? (feature.values ?? []) : []
-  const hasFlags = flagReader(feature.kind, texts) !== undefined
+  const hasFlags = flagReader(storedKind(feature), texts) !== undefined
   const flags = texts.flatMap((text) => (text === 'true' || text === 'false' ? [text === 'true'] : []))
   const typesOf = (type: string): string | string[] =>
     hasFlags || isFillable ? [type, ...(hasFlags ? ['boolean'] : []), ...(isFillable ? ['null'] : [])] : type
@@ -101,6 +101,8 @@ function featureSchema(feature: Feature): Schema {
       description: textOf(about),
     }
   }
+  if (feature.kind === 'text')
+    return { type: typesOf('string'), maxLength: maxLengthOf(feature), description: textOf(about) }
   const { unit, min, max } = feature
   const range =
     min === undefined && max === undefined ? [] : [`expected from ${min ?? '−∞'} to ${max ?? '∞'}`]

@@ -1,6 +1,6 @@
 /** Defines a batch prediction: its input, its output, and the layout of rows between processes. */
 import type { FeatureFit } from '@tenure/predictors/features'
-import type { Features } from './features.ts'
+import { maxLengthOf, type Features } from './features.ts'
 import type { Output } from '../tasks/output.ts'
 import { taskOf } from '../tasks/tasks.ts'
 
@@ -94,7 +94,7 @@ export function predictedText(output: Output, outputs: readonly (number | null)[
 }
 
 /** The codes of texts: the index in the vocabulary, or one of these. */
-export const textCodes = { missing: -1, other: -2, unstorable: -3 } as const
+export const textCodes = { missing: -1, other: -2, refused: -3 } as const
 
 /**
  * The layout of rows for the scoring process, by columns: first the numbers as doubles (NaN: missing, infinity: not a number), then the
@@ -112,6 +112,8 @@ export interface TextColumn {
   codes: string[]
   /** Whether the model takes the text itself; for other columns null follows in the row. */
   isTaken: boolean
+  /** The most characters of a value; absent without a limit. */
+  maxLength?: number
 }
 
 export function batchLayoutOf(features: Features, fits: readonly FeatureFit[]): BatchLayout {
@@ -125,7 +127,8 @@ export function batchLayoutOf(features: Features, fits: readonly FeatureFit[]): 
     }
     const values = feature?.kind === 'category' ? (feature.values ?? []) : []
     const codes = [...new Set([...values, ...fit.vocabulary])].filter((text) => !text.includes('\0'))
-    layout.texts.push({ name, codes, isTaken: fit.encoding === 'text' })
+    const limit = feature?.kind === 'text' ? { maxLength: maxLengthOf(feature) } : {}
+    layout.texts.push({ name, codes, isTaken: fit.encoding === 'text', ...limit })
   }
   return layout
 }

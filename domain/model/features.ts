@@ -57,8 +57,40 @@ export interface CategoryFeature {
   use?: 'prepare'
 }
 
-export type Feature = NumberFeature | CategoryFeature
+export interface TextFeature {
+  kind: 'text'
+  /** The most characters of a value, in UTF-16 units; a longer one is refused. Default: 10,000. */
+  maxLength?: number
+  /** Whether null may be sent. The model gets it as None, or as an empty text where it is a graph. */
+  missing?: 'fill'
+  /**
+   * The name of its column in files, where that is another: `'Total Charges ($)'`. Read so from the one file of a source without `rows`,
+   * and from the files of batches.
+   */
+  column?: string
+  /** A description for readers. */
+  about?: string
+  /** The feature view that provides the value when a request does not; absent when every request must send it. */
+  from?: FeatureOrigin
+  /** The expression of `prepare` that computes the value from the other fields of the row, in DuckDB SQL. */
+  sql?: string
+  /** Only expressions of `prepare` read it, and the model does not. */
+  use?: 'prepare'
+}
+
+export type Feature = NumberFeature | CategoryFeature | TextFeature
 export type Features = Record<string, Feature>
+
+/** The most characters of a text whose feature states no other limit. */
+export const defaultMaxLength = 10_000
+
+/** The most characters that a value of the feature may have. */
+export const maxLengthOf = (feature: Feature): number =>
+  feature.kind === 'text' ? (feature.maxLength ?? defaultMaxLength) : Infinity
+
+/** How the feature is read and stored: a text is a category that may have any value, and that no model gets as a code. */
+export const storedKind = ({ kind }: Feature): 'number' | 'category' =>
+  kind === 'number' ? 'number' : 'category'
 
 /** The values that reach the model unchanged; others are imputed. */
 export function acceptedRange({ min, max, outside }: NumberFeature): { low: number; high: number } {

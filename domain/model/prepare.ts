@@ -25,7 +25,11 @@ export const valueOfColumn = ({ kind, sql }: Pick<ComputedColumn, 'kind' | 'sql'
   `cast((${sql}\n) as ${duckType(kind)})`
 
 /** What stands for the value of a row for which an expression fails. Neither is a value of a feature. */
-export const failedCell = { number: `cast('infinity' as double)`, category: 'chr(0)' } as const
+export const failedCell = {
+  number: `cast('infinity' as double)`,
+  category: 'chr(0)',
+  text: 'chr(0)',
+} as const
 
 /** Whether a cell of a computed column stands for a failure. */
 export const isFailedCell = (cell: unknown): boolean =>

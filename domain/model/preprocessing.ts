@@ -5,6 +5,7 @@ import { countsOf, requireColumn, type CellColumn, type ColumnTable } from './co
 import {
   acceptedRange,
   modelFeatures,
+  storedKind,
   type Features,
   type FeatureRow,
   type NumberFeature,
@@ -34,7 +35,7 @@ export const unreadFits = (features: Features): FeatureFit[] =>
     if (use === undefined) return []
     return kind === 'number'
       ? [{ name, kind, mean: 0, std: 1, fill: 0, unread: true }]
-      : [{ name, kind, vocabulary: [], encoding: 'text' }]
+      : [{ name, kind: 'category', vocabulary: [], encoding: 'text' }]
   })
 
 /** The mean and population standard deviation of the present values, in two passes. A constant feature is scaled by 1. */
@@ -155,7 +156,9 @@ export function compileEncoder(features: Features, fits: readonly FeatureFit[]):
 /** Throws `artifact_invalid` unless each feature has exactly one fit, of its kind. */
 export function checkFits(features: Features, fits: readonly FeatureFit[]): void {
   const names = Object.keys(features)
-  const strange = fits.filter((fit) => features[fit.name]?.kind !== fit.kind).map((fit) => fit.name)
+  const strange = fits
+    .filter(({ name, kind }) => features[name] === undefined || storedKind(features[name]) !== kind)
+    .map((fit) => fit.name)
   if (
     strange.length > 0 ||
     fits.length !== names.length ||

@@ -79,7 +79,10 @@ export interface ReferenceProfile {
   rows: number
   /** The period of the counters, the shortest window that can be compared. Default: one hour. */
   everyMs?: number
+  /** One for each number and category, and one for each part of a text: `review.length`. */
   features: Profile[]
+  /** For each text, the tokens that are known in training. */
+  tokens?: Record<string, readonly string[]>
   score?: Profile
   label?: Profile
   /** For several numbers per row, replaces `score` and `label`: one profile per number, in their order and with its name. */

@@ -5,6 +5,7 @@
  */
 import { groupedDigits, pValueText, percentText, ratioOf } from '../figures.ts'
 import { benjaminiHochberg, chiSquareHomogeneity, populationStability, sumOf } from '@tenure/sequential'
+import { featureOfProfile } from '../model/feature-parts.ts'
 import {
   answerProfiles,
   labelProfiles,
@@ -55,10 +56,10 @@ export const defaultDriftPolicy: DriftPolicy = {
 }
 
 /** The limits of one feature, score or label. */
-const limitsOf = ({ warn, alarm, features }: DriftPolicy, name: string): DriftLimits => ({
-  warn: features?.[name]?.warn ?? warn,
-  alarm: features?.[name]?.alarm ?? alarm,
-})
+const limitsOf = ({ warn, alarm, features }: DriftPolicy, name: string): DriftLimits => {
+  const own = features?.[featureOfProfile(name)]
+  return { warn: own?.warn ?? warn, alarm: own?.alarm ?? alarm }
+}
 
 export interface DriftEvidence {
   reference: ReferenceProfile
@@ -129,7 +130,9 @@ export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDr
     ...given,
     reference: {
       ...given.reference,
-      features: given.reference.features.filter(({ name }) => policy.exclude?.includes(name) !== true),
+      features: given.reference.features.filter(
+        ({ name }) => policy.exclude?.includes(featureOfProfile(name)) !== true,
+      ),
     },
   }
   const { reference, current, previous, importance, newest } = evidence
@@ -148,7 +151,9 @@ export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDr
     })
   }
   const features = judge(reference.features, (window) => window?.features ?? {}).map((row) =>
-    row.level === 'alarm' && importance?.[row.name] === 0 ? { ...row, level: 'warn' as const } : row,
+    row.level === 'alarm' && importance?.[featureOfProfile(row.name)] === 0
+      ? { ...row, level: 'warn' as const }
+      : row,
   )
   const judgeCounted = (profiles: readonly Profile[], countsOf: CountsOf) => {
     const counted = countsOf(current)
@@ -283,12 +288,19 @@ function judgeDataset(evidence: DriftEvidence, policy: DriftPolicy): DriftReport
   const share = (window: DriftWindow | null): number | null => {
     if (window === null) return null
     const rows = judgeWindow(reference.features, window.features, policy)
-    const weighed = rows
-      .map((row) => ({ row, weight: importance === undefined ? 1 : (importance[row.name] ?? 0) }))
-      .filter(({ row, weight }) => row.adjustedP !== null && weight > 0)
+    const judged = rows.filter(({ adjustedP }) => adjustedP !== null)
+    // A text has drifted when one of its parts has.
+    const isDrifted = (name: string) =>
+      judged.some(
+        (row) => featureOfProfile(row.name) === name && (row.level === 'warn' || row.level === 'alarm'),
+      )
+    const weighed = [...new Set(judged.map((row) => featureOfProfile(row.name)))].map((name) => ({
+      name,
+      weight: importance === undefined ? 1 : (importance[name] ?? 0),
+    }))
     const total = weighed.reduce((sum, { weight }) => sum + weight, 0)
     if (total === 0) return null
-    const drifted = weighed.filter(({ row }) => row.level === 'warn' || row.level === 'alarm')
+    const drifted = weighed.filter(({ name }) => isDrifted(name))
     return drifted.reduce((sum, { weight }) => sum + weight, 0) / total
   }
   const [now, before] = [share(current), share(previous)]

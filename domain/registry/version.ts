@@ -2,7 +2,7 @@
  * Numbers versions `name_vMAJOR.MINOR.PATCH`: MAJOR for an incompatible schema, MINOR for other data, code or hyperparameters, PATCH
  * for a repetition.
  */
-import type { Feature, Features } from '../model/features.ts'
+import { maxLengthOf, type Feature, type Features } from '../model/features.ts'
 import type { BundleOrigin } from '../model/bundle-origin.ts'
 import type { RefitLineage } from '../training/refit.ts'
 import type { Output } from '../tasks/output.ts'
@@ -115,7 +115,8 @@ export function requestsStillFit(before: Features, after: Features): boolean {
     if (old.kind !== now.kind) return false
     if (old.missing === 'fill' && now.missing !== 'fill') return false
     if (mayBeAbsent(old) && !mayBeAbsent(now)) return false
-    if (old.kind === 'number' || now.kind === 'number' || now.values === undefined) return true
+    if (old.kind === 'text' && now.kind === 'text') return maxLengthOf(old) <= maxLengthOf(now)
+    if (old.kind !== 'category' || now.kind !== 'category' || now.values === undefined) return true
     const allowed = new Set(now.values)
     return old.values !== undefined && old.values.every((value) => allowed.has(value))
   })

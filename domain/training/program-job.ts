@@ -97,7 +97,7 @@ interface JobNumbers {
 
 export interface JobColumn {
   name: string
-  kind: 'number' | 'category'
+  kind: 'number' | 'category' | 'text'
   /** The values that requests may send. Absent: any text. */
   values?: readonly string[]
   nullable: boolean

@@ -23,9 +23,9 @@ export function issuesOfParameters(trigger: TriggerDefinition, given: ParameterV
 
 function issueOfValue(feature: Feature, value: string | number | undefined): string | undefined {
   if (value === undefined) return feature.missing === 'fill' ? undefined : 'is missing'
-  if (feature.kind === 'category') {
+  if (feature.kind !== 'number') {
     if (typeof value !== 'string') return 'is a text'
-    const { values } = feature
+    const values = feature.kind === 'category' ? feature.values : undefined
     return values === undefined || values.includes(value)
       ? undefined
       : `is one of ${values.join(', ')}, not ${JSON.stringify(value)}`

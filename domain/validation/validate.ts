@@ -16,7 +16,7 @@ import {
   type ColumnFinding,
   type KeptValues,
 } from './expectations.ts'
-import type { Feature } from '../model/features.ts'
+import { maxLengthOf, type Feature } from '../model/features.ts'
 import { maxVocabulary } from '../model/preprocessing.ts'
 import { countBins, type Profile } from '../model/reference-profile.ts'
 import { quantiles } from '@tenure/sequential'
@@ -60,6 +60,11 @@ function impliedByFeature(column: string, feature: Feature): Expectation[] {
     const range = { min, max }
     return [{ check: 'between', column, ...range, mostly: mostlyInRange, severity }]
   }
+  if (feature.kind === 'text')
+    return [
+      { check: 'length', column, max: maxLengthOf(feature), severity },
+      { check: 'matches', column, pattern: readablePattern, severity: 'warn' },
+    ]
   if (feature.values !== undefined) return [{ check: 'in_set', column, values: feature.values, severity }]
   return [
     { check: 'length', column, max: maxCategoryLength, severity },

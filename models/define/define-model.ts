@@ -5,7 +5,7 @@ import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
 import { builtInPrimary, hasCustomPrimary } from '../../domain/evaluation/policy.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { counted } from '../../domain/figures.ts'
-import { sentFeatures, type Features } from '../../domain/model/features.ts'
+import { modelFeatures, sentFeatures, type Features } from '../../domain/model/features.ts'
 import { floodPolicies } from '../../domain/validation/floods.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
 import { compileTests } from './behaviour/tests.ts'
@@ -125,6 +125,7 @@ function compileModel(report: IssueCollector, file: AnyModelFile): ModelDefiniti
     trainer,
     isBrought: isBrought || undefined,
   }
+  checkTaken(report, definition)
   checkBatchNames(report, definition)
   checkQualityLimits(report, definition)
   if (!isStorable(definition))
@@ -281,6 +282,17 @@ function checkSubject(report: IssueCollector, { subject, features }: AnyModelFil
       'subject',
       `${subject} is a number among the features, and the prediction log rounds numbers, so a person cannot be found by it: declare it as category(), or leave it out of the features and send it as the routing key`,
     )
+}
+
+/** Networks trained here take numbers and categories. */
+function checkTaken(report: IssueCollector, { features, trainer, isBrought }: ModelDefinition): void {
+  if (trainer !== undefined || isBrought === true) return
+  for (const [name, { kind }] of Object.entries(modelFeatures(features)))
+    if (kind === 'text')
+      report(
+        `features.${name}`,
+        'a network of TensorFlow.js takes no text(): train with python(…) and job.save, or bring a model that takes texts',
+      )
 }
 
 function checkBatchNames(report: IssueCollector, { batches, triggers }: ModelDefinition): void {

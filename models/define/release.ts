@@ -549,7 +549,7 @@ function issueOfFeature(features: Features, name: string, value: string | number
   if (feature.kind === 'number')
     return typeof value === 'number' ? undefined : `${name} is a number, so '${value}' never matches`
   if (typeof value !== 'string') return `${name} is a text, so ${value} never matches`
-  return feature.values?.includes(value) === false
+  return feature.kind === 'category' && feature.values?.includes(value) === false
     ? `${name} has no value '${value}'; it has ${feature.values.join(', ')}`
     : undefined
 }

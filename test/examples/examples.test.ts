@@ -2,20 +2,24 @@
  * Trains, releases and rolls back the examples on the whole real system, with their packages from PyPI. The environments are kept in the
  * cache.
  */
-import { spawn, type ChildProcess } from 'node:child_process'
+import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { cp, copyFile, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { sumOf } from '@tenure/sequential'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { installerEnvironment } from '../../temporal.config.ts'
 import { preparePython } from '../../store/python/python-environment.ts'
+import { judgeDrift } from '../../domain/monitoring/drift.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { loadModel, modelsDirectory } from '../../models/index.ts'
 import { getManifest, openArtifacts } from '../../store/artifacts.ts'
 import { insertKey } from '../../store/access/api-keys.ts'
 import { upsertModels } from '../../store/registry/models.ts'
 import { findVersion } from '../../store/registry/versions.ts'
+import { findWindow } from '../../store/serving/feature-counts.ts'
 import { listRetrainings } from '../../store/training/retrainings.ts'
 import { checkout, environmentWith, launcher } from '../../temporal.config.ts'
 import { releaseWorkflowId, retrainWorkflowId } from '../../workflows/messages.ts'
@@ -180,6 +184,64 @@ describe('the examples in Python', () => {
     await sync('sky', { 'smoothing: 1': 'smoothing: 2' })
     const second = await release('sky', row)
     await rollBack('sky', row, second, first)
+  }, 580_000)
+
+  it('reviews: a TF-IDF pipeline of scikit-learn is trained, released and rolled back as an object of Python, and texts in another language are drift', async () => {
+    const folder = join(checkout, 'docs/examples/reviews')
+    const { python } = await preparePython({
+      requirements: join(folder, 'requirements.txt'),
+      cache: system.config.cacheDir,
+      env: installerEnvironment(),
+      signal: new AbortController().signal,
+    })
+    // A file of a source lies in the project, which is this checkout here.
+    const at = { 'models/reviews.csv': '.tenure/examples/reviews.csv' }
+    const kept = join(checkout, '.tenure', 'examples')
+    await mkdir(kept, { recursive: true })
+    await copyFile(join(folder, 'download.py'), join(kept, 'download.py'))
+    await promisify(execFile)(python, [join(kept, 'download.py')], { env: installerEnvironment() })
+    const good = { review: 'A warm, funny and wonderfully acted film' }
+    const probability = async (row: object) => {
+      const answer = await predict('reviews', row, 'a')
+      expect(answer).toHaveProperty('predictions')
+      return (answer['predictions'] as { probability: number }[])[0]!.probability
+    }
+    await sync('reviews', { ...at, 'strength: 4': 'strength: 1' })
+    const first = await release('reviews', good)
+    expect(await manifestOf(first)).toMatchObject({ artifact: 'python-object' })
+    const before = await probability(good)
+    expect(before).toBeGreaterThan(0.7)
+    expect(await probability({ review: 'A dull and terribly boring waste of time' })).toBeLessThan(0.3)
+    expect(await predict('reviews', { review: 'x'.repeat(2_001) }, 'a')).toMatchObject({
+      code: 'wrong_type',
+      detail: expect.stringContaining('at most 2000') as unknown,
+    })
+    await sync('reviews', at)
+    const second = await release('reviews', good)
+    const { metrics } = (await findVersion(system.store, second))!.lineage
+    process.stdout.write(`TF-IDF of reviews: ${JSON.stringify(metrics)}\n`)
+    await rollBack('reviews', good, second, first)
+    expect(await probability(good)).toBe(before)
+
+    const fromMs = Date.now()
+    for (let asked = 0; asked < 400; asked += 100)
+      await post('/v1/models/reviews/predict', {
+        instances: Array.from({ length: 100 }, (_, nth) => ({
+          review: `Очень хороший фильм № ${asked + nth}`,
+        })),
+      })
+    const { profile } = await manifestOf(first)
+    const hour = 3_600_000
+    const span = { model: 'reviews', version: first, fromMs: fromMs - hour, toMs: fromMs + 2 * hour }
+    const counted = async () => (await findWindow(system.store, span))?.features['review.script'] ?? []
+    await expect.poll(async () => sumOf(await counted()), { timeout: 30_000 }).toBeGreaterThanOrEqual(400)
+    const window = await findWindow(system.store, span)
+    const { features } = judgeDrift({ reference: profile!, current: window!, previous: window! })
+    expect(features.map(({ name, level }) => [name, level])).toEqual([
+      ['review.length', 'alarm'],
+      ['review.script', 'alarm'],
+      ['review.unknown', 'alarm'],
+    ])
   }, 580_000)
 
   it('flights: trees of LightGBM replace the network as the gate finds, and are rolled back to it with one schema', async () => {

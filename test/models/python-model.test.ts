@@ -244,6 +244,7 @@ const features = {
   size: words.number({ unit: 'cm', min: 0, max: 10, missing: 'fill', outside: 'missing', about: 'its size' }),
   colour: words.category(['red', 'white']),
   shop: words.category({ values: ['north', 'south'], missing: 'fill' }),
+  story: words.text({ maxLength: 2_000, missing: 'fill' }),
 }
 const stages = [words.percent(5), words.percent(25, { soak: '10 min', requests: 1_000 })]
 const base: ModelFile<Features, Record<never, never>> = {
@@ -298,7 +299,7 @@ const definitions: Readonly<
     weights: { column: 'weight', classes: { late: 2, 'not late': 1 } },
     subject: 'customer',
     floods: 'leave_out',
-    golden: [{ size: 1.5, colour: 'red', shop: null } as object as Record<string, string>],
+    golden: [{ size: 1.5, colour: 'red', shop: null, story: null } as object as Record<string, string>],
     fallback: words.previousChampion({ automatic: true, otherwise: 0.1 }),
     retrain: [
       words.cron('0 3 * * 1', { catchUp: '2 h' }),
@@ -315,7 +316,7 @@ const definitions: Readonly<
       },
     },
     tests: [
-      words.exact('small', { row: { size: 1, colour: 'red', shop: null }, answer: true }),
+      words.exact('small', { row: { size: 1, colour: 'red', shop: null, story: null }, answer: true }),
       words.invariance('the shop', { column: 'shop', to: ['north', null], within: 0.1 }),
       words.direction('larger', { column: 'size', by: [1, 2], never: 'lower' }),
     ],
@@ -475,22 +476,25 @@ describe('a definition in Python', () => {
     expect([...all].sort()).toEqual(definitionWords.map(({ name }) => name).sort())
   })
 
-  it.each(['iris', 'flight-delay', 'sky', 'temperature'])('is that of the example %s', async (name) => {
-    const path =
-      name === 'iris' || name === 'flight-delay' ? `models/${name}` : `docs/examples/${name}/${name}`
-    const exported = (await import(join(checkout, `${path}.ts`))) as Record<string, object>
-    const [model] = Object.values(exported)
-    const { definition } = model as { definition: object }
-    const [file] = calls.get(model!)!.given as [{ train?: unknown }]
-    for (const each of ['train.py', 'requirements.txt']) write(each, '')
-    const isFunction = typeof file.train === 'function'
-    write(`${name}.py`, fileText(isFunction ? { ...file, train: words.queue('gpu') } : file))
-    const loaded = await loadModelFile(`${name}.py`, folder)
-    expect(loaded).toMatchObject({ name })
-    // A function that trains has no equal in the other language.
-    const known = isFunction ? { ...definition, trainer: { kind: 'queue', queue: 'gpu' } } : definition
-    expect('definition' in loaded && digestOfJson(loaded.definition)).toBe(digestOfJson(known))
-  })
+  it.each(['iris', 'flight-delay', 'sky', 'temperature', 'reviews'])(
+    'is that of the example %s',
+    async (name) => {
+      const path =
+        name === 'iris' || name === 'flight-delay' ? `models/${name}` : `docs/examples/${name}/${name}`
+      const exported = (await import(join(checkout, `${path}.ts`))) as Record<string, object>
+      const [model] = Object.values(exported)
+      const { definition } = model as { definition: object }
+      const [file] = calls.get(model!)!.given as [{ train?: unknown }]
+      for (const each of ['train.py', 'requirements.txt']) write(each, '')
+      const isFunction = typeof file.train === 'function'
+      write(`${name}.py`, fileText(isFunction ? { ...file, train: words.queue('gpu') } : file))
+      const loaded = await loadModelFile(`${name}.py`, folder)
+      expect(loaded).toMatchObject({ name })
+      // A function that trains has no equal in the other language.
+      const known = isFunction ? { ...definition, trainer: { kind: 'queue', queue: 'gpu' } } : definition
+      expect('definition' in loaded && digestOfJson(loaded.definition)).toBe(digestOfJson(known))
+    },
+  )
 })
 
 describe('a model file in Python', () => {

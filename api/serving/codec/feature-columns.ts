@@ -1,6 +1,12 @@
 /** Orders the features of a version as its model reads them. All readers share this order, because a model reads its inputs by position. */
 import { type CategoryEncoding, type FeatureFit, widthOfFit } from '@tenure/predictors/features'
-import { acceptedRange, isOmittable, type Feature, type Features } from '../../../domain/model/features.ts'
+import {
+  acceptedRange,
+  isOmittable,
+  maxLengthOf,
+  type Feature,
+  type Features,
+} from '../../../domain/model/features.ts'
 import { checkFits } from '../../../domain/model/preprocessing.ts'
 
 interface Column {
@@ -41,6 +47,8 @@ export interface CategoryColumn extends Column {
   reportsUnknown: boolean
   /** The accepted values; absent when every value is accepted. */
   values: ReadonlySet<string> | undefined
+  /** The most characters of a value. */
+  maxLength: number
 }
 
 export type FeatureColumn = NumberColumn | CategoryColumn
@@ -102,6 +110,7 @@ export function columnsOf(
       other: fit.vocabulary.length,
       reportsUnknown: encoding === 'one-hot' || fit.vocabulary.length > 0,
       values: valuesOf(feature),
+      maxLength: maxLengthOf(feature),
     }
   })
   const isOrder = order.length === all.length && all.every(({ name }) => order.includes(name))

@@ -4,7 +4,14 @@
  */
 import type { FeatureFit } from '@tenure/predictors/features'
 import { cutName, DomainError, quotedName, type ErrorCode } from '../../../domain/errors.ts'
-import { isOmittable, type Feature, type FeatureRow, type Features } from '../../../domain/model/features.ts'
+import {
+  isOmittable,
+  maxLengthOf,
+  storedKind,
+  type Feature,
+  type FeatureRow,
+  type Features,
+} from '../../../domain/model/features.ts'
 import { flagReader } from '../../../domain/values/readings.ts'
 import { compileEncoder, fitsSingle, scaled, type InputNumbers } from '../../../domain/model/preprocessing.ts'
 
@@ -32,7 +39,7 @@ export function compileChecks(features: Features, fits: readonly FeatureFit[]): 
     Object.entries(features).map(([name, feature]) => {
       const fit = fits.find((each) => each.name === name)
       const check = compileCheck(name, feature, fit)
-      const flag = flagReader(feature.kind, textsOf(feature, fit))
+      const flag = flagReader(storedKind(feature), textsOf(feature, fit))
       return [
         name,
         flag === undefined
@@ -109,7 +116,8 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
       if (!fitsSingle(read) || !fitsSingle(value)) refuse('not_finite', index, 'is not finite, or too large')
       return value
     }
-  const values = feature.values && new Set(feature.values)
+  const values = feature.kind === 'category' && feature.values ? new Set(feature.values) : undefined
+  const maxLength = maxLengthOf(feature)
   const refuseCategory = (all: ReadonlySet<string>, index: number): void => {
     const shown = shownValues(all)
     const more = all.size > shown.length ? `, … and ${all.size - shown.length} more` : ''
@@ -121,6 +129,8 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
   }
   return (value, index) => {
     if (typeof value !== 'string') return checkMissing(value, index)
+    if (value.length > maxLength)
+      refuse('wrong_type', index, `has ${value.length} characters, at most ${maxLength} are accepted`)
     if (values === undefined) {
       // A stored NUL would fail every query that reads the features.
       if (value.includes('\0')) refuse('wrong_type', index, 'contains NUL, which cannot be stored')

@@ -39,7 +39,7 @@ export interface TextSource {
   values: Float64Array
 }
 
-export const codesBefore = -textCodes.unstorable
+export const codesBefore = -textCodes.refused
 /** The place of a text that the model reads as text. */
 export const noInput = 2 ** 31 - 1
 

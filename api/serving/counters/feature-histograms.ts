@@ -12,6 +12,7 @@ import {
   roundedProfile,
   type Profile,
 } from '../../../domain/model/reference-profile.ts'
+import { featureOfProfile, partReader } from '../../../domain/model/feature-parts.ts'
 import type { FeatureCounts } from '../../../store/serving/feature-counts.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'
 import { scorePlace, decisionNames, taskOf } from '../../../domain/tasks/tasks.ts'
@@ -42,6 +43,7 @@ interface Limited {
   max: number
 }
 
+type BinnedValue = Parameters<ReturnType<typeof binner>>[0]
 type Counter = ReturnType<typeof compileCounter>
 
 export function createFeatureHistograms() {
@@ -135,9 +137,11 @@ function countTexts(binned: Counter['texts'], { texts, rows }: InputBuffer, into
       const length = texts.readUInt32LE(at)
       at += 4
       const end = length === noText ? at : at + length
-      const each = binned[i]
-      if (each !== undefined)
-        into[each.place]!.counts[each.binOf(length === noText ? null : texts.toString('utf8', at, end))]!++
+      const counted = binned[i]!
+      if (counted.length > 0) {
+        const text = length === noText ? null : texts.toString('utf8', at, end)
+        for (const { place, binOf } of counted) into[place]!.counts[binOf(text)]!++
+      }
       at = end
     }
 }
@@ -147,10 +151,17 @@ function compileCounter({ manifest, columns }: BinnedVersion) {
   const { profile, output } = manifest
   const features = profile?.features ?? []
   const binned = features.flatMap((each, place) => {
-    const column = columns.all.find(({ name, kind }) => name === each.name && kind === each.kind)
-    return column === undefined
-      ? []
-      : [{ kind: each.kind, slot: column.slot, place, binOf: binner(roundedProfile(each)) }]
+    const name = featureOfProfile(each.name)
+    const column = columns.all.find((one) => one.name === name)
+    if (column === undefined || profile === undefined) return []
+    const binOf = binner(roundedProfile(each))
+    if (name !== each.name) {
+      const partOf = partReader(profile, each.name)
+      return [
+        { kind: 'category', slot: column.slot, place, binOf: (value: BinnedValue) => binOf(partOf(value)) },
+      ]
+    }
+    return column.kind === each.kind ? [{ kind: each.kind, slot: column.slot, place, binOf }] : []
   })
   const binsOf = (kind: FeatureCounts['kind'], each: Profile) => ({
     kind,
@@ -176,9 +187,9 @@ function compileCounter({ manifest, columns }: BinnedVersion) {
     }
   return {
     numbers: binned.filter(({ kind }) => kind === 'number'),
-    /** The text features by their index among the texts; absent for a feature outside the profile. */
+    /** What is counted of each text, by its index among the texts: the category, or parts; empty for a feature outside the profile. */
     texts: Array.from({ length: columns.texts }, (_, slot) =>
-      binned.find((each) => each.kind === 'category' && each.slot === slot),
+      binned.filter((each) => each.kind === 'category' && each.slot === slot),
     ),
     scores,
     limited,

@@ -1,7 +1,7 @@
 /** Determines which features the versions of a model look up, once for each version and route. */
 import type { FeatureOrigin, FeatureValue } from '../../../domain/model/feature-view.ts'
 import { entityKey } from '../../../domain/values/names.ts'
-import type { Feature, FeatureRow } from '../../../domain/model/features.ts'
+import { maxLengthOf, type Feature, type FeatureRow } from '../../../domain/model/features.ts'
 import { fitsSingle } from '../../../domain/model/preprocessing.ts'
 import type { ReplicaRouting } from '../routing/routing.ts'
 import type { ActiveRoute } from '../routing/route-table.ts'
@@ -56,8 +56,13 @@ export const entityOf = ({ by }: FeatureOrigin, row: FeatureRow): string | undef
 function fitOf(feature: Feature): LookedUp['fits'] {
   if (feature.kind === 'number')
     return (value) => value === null || (typeof value === 'number' && fitsSingle(value))
-  const values = feature.values === undefined ? undefined : new Set(feature.values)
+  const values =
+    feature.kind === 'category' && feature.values !== undefined ? new Set(feature.values) : undefined
+  const maxLength = maxLengthOf(feature)
   return (value) =>
     value === null ||
-    (typeof value === 'string' && !value.includes('\0') && (values === undefined || values.has(value)))
+    (typeof value === 'string' &&
+      value.length <= maxLength &&
+      !value.includes('\0') &&
+      (values === undefined || values.has(value)))
 }

@@ -34,6 +34,7 @@ const parts: readonly Part[] = [
     types: [
       ['NumberFeature', '`number({ … })`:'],
       ['CategoryFeature', "`category(['red', 'green'])`, or `category({ … })`:"],
+      ['TextFeature', '`text({ … })`, of free text ([who takes it](../how-to/texts.md)):'],
     ],
   },
   {

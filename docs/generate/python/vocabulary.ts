@@ -48,6 +48,7 @@ const leftOut = new Set(['pinball'])
 const resultOf: Readonly<Record<string, string>> = {
   number: 'Feature',
   category: 'Feature',
+  text: 'Feature',
   lookup: 'Feature',
 }
 /** Results that a model file may also write as an object. */

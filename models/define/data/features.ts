@@ -1,10 +1,12 @@
 /** Defines the features of a model, which requests send. The builders determine the types of rows. */
 import { featureNameIssue, isFeatureName } from '../../../domain/project/feature-name.ts'
-import type { CategoryFeature, Features, NumberFeature } from '../../../domain/model/features.ts'
+import { maxLengthOf } from '../../../domain/model/features.ts'
+import type { CategoryFeature, Features, NumberFeature, TextFeature } from '../../../domain/model/features.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import { reportDistinct, reportRange, type IssueCollector } from '../issues.ts'
 
 type NumberOptions = Omit<NumberFeature, 'kind' | 'sql' | 'use'>
+type TextOptions = Omit<TextFeature, 'kind' | 'sql' | 'use'>
 type CategoryOptions<V extends string> = Omit<CategoryFeature, 'kind' | 'values' | 'sql' | 'use'> & {
   values?: readonly V[]
 }
@@ -25,6 +27,11 @@ export function category(given: readonly string[] | CategoryOptions<string> = {}
   return isList(given) ? { kind: 'category', values: given } : { kind: 'category', ...given }
 }
 
+/** Defines a feature of free text: `text({ maxLength: 2_000 })`. Taken by objects of Python, endpoints, and graphs with an input of texts. */
+export function text<const O extends TextOptions>(options: O = {} as O): { kind: 'text' } & O {
+  return { kind: 'text', ...options }
+}
+
 const isList = (given: object): given is readonly string[] => Array.isArray(given)
 
 type Filled<F, T> = F extends { missing: 'fill' } ? T | null : T
@@ -41,13 +48,18 @@ const shared = { kind: 0, missing: 0, column: 0, about: 0, from: 0, sql: 0, use:
 const fields = {
   number: fieldNames<NumberFeature>({ ...shared, unit: 0, min: 0, max: 0, outside: 0 }),
   category: fieldNames<CategoryFeature>({ ...shared, values: 0 }),
+  text: fieldNames<TextFeature>({ ...shared, maxLength: 0 }),
 }
 /** What builders and `prepare` set. */
 const own = ['kind', 'from', 'sql', 'use']
-const options = (kind: 'number' | 'category') => fields[kind].filter((field) => !own.includes(field))
+const options = (kind: keyof typeof fields) => fields[kind].filter((field) => !own.includes(field))
 
 function reportOptions(report: IssueCollector, place: string, feature: Features[string]): void {
-  const example = { number: 'number({ min: 0 })', category: "category(['red', 'white'])" }[feature.kind]
+  const example = {
+    number: 'number({ min: 0 })',
+    category: "category(['red', 'white'])",
+    text: 'text({ maxLength: 2_000 })',
+  }[feature.kind]
   // A text was passed instead of options: spreading it yields its letters by index.
   if ('0' in feature) return report(place, `options are required, as in ${example}, not a text`)
   const { kind: _kind, from: _from, ...given } = feature
@@ -62,11 +74,14 @@ function reportOutside(report: IssueCollector, place: string, feature: NumberFea
     report(place, "min or max, and missing: 'fill', are required with it, because a value outside is imputed")
 }
 
+/** A replica refuses larger requests. */
+const mostLength = 100_000
+
 /** Whether the word is another library's kind for free text. */
-export const isTextWord = (word: string): boolean => /^(texts?|string|sentence|embedding)$/i.test(word)
+export const isTextWord = (word: string): boolean => /^(texts|string|sentence|embedding)$/i.test(word)
 
 export const textAdvice =
-  'free text is not a feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts'
+  'text() is a feature of free text, and category() one of a few values; send the numbers of an embedding with number()'
 
 export function checkFeatures(report: IssueCollector, features: Features, where = 'features'): void {
   if (Object.keys(features).length === 0) report(where, 'at least one is required')
@@ -80,7 +95,8 @@ export function checkFeatures(report: IssueCollector, features: Features, where 
   for (const [name, feature] of Object.entries(features)) {
     const place = `${where}.${name}`
     if (!isFeatureName(name)) report(place, featureNameIssue(name))
-    if (feature?.kind === 'number' || feature?.kind === 'category') reportOptions(report, place, feature)
+    if (feature !== undefined && feature !== null && Object.hasOwn(fields, feature.kind))
+      reportOptions(report, place, feature)
     const column: unknown = feature?.column
     if (column !== undefined && (typeof column !== 'string' || column === ''))
       report(`${place}.column`, `the name of a column in files is required, not ${JSON.stringify(column)}`)
@@ -93,9 +109,19 @@ export function checkFeatures(report: IssueCollector, features: Features, where 
         if (feature.values.some((value) => typeof value !== 'string'))
           report(`${place}.values`, 'every value is a text')
       }
+    } else if (feature?.kind === 'text') {
+      const limit: unknown = feature.maxLength
+      if (
+        limit !== undefined &&
+        !(Number.isInteger(limit) && Number(limit) >= 1 && Number(limit) <= mostLength)
+      )
+        report(
+          `${place}.maxLength`,
+          `a whole number from 1 to ${mostLength} is required, not ${JSON.stringify(limit)}`,
+        )
     } else {
       const kind = String((feature as { kind?: unknown } | null | undefined)?.kind)
-      report(place, `made with number() or category()${isTextWord(kind) ? `: ${textAdvice}` : ''}`)
+      report(place, `made with number(), category() or text()${isTextWord(kind) ? `: ${textAdvice}` : ''}`)
     }
     if (feature?.missing !== undefined && feature.missing !== 'fill')
       report(`${place}.missing`, `'fill' or nothing is required, not ${JSON.stringify(feature.missing)}`)
@@ -112,6 +138,10 @@ export function issuesOfRow(features: Features, row: Record<string, unknown>): s
       if (value === null && feature.missing === 'fill') return []
       if (feature.kind === 'number') return Number.isFinite(value) ? [] : [`${name} is a finite number`]
       if (typeof value !== 'string') return [`${name} is a text`]
+      if (feature.kind === 'text') {
+        const limit = maxLengthOf(feature)
+        return value.length <= limit ? [] : [`${name} has at most ${limit} characters, not ${value.length}`]
+      }
       return feature.values === undefined || feature.values.includes(value)
         ? []
         : [`${name} is one of its declared values, not "${value}"`]

@@ -44,7 +44,7 @@ export function lookup<
   if (feature === undefined)
     report('value', `${definition.name} has no value ${JSON.stringify(value)}, but ${names}`)
   const { otherwise } = options
-  const type = feature?.kind === 'category' ? 'string' : 'number'
+  const type = feature === undefined || feature.kind === 'number' ? 'number' : 'string'
   if (otherwise !== undefined && (typeof otherwise !== type || otherwise !== otherwise))
     report(
       'otherwise',

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { canonicalJson } from '../../../domain/canonical-json.ts'
 import type { FeatureView } from '../../../domain/model/feature-view.ts'
-import type { Features } from '../../../domain/model/features.ts'
+import { storedKind, type Features } from '../../../domain/model/features.ts'
 import { isRemoteFile } from '../../../domain/addresses/source-address.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { checkFeatures } from './features.ts'
@@ -92,7 +92,9 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
     entity,
     eventTime: String(file.source?.options?.eventTime),
     knownAt: String(file.knownAt),
-    values: Object.fromEntries(Object.entries(features).map(([value, { kind }]) => [value, kind])),
+    values: Object.fromEntries(
+      Object.entries(features).map(([value, feature]) => [value, storedKind(feature)]),
+    ),
   }
   const digest = createHash('sha256')
     .update(canonicalJson({ name, ...definition }))

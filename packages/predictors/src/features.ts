@@ -4,7 +4,8 @@ import type { ArtifactFormatName } from './format-names.ts'
 
 /** A feature, as `bindColumns` needs it. */
 export interface Feature {
-  kind: 'number' | 'category'
+  /** A `text` has any value, and no model takes its code. */
+  kind: 'number' | 'category' | 'text'
   /** The values that a category may take; any text when absent. */
   values?: readonly string[]
 }

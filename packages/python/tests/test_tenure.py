@@ -470,6 +470,36 @@ class Prepare(Folder):
                 getattr(self.job(lambda X: X), name)(None)
 
 
+@unittest.skipUnless(has("pandas") and has("cloudpickle"), "no pandas or cloudpickle")
+class Texts(Folder):
+    def test_gives_texts_as_they_are_in_training_and_to_the_stored_object(self) -> None:
+        import numpy
+
+        class TextJob(Job):
+            def _read(self) -> dict[str, Any]:
+                notes = ["good", None, "bad day"]
+                return {"note": numpy.array(notes, dtype=object), "_label": numpy.array([0.0, 1.0, 1.0])}
+
+        job = TextJob(given_job(self.folder, columns=[{"name": "note", "kind": "text", "nullable": True}]), io.StringIO())
+        seen: list[Any] = []
+
+        def answer(X: Any) -> Any:
+            texts = X["note"].tolist() if hasattr(X, "columns") else [row[0] for row in X]
+            seen.extend(texts)
+            return [min(1.0, len(text or "") / 10) for text in texts]
+
+        X, _ = job.train()
+        self.assertEqual([None if text != text else text for text in (X["note"].tolist() if hasattr(X, "columns") else X[:, 0])], ["good", None, "bad day"])
+        job.save(None, answer=answer)
+        served = open_file((job.output / "model.python").read_bytes())
+        self.assertEqual(served.columns, [{"name": "note", "isText": True, "categories": None}])
+        self.assertEqual(json.loads((job.output / "columns.json").read_text()), [{"name": "note"}])
+        replay = json.loads((job.output / "replay.json").read_text())
+        self.assertIn([""], replay["rows"])
+        self.assertIn([None], replay["rows"])
+        self.assertAlmostEqual(replay["outputs"][replay["rows"].index(["bad day"])][0], 0.7)
+
+
 class Replay(unittest.TestCase):
     def test_spreads_rows_over_all_and_repeats_few(self) -> None:
         self.assertEqual(spread(1_000, 4), [0, 250, 500, 750])

@@ -149,7 +149,7 @@ export const badModelFiles: BadModelFile[] = [
       'split: byTime(…), random(…) or stratified(…) is required, not 0.3',
       'evaluation: an object such as { floors: { auc: 0.8 } } is required, not 0.9',
       'release: canary(…), direct() or another strategy is required, not "direct"',
-      'features.sepalLength: made with number() or category()',
+      'features.sepalLength: made with number(), category() or text()',
       'features.petalLength: options are required, as in number({ min: 0 }), not a text',
       `features.species: options are required, as in category(['red', 'white']), not a text`,
       `retrain: has the wrong shape: { every: '1 week' } or { cron: '0 3 * * 1' } is required, not "weekly"`,
@@ -330,19 +330,31 @@ export const badModelFiles: BadModelFile[] = [
     issues: ['line 1: define.ts exports no yesno: did you mean yesNo?'],
   },
   {
-    title: 'a word for free text',
+    title: 'a word of another library for free text',
     name: 'text-word',
-    text: modelFile('text-word', { features: `{ note: text() }` }).replace('import { ', 'import { text, '),
+    text: modelFile('text-word', { features: `{ note: string() }` }).replace(
+      'import { ',
+      'import { string, ',
+    ),
     issues: [
-      'line 1: define.ts exports no text: free text is not a feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts',
+      'line 1: define.ts exports no string: text() is a feature of free text, and category() one of a few values; send the numbers of an embedding with number()',
     ],
   },
   changed(
-    'a feature of free text',
+    'a feature of a kind of another library',
     'text-feature',
-    { features: `{ petalLength: number(), note: { kind: 'text' } }` },
+    { features: `{ petalLength: number(), note: { kind: 'string' } }` },
     [
-      'features.note: made with number() or category(): free text is not a feature: use category() for a few values, embed the text upstream and send its numbers with number(), or bring an ONNX model that takes texts',
+      'features.note: made with number(), category() or text(): text() is a feature of free text, and category() one of a few values; send the numbers of an embedding with number()',
+    ],
+  ),
+  changed(
+    'a text that a network would take, without a length',
+    'text-limits',
+    { features: `{ petalLength: number(), note: { kind: 'text', maxLength: 0 } }` },
+    [
+      'features.note.maxLength: a whole number from 1 to 100000 is required, not 0',
+      'features.note: a network of TensorFlow.js takes no text(): train with python(…) and job.save, or bring a model that takes texts',
     ],
   ),
   {

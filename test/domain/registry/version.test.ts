@@ -7,6 +7,7 @@ const features: Features = {
   colour: { kind: 'category', values: ['red', 'blue'] },
   age: { kind: 'number', missing: 'fill' },
   note: { kind: 'category' },
+  story: { kind: 'text' },
 }
 const from = {
   view: 'ages',
@@ -43,7 +44,7 @@ describe('the number of a version', () => {
     ['a feature more', { features: { ...features, weight: { kind: 'number' } } }],
     [
       'a feature less, for rows without names',
-      { features: without('note'), order: ['size', 'colour', 'age'] },
+      { features: without('note'), order: ['size', 'colour', 'age', 'story'] },
     ],
     ['another name', { features: { ...without('note'), remark: { kind: 'category' } } }],
     ['another kind', { features: { ...features, size: { kind: 'category' } } }],
@@ -52,12 +53,16 @@ describe('the number of a version', () => {
       'values where any text was right',
       { features: { ...features, note: { kind: 'category', values: ['a'] } } },
     ],
+    [
+      'a text that may be less long',
+      { features: { ...features, story: { kind: 'text', maxLength: 9_999 } } },
+    ],
     ['no more missing values', { features: { ...features, age: { kind: 'number' } } }],
     [
       'a looked-up value with a default where null was right',
       { features: { ...features, age: { kind: 'number', from: { ...from, otherwise: 30 } } } },
     ],
-    ['another order of rows without names', { order: ['colour', 'size', 'age', 'note'] }],
+    ['another order of rows without names', { order: ['colour', 'size', 'age', 'note', 'story'] }],
     ['another positive class', { output: { kind: 'probability', positive: 'wilts', threshold: 0.5 } }],
     ['another kind of answer', { output: { kind: 'number' } }],
     ['classes', { output: { kind: 'classes', classes: ['a', 'b'] } }],
@@ -65,6 +70,10 @@ describe('the number of a version', () => {
 
   it.each<[string, Partial<Numbered>]>([
     ['new data', { snapshot: 'sha256:3' }],
+    [
+      'new data, and a text that may be longer',
+      { snapshot: 'sha256:3', features: { ...features, story: { kind: 'text', maxLength: 10_001 } } },
+    ],
     ['new code', { code: 'sha256:3' }],
     ['another hyperparameter', { hyperparameters: { epochs: 5, loss: 'log' } }],
     ['a hyperparameter less', { hyperparameters: { epochs: 4 } }],

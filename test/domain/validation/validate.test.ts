@@ -228,12 +228,20 @@ describe('the expectations derived from features', () => {
       age: { kind: 'number', missing: 'fill' },
       colour: { kind: 'category', values: ['red', 'blue'] },
       plate: { kind: 'category' },
+      note: { kind: 'text', maxLength: 20 },
     },
     label: { column: 'sold', output: { kind: 'probability', positive: 'sold', threshold: 0.5 } },
   } as unknown as ModelDefinition
   const clean: BatchTable = {
     rows: 2,
-    columns: { size: [1, 2], age: [null, 2], colour: ['red', 'blue'], plate: ['a', 'b'], _label: [0, 1] },
+    columns: {
+      size: [1, 2],
+      age: [null, 2],
+      colour: ['red', 'blue'],
+      plate: ['a', 'b'],
+      note: ['as new', 'one owner'],
+      _label: [0, 1],
+    },
   }
   const verdict = (columns: Record<string, BatchCell[]>) =>
     judgeValidation(
@@ -248,6 +256,7 @@ describe('the expectations derived from features', () => {
     ['a missing value that is not filled in', { size: [1, null] }, 'complete'],
     ['an infinite number', { age: [Infinity, 1] }, 'finite'],
     ['a value that is not declared', { colour: ['red', 'pink'] }, 'in_set'],
+    ['a text that is too long', { note: ['as new', 'x'.repeat(21)] }, 'length'],
     ['one class alone', { _label: [1, 1] }, 'every_class'],
     ['a missing label', { _label: [1, null] }, 'complete'],
   ])('blocks %s', (_name, columns, check) => {

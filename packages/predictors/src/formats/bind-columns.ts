@@ -119,6 +119,13 @@ function fitOf(
       refuse(`the column ${quoted(name)} is a category, the feature is a number: declare it as a category`)
     return { name, kind: 'number', mean: 0, std: 1, fill: fill ?? null }
   }
+  if (feature.kind === 'text') {
+    if (isText !== true)
+      refuse(
+        `the column ${quoted(name)} takes numbers or codes, the feature is a text: an object of Python (job.save), an endpoint, or an ONNX graph with an input of texts takes it`,
+      )
+    return { name, kind: 'category', vocabulary: [], encoding: 'text' }
+  }
   const vocabulary = (categories ?? []).map(String)
   if (isText === true) return { name, kind: 'category', vocabulary, encoding: 'text' }
   if (categories === undefined) {
@@ -137,7 +144,7 @@ function fitOf(
 const unusedFit = (name: string, { kind }: Feature): FeatureFit =>
   kind === 'number'
     ? { name, kind, mean: 0, std: 1, fill: null }
-    : { name, kind, vocabulary: [], encoding: 'code' }
+    : { name, kind: 'category', vocabulary: [], encoding: 'code' }
 
 /**
  * Refuses a vocabulary that has a category of the file at another position, where it would be read as another category. Other names may

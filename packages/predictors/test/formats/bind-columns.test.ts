@@ -175,6 +175,19 @@ describe('columns', () => {
     ])
   })
 
+  it('of texts take a feature of free text, and others refuse it', () => {
+    const note = { note: { kind: 'text' } } as const
+    const bind = (column: object) =>
+      bindColumns({ columns: [{ name: 'note', ...column }], features: note }).fits
+    expect(bind({ isText: true })).toEqual([
+      { name: 'note', kind: 'category', vocabulary: [], encoding: 'text' },
+    ])
+    for (const column of [{}, { categories: ['a', 'b'] }])
+      expect(() => bind(column)).toThrow(
+        'the column "note" takes numbers or codes, the feature is a text: an object of Python (job.save), an endpoint, or an ONNX graph with an input of texts takes it',
+      )
+  })
+
   it('of texts take the text itself', () =>
     expect(bindColumns({ columns: [{ name: 'city', isText: true }], features }).fits[0]).toEqual({
       name: 'city',

@@ -70,7 +70,7 @@ class Column:
     """A feature of the model."""
 
     name: str
-    #: "number" or "category".
+    #: "number", "category" or "text".
     kind: str
     #: The texts that requests may send; None if any text is accepted.
     values: Optional[Sequence[str]]
@@ -165,7 +165,7 @@ class Job:
         """Returns the training rows and their labels.
 
         With pandas, the rows are a data frame with pandas categoricals; otherwise a NumPy matrix with category codes. A missing value is
-        NaN. Labels of several numbers are a matrix with one column each. Rows have passed ``prepare`` of a model file in Python.
+        NaN; of a ``text()``, it is None. Labels of several numbers are a matrix with one column each. Rows have passed ``prepare`` of a model file in Python.
         """
         rows = self._read()
         return self._prepared(self._matrix([rows[column.name] for column in self.columns])), self._labels(rows)
@@ -223,7 +223,7 @@ class Job:
             [
                 (column.name, column.within(values), None)
                 if column.kind == "number"
-                else (column.name, values, self.categories[column.name])
+                else (column.name, values, self.categories.get(column.name))
                 for column, values in zip(self.columns, cells)
             ],
             has("pandas"),
@@ -379,6 +379,8 @@ class Job:
             answer = answer or self._answer_of(model)
             compare = self._compare(answer)
             try:
+                if any(column.kind == "text" for column in self.columns):
+                    raise ValueError("graphs split texts into words otherwise than scikit-learn")
                 data = convert(model, self.columns, numbers=self.kind in _numbers, named=has("pandas"), compare=compare)
             except ValueError as error:
                 print(f"{type(model).__name__} is served by a Python process, not as ONNX: {error}", file=sys.stderr)
@@ -449,9 +451,9 @@ class Job:
             "packages": _packages(),
             "library": _library_of(model),
             "columns": [
-                {"name": column.name, "isText": True, "categories": self._categories[column.name]}
-                if column.kind == "category"
-                else {"name": column.name, "isText": False}
+                {"name": column.name, "isText": False}
+                if column.kind == "number"
+                else {"name": column.name, "isText": True, "categories": self._categories.get(column.name)}
                 for column in self.columns
             ],
             "frames": has("pandas"),
@@ -516,7 +518,7 @@ class Job:
                 values = X.to_numpy(dtype="float64") if hasattr(X, "to_numpy") else X
                 feed = {inputs[0].name: numpy.asarray(values, dtype=types[inputs[0].type])}
             else:
-                categories = [column.name for column in self.columns if column.kind == "category"]
+                categories = [column.name for column in self.columns if column.kind != "number"]
                 texts = taken_columns(X, [column.name for column in self.columns], texts=categories)
                 feed = {each.name: texts[each.name].to_numpy().reshape(-1, 1).astype(types[each.type]) for each in inputs}
             return session.run([output], feed)[0]

@@ -9,6 +9,8 @@ from typing import Any, Mapping, Sequence
 #: The number of training rows to replay; the contract requires 200.
 SPREAD = 240
 _VALUES = 30
+#: Texts as callers send them, whatever the training rows hold.
+_TEXTS = ["", " ", "1", "İstanbul’da №5: ﬁn ☃", "不知道", "word " * 200]
 #: The maximum number of values in all odd rows. Tenure refuses a replay.json above 64 MiB.
 _MOST_CELLS = 1_000_000
 
@@ -41,6 +43,8 @@ def odd_rows(
         known = [row[place] for row in rows if row[place] is not None]
         if column.kind == "category":
             values += list(categories.get(column.name, []))[:_VALUES]
+        elif column.kind == "text":
+            values += _TEXTS
         elif known:
             low, high = min(known), max(known)
             values += [low, high, low - 1.0, high + 1.0, 0.0, -0.0, (low + high) / 2]

@@ -59,7 +59,8 @@ def codes_of(values: Sequence[Any], vocabulary: Sequence[str]) -> list[float]:
 def table_of(cells: Sequence[tuple[str, Any, Optional[Sequence[str]]]], frames: bool) -> Any:
     """Returns rows as a data frame with categoricals, or as a matrix with category codes.
 
-    Each column has its name, its values and, for a category, its texts in the order of their codes. A text outside of these is missing.
+    Each column has its name, its values and, for a category, its texts in the order of their codes. A text outside of these is missing. A
+    column of other texts has objects, and None for a missing one.
     """
     if frames:
         import pandas
@@ -68,7 +69,9 @@ def table_of(cells: Sequence[tuple[str, Any, Optional[Sequence[str]]]], frames: 
             # Built from codes, because pandas 4 refuses a text outside the categories.
             return pandas.Categorical.from_codes(pandas.Index(texts).get_indexer(values), texts)
 
-        return pandas.DataFrame({name: values if texts is None else categorical(values, texts) for name, values, texts in cells})
+        # As objects, because pandas 3 would make texts a type of its own, which holds NaN for a missing one.
+        plain = {name: pandas.Series(values, dtype=values.dtype) if texts is None else categorical(values, texts) for name, values, texts in cells}
+        return pandas.DataFrame(plain)
     import numpy
 
     return numpy.column_stack([values if texts is None else numpy.array(codes_of(values, texts)) for _, values, texts in cells])

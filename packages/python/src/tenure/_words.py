@@ -83,6 +83,7 @@ WORDS: dict[str, Any] = {
     "define_model": {"name": "defineModel", "positional": {}, "required": 0, "leading": [], "options": {"fields": "ModelFile"}},
     "category": {"name": "category", "positional": {}, "required": 0, "leading": ["values"], "options": {"fields": "CategoryOptions"}},
     "number": {"name": "number", "positional": {}, "required": 0, "leading": [], "options": {"fields": "NumberOptions"}},
+    "text": {"name": "text", "positional": {}, "required": 0, "leading": [], "options": {"fields": "TextOptions"}},
     "always": {"name": "always", "positional": {"answer": ""}, "required": 1, "leading": [], "options": {"fields": "AlwaysOptions"}},
     "previous_champion": {"name": "previousChampion", "positional": {}, "required": 0, "leading": [], "options": {"fields": "PreviousChampionOptions"}},
     "one_of": {"name": "oneOf", "positional": {"classes": ""}, "required": 1, "leading": [], "options": {"fields": "OneOfOptions"}},
@@ -176,6 +177,7 @@ TYPES: dict[str, Any] = {
     "MonitorSpecCooldownAfter": {"drift": ["drift", ""], "quality": ["quality", ""], "labels": ["labels", ""]},
     "CategoryOptions": {"missing": ["missing", ""], "column": ["column", ""], "about": ["about", ""], "values": ["values", ""]},
     "NumberOptions": {"unit": ["unit", ""], "min": ["min", ""], "max": ["max", ""], "missing": ["missing", ""], "outside": ["outside", ""], "column": ["column", ""], "about": ["about", ""]},
+    "TextOptions": {"max_length": ["maxLength", ""], "missing": ["missing", ""], "column": ["column", ""], "about": ["about", ""]},
     "AlwaysOptions": {"automatic": ["automatic", ""]},
     "PreviousChampionOptions": {"automatic": ["automatic", ""], "otherwise": ["otherwise", ""]},
     "OneOfOptions": {"column": ["column", ""], "known_at": ["knownAt", ""], "review": ["review", {"fields": "ClassBand"}]},
@@ -334,6 +336,24 @@ def number(
     max: The upper end of the expected range.
     missing: Whether null may be sent. A network of Tenure gets the value fitted in training instead; another model gets the missing value itself.
     outside: ``'missing'``: a value outside ``min`` to ``max`` is imputed like a missing value, in training and serving. A sender that changes its unit then costs this feature, not the prediction. The value is logged and counted as it was sent.
+    column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
+    about: A description for readers.
+    """
+    raise AssertionError
+
+
+@word
+def text(
+    *,
+    max_length: Optional[float] = None,
+    missing: Optional[Literal["fill"]] = None,
+    column: Optional[str] = None,
+    about: Optional[str] = None,
+) -> Feature:
+    r"""Defines a feature of free text: ``text(max_length=2_000)``. Taken by objects of Python, endpoints, and graphs with an input of texts.
+
+    max_length: The most characters of a value, in UTF-16 units; a longer one is refused. Default: 10,000.
+    missing: Whether null may be sent. The model gets it as None, or as an empty text where it is a graph.
     column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
     about: A description for readers.
     """
@@ -1611,6 +1631,7 @@ __all__ = [
     "shadow",
     "sql_query",
     "stratified",
+    "text",
     "text_length",
     "unique",
     "view",

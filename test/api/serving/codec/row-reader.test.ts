@@ -1,4 +1,5 @@
 /** Tests refusals of rows: an unknown category, with its allowed values in a message of bounded length, and a missing feature. */
+import type { FeatureFit } from '@tenure/predictors/features'
 import { expect, it } from 'vitest'
 import { compileReader } from '../../../../api/serving/codec/row-reader.ts'
 
@@ -34,6 +35,18 @@ it('an unknown category is refused in a message of bounded length when its value
   expect(message).toMatch(/… and 24 more$/)
   expect(context.values.map(({ length }) => length)).toEqual(Array(6).fill(61))
   expect(encodeURIComponent(message).length).toBeLessThan(4_000)
+})
+
+it('a text is taken up to its length, in any words', () => {
+  const note = { kind: 'text', maxLength: 5 } as const
+  const fits: FeatureFit[] = [{ name: 'note', kind: 'category', vocabulary: [], encoding: 'text' }]
+  const read = compileReader({ note }, fits)
+  const readNote = (text: string) => read({ note: text }, 0, new Float64Array(0), 0)
+  expect(readNote('any 5')).toEqual({ note: 'any 5' })
+  expect(() => readNote('any 56')).toThrow(
+    'instance 0: feature "note" has 6 characters, at most 5 are accepted',
+  )
+  expect(() => readNote('a\0')).toThrow('contains NUL')
 })
 
 it.each([

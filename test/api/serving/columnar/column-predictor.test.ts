@@ -44,7 +44,7 @@ const blockOf = ({ numbers, texts }: BatchLayout, rows: readonly FeatureRow[]): 
       const text = row[name] as string | null
       if (text === null) return textCodes.missing
       const code = codes.indexOf(text)
-      return code >= 0 ? code : text.includes('\0') ? textCodes.unstorable : textCodes.other
+      return code >= 0 ? code : text.includes('\0') ? textCodes.refused : textCodes.other
     }),
   ),
 })

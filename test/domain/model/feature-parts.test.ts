@@ -1,0 +1,110 @@
+/** Tests what is counted of texts, and how often texts like those of the training count as drifted. */
+import { seededRandom } from '@tenure/sequential'
+import { describe, expect, it } from 'vitest'
+import { columnOf } from '../../../domain/model/columns.ts'
+import { partReader, textProfiles } from '../../../domain/model/feature-parts.ts'
+import { countBins, type ReferenceProfile } from '../../../domain/model/reference-profile.ts'
+import { judgeDrift } from '../../../domain/monitoring/drift.ts'
+import type { DriftWindow } from '../../../domain/monitoring/drift-window.ts'
+
+const referenceOf = (texts: readonly (string | null)[]): ReferenceProfile => {
+  const { profiles, tokens } = textProfiles('note', columnOf(texts))
+  return { rows: texts.length, features: profiles, tokens: { note: tokens } }
+}
+const windowOf = (reference: ReferenceProfile, texts: readonly (string | null)[]): DriftWindow => ({
+  features: Object.fromEntries(
+    reference.features.map((profile) => [
+      profile.name,
+      countBins(profile, texts.map(partReader(reference, profile.name))),
+    ]),
+  ),
+})
+
+describe('of a text', () => {
+  const scriptOf = partReader({}, 'note.script')
+  it.each([
+    ['Rien ne va plus', 'Latin'],
+    ['Größe: 5 µm', 'Latin'],
+    ['Всё хорошо', 'Cyrillic'],
+    ['不知道', 'Han or Kana'],
+    ['東京タワーです', 'Han or Kana'],
+    ['안녕하세요', 'Hangul'],
+    ['مرحبا', 'Arabic'],
+    ['half русский', 'mixed or other'],
+    ['12:30 ☃', 'none'],
+    [null, null],
+  ])('%j, the script is %s', (text, script) => expect(scriptOf(text)).toBe(script))
+
+  it('the tokens that two training texts have are known, in either case of letters', () => {
+    const reference = referenceOf(['Good film', 'good plot', 'a GOOD day', null])
+    expect(reference.tokens).toEqual({ note: ['good'] })
+    const unknown = partReader(reference, 'note.unknown')
+    expect(['good', 'Good film', 'bad', '!', null].map(unknown)).toEqual([0, 0.5, 1, null, null])
+  })
+
+  it('the training rows count as fresh ones do: their own words make none known', () => {
+    const { features } = referenceOf(Array.from({ length: 40 }, (_, row) => `word${row >> 1}`))
+    // Each word stands in two texts, and without its own text in one.
+    expect(features.find(({ name }) => name === 'note.unknown')).toMatchObject({ counts: [0, 40, 0, 0] })
+  })
+
+  it('a missing one is missing in each part', () =>
+    expect(referenceOf(['a b', null]).features.map(({ counts }) => counts.at(-1))).toEqual([1, 1, 1]))
+
+  it('only the first characters are read, for the time of a request', () => {
+    const reference = referenceOf(['a', 'a'])
+    const long = `${'a '.repeat(2_000)}${'слово '.repeat(2_000)}`
+    const read = (part: string) => partReader(reference, `note.${part}`)(long)
+    expect([read('script'), read('unknown'), read('length')]).toEqual(['Latin', 0, 16_000])
+  })
+})
+
+describe('texts', () => {
+  const random = seededRandom(7)
+  /** Words by Zipf's law, so that every window has words that no training text has. */
+  const textOf = (words = 50_000, prefix = 'w') =>
+    Array.from(
+      { length: 3 + Math.floor(20 * random()) },
+      () => `${prefix}${Math.floor(words ** random())}`,
+    ).join(' ')
+  const texts = (count: number, ...form: Parameters<typeof textOf>) =>
+    Array.from({ length: count }, () => textOf(...form))
+  const reference = referenceOf(texts(4_000))
+
+  it('like those of the training drift in at most 2 % of the windows at 1 % certainty, and never alarm', () => {
+    const found = Array.from({ length: 400 }, () => {
+      const report = judgeDrift({
+        reference,
+        current: windowOf(reference, texts(400)),
+        previous: windowOf(reference, texts(400)),
+      })
+      return { level: report.level, isCertain: report.features.some(({ adjustedP }) => adjustedP! < 0.01) }
+    })
+    expect(found.filter(({ isCertain }) => isCertain).length).toBeLessThanOrEqual(8)
+    expect(found.filter(({ level }) => level === 'alarm')).toEqual([])
+  })
+
+  it.each([
+    ['of other words', texts(400, 50_000, 'x'), 'note.unknown'],
+    ['in another script', texts(400, 50_000, 'щ'), 'note.script'],
+    ['cut to 20 characters', texts(400).map((text) => text.slice(0, 20)), 'note.length'],
+  ])('%s alarm in the second window', (_how, drifted, name) => {
+    const current = windowOf(reference, drifted)
+    const { features, dataset } = judgeDrift({ reference, current, previous: current })
+    expect(features.find((row) => row.name === name)!.level).toBe('alarm')
+    // One feature of one.
+    expect(dataset).toEqual({ level: 'alarm', share: 1 })
+  })
+
+  it('are excluded, weighed and limited by the name of their feature', () => {
+    const current = windowOf(reference, texts(400, 50_000, 'x'))
+    const judged = { reference, current, previous: current }
+    const policy = { certainty: 0.01, warn: 0.1, alarm: 0.2, minRows: 300, rowsPerBin: 30 }
+    const rest = { newCategoryShare: 0.005, datasetShare: 0.2, sudden: { psi: 0.5, counts: 20 } }
+    expect(judgeDrift(judged, { ...policy, ...rest, exclude: ['note'] }).features).toEqual([])
+    expect(
+      judgeDrift(judged, { ...policy, ...rest, features: { note: { warn: 99, alarm: 99 } } }).level,
+    ).toBe('stable')
+    expect(judgeDrift({ ...judged, importance: { note: 0 } }).level).toBe('warn')
+  })
+})
