@@ -28,7 +28,7 @@ export const startRoles = {
 /** The roles that may send model files. */
 export const syncRoles: readonly Role[] = ['developer', 'admin']
 
-/** The roles that may let code of model files run in the workers. */
+/** The roles that may let code run: that of model files in the workers, and, if they may also retrain, that of a brought version. */
 export const codeRoles: readonly Role[] = ['approver', 'admin']
 
 /** The workflows that users start. */

@@ -2,8 +2,9 @@
 import type { DrillKind, DrillPolicy } from './drill.ts'
 import type { BatchSpec } from './model/batch-spec.ts'
 import type { LoadPlan } from './model/load-test.ts'
-import type { BroughtArtifact } from './model/brought-artifact.ts'
+import { codeFolder, type BroughtArtifact } from './model/brought-artifact.ts'
 import type { ReleasePolicy } from './release/policy.ts'
+import { codeRoles, startRoles, type Role, type StartType } from './roles.ts'
 import type { HyperparameterValues } from './training/overrides.ts'
 
 export interface ReleaseStart {
@@ -89,6 +90,12 @@ export interface StartInputs {
   materialise: MaterialiseStart
   loadTest: LoadTestStart
 }
+
+/** The roles that may start a workflow with this input. */
+export const rolesOfStart = (kind: StartType, input: object): readonly Role[] =>
+  kind === 'retrain' && (input as Partial<RetrainStart>).artifact?.file === codeFolder
+    ? startRoles.retrain.filter((role) => codeRoles.includes(role))
+    : startRoles[kind]
 
 /** What the names in a start request meant to its user. */
 export interface StartBasis {

@@ -1,6 +1,6 @@
 /** Adopts a brought artifact instead of training: gives it a manifest; evaluation and release are those of a trained one. */
 import { DomainError } from '../../domain/errors.ts'
-import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
+import { codeFolder, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { beginTraining } from '../../store/training/trainings.ts'
@@ -10,6 +10,7 @@ import type { Deps } from '../deps.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { failAttempt, finishAttempt } from '../trainers/attempt.ts'
 import { runJob } from '../runtime/run-job.ts'
+import { adoptCode } from './adopt-code.ts'
 
 export interface AdoptInput {
   /** Adopts an id once. */
@@ -47,12 +48,6 @@ export const adopt =
     })
     const { status, artifactDigest: before } = training
     if (status === 'done' && before !== undefined) return { trainingId: id, artifactDigest: before }
-    const job: AdopterJob = {
-      definition,
-      snapshotDigest,
-      artifactRoot: config.artifactRoot,
-      brought: artifact,
-    }
     try {
       await withHeartbeat(() =>
         bringCopies(artifacts, {
@@ -61,6 +56,16 @@ export const adopt =
           artifacts: artifact.bundle === undefined ? [] : [artifact.digest],
         }),
       )
+      const code =
+        artifact.file === codeFolder
+          ? await withHeartbeat(({ signal }) => adoptCode(deps, { definition, artifact, signal }))
+          : undefined
+      const job: AdopterJob = {
+        definition,
+        snapshotDigest,
+        artifactRoot: config.artifactRoot,
+        brought: code?.brought ?? artifact,
+      }
       const { artifactDigest, library, unused } = await runJob<StoredForeign>({
         what: `reading the artifact of ${model}`,
         file: 'activities/artifact/adopter.ts',
@@ -68,7 +73,7 @@ export const adopt =
         limitMb: config.trainingMemoryMb,
       })
       log.info({ training: id, model, library, unused }, 'artifact read')
-      const result = { artifactDigest, ...unknownCode, dependencies: packageOf(library) }
+      const result = { artifactDigest, ...unknownCode, dependencies: code?.packages ?? packageOf(library) }
       await withHeartbeat(() => finishAttempt(deps, training, result))
       return { trainingId: id, artifactDigest }
     } catch (error) {

@@ -5,8 +5,8 @@
 import { Context } from '@temporalio/activity'
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { DomainError } from '../../domain/errors.ts'
-import { startRoles, type Role, type StartType } from '../../domain/roles.ts'
-import type { StartInputs } from '../../domain/starts.ts'
+import type { StartType } from '../../domain/roles.ts'
+import { rolesOfStart, type StartInputs } from '../../domain/starts.ts'
 import { findActiveKeys } from '../../store/access/api-keys.ts'
 import { claimStart, findStart, readStartBasis, type Start } from '../../store/commands.ts'
 import { upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -64,10 +64,10 @@ async function issueOf(database: Database, start: Start): Promise<string | undef
 
 async function isAllowed(
   database: Database,
-  { keyId, kind, model, actor }: Pick<Start, 'keyId' | 'kind' | 'model' | 'actor'>,
+  { keyId, kind, model, actor, input }: Pick<Start, 'keyId' | 'kind' | 'model' | 'actor' | 'input'>,
 ): Promise<boolean> {
   const key = (await findActiveKeys(database)).find(({ id }) => id === keyId)
-  const roles: readonly Role[] = startRoles[kind]
+  const roles = rolesOfStart(kind, input)
   return (
     key !== undefined &&
     roles.includes(key.role) &&

@@ -3,6 +3,7 @@ import { DomainError, requireFound } from '../../domain/errors.ts'
 import { notTrainedHere, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { startRoles } from '../../domain/roles.ts'
+import { rolesOfStart } from '../../domain/starts.ts'
 import { runOfRetraining } from '../../domain/training/runs.ts'
 import { requireOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { requireModelFile } from '../../store/maintenance/expected-work.ts'
@@ -42,6 +43,7 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
   roles: startRoles.retrain,
   async run(deps, actor, { asOf, reason, policy, artifact, overrides, ...input }, { id: requestId }) {
     const { store, temporal, log } = deps
+    requireStartRole(actor, artifact)
     const { name: model, definition } = await getTrainable(store, { ...input, artifact })
     requireOverrides(definition, overrides)
     if (policy !== undefined) requireSoundPolicy(policy, definition.release, definition.label.output)
@@ -70,6 +72,16 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
     log.info({ retraining: id, by: actor.name }, 'retraining started')
     return { id, model, workflowId, runId }
   },
+}
+
+/** Throws `forbidden` for a version that is code and a key that may not bring code. */
+export function requireStartRole(actor: Actor, artifact: Pick<BroughtArtifact, 'file'> | undefined): void {
+  const roles = rolesOfStart('retrain', { artifact })
+  if (!roles.includes(actor.role))
+    throw new DomainError(
+      'forbidden',
+      `only ${roles.join(' or ')} may bring a version that is code, which replicas run; the key ${actor.name} is ${actor.role}`,
+    )
 }
 
 /** Throws `command_refused` for a model without its file, and without an artifact for one whose versions are brought. */

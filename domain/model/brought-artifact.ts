@@ -6,7 +6,7 @@ import { issueOfBundleOrigin, type BundleOrigin } from './bundle-origin.ts'
 
 /** A brought artifact, whose files are in the artifact store. */
 export interface BroughtArtifact {
-  /** One of `broughtFileNames`, or `manifest.json` for the manifest of a bundle, whose files are stored too. */
+  /** One of `broughtFileNames`, `model.tar` of code, or `manifest.json` for the manifest of a bundle, whose files are stored too. */
   file: string
   digest: string
   bytes: number
@@ -21,7 +21,9 @@ export interface BroughtArtifact {
 }
 
 export const bundleManifest = 'manifest.json'
-const files = [...broughtFileNames, bundleManifest]
+/** A folder of code, as a tar. */
+export const codeFolder = 'model.tar'
+const files = [...broughtFileNames, codeFolder, bundleManifest]
 
 export const maxNoteLength = 500
 

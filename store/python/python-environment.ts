@@ -287,6 +287,8 @@ async function makeEnvironment(
       ]
       await call(python, pip, options, { cwd, onLine: sayStep(options) })
     }
+    // A service keeps its files to itself, and the process of a model is another user.
+    await call('chmod', ['-R', 'a+rX', folder], options)
     await writeFile(join(folder, marker), '')
   } catch (error) {
     await rm(folder, { recursive: true, force: true })

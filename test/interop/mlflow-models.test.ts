@@ -10,7 +10,7 @@ import { checkout, programEnvironment } from '../../temporal.config.ts'
 import { pythonOrReason } from './packages.ts'
 
 const found = await pythonOrReason('mlflow-models.txt')
-const flavours = ['sklearn', 'skops', 'lightgbm', 'booster', 'xgboost', 'statsmodels', 'pyfunc']
+const flavours = ['sklearn', 'skops', 'lightgbm', 'booster', 'xgboost', 'statsmodels', 'pyfunc', 'artifacts']
 
 describe.skipIf('reason' in found)('a folder of MLflow', () => {
   const runtimes = createRuntimes({ onError: () => {}, loadMs: 60_000, runMs: 20_000 })
@@ -34,11 +34,6 @@ describe.skipIf('reason' in found)('a folder of MLflow', () => {
   })
 
   it('is saved for each flavour', () => expect(Object.keys(answers)).toEqual(flavours))
-
-  it('is refused where its model reads files', async () =>
-    expect(await json('refused.json')).toMatch(
-      /^the model reads files \(prices\), .* give save\(model, answer=…\)/,
-    ))
 
   it.each(flavours)('of %s answers as its object', async (name) => {
     const bytes = await readFile(join(folder, name, 'output', 'model.python'))

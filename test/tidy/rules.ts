@@ -141,6 +141,7 @@ const ownFiles: Readonly<Record<string, string>> = {
   'cli/backup/point-in-time/restore-to.ts': 'the log that Postgres archives, and the restored directory',
   'cli/backup/point-in-time/write-base.ts': 'the own data directory',
   'cli/commands/admin/reset.ts': 'names in the state directory, to delete',
+  'cli/commands/registry/versions.ts': 'the folder of a model that its user registers',
   'cli/doctor/machine.ts': '/proc',
   'cli/export/write.ts': 'whether a directory is empty',
   'cli/state-dir.ts': 'whether a directory is empty',

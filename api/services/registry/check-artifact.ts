@@ -1,11 +1,19 @@
 /** Accepts an artifact that was trained elsewhere: stores and checks its file. The retrain workflow then evaluates and releases it. */
 import { DomainError, isError } from '../../../domain/errors.ts'
 import { formatOfFiles } from '@tenure/predictors/format-names'
-import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
+import { parseDeclaredColumns } from '@tenure/predictors/features'
+import { codeFolder, type BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
+import { columnsOfCode, readBroughtCode } from '../../../domain/model/brought-code.ts'
 import type { FileDigest } from '../../../domain/model/manifest.ts'
+import type { ModelDefinition } from '../../../domain/model-definition.ts'
+import { parseJson } from '../../../domain/parse-json.ts'
+import { unpackCode } from '../../../store/bundles/brought-code.ts'
+import { isTarHeader } from '../../../store/foreign/foreign-archive.ts'
 import { getModel } from '../../../store/registry/models.ts'
+import type { Actor } from '../../auth/authentication.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { askReader } from '../../serving/runtime/limited-process.ts'
+import { requireStartRole } from '../start-retraining.ts'
 import { fileNameOf, formatOf } from '@tenure/predictors'
 
 export interface UploadedArtifact {
@@ -41,11 +49,12 @@ export const uploadLimits = {
 let reading = 0
 
 /**
- * Stores and checks a file. Throws `artifact_invalid` for a file that cannot be read or does not fit the model, and `overloaded` while too
- * many others are read.
+ * Stores and checks a file. Throws `artifact_invalid` for a file that cannot be read or does not fit the model, `forbidden` for code and a key
+ * that may not bring it, and `overloaded` while too many others are read.
  */
 export async function checkArtifact(
   { store, artifacts, artifactRoot }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot'>,
+  actor: Actor,
   { model, artifact, columns, trainedOn, allowUnknownCategories }: UploadedArtifact,
 ): Promise<CheckedArtifact> {
   const { definition } = await getModel(store, model)
@@ -53,22 +62,48 @@ export async function checkArtifact(
     throw new DomainError('overloaded', `this replica is reading ${reading} artifacts already`)
   reading++
   try {
-    const file = fileNameOf(artifact)
+    const isFolder = isTarHeader(artifact)
+    if (isFolder) requireStartRole(actor, { file: codeFolder })
+    const file = isFolder ? codeFolder : fileNameOf(artifact)
+    // Before anything is stored.
+    const code = isFolder ? checkCode(definition, artifact, columns) : undefined
     const stored = await artifacts.put('artifacts', artifact)
     const named = columns === undefined ? undefined : await artifacts.put('artifacts', columns)
-    const read = await bindInProcess(artifactRoot, {
-      files: { [file]: stored },
-      features: definition.features,
-      order: definition.featureOrder,
-      output: definition.label.output,
-      declaredIn: named,
-    })
+    const read =
+      code ??
+      (await bindInProcess(artifactRoot, {
+        files: { [file]: stored },
+        features: definition.features,
+        order: definition.featureOrder,
+        output: definition.label.output,
+        declaredIn: named,
+      }))
     const notes = { trainedOn, allowUnknownCategories }
     return { brought: { file, ...stored, columns: named?.digest, ...notes }, ...read }
   } finally {
     reading--
   }
 }
+
+/** Its packages, and whether it answers, are known when its environment is made. */
+function checkCode(
+  definition: ModelDefinition,
+  archive: Buffer,
+  columns: Buffer | undefined,
+): Pick<CheckedArtifact, 'library' | 'unused'> {
+  if (columns !== undefined && columns.byteLength > maxCodeColumnsBytes)
+    throw new DomainError(
+      'artifact_invalid',
+      `columns.json of code has more than ${maxCodeColumnsBytes} bytes`,
+    )
+  const { library } = readBroughtCode(unpackCode(archive))
+  const declared = columns && parseDeclaredColumns(parseJson(columns.toString('utf8')))
+  const taken = new Set(columnsOfCode(definition, declared).map(({ name }) => name))
+  return { library, unused: definition.featureOrder.filter((name) => !taken.has(name)) }
+}
+
+/** It is read in this process. */
+const maxCodeColumnsBytes = 262_144
 
 interface BindRequest {
   files: Record<string, FileDigest>

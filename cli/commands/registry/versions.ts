@@ -1,13 +1,15 @@
 /** `tenure versions`: lists, searches and compares registered versions, and prints model cards. */
-import { open, stat, writeFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { open, readdir, stat, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import type { ComparedField, VersionComparison } from '../../../domain/registry/version-diff.ts'
 import type { ModelCard } from '../../../domain/registry/model-card.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { broughtLibraries } from '@tenure/predictors/format-names'
 import { loadIssue, loadTestLimits, type LoadTest } from '../../../domain/model/load-test.ts'
+import { codeFolder } from '../../../domain/model/brought-artifact.ts'
 import { metricText } from '../../../domain/figures.ts'
 import { versionStatuses } from '../../../domain/registry/version-query.ts'
+import { packCode } from '../../../store/bundles/brought-code.ts'
 import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
 import {
   failure,
@@ -27,7 +29,9 @@ import { listOfModels, listQuery, requireModel } from '../list.ts'
 import { evaluateAsOfOption } from '../lifecycle/training-options.ts'
 import { printStarted, warnOfChangedFile, type StartedReply } from '../lifecycle/retrain.ts'
 
-type BroughtReply = StartedReply & { artifact: { library: string; unused: string[]; by_place?: string[] } }
+type BroughtReply = StartedReply & {
+  artifact: { file: string; library: string; unused: string[]; by_place?: string[] }
+}
 
 interface FailedRequestAnswer {
   at: string
@@ -126,7 +130,11 @@ export const versionsGroup: CommandGroup = {
       summary:
         'Register a version that was trained elsewhere; it is evaluated and released like a retraining',
       options: [
-        ['--artifact <file>', `File of the model: of ${broughtLibraries}`],
+        [
+          '--artifact <file>',
+          `File of the model: of ${broughtLibraries}; a folder of MLflow or with a serve.py; or a pickle. The last two are code, which an admin may bring`,
+        ],
+        ['--requirements <file>', 'requirements.txt of code, for a pickle or a folder without one'],
         [
           '--columns <file>',
           'columns.json, with the names and categories of the columns that the file of the model lacks',
@@ -142,6 +150,7 @@ export const versionsGroup: CommandGroup = {
       ],
       examples: [
         'versions register flight-delay --artifact model.txt --watch',
+        'versions register flight-delay --artifact model.joblib --requirements requirements.txt',
         'versions register flight-delay --artifact model.txt --columns columns.json --trained-on "flights of 2001"',
       ],
       async run(session, { args, options }) {
@@ -149,7 +158,9 @@ export const versionsGroup: CommandGroup = {
         if (options['artifact'] === undefined)
           throw usageError('--artifact is missing', 'Name the file of the model with --artifact FILE.')
         const form = new FormData()
-        form.set('artifact', await fileOf(String(options['artifact'])), 'artifact')
+        const requirements =
+          options['requirements'] === undefined ? undefined : String(options['requirements'])
+        form.set('artifact', await artifactOf(String(options['artifact']), requirements), 'artifact')
         if (options['columns'] !== undefined)
           form.set('columns', await fileOf(String(options['columns'])), 'columns.json')
         const notes = {
@@ -161,10 +172,14 @@ export const versionsGroup: CommandGroup = {
         for (const [field, option] of Object.entries(notes))
           if (options[option] !== undefined) form.set(field, String(options[option]))
         const started = await session.api().postForm<BroughtReply>(path`/v1/models/${model}/versions`, form)
-        const { library, unused, by_place: byPlace } = started.artifact
+        const { file, library, unused, by_place: byPlace } = started.artifact
         if (unused.length > 0)
           session.terminal.say(`Features that the model does not take: ${unused.join(', ')}`)
         session.terminal.say(`${library} model read`)
+        if (file === codeFolder)
+          session.terminal.say(
+            'It is code, which replicas run in a process of its own with the packages of its requirements',
+          )
         if (byPlace !== undefined)
           session.terminal.say(
             `The file does not name its columns. They are taken in the order of the model file: ${byPlace.join(', ')}. If it was trained in another order, name them with --columns.`,
@@ -240,6 +255,28 @@ export const versionsGroup: CommandGroup = {
   ],
 }
 
+const requirementsName = 'requirements.txt'
+
+/** The bytes of a file of a model; a folder, or a file with its requirements, as a tar. */
+async function artifactOf(name: string, requirements: string | undefined): Promise<Blob> {
+  const path = resolve(name)
+  const isFolder = (await stat(path).catch(() => undefined))?.isDirectory() === true
+  if (!isFolder && requirements === undefined) return fileOf(name)
+  const entries = isFolder
+    ? await readdir(path, { recursive: true, withFileTypes: true })
+    : [{ name: basename(path), parentPath: dirname(path), isFile: () => true }]
+  const files = new Map<string, Buffer>()
+  for (const { name: own, parentPath } of entries.filter((each) => each.isFile())) {
+    const from = join(parentPath, own)
+    if (parentPath.includes('__pycache__')) continue
+    const place = isFolder ? relative(path, from).replaceAll(sep, '/') : own
+    files.set(place, Buffer.from(await (await fileOf(from)).arrayBuffer()))
+  }
+  if (requirements !== undefined)
+    files.set(requirementsName, Buffer.from(await (await fileOf(requirements)).arrayBuffer()))
+  return new Blob([new Uint8Array(packCode(files))])
+}
+
 async function fileOf(name: string): Promise<Blob> {
   const path = resolve(name)
   const { bytes, isSame } = await readUnchanged(path).catch((error: Error) => {
@@ -261,7 +298,7 @@ async function readUnchanged(path: string): Promise<{ bytes: Buffer; isSame: boo
   try {
     const before = await file.stat()
     if (before.isCharacterDevice()) throw new Error('it is a device')
-    if (before.isDirectory()) throw new Error('it is a folder: name the file of the model in it')
+    if (before.isDirectory()) throw new Error('it is a folder')
     if (before.size > maxFileBytes)
       throw new Error(`it has ${before.size} bytes, more than the ${maxFileBytes} that are accepted`)
     const bytes = await file.readFile()

@@ -6,13 +6,16 @@ interface FormatFiles {
   fileSets: readonly (readonly string[])[]
   /** What writes a file that can be brought, with its name, for people. */
   libraries?: readonly string[]
-  /** Whether reading the files runs their code, so that only a training may write them. */
+  /** Whether reading the files runs their code, so that no file that is brought is one of them. */
   isCode?: true
   /** Whether the files only name a server of others, which answers. */
   isRemote?: true
   /** The function of `edge.ts` that opens an artifact without Node; absent where none can. */
   edge?: 'openLayersFiles' | 'openTreesFile' | 'openOnnxFile'
 }
+
+/** The first line of a model that is code of Python, in the file of `python-object`. */
+export const pythonMark = 'TENURE-PYTHON 1\n'
 
 /** The reader of each format has a folder in `formats/`. */
 export const artifactFormats = {

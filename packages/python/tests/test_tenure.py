@@ -6,18 +6,21 @@ import importlib.util
 import io
 import json
 import math
+import pickle
 import subprocess
 import sys
+import tarfile
 import tempfile
 import unittest
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 from unittest import mock
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(SOURCE))
 
 from tenure import Column, Job, Source  # noqa: E402
+from tenure._folders import answer_of_folder, open_folder, pack_folder  # noqa: E402
 from tenure._lightgbm import joined_text  # noqa: E402
 from tenure._onnx import first_lines  # noqa: E402
 from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
@@ -330,12 +333,27 @@ class Results(Folder):
         with self.assertRaisesRegex(ValueError, r"Summary has no predict_proba, .* save\(model, answer="):
             PlainJob(given_job(self.folder), io.StringIO()).save(Summary())
 
-    def test_refuses_a_folder_that_is_none_of_mlflow(self) -> None:
-        with self.assertRaisesRegex(ValueError, "is no folder of MLflow, which has a file MLmodel"):
+    def test_refuses_a_folder_without_a_model(self) -> None:
+        with self.assertRaisesRegex(ValueError, "has neither MLmodel of MLflow nor serve.py"):
             PlainJob(given_job(self.folder), io.StringIO()).save(self.folder)
         (self.folder / "MLmodel").write_text("{}")
         with mock.patch.dict(sys.modules, {"mlflow": None}), self.assertRaisesRegex(ValueError, "add mlflow or mlflow-skinny"):
             PlainJob(given_job(self.folder), io.StringIO()).save(str(self.folder))
+
+    def test_saves_a_folder_with_the_class_that_answers_with_its_files(self) -> None:
+        folder = self.folder / "served"
+        (folder / "words").mkdir(parents=True)
+        (folder / "words" / "height.txt").write_text("0.25")
+        (folder / "beside.py").write_text("name = 'height.txt'")
+        code = "from pathlib import Path\nimport beside\nclass Served:\n    def load(self, folder):\n        self.height = float((Path(folder) / 'words' / beside.name).read_text())\n"
+        (folder / "serve.py").write_text(code + "    def predict(self, frame):\n        return [self.height for _ in frame]\n")
+        job = PlainJob(given_job(self.folder), io.StringIO())
+        with self.assertRaisesRegex(ValueError, "the code of the folder answers alone"):
+            job.save(folder, answer=len)
+        job.save(folder)
+        self.assertEqual(self.result(job, "replay.json")["outputs"][0], [0.25])
+        self.assertEqual(pack_folder(folder), pack_folder(folder))
+        self.assertNotIn(b"__pycache__", pack_folder(folder))
 
     def test_refuses_an_object_without_the_package_that_stores_it(self) -> None:
         job = PlainJob(given_job(self.folder), io.StringIO())
@@ -424,6 +442,69 @@ class Results(Folder):
     def test_refuses_a_job_of_another_contract(self) -> None:
         with self.assertRaisesRegex(ValueError, "contract 2"):
             PlainJob(given_job(self.folder, contract=2), io.StringIO())
+
+
+class Folders(Folder):
+    """The models of folders, without the libraries that usually write them."""
+
+    def answer(self, model: Any, numbers: bool = False, classes: Optional[list[str]] = None) -> Any:
+        (self.folder / "model.pkl").write_bytes(pickle.dumps(model))
+        with mock.patch.dict(sys.modules, {"joblib": None}):
+            return answer_of_folder(self.folder, numbers, classes)
+
+    def test_asks_a_pickle_for_numbers_and_a_classifier_for_probabilities(self) -> None:
+        self.assertEqual(self.answer(Classifier(["no", "yes"]))([1]), "probabilities")
+        self.assertEqual(self.answer(Classifier(["no", "yes"]), numbers=True)([1]), "labels")
+        self.assertEqual(self.answer(Coded())([1]), "labels")
+        self.assertEqual(self.answer(len)([1, 2]), 2)
+
+    def test_puts_classes_in_the_order_of_the_model_file(self) -> None:
+        class Given(list):  # type: ignore[type-arg]
+            def __getitem__(self, place: Any) -> Any:
+                return [list.__getitem__(self, each) for each in place[1]]
+
+        model = Classifier(["a", "b", "c"])
+        with mock.patch.object(Classifier, "predict_proba", lambda self, X: Given(["A", "B", "C"])):
+            self.assertEqual(self.answer(model, classes=["c", "a", "b"])([1]), ["C", "A", "B"])
+            self.assertEqual(self.answer(Classifier([0, 1, 2]), classes=["c", "a", "b"])([1]), ["A", "B", "C"])
+        with self.assertRaisesRegex(ValueError, "the model knows the classes a, b, c; those of the model file are x, y, z"):
+            self.answer(model, classes=["x", "y", "z"])
+
+    def test_refuses_what_cannot_answer(self) -> None:
+        with self.assertRaisesRegex(ValueError, "Labels has no predict_proba, and its predict gives labels"):
+            self.answer(Labels())
+        with self.assertRaisesRegex(ValueError, "dict has no predict: add a serve.py"):
+            self.answer({})
+        (self.folder / "other.joblib").write_bytes(b"")
+        with self.assertRaisesRegex(ValueError, "neither serve.py nor MLmodel, and 2 files"):
+            self.answer(len)
+        (self.folder / "serve.py").write_text("class Served:\n    pass\n")
+        with self.assertRaisesRegex(ValueError, "serve.py has 0 classes with load"):
+            self.answer(len)
+
+    def test_unpacks_plain_files_of_the_folder_alone(self) -> None:
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as archive:
+            archive.addfile(tarfile.TarInfo("../beside"))
+        with self.assertRaisesRegex(ValueError, "../beside is no plain file of the folder"):
+            open_folder(packed.getvalue(), {})
+
+
+class Coded:
+    def predict(self, X: Any) -> str:
+        return "labels"
+
+
+class Labels(Coded):
+    classes_ = ("no", "yes")
+
+
+class Classifier(Coded):
+    def __init__(self, classes: list[Any]) -> None:
+        self.classes_ = classes
+
+    def predict_proba(self, X: Any) -> Any:
+        return "probabilities"
 
 
 @unittest.skipUnless(has("pandas") and has("cloudpickle"), "no pandas or no cloudpickle")

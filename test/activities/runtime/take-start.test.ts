@@ -52,9 +52,9 @@ afterAll(async () => {
 })
 
 /** Records a start of a release as the API does, and returns the input of its workflow. */
-async function start(by = 'olga', kind: StartType = 'release') {
+async function start(by = 'olga', kind: StartType = 'release', more: object = {}) {
   const order = commandIdOf(randomUUID())
-  const input = { model, version }
+  const input = { model, version, ...more }
   await store.transaction((database) => insertStart(database, { id: order, kind, by: keys[by]!, input }))
   return order
 }
@@ -163,6 +163,8 @@ describe('the start of a workflow', () => {
     keys['named otherwise'] = { ...keys['olga']!, name: 'anna' }
     await expect(open(await start('named otherwise'))).rejects.toThrow(allowed)
     await expect(open(await start('anna', 'retrain'), { kind: 'retrain' })).rejects.toThrow(allowed)
+    const code = { artifact: { file: 'model.tar' } }
+    await expect(open(await start('olga', 'retrain', code), { kind: 'retrain' })).rejects.toThrow(allowed)
     expect(
       await store.query(
         sql`select from commands where run_id is not null and actor in ('gone', 'vera', 'elsa', 'anna')`,

@@ -33,6 +33,10 @@ describe('a card', () => {
     expect(of({ artifact: 'python-object', library: 'x' })).toContain(
       'x, runs as code in a process of its own',
     )
+    const brought = { ...bare, createdBy: 'ada', lineage: { origin: 'brought' } } as const
+    expect(
+      cardMarkdown(modelCard({ ...brought, manifest: { artifact: 'python-object', library: 'x' } })),
+    ).toContain('x, runs code of ada in a process of its own')
     expect(of({ artifact: 'trees', library: 'x' })).not.toMatch(/x,/)
   })
 

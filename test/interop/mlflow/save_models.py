@@ -1,7 +1,6 @@
 """Saves a model of each flavour by MLflow, and its folder by the package tenure: save_models.py FOLDER.
 
-Writes FOLDER/NAME/output/model.python; FOLDER/answers.json, the answers of each object for the rows of FOLDER/rows.json; and why a model with
-artifacts is refused into FOLDER/refused.json.
+Writes FOLDER/NAME/output/model.python, and FOLDER/answers.json, the answers of each object for the rows of FOLDER/rows.json.
 """
 
 import json
@@ -44,6 +43,17 @@ class Own(mlflow.pyfunc.PythonModel):
         return 0.1 + 0.8 * (model_input["price"] > 50)
 
 
+class Filed(mlflow.pyfunc.PythonModel):
+    """Answers with a file of its folder."""
+
+    def load_context(self, context):
+        self.top = json.loads(open(context.artifacts["top"]).read())
+
+    def predict(self, context, model_input, params=None):
+        return model_input["price"].clip(0, self.top) / self.top
+
+
+(folder / "top.json").write_text("100")
 trees = {"n_estimators": 5, "random_state": 1}
 pipeline = make_pipeline(Cut(), StandardScaler(), LogisticRegression()).fit(X, y)
 plain = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
@@ -61,6 +71,7 @@ models = {
     "xgboost": (mlflow.xgboost, {"xgb_model": gradient}, gradient.predict_proba),
     "statsmodels": (mlflow.statsmodels, {"statsmodels_model": glm}, glm.predict),
     "pyfunc": (mlflow.pyfunc, {"python_model": Own()}, lambda X: Own().predict(None, X)),
+    "artifacts": (mlflow.pyfunc, {"python_model": Filed(), "artifacts": {"top": str(folder / "top.json")}}, lambda X: X["price"].clip(0, 100) / 100),
 }
 rows = X.head(50)
 
@@ -97,9 +108,3 @@ for name, (flavour, given, answer) in models.items():
     answers[name] = (values[:, 1] if values.ndim == 2 else values).tolist()
 (folder / "rows.json").write_text(json.dumps(rows.to_numpy().tolist()))
 (folder / "answers.json").write_text(json.dumps(answers))
-artifacts = {"prices": str(folder / "rows.json")}
-mlflow.pyfunc.save_model(str(folder / "artifacts" / "mlflow"), python_model=Own(), artifacts=artifacts, pip_requirements=["tenure"])
-try:
-    job_of("artifacts").save(folder / "artifacts" / "mlflow")
-except ValueError as error:
-    (folder / "refused.json").write_text(json.dumps(str(error)))

@@ -1,4 +1,4 @@
-import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -12,7 +12,7 @@ import { findPython, preparePython } from '../../../store/python/python-environm
 const fakePython = (root: string) => `#!/bin/sh
 case "$1 $2" in
   "-m venv") [ -e "${root}/no-venv" ] && { echo "No module named venv" >&2; exit 1; }
-    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && chmod -R go= "$3" ;;
   "-m pip") echo "$0" >> "${root}/installs"; sleep 0.3
     [ -e "${root}/no-network" ] && { cat "${root}/no-network" >&2; exit 1; }
     cat "${root}/steps" 2>/dev/null
@@ -79,6 +79,8 @@ describe('the Python environment of a training', () => {
     expect(await installs()).toBe(1)
     expect(await prepare()).toEqual(first)
     expect(await installs()).toBe(1)
+    // The process of a model is another user than a service, which keeps its files to itself.
+    expect((await stat(first.python)).mode & 0o777).toBe(0o755)
     await write('lightgbm==4.6.0\n')
     expect((await prepare()).python).not.toBe(first.python)
     expect(await installs()).toBe(2)

@@ -1,8 +1,8 @@
-/** Refuses files of known formats that are not read, with what to do instead. A pickle is never read, because it runs code. */
+/** Refuses files of known formats that are not read as data, with what to do instead. A pickle runs code when it is read. */
 import { refuse } from '../errors.ts'
 
 const pickle =
-  'a pickle, which runs code when it is read: save the model as text, JSON or ONNX, or load it in a training script that saves it with job.save(model)'
+  'a pickle, which runs code when it is read: register it with its packages (--requirements requirements.txt), or save the model as text, JSON or ONNX'
 
 /**
  * Begins a pickle of the protocols 0 and 1, which do not start with a number: an object of a class, or a list or dictionary. The rest of a
@@ -13,10 +13,13 @@ const textPickle = /^(?:\(?c[\w.]+\n[\w.]+\n(?:p\d+\n|q\0|\()|\([ld]p0\n|[\]}]q\
 /** Formats that run code when they are read, or that only their library reads, with their first bytes. */
 const foreign: readonly [heads: string[], what: string][] = [
   [['\x80\x02', '\x80\x03', '\x80\x04', '\x80\x05', 'ccopy_reg', 'ccopyreg'], pickle],
-  [['TENURE-PYTHON'], 'code of Python, which only a training writes: train the model by a script'],
+  [
+    ['TENURE-PYTHON'],
+    'code of Python with the packages of another training: train the model by a script, or register what the script has saved with its requirements',
+  ],
   [
     ['PK'],
-    'a zip archive of PyTorch, Keras or joblib: export the model as ONNX, or load it in a training script that saves it with job.save(model)',
+    'a zip archive of PyTorch or Keras: export the model as ONNX, or register a folder with it and a serve.py that loads it',
   ],
   [['\x89HDF'], 'an HDF5 file: export the model as TensorFlow.js layers or ONNX'],
   [
@@ -33,7 +36,7 @@ const foreign: readonly [heads: string[], what: string][] = [
       '\x78\x9c',
       '\x78\xda',
     ],
-    'compressed: unpack it',
+    'compressed: unpack it, or register a file of joblib with its packages (--requirements requirements.txt)',
   ],
   [['binf', 'bs64'], "in XGBoost's old binary format: save the model as .json or .ubj"],
   [['version https://git-lfs'], 'a pointer of Git LFS: fetch the file itself (git lfs pull)'],

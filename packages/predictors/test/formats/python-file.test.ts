@@ -50,7 +50,7 @@ describe('is refused', () => {
   })
 
   it('when a user brings it', () => {
-    expect(() => fileNameOf(fileOf())).toThrow('code of Python, which only a training writes')
+    expect(() => fileNameOf(fileOf())).toThrow('code of Python with the packages of another training')
   })
 
   it('by a program that runs no Python', async () => {

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Mapping, NoReturn, Optional, Sequence, TypeVar, cast
 
 from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
+from ._folders import flavour_of, load_folder, pack_folder
 from ._lightgbm import join_lightgbm
-from ._mlflow import load_folder
 from ._onnx import convert, scores_outliers
 from ._replay import cell_of, midway_rows, odd_rows, spread
 from ._rows import answer_frame, has, read_columns, table_of, taken_columns, vocabulary_of
@@ -391,14 +391,21 @@ class Job:
 
     @_writes
     def save(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
-        """Saves any object of Python, or a folder of MLflow, which a Python process with the packages of this environment serves.
+        """Saves any object of Python, or a folder, which a Python process with the packages of this environment serves.
 
         ``answer`` predicts rows in the form of :meth:`train`; default: ``predict_proba`` of the model, ``predict`` for numbers and quantiles,
         or ``decision_function`` of a scikit-learn detector of outliers. The object is stored by cloudpickle, with the classes and functions
-        of this script. Of a folder, it is the object that the loader of its flavour returns. If that has no ``predict_proba`` and no classes,
-        its ``predict`` gives the probabilities, as of statsmodels.
+        of this script. Of a folder of MLflow, it is the object that the loader of its flavour returns. If that has no ``predict_proba`` and no
+        classes, its ``predict`` gives the probabilities, as of statsmodels. A folder with a ``serve.py`` is stored with all of its files:
+        its class gets them by ``load(folder)``, and answers a data frame by ``predict(frame)``. So is a folder of MLflow whose model is code.
         """
         if isinstance(model, (str, os.PathLike)):
+            if flavour_of(model) is None:
+                if answer is not None or self._prepare is not None:
+                    raise ValueError("the code of the folder answers alone: call answer, and prepare of the model file, in its predict")
+                head = {"folder": {"numbers": self.kind in _numbers, "classes": self.classes or None}}
+                self._save_served(f"Python {platform.python_version()}", pack_folder(model), head)
+                return
             model = load_folder(model)
             if answer is None and not hasattr(model, "predict_proba") and not hasattr(model, "classes_"):
                 answer = model.predict
@@ -445,11 +452,20 @@ class Job:
         except ImportError:
             raise ValueError("an object of Python is stored by cloudpickle: add cloudpickle to the requirements") from None
 
+        # The modules beside the script are not installed where the model is served.
+        folder = Path(sys.argv[0]).resolve().parent
+        for name, module in list(sys.modules.items()):
+            path = getattr(module, "__file__", None)
+            if name != "__main__" and path is not None and folder in Path(path).resolve().parents and "site-packages" not in path:
+                cloudpickle.register_pickle_by_value(module)
+        self._save_served(_library_of(model), cloudpickle.dumps(answer), {}, rounds)
+
+    def _save_served(self, library: str, body: bytes, more: dict[str, Any], rounds: Optional[int] = None) -> None:
         self._read()
         head = {
             "python": platform.python_version(),
             "packages": _packages(),
-            "library": _library_of(model),
+            "library": library,
             "columns": [
                 {"name": column.name, "isText": False}
                 if column.kind == "number"
@@ -458,16 +474,11 @@ class Job:
             ],
             "frames": has("pandas"),
             "outputs": len(self.classes) if self.kind == "classes" else len(self.levels) or len(self.names) or 1,
+            **more,
         }
-        # The modules beside the script are not installed where the model is served.
-        folder = Path(sys.argv[0]).resolve().parent
-        for name, module in list(sys.modules.items()):
-            path = getattr(module, "__file__", None)
-            if name != "__main__" and path is not None and folder in Path(path).resolve().parents and "site-packages" not in path:
-                cloudpickle.register_pickle_by_value(module)
         file = self.output / "model.python"
-        file.write_bytes(_MARK + json.dumps(head).encode() + b"\n" + cloudpickle.dumps(answer))
-        # The answers of the object as it is served, so that what the pickle forgets is found here.
+        file.write_bytes(_MARK + json.dumps(head).encode() + b"\n" + body)
+        # The answers of the model as it is served, so that what the pickle forgets is found here.
         served = open_file(file.read_bytes())
         self.write_result(served.answer, rounds=rounds)
 

@@ -1,4 +1,4 @@
-"""Serves a model that :meth:`Job.save` has written: reads rows from the third channel, and writes the answers to it.
+"""Serves a model that is code of Python: reads rows from the third channel, and writes the answers to it.
 
 A message has six numbers of four bytes: the bytes after them, its number, the bytes of JSON at the start of these, and for a run the number
 of the model, its rows and the numbers of a row. ``packages/predictors/src/runtime/process-messages.ts`` is the other side.
@@ -14,6 +14,7 @@ import struct
 import traceback
 from typing import Any, Callable, NamedTuple, Optional
 
+from ._folders import open_folder
 from ._rows import table_of
 
 _MARK = b"TENURE-PYTHON 1\n"
@@ -36,10 +37,12 @@ class Opened(NamedTuple):
 def open_file(data: bytes) -> Opened:
     """Reads the file of a model, which runs its code."""
     if not data.startswith(_MARK):
-        raise ValueError("the file is not one of job.save")
+        raise ValueError("the file is no model of Python")
     end = data.index(b"\n", len(_MARK))
     head = json.loads(data[len(_MARK) : end])
-    return Opened(pickle.loads(data[end + 1 :]), head["columns"], head["outputs"], bool(head["frames"]))
+    body = data[end + 1 :]
+    answer = pickle.loads(body) if head.get("folder") is None else open_folder(body, head["folder"])
+    return Opened(answer, head["columns"], head["outputs"], bool(head["frames"]))
 
 
 def rows_of(model: Opened, numbers: Any, texts: list[list[Optional[str]]]) -> Any:
@@ -49,7 +52,7 @@ def rows_of(model: Opened, numbers: Any, texts: list[list[Optional[str]]]) -> An
     number, text = iter(range(numbers.shape[1])), iter(texts)
     return table_of(
         [
-            (column["name"], numpy.array(next(text), dtype=object), column["categories"])
+            (column["name"], numpy.array(next(text), dtype=object), column.get("categories"))
             if column["isText"]
             else (column["name"], numbers[:, next(number)], None)
             for column in model.columns

@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { uploadLimits } from '../../../../api/services/registry/check-artifact.ts'
 import type { Role } from '../../../../domain/roles.ts'
 import { openArtifacts } from '../../../../store/artifacts.ts'
+import { packCode } from '../../../../store/bundles/brought-code.ts'
 import {
   demandingModel,
   graph,
@@ -21,6 +22,8 @@ import {
 
 let fixture: ServingFixture
 let api: TestApi
+/** The key of an admin. */
+let root: string
 const keys: Partial<Record<Role, string>> = {}
 const { model } = readRosesModel()
 const path = '/v1/models/roses/versions'
@@ -32,14 +35,16 @@ const definition = {
     age: { kind: 'number', missing: 'fill' },
     scent: { kind: 'number' },
   },
+  featureOrder: ['size', 'colour', 'age', 'scent'],
   label: { column: 'blooms', output: { kind: 'probability', positive: 'blooms', threshold: 0.5 } },
   release: { approval: { approvers: 0 } },
 }
 
 beforeAll(async () => {
   fixture = await openServingFixture()
-  for (const role of ['viewer', 'operator', 'predictor'] as const)
+  for (const role of ['viewer', 'operator', 'predictor', 'approver'] as const)
     keys[role] = await fixture.key({ name: role, role })
+  root = await fixture.key({ name: 'root', role: 'admin' })
   keys.admin = await fixture.key({ name: 'other', role: 'operator', models: ['iris'] })
   await fixture.store.query(
     sql`insert into models (name, definition, code_digest) values ('roses', ${JSON.stringify(definition)}, 'c')`,
@@ -228,5 +233,59 @@ describe('an artifact', () => {
   it('is accepted only from operators of the model', async () => {
     for (const role of ['viewer', 'predictor', 'admin'] as const)
       expect((await send(bytesOf(model), { key: keys[role]! })).status).toBe(403)
+  })
+})
+
+describe('a folder of code', () => {
+  const folder = (files: Record<string, string>) =>
+    new Uint8Array(packCode(new Map(Object.entries(files).map(([name, text]) => [name, Buffer.from(text)]))))
+  const served = { 'serve.py': 'raise SystemExit(1)', 'requirements.txt': 'numpy==2.4.6\n' }
+
+  it('is taken of an admin as data, and its start is recorded', async () => {
+    const { status, json } = await send(folder(served), { key: root })
+    expect(status).toBe(202)
+    expect(json).toMatchObject({ artifact: { file: 'model.tar', library: 'serve.py', unused: [] } })
+    const columns = new Blob(['["size", "age"]'])
+    const form = formOf({ artifact: new Blob([folder(served)]), columns })
+    expect((await send(form, { key: root })).json).toMatchObject({
+      artifact: { unused: ['colour', 'scent'] },
+    })
+  })
+
+  it.each(['operator', 'approver', 'viewer', 'predictor'] as const)(
+    'is refused to a key of the role %s',
+    async (role) => {
+      const { status, json } = await send(folder(served), { key: keys[role]! })
+      expect([status, json['code']]).toEqual([403, 'forbidden'])
+      if (role === 'operator') expect(json['detail']).toMatch(/^only admin may bring a version that is code/)
+    },
+  )
+
+  it.each<[string, () => unknown, RegExp]>([
+    ['without requirements', () => folder({ 'serve.py': '' }), /has no requirements\.txt: .*--requirements/],
+    [
+      'without a model',
+      () => folder({ 'requirements.txt': '' }),
+      /neither serve\.py nor MLmodel, and 0 pickles/,
+    ],
+    [
+      'that leads out of itself',
+      () => folder({ '../serve.py': '' }),
+      /does not lead to a file in its folder/,
+    ],
+    [
+      'with a column that is no feature',
+      () => formOf({ artifact: new Blob([folder(served)]), columns: new Blob(['["height"]']) }),
+      /"height", which is no feature/,
+    ],
+    [
+      'with a columns.json that is too large',
+      () => formOf({ artifact: new Blob([folder(served)]), columns: new Blob([' '.repeat(262_145)]) }),
+      /more than 262144 bytes/,
+    ],
+  ])('%s is refused', async (_, body, why) => {
+    const { status, json } = await send(body(), { key: root })
+    expect([status, json['code']]).toEqual([422, 'artifact_invalid'])
+    expect(json['detail']).toMatch(why)
   })
 })

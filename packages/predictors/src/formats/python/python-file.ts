@@ -1,13 +1,13 @@
 /**
- * Reads the file of a model that is code: an object of Python, as `job.save` of the package `tenure` writes it. The first line says what the
- * file is, the second one describes the model as JSON, and the rest is a pickle. A pickle runs code when it is read, so it is read in the
- * process of its version only.
+ * Reads the file of a model that is code of Python, as `job.save` of the package `tenure` or an adoption writes it. The first line says what the
+ * file is, the second one describes the model as JSON, and the rest is a pickle or a tar of a folder. Both run code when they are read, so they
+ * are read in the process of their version only.
  */
 import { refuse } from '../../errors.ts'
+import { pythonMark } from '../../format-names.ts'
 import type { PythonPackages } from '../../runtime/hosts.ts'
 
 export const pythonFileName = 'model.python'
-export const pythonMark = 'TENURE-PYTHON 1\n'
 export const pythonFileBytes = 67_108_864
 
 const maxHeadBytes = 16_777_216

@@ -1,0 +1,61 @@
+/**
+ * Makes the file of a model in Python of a brought folder: resolves its requirements by making their environment, so that every replica
+ * installs the same packages. Runs none of its code.
+ */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseDeclaredColumns } from '@tenure/predictors/features'
+import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
+import { pythonFileOf, readBroughtCode } from '../../domain/model/brought-code.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { parseJson } from '../../domain/parse-json.ts'
+import { unpackCode } from '../../store/bundles/brought-code.ts'
+import { preparePython } from '../../store/python/python-environment.ts'
+import { installerEnvironment } from '../../temporal.config.ts'
+import type { Deps } from '../deps.ts'
+
+export interface AdoptedCode {
+  /** The artifact with the file of the model in place of the folder. */
+  brought: BroughtArtifact
+  /** The resolved packages. */
+  packages: Record<string, string>
+}
+
+/** Throws `environment_failed`, naming what cannot be installed, and `artifact_invalid`. */
+export async function adoptCode(
+  { artifacts, config, log }: Pick<Deps, 'artifacts' | 'config' | 'log'>,
+  {
+    definition,
+    artifact,
+    signal,
+  }: { definition: ModelDefinition; artifact: BroughtArtifact; signal: AbortSignal },
+): Promise<AdoptedCode> {
+  const { name: model } = definition
+  const { digest, columns } = artifact
+  const archive = await artifacts.get('artifacts', digest)
+  const code = readBroughtCode(unpackCode(archive))
+  const folder = await mkdtemp(join(tmpdir(), 'tenure-adopt-'))
+  try {
+    const requirements = join(folder, 'requirements.txt')
+    await writeFile(requirements, code.requirements.map((line) => `${line}\n`).join(''))
+    const { packages } = await preparePython({
+      requirements,
+      interpreter: code.interpreter,
+      cache: config.cacheDir,
+      env: installerEnvironment(),
+      signal,
+      // Building a package would run its code.
+      onlyBuilt: true,
+      onStep: (step) => log.info({ model }, step),
+      onFailure: (output) => log.warn({ model, output }, 'the packages cannot be installed'),
+    })
+    const declared =
+      columns && parseDeclaredColumns(parseJson((await artifacts.get('artifacts', columns)).toString('utf8')))
+    const file = pythonFileOf(archive, code, definition, { packages, declared: declared || undefined })
+    const stored = await artifacts.put('artifacts', file)
+    return { brought: { ...artifact, file: 'model.python', ...stored }, packages }
+  } finally {
+    await rm(folder, { recursive: true })
+  }
+}

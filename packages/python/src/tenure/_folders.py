@@ -1,0 +1,138 @@
+"""Loads the model of a folder: a class in ``serve.py``, what MLflow has saved, or a pickle."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import io
+import os
+import pickle
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any, Callable, Mapping, Optional, Sequence, Union
+
+from ._onnx import scores_outliers
+
+#: The endings of a pickle, also as joblib writes it.
+PICKLES = (".pkl", ".pickle", ".joblib")
+
+
+def pack_folder(folder: Union[str, os.PathLike[str]]) -> bytes:
+    """Returns the files of a folder as a tar. Equal files give equal bytes."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for file in sorted(Path(folder).rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                entry = tarfile.TarInfo(file.relative_to(folder).as_posix())
+                entry.size = file.stat().st_size
+                with file.open("rb") as content:
+                    archive.addfile(entry, content)
+    return packed.getvalue()
+
+
+def open_folder(packed: bytes, head: Mapping[str, Any]) -> Callable[[Any], Any]:
+    """Returns the function that answers rows with the files of a tar. Runs their code.
+
+    ``head["numbers"]`` states that the model predicts numbers instead of probabilities, ``head["classes"]`` names several classes in the order
+    of the model file. Raises ``ValueError`` for a folder without a model, and for a model that cannot give these answers.
+    """
+    folder = Path(tempfile.mkdtemp())
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        for entry in archive:
+            file = archive.extractfile(entry) if entry.isfile() else None
+            path = (folder / entry.name).resolve()
+            if file is None or folder.resolve() not in path.parents:
+                raise ValueError(f"{entry.name} is no plain file of the folder")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.read())
+    # A pickle finds the modules beside it.
+    sys.path.insert(0, str(folder))
+    return answer_of_folder(folder, bool(head.get("numbers")), head.get("classes"))
+
+
+def answer_of_folder(folder: Path, numbers: bool, classes: Optional[Sequence[str]]) -> Callable[[Any], Any]:
+    """Returns the function that answers rows with the model of a folder, as :func:`open_folder` does."""
+    if (folder / "serve.py").is_file():
+        return _load_class(folder)
+    return _answer_of(load_folder(folder) if (folder / "MLmodel").is_file() else _load_pickle(folder), numbers, classes)
+
+
+def _load_class(folder: Path) -> Callable[[Any], Any]:
+    """Returns ``predict`` of the class in ``serve.py``, which has loaded the folder."""
+    spec = importlib.util.spec_from_file_location("serve", folder / "serve.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["serve"] = module
+    spec.loader.exec_module(module)
+    found = [
+        each
+        for each in vars(module).values()
+        if isinstance(each, type) and each.__module__ == "serve" and hasattr(each, "load") and hasattr(each, "predict")
+    ]
+    if len(found) != 1:
+        raise ValueError(f"serve.py has {len(found)} classes with load(folder) and predict(frame), expected one")
+    model = found[0]()
+    model.load(str(folder))
+    return model.predict  # type: ignore[no-any-return]
+
+
+def _load_pickle(folder: Path) -> Any:
+    files = [each for each in folder.iterdir() if each.suffix in PICKLES]
+    if len(files) != 1:
+        raise ValueError(f"the folder has neither serve.py nor MLmodel, and {len(files)} files of {', '.join(PICKLES)} in place of one")
+    try:
+        import joblib
+    except ImportError:
+        return pickle.loads(files[0].read_bytes())
+    # It reads what pickle and cloudpickle have written, too.
+    return joblib.load(files[0])
+
+
+def _answer_of(model: Any, numbers: bool, classes: Optional[Sequence[str]]) -> Callable[[Any], Any]:
+    """Returns the function that answers rows: probabilities in the order of ``classes``, or numbers."""
+    answer = getattr(model, "decision_function" if numbers and scores_outliers(model) else "predict", None)
+    order: Optional[list[int]] = None
+    if not numbers and (hasattr(model, "predict_proba") or hasattr(model, "classes_")):
+        answer = getattr(model, "predict_proba", None)
+        if answer is None:
+            raise ValueError(f"{type(model).__name__} has no predict_proba, and its predict gives labels in place of probabilities")
+        known = [str(each) for each in getattr(model, "classes_", [])]
+        if classes and known and known != [str(code) for code in range(len(classes))]:
+            if sorted(known) != sorted(classes):
+                raise ValueError(f"the model knows the classes {', '.join(known[:20])}; those of the model file are {', '.join(classes[:20])}")
+            order = [known.index(each) for each in classes]
+    if answer is None and callable(model):
+        answer = model
+    if answer is None:
+        raise ValueError(f"{type(model).__name__} has no predict: add a serve.py with a class that has load(folder) and predict(frame)")
+    predict, names = answer, getattr(model, "feature_names_in_", None)
+
+    def answered(X: Any) -> Any:
+        given = predict(X if names is None or not hasattr(X, "columns") else X[list(names)])
+        return given if order is None else given[:, order]
+
+    return answered
+
+
+def flavour_of(folder: Union[str, os.PathLike[str]]) -> Optional[str]:
+    """Returns the module that loads the object of a folder that MLflow has saved; None for one whose model is code, as of pyfunc or serve.py.
+
+    Raises ``ValueError`` for another file or folder, and without MLflow.
+    """
+    if (Path(folder) / "serve.py").is_file():
+        return None
+    if not (Path(folder) / "MLmodel").is_file():
+        raise ValueError(f"{os.fspath(folder)} has neither MLmodel of MLflow nor serve.py: load the model, and give save the object")
+    try:
+        from mlflow.models import Model
+    except ImportError:
+        raise ValueError("a folder of MLflow is loaded by MLflow: add mlflow or mlflow-skinny to the requirements") from None
+    loader = str(Model.load(os.fspath(folder)).flavors.get("python_function", {}).get("loader_module", ""))
+    return loader if loader.startswith("mlflow.") and loader != "mlflow.pyfunc.model" else None
+
+
+def load_folder(folder: Union[str, os.PathLike[str]]) -> Any:
+    """Returns the object of a folder that MLflow has saved, by its flavour's own loader; by pyfunc for a model that has no other flavour."""
+    return importlib.import_module(flavour_of(folder) or "mlflow.pyfunc").load_model(os.fspath(folder))
