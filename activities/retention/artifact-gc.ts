@@ -3,15 +3,23 @@
  * a crash leaves orphaned files for the next run but never a row without its file.
  */
 import { selectForDeletion, type ArtifactGroup } from '../../domain/registry/artifact-retention.ts'
-import { getManifest, type Area, type Artifacts, type StoredFile } from '../../store/artifacts.ts'
+import {
+  digestOfJson,
+  getManifest,
+  type Area,
+  type Artifacts,
+  type StoredFile,
+} from '../../store/artifacts.ts'
 import {
   deleteArtifact,
   deleteSnapshot,
   listArtifacts,
   listKeptSnapshots,
+  listNeededPackages,
   listOtherFiles,
   type NamedArtifact,
 } from '../../store/registry/artifact-retention.ts'
+import { pruneEnvironments } from '../../store/python/python-environment.ts'
 import type { Deps } from '../deps.ts'
 import { withHeartbeat, type Beat } from '../runtime/heartbeat.ts'
 
@@ -26,11 +34,14 @@ export interface CollectionReport {
 /** A file is written before its row, so younger files may still get theirs. */
 const youngMs = 86_400_000
 
+/** How long a Python environment of this machine stays that no process uses and no kept version needs. */
+const environmentMs = 30 * 86_400_000
+
 const areas: readonly Area[] = ['artifacts', 'snapshots', 'checkpoints']
 
 export const collectArtifacts = (deps: Deps) => (): Promise<CollectionReport> =>
   withHeartbeat(async (beat) => {
-    const { artifacts, log } = deps
+    const { store, artifacts, config, log } = deps
     const givenUp = await giveUp(deps, beat)
     let removed = await artifacts.clearDrafts(youngMs)
     let freedBytes = 0
@@ -42,6 +53,9 @@ export const collectArtifacts = (deps: Deps) => (): Promise<CollectionReport> =>
         freedBytes += file.bytes
       }
     }
+    const needed = (await listNeededPackages(store)).map(digestOfJson)
+    const environments = await pruneEnvironments(config.cacheDir, { unusedMs: environmentMs, needed })
+    if (environments > 0) log.info({ environments }, 'unused Python environments deleted')
     if (givenUp + removed > 0) log.info({ givenUp, removed, freedBytes }, 'artifacts deleted')
     return { givenUp, removed, freedBytes }
   })

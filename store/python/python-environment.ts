@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { createHash, randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { access, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { access, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
@@ -107,7 +107,48 @@ async function findFolder(
       release()
     }
   }
+  await noteUse(interpreter)
   return interpreter
+}
+
+/** Marks the environment of an interpreter as used now, so that it is kept. Does nothing for an interpreter of the system. */
+export async function noteUse(interpreter: string): Promise<void> {
+  const now = new Date()
+  await utimes(join(dirname(dirname(interpreter)), marker), now, now).catch(() => {})
+}
+
+/**
+ * Removes environments that were not used for this time, except those of `needed`: digests of interpreter and packages. Returns how many. One
+ * that is asked for later is made again.
+ */
+export async function pruneEnvironments(
+  cache: string,
+  { unusedMs, needed }: { unusedMs: number; needed: readonly string[] },
+): Promise<number> {
+  const root = join(cache, 'python')
+  const kept = new Set(
+    await Promise.all(needed.map((digest) => readFile(noteOf(cache, digest), 'utf8').catch(() => ''))),
+  )
+  let removed = 0
+  for (const name of await readdir(root).catch((): string[] => [])) {
+    const folder = join(root, name)
+    const isOld = async () => {
+      const used = await stat(join(folder, marker)).catch(() => undefined)
+      return used !== undefined && Date.now() - used.mtimeMs > unusedMs
+    }
+    if (kept.has(join(folder, 'bin', 'python')) || !(await isOld())) continue
+    const release = await takeLock(`${folder}.lock`)
+    try {
+      if (!(await isOld())) continue
+      // Without it, the rest counts as an attempt that failed.
+      await rm(join(folder, marker))
+      await rm(folder, { recursive: true, force: true })
+      removed++
+    } finally {
+      release()
+    }
+  }
+  return removed
 }
 
 /** Notes where an environment is, by its digest, so that a model trained in it is served in it. */
@@ -148,7 +189,10 @@ export async function findPython(
   const { cache } = options
   const digest = digestOfJson({ ...packages, python })
   const known = await readFile(noteOf(cache, digest), 'utf8').catch(() => '')
-  if (known !== '' && (await exists(known)) && (await stillHas(known, digest, options))) return known
+  if (known !== '' && (await exists(known)) && (await stillHas(known, digest, options))) {
+    await noteUse(known)
+    return known
+  }
   const [major, minor] = python.split('.')
   const interpreter = `python${major}.${minor}`
   const requirements = join(cache, 'python', `of-${digest.slice('sha256:'.length)}.txt`)

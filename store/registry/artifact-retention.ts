@@ -161,6 +161,13 @@ export const deleteSnapshot = (database: Database, digest: string) =>
         and artifact_digest not in (select digest from deleted_artifacts))
     returning digest`)
 
+/** Lists the packages with which the artifacts of kept versions were trained, each with its `python`. */
+export const listNeededPackages = (database: Database) =>
+  rowsFrom(database).column<Record<string, string>>(sql`
+    select distinct dependencies from trainings
+    where dependencies ? 'python' and artifact_digest in (select artifact_digest from versions)
+      and artifact_digest not in (select digest from deleted_artifacts)`)
+
 /** Returns the time at which an artifact was marked as deleted, as ISO 8601; undefined while it is kept. */
 export async function findDeletedAt(database: Database, digest: string): Promise<string | undefined> {
   const [row] = await database.query<{ deleted_at: Date }>(

@@ -129,6 +129,7 @@ const readers =
  * are read through `store/foreign/`.
  */
 const ownFiles: Readonly<Record<string, string>> = {
+  'store/python/python-environment.ts': 'names in the cache, to delete',
   'activities/data/matching-files.ts': 'names of files that a model file asks for; DuckDB reads them',
   'activities/trainers/attempt-folder.ts': 'checkpoints, for the program that wrote them',
   'api/http/decompress.ts': 'one body, bounded, with no names',

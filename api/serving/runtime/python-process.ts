@@ -8,12 +8,15 @@ import { randomInt } from 'node:crypto'
 import { existsSync, realpathSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { refuse, startTied } from '@tenure/predictors'
+import { noteUse } from '../../../store/python/python-environment.ts'
 import { checkout, programEnvironment, systemEnvironment } from '../../../temporal.config.ts'
 
 /** The most processes and threads of one model. */
 const maxProcesses = 128
 /** Requests of other models come first where the processors are busy. */
 const niceness = 5
+
+const dayMs = 86_400_000
 
 const sources = join(checkout, 'packages', 'python', 'src')
 const environment = () =>
@@ -89,7 +92,11 @@ const limited = (memoryMb: number): string =>
 /** Starts the server of one model. Its standard error is a pipe, and the third channel a socket. */
 export function startPython(interpreter: string, memoryMb: number): ChildProcess {
   const server = ['/bin/sh', '-c', limited(memoryMb), interpreter, '-m', 'tenure._serve']
-  return startTied([...jailed(foldersOf(interpreter)), ...server], { cwd: '/', env: environment() })
+  const child = startTied([...jailed(foldersOf(interpreter)), ...server], { cwd: '/', env: environment() })
+  // It may import a module at any time.
+  const use = setInterval(() => void noteUse(interpreter), dayMs).unref()
+  child.once('exit', () => clearInterval(use))
+  return child
 }
 
 /** The folders of an environment, and of the Python that it was made with. */

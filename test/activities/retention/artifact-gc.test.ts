@@ -1,12 +1,13 @@
 /** Tests artifact collection on the real Postgres with real files: which artifacts are deleted, and which are kept. */
 import { MockActivityEnvironment } from '@temporalio/testing'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import sql, { type Sql } from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { collectArtifacts, type CollectionReport } from '../../../activities/retention/artifact-gc.ts'
 import { findRollbackTarget } from '../../../store/registry/champions.ts'
 import { findDeletedAt, deleteArtifact, deleteSnapshot } from '../../../store/registry/artifact-retention.ts'
+import { digestOfJson } from '../../../store/artifacts.ts'
 import { findReferences, openDump } from '../../../store/maintenance/dump.ts'
 import { beginTraining, endTraining } from '../../../store/training/trainings.ts'
 import { listReleased } from '../../../store/registry/versions.ts'
@@ -317,6 +318,40 @@ describe('artifact collection with a budget of zero', () => {
     })
     expect(await isCollected(digest)).toBe(false)
   })
+})
+
+it('artifact collection removes a Python environment that no version needs and nothing has used for long', async () => {
+  const cache = join(deps.config.artifactRoot, 'cache')
+  const environment = (numpy: string): string => {
+    const digest = digestOfJson({ numpy, python: '3.11.7' })
+    const folder = join(cache, 'python', digest.slice('sha256:'.length))
+    mkdirSync(join(folder, 'bin'), { recursive: true })
+    writeFileSync(join(folder, 'tenure-complete'), '')
+    writeFileSync(
+      join(cache, 'python', `of-${digest.slice('sha256:'.length)}`),
+      join(folder, 'bin', 'python'),
+    )
+    return folder
+  }
+  const [needed, other] = [environment('1'), environment('2')]
+  const { trainingId } = versionOf(stock.versions.length - 1)
+  await deps.store.query(
+    sql`update trainings set dependencies = '{"numpy": "1", "python": "3.11.7"}' where id = ${trainingId}`,
+  )
+  makeOld(cache)
+  const before = deps.config.cacheDir
+  deps.config.cacheDir = cache
+  try {
+    await collect()
+    expect([existsSync(needed), existsSync(other)]).toEqual([true, true])
+    const long = new Date(Date.now() - 40 * 86_400_000)
+    for (const folder of [needed, other]) utimesSync(join(folder, 'tenure-complete'), long, long)
+    await collect()
+    expect([existsSync(needed), existsSync(other)]).toEqual([true, false])
+  } finally {
+    deps.config.cacheDir = before
+    rmSync(cache, { recursive: true })
+  }
 })
 
 it('artifact collection keeps other files beside the artifacts', async () => {

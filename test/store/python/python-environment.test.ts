@@ -1,9 +1,25 @@
-import { chmod, copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { findPython, preparePython } from '../../../store/python/python-environment.ts'
+import {
+  findPython,
+  noteUse,
+  preparePython,
+  pruneEnvironments,
+} from '../../../store/python/python-environment.ts'
 
 /**
  * A shell script in place of `python3`, so that no package is downloaded: `-m venv` makes a folder with a copy of the script, `-m pip`
@@ -273,6 +289,36 @@ describe('the Python environment of a model that is code', () => {
     const before = await installs()
     expect(await find('3.11.7', { lightgbm: '4.7.0' })).toBe(trained.python)
     expect(await installs()).toBe(before)
+  })
+
+  it('is removed when nothing has used it for long, unless a kept version needs it, and is made again', async () => {
+    const made = []
+    for (const text of ['numpy==1\n', 'numpy==2\n', 'numpy==3\n']) {
+      await write(text)
+      made.push(await prepare(undefined, 'pruned'))
+    }
+    const [old, needed, used] = made
+    const markerOf = ({ python }: { python: string }) => join(dirname(dirname(python)), 'tenure-complete')
+    const long = new Date(Date.now() - 3_600_000)
+    for (const each of made) await utimes(markerOf(each), long, long)
+    await noteUse(used!.python)
+    // All have the same packages here, and the note is of the last one.
+    const digest = needed!.digest
+    await writeFile(join(root, 'pruned', 'python', `of-${digest.slice('sha256:'.length)}`), needed!.python)
+    const prune = () => pruneEnvironments(join(root, 'pruned'), { unusedMs: 60_000, needed: [digest] })
+    expect(await prune()).toBe(1)
+    const left = await Promise.all(
+      made.map((each) =>
+        stat(markerOf(each)).then(
+          () => true,
+          () => false,
+        ),
+      ),
+    )
+    expect(left).toEqual([false, true, true])
+    expect(await prune()).toBe(0)
+    await write('numpy==1\n')
+    expect((await prepare(undefined, 'pruned')).python).toBe(old!.python)
   })
 
   it('is made of its packages elsewhere, without those of the interpreter, by the same version of Python', async () => {
