@@ -9,6 +9,7 @@ import type { FloodPolicy } from './validation/floods.ts'
 import type { FeatureView } from './model/feature-view.ts'
 import type { Features, FeatureRow } from './model/features.ts'
 import type { GatePolicy } from './evaluation/policy.ts'
+import type { Traffic } from './serving/gateway.ts'
 import type { Fallback } from './serving/kill-switch.ts'
 import type { MonitorPolicy } from './monitoring/policy.ts'
 import type { ReleasePolicy } from './release/policy.ts'
@@ -61,6 +62,8 @@ export interface ModelDefinition {
   monitor?: MonitorPolicy
   /** The fallback of the kill switch. */
   fallback?: Fallback
+  /** The gateway that passes the requests of callers. Default: they ask the replicas. */
+  traffic?: Traffic
   /** The column of the source that identifies the person of a row, for erasures. */
   subject?: string
   /** The views from which features are looked up. */

@@ -65,6 +65,26 @@ create table kill_switch_acknowledgements (
   primary key (replica_id, model)
 );
 
+-- The gateways that pass the traffic of models. The replica that owns one sets it to the route and reads its counters.
+create table gateways (
+  model text primary key references models (name) on delete cascade,
+  -- Of the model file: which gateway, its address and its backend.
+  traffic jsonb not null,
+  owner text not null,
+  owned_until timestamptz not null,
+  -- The route that it was last compared with.
+  epoch bigint not null default 0,
+  generation bigint not null default 0,
+  -- Why it does not follow this route; null when it follows.
+  problem text,
+  since timestamptz not null default clock_timestamp(),
+  -- What it was set to, and its counters up to which requests are counted. Null before it was first set.
+  ordered jsonb,
+  counters jsonb,
+  -- When its counters were last read.
+  read_at timestamptz not null default clock_timestamp()
+);
+
 -- The resources a replica uses, as last reported. The monitor evaluates the largest among live replicas.
 create table replica_resources (
   replica_id text primary key references replicas (id) on delete cascade,

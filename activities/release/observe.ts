@@ -22,6 +22,7 @@ import {
   countPairs,
   listMaturedPairs,
 } from '../../store/release/evidence.ts'
+import { findGateway } from '../../store/serving/gateways.ts'
 import type { Database } from '../../store/postgres.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import type { Deps } from '../deps.ts'
@@ -58,9 +59,10 @@ export function createObserver(
       settled = []
       settledMs = undefined
     }
-    const [recent, { staleMs, breakers }, paired, outcomes, disagreement, done] = await Promise.all([
+    const [recent, { staleMs, breakers }, gateway, paired, outcomes, disagreement, done] = await Promise.all([
       findTicks(store, id, { model, sinceMs: settledMs }),
       findReplicaReports(store, state),
+      findGateway(store, model),
       pairs(whole),
       outcomesOf?.(whole),
       differences?.(whole),
@@ -73,7 +75,9 @@ export function createObserver(
     if (recent.some((row) => (row.answers ?? []).length > 0)) answers ??= await answersOf(store, state)
     const { places, ...names } = answers ?? {}
     if (places !== undefined) counted = counted.map((tick) => withAnswers(tick, places))
-    const read = { counted, staleMs, breakers, ...paired, ...outcomes, disagreement }
+    // Replicas write counts also while the gateway, whose counts they are, cannot be read.
+    const oldestMs = staleMs === null ? null : Math.max(staleMs, gateway?.silentMs ?? 0)
+    const read = { counted, staleMs: oldestMs, breakers, ...paired, ...outcomes, disagreement }
     const external = await readExternal?.(counted)
     return { ...read, business: done, external, ...names }
   }

@@ -22,6 +22,7 @@ import { pythonClientRoutes } from './python-client.ts'
 import { modelFileRoutes } from './registry/model-files.ts'
 import { modelRoutes } from './registry/models.ts'
 import { eventRoutes } from './serving/events.ts'
+import { exposureRoutes } from './serving/exposure.ts'
 import { outcomeRoutes } from './serving/outcomes.ts'
 import { explanationRoutes } from './serving/explanations.ts'
 import { reviewRoutes } from './serving/reviews.ts'
@@ -42,6 +43,7 @@ import { versionRoutes } from './registry/versions.ts'
 export function routesOf(deps: ApiDeps): RouteDefinition[] {
   const routes: RouteDefinition[] = [
     ...predictionRoutes,
+    ...exposureRoutes(deps),
     ...predictionLogRoutes(deps),
     ...explanationRoutes(deps),
     ...outcomeRoutes(deps),

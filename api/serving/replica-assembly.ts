@@ -25,6 +25,7 @@ import { createPredictionCache, type PredictionCache } from './version/predictio
 import { createPredictProtocol } from './request/native-protocol.ts'
 import type { Protocol } from './request/protocol.ts'
 import { processIdentity } from '../../store/process-identity.ts'
+import { followGateways } from './routing/gateway-follower.ts'
 import { startReplicaSync } from './routing/replica-sync.ts'
 import type { ActiveRoute } from './routing/route-table.ts'
 import type { RoutingProblem } from './routing/route-follower.ts'
@@ -109,6 +110,8 @@ export interface ServingDeps {
   subjects: SubjectKey
   replica: Replica
   leaseMs: number
+  /** The private hosts that gateways of model files may name. */
+  privateHosts: readonly string[]
   /** See `ReplicaDeps`. */
   startMs?: number
   drills: boolean
@@ -220,6 +223,16 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     onError,
     onFault: events.fault,
   })
+  const gateways = followGateways({
+    store,
+    clock,
+    routing,
+    counters,
+    replica,
+    leaseMs: deps.leaseMs,
+    privateHosts: deps.privateHosts,
+    onError,
+  })
   const withoutLookups = createPredict({ ...shared, ids: createIds(clock), log })
   const { predict, predictRecord } = lookups.withLookups(withoutLookups)
   await running.started
@@ -249,6 +262,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     rollbacks: createRollbacks(rollbacks, routing, events.trouble),
     async stop() {
       // In parallel, so that waiting for an unavailable database delays no write to the disk.
+      await gateways.stop()
       await Promise.all([running.stop(), erasures.stop(), log.close(), runtimes.stop()])
     },
   }

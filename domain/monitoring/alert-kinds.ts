@@ -165,6 +165,11 @@ export const kindsOfAlerts = {
     'Nothing while they ask another replica; this one answers 503 and is not ready.',
     'Find the cause: `tenure doctor`.',
   ),
+  gateway_not_following: cleared(
+    'the gateway does not follow the route',
+    'Answers by the weights that the gateway has.',
+    'Compare its weights with the route: `tenure status`.',
+  ),
   features_late: cleared(
     'feature view is late',
     'Answers from older feature values.',

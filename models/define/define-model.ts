@@ -28,6 +28,7 @@ import { compileSource, type SourceSpec } from './data/source.ts'
 import { compileSplit } from './split.ts'
 import { compileWeights } from './data/weights.ts'
 import { compileBatches } from './triggers/batches.ts'
+import { compileTraffic } from './traffic.ts'
 import { compileTrainer } from './trainer.ts'
 import { gateOf } from '../../domain/tasks/tasks.ts'
 
@@ -105,6 +106,7 @@ const fields = fieldNames<AnyModelFile>({
   subject: 0,
   monitor: 0,
   fallback: 0,
+  traffic: 0,
   golden: 0,
 })
 
@@ -213,6 +215,16 @@ function compileParts(
       ? labelOfServed(report, { label, features, derive: source.options.derive })
       : label,
   )
+  const release = part('release', ['release'], () =>
+    withCostLimits(
+      report,
+      compileRelease(report, file.release, file.risk, {
+        features: isObject(features) ? sentFeatures(features) : undefined,
+        output: isObject(label) && isObject(label.output) ? label.output : undefined,
+      }),
+      file.evaluation?.cost,
+    ),
+  )
   return {
     name: file.name,
     about: file.about === undefined ? undefined : String(file.about).trim(),
@@ -237,16 +249,7 @@ function compileParts(
     tests: optional('tests', ['features', 'label'], file.tests, (specs) =>
       compileTests(report, specs, { features: sentFeatures(features), label }),
     ),
-    release: part('release', ['release'], () =>
-      withCostLimits(
-        report,
-        compileRelease(report, file.release, file.risk, {
-          features: isObject(features) ? sentFeatures(features) : undefined,
-          output: isObject(label) && isObject(label.output) ? label.output : undefined,
-        }),
-        file.evaluation?.cost,
-      ),
-    ),
+    release,
     refit: part('release', ['release', 'split', 'label'], () =>
       compileRefit(report, file.release, file.split, label.output),
     ),
@@ -256,6 +259,7 @@ function compileParts(
       compileMonitor(report, spec, Object.keys(features)),
     ),
     fallback: optional('fallback', ['label'], file.fallback, (spec) => compileFallback(report, spec, label)),
+    traffic: optional('traffic', ['release'], file.traffic, (spec) => compileTraffic(report, spec, release)),
     subject,
     views: views.length === 0 ? undefined : views,
     golden: (file.golden ?? []) as ModelDefinition['golden'],

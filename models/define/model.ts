@@ -8,6 +8,7 @@ import type { FloodPolicy } from '../../domain/validation/floods.ts'
 import type { BehaviourSpec } from './behaviour/tests.ts'
 import type { ExpectSpec } from './data/expect.ts'
 import type { FallbackSpec } from './fallback.ts'
+import type { TrafficSpec } from './traffic.ts'
 import type { RowOf } from './data/features.ts'
 import type { PrepareSpec } from './data/prepare.ts'
 import type { EvaluationSpec } from './evaluation.ts'
@@ -122,6 +123,11 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   monitor?: MonitorSpec
   /** The fallback that serves while the kill switch is `fallback`: `always('setosa')` or `previousChampion()`. */
   fallback?: FallbackSpec
+  /**
+   * The gateway that passes the requests, where callers do not ask this system: `haproxy({ address: '10.0.0.5:9999', backend: 'roses' })`.
+   * Default: callers ask the replicas.
+   */
+  traffic?: TrafficSpec
   /** Rows whose predictions every predictor must reproduce. Default: rows chosen from the training rows. */
   golden?: readonly RowOf<F>[]
 }

@@ -9,6 +9,7 @@ import { readServiceState } from '../database/key-value.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database, Store } from '../postgres.ts'
 import type { ArtifactIdentity } from '../signing/artifact-signatures.ts'
+import { findGateway, gatewayProblem } from './gateways.ts'
 import { silentForMs, type StoredLease } from './observed-leases.ts'
 import { isNewer } from '../../domain/serving/route.ts'
 import { fallbackLevelNames, type FallbackLevel } from '../../domain/serving/fallback-level.ts'
@@ -85,6 +86,8 @@ export interface ReplicaProgress {
   acknowledged?: RoutingPlace
   /** Why it could not follow. */
   problem?: string
+  /** Whether it is the gateway of the model, which follows like a replica. */
+  isGateway?: true
 }
 
 /**
@@ -160,12 +163,26 @@ export async function listRecentReplicas(
   const statuses = store.leases.take(leased, sentAt)
   const recent: RecentReplicas = { live: [], silent: [], gone: rows.filter(isFoundGone).map(toProgress) }
   leased.forEach((row, index) => recent[statuses[index]!].push(toProgress(row)))
+  recent.live.push(...(await gatewayProgress(store, model)))
   return recent
 }
 
+/** The gateway of the model, if it has one. */
+async function gatewayProgress(database: Database, model: string): Promise<SilentReplica[]> {
+  if (model === '') return []
+  const found = await findGateway(database, model)
+  if (found === undefined) return []
+  const { address: host, epoch, generation, silentMs } = found
+  const id = `gateway of ${model}`
+  const acknowledged = { epoch, generation }
+  return [{ id, host, url: '', acknowledged, problem: gatewayProblem(found), silentMs, isGateway: true }]
+}
+
 /** All replicas whose lease has not ended by the database's clock; for display, and for uses where a missing replica does no harm. */
-export const listReplicaProgress = async (database: Database, model: string): Promise<ReplicaProgress[]> =>
-  (await readRecent(database, model)).filter(({ silentMs }) => silentMs < 0).map(toProgress)
+export const listReplicaProgress = async (database: Database, model: string): Promise<ReplicaProgress[]> => [
+  ...(await readRecent(database, model)).filter(({ silentMs }) => silentMs < 0).map(toProgress),
+  ...(await gatewayProgress(database, model)),
+]
 
 /** Whether a replica has acknowledged this place or a later one. */
 export const follows = (
@@ -175,8 +192,10 @@ export const follows = (
 
 /** The live replicas that do not follow a routing yet, each with the reason; empty when all follow. */
 export function laggingReplicas(replicas: readonly ReplicaProgress[], place: RoutingPlace): string[] {
-  return replicas.flatMap(({ id, host, acknowledged, problem }) => {
-    const who = `replica ${id} on ${host}`
+  return replicas.flatMap(({ id, host, acknowledged, problem, isGateway }) => {
+    const who = isGateway ? `the gateway ${host}` : `replica ${id} on ${host}`
+    // One that cannot be reached says why.
+    if (isGateway && problem !== undefined) return [`${who}: ${problem}`]
     if (!follows({ acknowledged }, place))
       return [
         `${who} is still switching (generation ${acknowledged?.generation ?? 0} of ${place.generation})`,

@@ -9,6 +9,7 @@ import { issuesOfRoute, type Route } from '../../domain/serving/route.ts'
 import { servedShares, type ServedShares, type ServingModel } from '../../domain/serving/served.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
+import { gatewayProblem, listGateways } from './gateways.ts'
 import type { Database } from '../postgres.ts'
 
 /** A position in the order of all routing of a model. Generation 0 precedes the first route. */
@@ -201,10 +202,15 @@ export async function readServedShares(
         where lease_until > clock_timestamp()), '[]') as replicas
     from routing left join kill_switches on kill_switches.model = routing.model
     where ${models === undefined} or routing.model = any(${models ?? []})`)
+  // The callers of such a model ask its gateway, whatever the replicas do.
+  const gateways = new Map((await listGateways(database)).map((each) => [each.model, each]))
   return new Map(
-    rows.map(({ epoch, generation, route, ...rest }) => [
-      rest.model,
-      servedShares({ ...rest, route: { ...route, epoch, generation } }),
-    ]),
+    rows.map(({ epoch, generation, route, ...rest }) => {
+      const gateway = gateways.get(rest.model)
+      const replicas = gateway
+        ? [{ ...gateway, id: gateway.owner, problem: gatewayProblem(gateway) }]
+        : rest.replicas
+      return [rest.model, servedShares({ ...rest, replicas, route: { ...route, epoch, generation } })]
+    }),
   )
 }

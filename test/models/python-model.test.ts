@@ -418,8 +418,9 @@ const definitions: Readonly<
     source: words.postgres({ rows: 'select * from shop.orders' }),
     split: words.random({ test: 0.3 }),
     evaluation: { floors: { rmse: 10 }, baseline: 'size' },
+    traffic: words.haproxy({ address: '10.0.0.5:9999', backend: 'roses' }),
     train: words.queue('gpu', { limit: '1 h' }),
-    release: words.blueGreen(),
+    release: words.blueGreen({ drill: 'off' }),
   },
   quantiles: {
     label: words.quantiles([0.1, 0.5, 0.9], { column: 'delay' }),

@@ -22,7 +22,13 @@ import {
   listFailing,
   type FailingChannel,
 } from '../../../store/monitoring/notifications.ts'
-import { resolveAlert, upsertAlert, type Alert, type NewAlert } from '../../../store/monitoring/alerts.ts'
+import {
+  listOpenAlertKeys,
+  resolveAlert,
+  upsertAlert,
+  type Alert,
+  type NewAlert,
+} from '../../../store/monitoring/alerts.ts'
 import { readChannels, readStoredChannels } from '../../../store/monitoring/alert-channels.ts'
 import type { PrivateHosts } from '../../../store/outgoing-address.ts'
 import type { Store } from '../../../store/postgres.ts'
@@ -31,6 +37,7 @@ import { linkOf, runbookOf } from './message.ts'
 import { reportReleases } from './report-releases.ts'
 import { send } from './send.ts'
 import { fallbackAlerts, fallbackLevels, loadProblemText } from '../../../domain/serving/fallback-level.ts'
+import { gatewayProblem, listGateways } from '../../../store/serving/gateways.ts'
 import { listFallbacks, listReportedFallbacks, type FleetFallback } from '../../../store/serving/replicas.ts'
 
 /** The number of characters kept of the reason why a message was not delivered. */
@@ -48,6 +55,7 @@ export interface DeliveryDeps {
 export async function deliverAlerts(deps: DeliveryDeps): Promise<number> {
   const { store, config, log } = deps
   await reportFallbacks(store)
+  await reportGateways(store)
   await reportReleases(store)
   const { channels, areAll } = await channelsOf(deps)
   if (channels.length === 0) return 0
@@ -256,4 +264,33 @@ function fallbackAlert(
     evidence,
     cause: `${kind}: ${reason}`,
   }
+}
+
+// Raises an alert for each gateway that does not follow.
+
+/** A server that gets its share again is down until its next health check. */
+const followMs = 5_000
+
+/** Keeps one alert per model whose gateway has not followed its route for some seconds. */
+export async function reportGateways(store: Store): Promise<void> {
+  const open = new Set(await listOpenAlertKeys(store, ['gateway_not_following']))
+  for (const gateway of await listGateways(store)) {
+    const problem = gatewayProblem(gateway)
+    if (problem === undefined) continue
+    const { model, address, backend, forMs, generation } = gateway
+    const dedupeKey = `gateway/${model}`
+    if (forMs < followMs && !open.has(dedupeKey)) continue
+    open.delete(dedupeKey)
+    await upsertAlert(store, {
+      dedupeKey,
+      model,
+      severity: 'critical',
+      kind: 'gateway_not_following',
+      message: `The gateway ${address} does not follow the route of generation ${generation}: ${problem}`,
+      evidence: { address, backend, generation },
+      cause: problem.replaceAll(/ for \d+ s$/g, ''),
+    })
+  }
+  for (const dedupeKey of open)
+    await resolveAlert(store, dedupeKey, 'the gateway has the weights of the route')
 }

@@ -178,6 +178,14 @@ const parts: readonly Part[] = [
     calls: ['promql', 'sqlQuery', 'webhook'],
     types: [['ExternalOptions', 'The options:']],
   },
+  {
+    title: 'Traffic',
+    about:
+      'The gateway that callers ask in place of this system: [how it is followed](../how-to/own-gateway.md).',
+    file: define('traffic'),
+    calls: ['haproxy'],
+    types: [['HaproxyOptions', '`haproxy` takes:']],
+  },
   { title: 'Drills', file: define('release'), types: [['DrillSpec', '`drill`:']] },
   {
     title: 'Retrain',

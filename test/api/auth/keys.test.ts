@@ -190,6 +190,7 @@ describe('every route', () => {
         .map(({ path }) => path)
     expect(pathsOf('predictor')).toEqual([
       '/v1/models/:name/predict',
+      '/v1/models/:name/exposure/:version',
       '/v1/models/:name/explain',
       '/v1/outcomes',
       '/v1/outcomes/bulk',

@@ -114,6 +114,8 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
+  // No simulated model has a gateway.
+  '10d965d7': ['findGateway', () => []],
   d921bb79: [
     'listRecentReplicas',
     (query, values) => {

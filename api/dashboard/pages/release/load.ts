@@ -57,6 +57,8 @@ export interface ReleaseSubject {
   behind: string[]
   /** The reason of a kill switch that keeps traffic from the candidate. */
   pinned?: string
+  /** The address of the gateway that callers ask; absent once the release has ended. */
+  gateway?: string
   /** The requests of the model; absent once the release has ended. */
   rate?: RequestRate
   nowMs: number
@@ -108,6 +110,7 @@ export async function readSubject(store: Database, id: string): Promise<ReleaseS
     served,
     problem: isOpen ? servingProblem(release.state, served) : undefined,
     behind: served === undefined ? [] : laggingReplicas(followers, served.route),
+    gateway: followers.find(({ isGateway }) => isGateway)?.host,
     rate,
     pinned: isOpen ? pinReason(flag) : undefined,
     nowMs: Date.now(),

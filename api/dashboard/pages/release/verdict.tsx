@@ -151,7 +151,8 @@ function gateLine(report: GateReport, baseline: string | undefined): Line {
 }
 
 export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageElement => {
-  const { release, pinned, behind, served, problem, champion, nowMs, candidate, withdrawal } = subject
+  const { release, pinned, behind, served, problem, champion, nowMs, candidate, withdrawal, gateway } =
+    subject
   const { state } = release
   const { rollbackResult: recovery } = state
   const dropped =
@@ -173,6 +174,13 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
         <p>
           <Badge tone="warn">check this</Badge>{' '}
           {candidate.report.reasons.map(({ message }) => message).join('; ')}
+        </p>
+      )}
+      {gateway !== undefined && (
+        <p class="quiet small">
+          Callers ask the gateway {gateway}. If this system stops, the candidate keeps its share until the
+          health check of its server fails. The gateway counts requests and failures: latency and answers are
+          not compared.
         </p>
       )}
       {isOpen && behind.length > 0 && (

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     class SourceSpec(Made): ...
     class SplitSpec(Made): ...
     class StageSpec(Made): ...
+    class TrafficSpec(Made): ...
     class TrainerSpec(Made): ...
     class TriggerSpec(Made): ...
 
@@ -132,6 +133,7 @@ WORDS: dict[str, Any] = {
     "percent": {"name": "percent", "positional": {"share": ""}, "required": 1, "leading": [], "options": {"fields": "PercentOptions"}},
     "rolling": {"name": "rolling", "positional": {}, "required": 0, "leading": [], "options": {"fields": "RollingOptions"}},
     "shadow": {"name": "shadow", "positional": {}, "required": 0, "leading": [], "options": {"fields": "ShadowOptions"}},
+    "haproxy": {"name": "haproxy", "positional": {}, "required": 0, "leading": [], "options": {"fields": "HaproxyOptions"}},
     "event": {"name": "event", "positional": {"name": ""}, "required": 1, "leading": [], "options": {"fields": "EventOptions"}},
     "promql": {"name": "promql", "positional": {"source": "", "query": ""}, "required": 2, "leading": [], "options": {"fields": "PromqlOptions"}},
     "sql_query": {"name": "sqlQuery", "positional": {"source": "", "query": ""}, "required": 2, "leading": [], "options": {"fields": "PromqlOptions"}},
@@ -148,7 +150,7 @@ WORDS: dict[str, Any] = {
 
 #: The fields of each object: [name in the definition, shape] by name in Python.
 TYPES: dict[str, Any] = {
-    "ModelFile": {"name": ["name", ""], "about": ["about", ""], "owner": ["owner", ""], "risk": ["risk", ""], "features": ["features", ""], "prepare": ["prepare", {"fields": "PrepareSpec"}], "label": ["label", ""], "source": ["source", ""], "expect": ["expect", ""], "split": ["split", ""], "floods": ["floods", ""], "weights": ["weights", {"fields": "WeightsSpec"}], "hyperparameters": ["hyperparameters", ""], "seed": ["seed", ""], "train": ["train", "function"], "evaluation": ["evaluation", {"fields": "EvaluationSpec"}], "tests": ["tests", ""], "release": ["release", ""], "retrain": ["retrain", {"either": [{"list": {"fields": "RetrainFields"}}, {"fields": "RetrainFields"}]}], "batches": ["batches", {"record": {"fields": "ScheduledBatchSpec"}}], "subject": ["subject", ""], "monitor": ["monitor", {"fields": "MonitorSpec"}], "fallback": ["fallback", ""], "golden": ["golden", ""]},
+    "ModelFile": {"name": ["name", ""], "about": ["about", ""], "owner": ["owner", ""], "risk": ["risk", ""], "features": ["features", ""], "prepare": ["prepare", {"fields": "PrepareSpec"}], "label": ["label", ""], "source": ["source", ""], "expect": ["expect", ""], "split": ["split", ""], "floods": ["floods", ""], "weights": ["weights", {"fields": "WeightsSpec"}], "hyperparameters": ["hyperparameters", ""], "seed": ["seed", ""], "train": ["train", "function"], "evaluation": ["evaluation", {"fields": "EvaluationSpec"}], "tests": ["tests", ""], "release": ["release", ""], "retrain": ["retrain", {"either": [{"list": {"fields": "RetrainFields"}}, {"fields": "RetrainFields"}]}], "batches": ["batches", {"record": {"fields": "ScheduledBatchSpec"}}], "subject": ["subject", ""], "monitor": ["monitor", {"fields": "MonitorSpec"}], "fallback": ["fallback", ""], "traffic": ["traffic", ""], "golden": ["golden", ""]},
     "PrepareSpec": {"fields": ["fields", ""], "columns": ["columns", ""]},
     "WeightsSpec": {"column": ["column", ""], "classes": ["classes", ""]},
     "EvaluationSpec": {"primary": ["primary", ""], "stand_in": ["standIn", ""], "floors": ["floors", ""], "margin": ["margin", {"fields": "EvaluationSpecMargin"}], "top": ["top", ""], "guards": ["guards", ""], "margins": ["margins", {"record": {"fields": "EvaluationSpecMargin"}}], "metrics": ["metrics", {"record": {"fields": "MetricSpec"}}], "evidence": ["evidence", {"fields": "EvaluationSpecEvidence"}], "calibration": ["calibration", {"fields": "EvaluationSpecCalibration"}], "fairness": ["fairness", {"fields": "EvaluationSpecFairness"}], "leakage": ["leakage", {"fields": "EvaluationSpecLeakage"}], "slices": ["slices", {"list": {"fields": "SliceDefinition"}}], "slice_limits": ["sliceLimits", {"fields": "EvaluationSpecSliceLimits"}], "groups": ["groups", ""], "entity": ["entity", ""], "baseline": ["baseline", ""], "importance": ["importance", {"fields": "ImportancePolicy"}], "cost": ["cost", {"fields": "CostSpec"}]},
@@ -230,6 +232,7 @@ TYPES: dict[str, Any] = {
     "PercentOptions": {"soak": ["soak", ""], "requests": ["requests", ""], "deadline": ["deadline", ""]},
     "RollingOptions": {"approval": ["approval", {"fields": "ApprovalSpec"}], "watch": ["watch", {"fields": "AbOptionsWatch"}], "limits": ["limits", {"fields": "CanaryPolicy"}], "when_inconclusive": ["whenInconclusive", ""], "when_busy": ["whenBusy", ""], "hotfix": ["hotfix", {"fields": "AbOptionsHotfix"}], "qualification": ["qualification", {"fields": "QualificationLimits"}], "drill": ["drill", {"fields": "DrillSpec"}], "refit": ["refit", ""], "refit_distance": ["refitDistance", ""], "require_drill": ["requireDrill", {"fields": "AbOptionsRequireDrill"}], "business": ["business", ""], "external": ["external", ""], "stages": ["stages", ""], "soak": ["soak", ""], "requests": ["requests", ""], "deadline": ["deadline", ""], "shadow": ["shadow", ""], "probation": ["probation", {"fields": "ProbationSpec"}]},
     "ShadowOptions": {"approval": ["approval", {"fields": "ApprovalSpec"}], "watch": ["watch", {"fields": "AbOptionsWatch"}], "limits": ["limits", {"fields": "CanaryPolicy"}], "when_inconclusive": ["whenInconclusive", ""], "when_busy": ["whenBusy", ""], "hotfix": ["hotfix", {"fields": "AbOptionsHotfix"}], "qualification": ["qualification", {"fields": "QualificationLimits"}], "drill": ["drill", {"fields": "DrillSpec"}], "refit": ["refit", ""], "refit_distance": ["refitDistance", ""], "require_drill": ["requireDrill", {"fields": "AbOptionsRequireDrill"}], "business": ["business", ""], "external": ["external", ""], "soak": ["soak", ""], "requests": ["requests", ""], "deadline": ["deadline", ""], "probation": ["probation", {"fields": "ProbationSpec"}], "shadow": ["shadow", ""], "when_passed": ["whenPassed", ""]},
+    "HaproxyOptions": {"address": ["address", ""], "backend": ["backend", ""]},
     "EventOptions": {"counts": ["counts", ""], "min": ["min", ""], "max": ["max", ""], "within": ["within", ""], "delay": ["delay", ""], "lower_is_better": ["lowerIsBetter", ""], "action": ["action", ""], "not_worse": ["notWorse", ""], "better": ["better", ""]},
     "PromqlOptions": {"max": ["max", ""], "min": ["min", ""], "limit": ["limit", ""], "tolerance": ["tolerance", ""], "lower_is_better": ["lowerIsBetter", ""], "every": ["every", ""], "delay": ["delay", ""], "min_requests": ["minRequests", ""], "action": ["action", ""], "on_error": ["onError", ""]},
     "LookupOptions": {"by": ["by", ""], "otherwise": ["otherwise", ""], "fresh": ["fresh", ""], "within": ["within", ""]},
@@ -269,6 +272,7 @@ def define_model(
     subject: Optional[str] = None,
     monitor: Optional[MonitorSpec] = None,
     fallback: Optional[FallbackSpec] = None,
+    traffic: Optional[TrafficSpec] = None,
     golden: Optional[Sequence[Mapping[str, Any]]] = None,
 ) -> None:
     r"""Defines a model. Throws ``invalid_model_file`` with all issues in ``context.issues``; each begins with its place.
@@ -296,6 +300,7 @@ def define_model(
     subject: The source column that identifies the person of a row, such as a customer number, for erasures. It must not be a number among the features.
     monitor: The monitoring policy. Default: the default limits.
     fallback: The fallback that serves while the kill switch is ``fallback``: ``always('setosa')`` or ``previous_champion()``.
+    traffic: The gateway that passes the requests, where callers do not ask this system: ``haproxy(address='10.0.0.5:9999', backend='roses')``. Default: callers ask the replicas.
     golden: Rows whose predictions every predictor must reproduce. Default: rows chosen from the training rows.
     """
     raise AssertionError
@@ -1307,6 +1312,20 @@ def shadow(
 
 
 @word
+def haproxy(
+    *,
+    address: str,
+    backend: str,
+) -> TrafficSpec:
+    r"""Moves the weights of the servers of a backend of HAProxy, and counts what they answer.
+
+    address: Host and port of the runtime socket (``stats socket … level admin``). A private host must be in TENURE_PRIVATE_HOSTS.
+    backend: The backend of the model. Each of its servers has the name of a version.
+    """
+    raise AssertionError
+
+
+@word
 def event(
     name: str,
     *,
@@ -1600,6 +1619,7 @@ __all__ = [
     "exact",
     "finite",
     "fresh",
+    "haproxy",
     "in_set",
     "invariance",
     "label_after_event",

@@ -1,0 +1,141 @@
+/**
+ * Keeps the gateways of models at their routes, for the models whose callers ask a gateway and not a replica. One replica owns a gateway at
+ * a time. It sets the weights that it would serve by itself, reads back what the gateway has, and counts what its servers have answered as
+ * if this replica had, so that the judges get the same counts.
+ */
+import {
+  changeOf,
+  countersOf,
+  isReduction,
+  lagOf,
+  orderOf,
+  refusalOf,
+  servedSince,
+  type Gateway,
+  type GatewayCounters,
+  type GatewayOrder,
+  type GatewayServer,
+} from '../../../domain/serving/gateway.ts'
+import { championAlone } from '../../../domain/serving/route.ts'
+import { canonicalJson } from '../../../domain/canonical-json.ts'
+import { reasonOf } from '../../../domain/errors.ts'
+import { openHaproxy } from '../../../store/gateways/haproxy.ts'
+import {
+  ownGateways,
+  releaseGateways,
+  writeLook,
+  type OwnedGateway,
+} from '../../../store/serving/gateways.ts'
+import type { Store } from '../../../store/postgres.ts'
+import type { CounterRegistry } from '../counters/arm-counters.ts'
+import type { Clock } from '../clock.ts'
+import { startLoop } from '../poll-loop.ts'
+import { sharesOf, type ActiveRoute, type RouteTable } from './route-table.ts'
+import type { ReplicaRouting } from './routing.ts'
+
+export interface GatewayDeps {
+  store: Store
+  clock: Clock
+  routing: Pick<ReplicaRouting, 'find' | 'tableOf' | 'problems'>
+  counters: Pick<CounterRegistry, 'add'>
+  replica: { id: string }
+  leaseMs: number
+  privateHosts: readonly string[]
+  onError: (what: string, error: unknown) => void
+}
+
+const lookMs = 500
+
+export function followGateways(deps: GatewayDeps) {
+  const { store, clock, replica, leaseMs, onError } = deps
+  const loop = startLoop(
+    async () => {
+      const sentAt = clock.now()
+      const owned = await ownGateways(store, { owner: replica.id, leaseMs })
+      const until = sentAt + leaseMs
+      await Promise.all(owned.map((each) => lookAt(deps, each, until)))
+    },
+    { everyMs: lookMs, onError: (error) => onError('the gateways were not read', error) },
+  )
+  return {
+    async stop(): Promise<void> {
+      await loop.stop()
+      await releaseGateways(store, replica.id).catch((error: unknown) =>
+        onError('the gateways were not given back', error),
+      )
+    },
+  }
+}
+
+async function lookAt(deps: GatewayDeps, owned: OwnedGateway, until: number): Promise<void> {
+  const { store, clock, routing, replica, privateHosts } = deps
+  const { model, traffic } = owned
+  const live = routing.find(model)
+  if (live === undefined) return
+  const { epoch, generation } = live.route
+  const look = { model, owner: replica.id, epoch, generation }
+  const table = routing.tableOf(live, clock.now())
+  const gateway = openHaproxy(traffic, privateHosts)
+  try {
+    const found = await compare(gateway, owned, { live, table, isOwner: () => clock.now() < until })
+    const { servers, problem, ordered } = found
+    const counters: GatewayCounters = countersOf(servers)
+    if (found.isCounted)
+      for (const server of servers) {
+        const { served, after } = servedSince(owned.counters?.[server.name], server)
+        counters[server.name] = after
+        const arm = table.arms.find(({ loaded }) => loaded.version === server.name)
+        if (arm) deps.counters.add(arm.counters, served)
+      }
+    await writeLook(store, { ...look, problem, ordered, counters })
+  } catch (error) {
+    await writeLook(store, { ...look, problem: reasonOf(error) })
+  }
+}
+
+interface Compared {
+  servers: GatewayServer[]
+  /** Whether all requests since the last look came by the shares of this table. */
+  isCounted: boolean
+  ordered?: GatewayOrder
+  problem?: string
+}
+
+/** Sets the gateway to the table where it is not, and says what keeps it from following. */
+async function compare(
+  gateway: Gateway,
+  { model, traffic, epoch, generation, ordered: set }: OwnedGateway,
+  { live, table, isOwner }: { live: ActiveRoute; table: RouteTable; isOwner: () => boolean },
+): Promise<Compared> {
+  const { route } = live
+  const { arms, refused } = servedBy(live, table)
+  const order = orderOf(arms, route.proven)
+  const servers = await gateway.read()
+  const uncounted = { servers, isCounted: false }
+  if (order === undefined) return { ...uncounted, problem: 'these shares cannot be set with whole weights' }
+  const refusal = refusalOf(order, servers, { model, backend: traffic.backend })
+  if (refusal !== undefined) return { ...uncounted, problem: refusal }
+  const changed = set && changeOf(set, servers)
+  const isSet = set !== undefined && canonicalJson(set) === canonicalJson(order)
+  if (isSet && changed !== undefined) return { ...uncounted, problem: changed }
+  const isSamePlace = epoch === route.epoch && generation === route.generation
+  // Within one route, another hand may have stopped the candidate: only less may follow then.
+  if (set !== undefined && changed !== undefined && isSamePlace && !isReduction(order, set))
+    return { ...uncounted, problem: changed }
+  if (isSet && lagOf(order, servers) === undefined) return { servers, isCounted: true, problem: refused }
+  if (!isOwner()) return { ...uncounted, problem: 'the replica that moves its weights was too slow' }
+  const after = await gateway.set(order, servers)
+  return { servers: after, isCounted: isSet, ordered: order, problem: lagOf(order, after) ?? refused }
+}
+
+/** The arms in force. A gateway can neither answer with a constant nor refuse requests, so its callers keep the known good version. */
+function servedBy({ route, override }: ActiveRoute, table: RouteTable) {
+  const arms = sharesOf(table)
+  const isAnswered = arms.every(({ version }) => version.startsWith(`${route.model}_v`))
+  if (isAnswered && override?.fallbackLevel !== 'refused') return { arms }
+  const { proven } = route
+  return {
+    arms: championAlone(route, proven).arms,
+    refused: `the kill switch asks for no version, which a gateway cannot do: its callers get ${proven}`,
+  }
+}

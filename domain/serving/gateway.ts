@@ -1,0 +1,166 @@
+/**
+ * Decides what a gateway that passes the traffic of a model must do. Callers ask the gateway and never this system, so a route takes effect
+ * only by the weights of its servers, and their counters are the evidence.
+ */
+import { policyIssues } from '../policy-issues.ts'
+import type { ReleasePolicy } from '../release/policy.ts'
+import { totalBp, type RouteArm } from './route.ts'
+
+/** Where the traffic of a model passes. Each server of the backend has the name of a version. */
+export interface Traffic {
+  gateway: 'haproxy'
+  /** Host and port of the runtime socket. */
+  address: string
+  backend: string
+}
+
+/** A server of a gateway, as it says of itself. */
+export interface GatewayServer {
+  /** The name of a version. */
+  name: string
+  weight: number
+  /** Whether it may get requests. */
+  isUp: boolean
+  /** The health check that asks a replica whether the version may serve. */
+  lease: 'absent' | 'on' | 'off'
+  /** Requests that were sent to it since the gateway started, and those of them that failed. */
+  requests: number
+  failures: number
+}
+
+/** What a gateway must be set to: the weight of each version, 0 for all others, and the versions that serve under a lease only. */
+export interface GatewayOrder {
+  weights: Record<string, number>
+  leased: string[]
+}
+
+/** Every adapter of a gateway. */
+export interface Gateway {
+  /** Throws when it cannot be reached or gives no such answer. */
+  read(): Promise<GatewayServer[]>
+  /** Sets the weights of the servers that it has, and starts or stops their leases. Returns what it says afterwards. */
+  set(order: GatewayOrder, servers: readonly GatewayServer[]): Promise<GatewayServer[]>
+}
+
+/** The largest weight of a server in HAProxy. */
+const maxWeight = 256
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
+
+/** Whole weights with exactly these shares; undefined when a weight would have to be larger than 256. */
+function weightsOf(shares: readonly number[]): number[] | undefined {
+  const divisor = shares.every((share) => share % 100 === 0) ? 100 : shares.reduce(gcd)
+  const weights = shares.map((share) => share / divisor)
+  return Math.max(...weights) <= maxWeight ? weights : undefined
+}
+
+/** The issues of a `traffic` beside the release policy of its model; empty when it is valid. */
+export function issuesOfTraffic({ gateway, address, backend }: Traffic, policy?: ReleasePolicy): string[] {
+  const { issues, need } = policyIssues()
+  need(gateway === 'haproxy', 'haproxy({ … }) is required')
+  need(
+    /^([\w.-]+|\[[\da-f:]+\]):\d{1,5}$/i.test(address),
+    `address is host:port, not ${JSON.stringify(address)}`,
+  )
+  need(/^[\w.:-]{1,64}$/.test(backend), `backend is the name of a backend, not ${JSON.stringify(backend)}`)
+  if (policy === undefined) return issues
+  const { strategy, stages, shadow, targeted, probation, hotfix, drill } = policy
+  need(
+    strategy !== 'rolling' && strategy !== 'shadow',
+    `a gateway moves shares of the traffic: release by canary, ab, blueGreen or direct, not ${strategy}`,
+  )
+  need(shadow === undefined, "a gateway sends no copies of requests: set shadow: 'off' in the release")
+  need(probation?.shadowBp === undefined, 'a gateway sends no copies of requests: leave out probation.shadow')
+  need(targeted === undefined, 'a gateway knows no callers: leave out first')
+  need(drill === undefined, "a drill needs the candidate of this system: set drill: 'off' in the release")
+  const shares = [...stages, ...(hotfix?.stages ?? [])].map(({ shareBp }) => shareBp)
+  if (probation) shares.push(probation.holdbackBp)
+  for (const share of shares)
+    need(
+      weightsOf([share, totalBp - share]) !== undefined,
+      `${share / 100} % cannot be set: the weights of a gateway are whole numbers up to ${maxWeight}, so use whole percentages`,
+    )
+  return issues
+}
+
+/**
+ * The order for the shares in force. A version that is not proven serves under a lease, if another one is left to serve without it.
+ */
+export function orderOf(arms: readonly RouteArm[], proven: string): GatewayOrder | undefined {
+  const served = arms.filter(({ shareBp }) => shareBp > 0)
+  const weights = weightsOf(served.map(({ shareBp }) => shareBp))
+  if (weights === undefined) return undefined
+  return {
+    weights: Object.fromEntries(served.map(({ version }, index) => [version, weights[index]!])),
+    leased: served.length < 2 ? [] : served.map(({ version }) => version).filter((each) => each !== proven),
+  }
+}
+
+const wantedWeight = ({ weights }: GatewayOrder, { name }: GatewayServer): number => weights[name] ?? 0
+
+/** Why the servers cannot carry out an order, before anything is set; undefined when they can. */
+export function refusalOf(
+  { weights, leased }: GatewayOrder,
+  servers: readonly GatewayServer[],
+  { model, backend }: { model: string; backend: string },
+): string | undefined {
+  const byName = new Map(servers.map((server) => [server.name, server]))
+  const missing = Object.keys(weights).find((name) => !byName.has(name))
+  if (missing !== undefined) return `the backend ${backend} has no server named ${missing}: add it`
+  const other = servers.find(({ name, weight }) => !name.startsWith(`${model}_v`) && weight > 0)
+  if (other !== undefined)
+    return `the backend ${backend} has the server ${other.name} with weight ${other.weight}, which is no version of ${model}`
+  const unleased = leased.find((name) => byName.get(name)?.lease === 'absent')
+  if (unleased !== undefined)
+    return `the server ${unleased} has no health check that asks this system, so it would keep its share while this system is away: add check with addr and port`
+  return undefined
+}
+
+/** Whether another hand has changed a weight since the order was set; names it. */
+export function changeOf(set: GatewayOrder, servers: readonly GatewayServer[]): string | undefined {
+  const changed = servers.find((server) => server.weight !== wantedWeight(set, server))
+  return (
+    changed &&
+    `the weight of ${changed.name} is ${changed.weight}, and ${wantedWeight(set, changed)} was set: it was changed by another hand`
+  )
+}
+
+/** Why an order that was set is not in force; undefined when it is. */
+export function lagOf(order: GatewayOrder, servers: readonly GatewayServer[]): string | undefined {
+  for (const server of servers) {
+    const wanted = wantedWeight(order, server)
+    if (server.weight !== wanted)
+      return `the weight of ${server.name} is ${server.weight}, and ${wanted} was set`
+    if (wanted > 0 && !server.isUp) return `the server ${server.name} is down`
+    const isLeased = order.leased.includes(server.name)
+    if (wanted > 0 && server.lease !== 'absent' && (server.lease === 'on') !== isLeased)
+      return `the health check of ${server.name} is ${server.lease}`
+  }
+  return undefined
+}
+
+/** Whether an order gives no version more than what the servers have. */
+export const isReduction = (order: GatewayOrder, set: GatewayOrder): boolean =>
+  Object.keys(order.weights).length === 1 && Object.keys(order.weights).every((name) => name in set.weights)
+
+/** Counters by the name of the server. */
+export type GatewayCounters = Record<string, Pick<GatewayServer, 'requests' | 'failures'>>
+
+export const countersOf = (servers: readonly GatewayServer[]): GatewayCounters =>
+  Object.fromEntries(servers.map(({ name, requests, failures }) => [name, { requests, failures }]))
+
+/**
+ * What a server has served since the counters were last read. Counters that have fallen begin anew: the gateway was restarted. Failures
+ * may fall by the requests under way, and count once they are passed again.
+ */
+export function servedSince(
+  before: GatewayCounters[string] | undefined,
+  { requests, failures }: GatewayServer,
+): { served: { requests: number; failures: number }; after: GatewayCounters[string] } {
+  const base = before === undefined || requests < before.requests ? { requests: 0, failures: 0 } : before
+  const failed = Math.max(0, failures - base.failures)
+  return {
+    served: { requests: requests - base.requests, failures: failed },
+    after: { requests, failures: base.failures + failed },
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * Stores which replica moves the weights of which gateway, and how far the gateway follows the route. A gateway cannot return to the known
+ * good version by itself, so a release waits for it although no replica owns it.
+ */
+import sql from 'sql-template-tag'
+import type { GatewayCounters, GatewayOrder, Traffic } from '../../domain/serving/gateway.ts'
+import { rowsFrom } from '../database/from-row.ts'
+import { prepared } from '../database/prepared.ts'
+import type { Database } from '../postgres.ts'
+
+export interface OwnedGateway {
+  model: string
+  traffic: Traffic
+  /** The place of the route that it was last compared with; generation 0 before. */
+  epoch: number
+  generation: number
+  /** What it was set to; absent before it was first set. */
+  ordered?: GatewayOrder
+  counters?: GatewayCounters
+}
+
+/**
+ * Takes or keeps the gateways that no other replica owns, and returns them. Another address or backend is another gateway. A gateway whose
+ * model has none by now is forgotten once no release of the model has a route.
+ */
+export const ownGateways = (
+  database: Database,
+  { owner, leaseMs }: { owner: string; leaseMs: number },
+): Promise<OwnedGateway[]> =>
+  rowsFrom(database).list<OwnedGateway>(prepared`
+    with wanted as (
+      select name as model, definition -> 'traffic' as traffic from models where definition ? 'traffic'
+    ), gone as (
+      delete from gateways where model not in (select model from wanted)
+        and not exists (select from routing where routing.model = gateways.model and route ? 'release')
+    )
+    insert into gateways (model, traffic, owner, owned_until)
+    select model, traffic, ${owner}, clock_timestamp() + ${leaseMs}::float8 * interval '1 millisecond' from wanted
+    on conflict (model) do update set owner = excluded.owner, owned_until = excluded.owned_until, traffic = excluded.traffic,
+      ordered = case when gateways.traffic = excluded.traffic then gateways.ordered end,
+      counters = case when gateways.traffic = excluded.traffic then gateways.counters end
+      where gateways.owner = excluded.owner or gateways.owned_until < clock_timestamp()
+    returning model, traffic, epoch, generation, ordered, counters`)
+
+/** What a look at a gateway has found. Absent `ordered` and `counters` stay as they are: it could not be read. */
+export interface GatewayLook {
+  model: string
+  owner: string
+  epoch: number
+  generation: number
+  problem?: string
+  ordered?: GatewayOrder
+  counters?: GatewayCounters
+}
+
+/** False when another replica owns it by now. */
+export const writeLook = (database: Database, look: GatewayLook): Promise<boolean> => {
+  const { model, owner, epoch, generation, problem = null, ordered, counters } = look
+  return rowsFrom(database).any(prepared`
+    with written as (
+      update gateways set epoch = ${epoch}, generation = ${generation}, problem = ${problem},
+        since = case when problem is not distinct from ${problem} then since else clock_timestamp() end,
+        ordered = coalesce(${ordered === undefined ? null : JSON.stringify(ordered)}::jsonb, ordered),
+        counters = coalesce(${counters === undefined ? null : JSON.stringify(counters)}::jsonb, counters),
+        read_at = case when ${counters !== undefined} then clock_timestamp() else read_at end
+      where model = ${model} and owner = ${owner} returning model
+    )
+    select pg_notify('tenure_acknowledged', model) from written`)
+}
+
+/** Gives the gateways of a replica that stops to the others. */
+export async function releaseGateways(database: Database, owner: string): Promise<void> {
+  await database.query(sql`update gateways set owned_until = clock_timestamp() where owner = ${owner}`)
+}
+
+/** A gateway as a release waits for it. */
+export interface FollowingGateway {
+  model: string
+  address: string
+  backend: string
+  owner: string
+  epoch: number
+  generation: number
+  problem?: string
+  /** How long it has had this problem, or has followed. */
+  forMs: number
+  /** How long its counters have not been read. */
+  silentMs: number
+  /** How long no replica has owned it; negative while one does. */
+  unownedMs: number
+}
+
+const listed = sql`select model, traffic ->> 'address' as address, traffic ->> 'backend' as backend, owner, epoch, generation, problem,
+  (extract(epoch from clock_timestamp() - since) * 1000)::float8 as for_ms,
+  (extract(epoch from clock_timestamp() - read_at) * 1000)::float8 as silent_ms,
+  (extract(epoch from clock_timestamp() - owned_until) * 1000)::float8 as unowned_ms from gateways`
+
+export const findGateway = (database: Database, model: string): Promise<FollowingGateway | undefined> =>
+  rowsFrom(database).find<FollowingGateway>(prepared`${listed} where model = ${model}`)
+
+export const listGateways = (database: Database): Promise<FollowingGateway[]> =>
+  rowsFrom(database).list<FollowingGateway>(sql`${listed} order by model`)
+
+/** Why it does not follow; undefined while it does. */
+export const gatewayProblem = ({ problem, unownedMs, silentMs }: FollowingGateway): string | undefined =>
+  unownedMs > 0
+    ? `no replica has moved its weights for ${Math.round(unownedMs / 1_000)} s`
+    : (problem ??
+      (silentMs > maxSilentMs
+        ? `its counters were not read for ${Math.round(silentMs / 1_000)} s`
+        : undefined))
+
+/** Several looks. */
+const maxSilentMs = 10_000

@@ -1,0 +1,248 @@
+/** Tests what a gateway is set to, what keeps it from following, and that its counters give the judges what a replica's would. */
+import { describe, expect, it } from 'vitest'
+import { createClock } from '../../../api/serving/clock.ts'
+import { createCounterRegistry } from '../../../api/serving/counters/arm-counters.ts'
+import { judgeCanary } from '../../../domain/canary/incremental-judge.ts'
+import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
+import { dayPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
+import {
+  changeOf,
+  isReduction,
+  issuesOfTraffic,
+  lagOf,
+  orderOf,
+  refusalOf,
+  servedSince,
+  type GatewayCounters,
+  type GatewayServer,
+} from '../../../domain/serving/gateway.ts'
+import { seededRandom } from '@tenure/sequential'
+
+const server = (name: string, change: Partial<GatewayServer> = {}): GatewayServer => ({
+  name,
+  weight: 0,
+  isUp: true,
+  lease: 'on',
+  requests: 0,
+  failures: 0,
+  ...change,
+})
+const canary = (shareBp: number) =>
+  orderOf(
+    [
+      { arm: 'canary', version: 'm_v1.1.0', shareBp },
+      { arm: 'champion', version: 'm_v1.0.0', shareBp: 10_000 - shareBp },
+    ],
+    'm_v1.0.0',
+  )
+const place = { model: 'm', backend: 'b' }
+
+describe('an order', () => {
+  it.each([
+    [500, { 'm_v1.1.0': 5, 'm_v1.0.0': 95 }],
+    [250, { 'm_v1.1.0': 1, 'm_v1.0.0': 39 }],
+    [0, { 'm_v1.0.0': 100 }],
+  ])('of %i basis points has whole weights with exactly this share', (shareBp, weights) => {
+    expect(canary(shareBp)?.weights).toEqual(weights)
+  })
+  it('has none for a share that whole weights up to 256 do not have', () => {
+    expect(canary(1)).toBeUndefined()
+  })
+  it('leases a version that is not proven, if another one is left to serve', () => {
+    expect(canary(500)?.leased).toEqual(['m_v1.1.0'])
+    const arms = [{ arm: 'champion', version: 'm_v1.1.0', shareBp: 10_000 }] as const
+    expect(orderOf(arms, 'm_v1.0.0')?.leased).toEqual([])
+  })
+})
+
+describe('the servers of a gateway', () => {
+  const order = canary(500)!
+  const set = [server('m_v1.0.0', { weight: 95, lease: 'off' }), server('m_v1.1.0', { weight: 5 })]
+  it('carry out an order', () => {
+    expect([refusalOf(order, set, place), changeOf(order, set), lagOf(order, set)]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ])
+  })
+  it.each([
+    ['a missing server', set.slice(0, 1), /has no server named m_v1\.1\.0/],
+    [
+      'a server of another name with weight',
+      [...set, server('old', { weight: 1 })],
+      /server old with weight 1/,
+    ],
+    ['a candidate without a lease', [set[0]!, { ...set[1]!, lease: 'absent' as const }], /no health check/],
+  ])('refuse it for %s', (_name, servers, reason) => {
+    expect(refusalOf(order, servers, place)).toMatch(reason)
+  })
+  it.each([
+    ['another weight', { weight: 6 }, /weight of m_v1\.1\.0 is 6, and 5/],
+    ['a server that is down', { isUp: false }, /m_v1\.1\.0 is down/],
+    ['a lease that does not run', { lease: 'off' as const }, /health check of m_v1\.1\.0 is off/],
+  ])('lag for %s', (_name, change, reason) => {
+    expect(lagOf(order, [set[0]!, { ...set[1]!, ...change }])).toMatch(reason)
+  })
+  it('tell of a weight that another hand has changed, also of a version outside of the route', () => {
+    expect(changeOf(order, [set[0]!, { ...set[1]!, weight: 50 }])).toMatch(/is 50, and 5 was set/)
+    expect(changeOf(order, [...set, server('m_v0.9.0', { weight: 10 })])).toMatch(/is 10, and 0 was set/)
+  })
+  it('have less by an order for one of their versions alone', () => {
+    expect(isReduction(canary(0)!, order)).toBe(true)
+    expect(isReduction(canary(1_000)!, order)).toBe(false)
+  })
+})
+
+describe('a traffic', () => {
+  const traffic = { gateway: 'haproxy', address: '10.0.0.5:9999', backend: 'roses' } as const
+  const policy: ReleasePolicy = { ...dayPolicy, probation: { ...dayPolicy.stages[0]!, holdbackBp: 500 } }
+  it('fits the release of a canary', () => {
+    expect(issuesOfTraffic(traffic, policy)).toEqual([])
+    expect(issuesOfTraffic({ ...traffic, address: '[fd00::5]:9999' })).toEqual([])
+  })
+  const stage = dayPolicy.stages[0]!
+  it.each<[string, object, Partial<ReleasePolicy>, RegExp]>([
+    ['another gateway', { gateway: 'envoy' }, {}, /haproxy\(/],
+    ['an address without a port', { address: '/run/haproxy.sock' }, {}, /address is host:port/],
+    ['a backend with a command', { backend: 'b;shutdown' }, {}, /name of a backend/],
+    ['a rolling release', {}, { strategy: 'rolling' }, /not rolling/],
+    ['a shadow', {}, { shadow: stage }, /shadow: 'off'/],
+    [
+      'a shadow of the probation',
+      {},
+      { probation: { ...stage, holdbackBp: 100, shadowBp: 1 } },
+      /probation\.shadow/,
+    ],
+    [
+      'targeted callers',
+      {},
+      { targeted: { ...stage, target: { header: 'x', values: ['1'] } as never } },
+      /first/,
+    ],
+    ['a drill', {}, { drill: {} as never }, /drill: 'off'/],
+    ['a share without weights', {}, { stages: [{ ...stage, shareBp: 7 }] }, /0\.07 % cannot be set/],
+  ])('refuses %s', (_name, change, changes, issue) => {
+    expect(issuesOfTraffic({ ...traffic, ...change } as never, { ...policy, ...changes }).join()).toMatch(
+      issue,
+    )
+  })
+})
+
+describe('the counters of a gateway', () => {
+  it('begin anew when they have fallen, and count failures that were passed again once', () => {
+    expect(servedSince({ requests: 100, failures: 5 }, server('m', { requests: 30, failures: 2 }))).toEqual({
+      served: { requests: 30, failures: 2 },
+      after: { requests: 30, failures: 2 },
+    })
+    const first = servedSince({ requests: 100, failures: 5 }, server('m', { requests: 110, failures: 4 }))
+    expect(first).toEqual({ served: { requests: 10, failures: 0 }, after: { requests: 110, failures: 5 } })
+  })
+
+  it('give the verdict that a replica gives which answers the same requests', () => {
+    const verdicts = new Set<string>()
+    for (let seed = 1; seed <= 60; seed++) {
+      const random = seededRandom(seed)
+      let nowMs = 1_000_000
+      const registry = createCounterRegistry(
+        createClock(
+          () => nowMs,
+          () => nowMs,
+        ),
+      )
+      const arm = (version: string, release: string) =>
+        registry.open({
+          model: 'm',
+          version,
+          arm: version === 'c' ? 'canary' : 'champion',
+          release,
+          generation: 1,
+          lengthMs: 10_000,
+          quiet: false,
+          slow95Us: Infinity,
+          slow99Us: Infinity,
+          answerBins: 0,
+        })
+      const rates = { c: [0, 0.01, 0.2][seed % 3]!, b: 0.01 }
+      const total = { c: { requests: 0, failures: 0 }, b: { requests: 0, failures: 0 } }
+      const read: GatewayCounters = {}
+      for (let tick = 0; tick < 40; tick++) {
+        // Several looks a tick, at any moment.
+        for (let look = 0; look < 3; look++)
+          for (const version of ['c', 'b'] as const) {
+            const requests = Math.floor(random() * (version === 'c' ? 20 : 60))
+            for (let i = 0; i < requests; i++) {
+              const isBad = random() < rates[version]
+              total[version].requests++
+              if (isBad) total[version].failures++
+              registry.count(
+                arm(version, 'in path'),
+                1,
+                `${version} ${total[version].requests}`,
+                isBad ? 'errors' : undefined,
+              )
+            }
+            const { served, after } = servedSince(read[version], server(version, total[version]))
+            read[version] = after
+            registry.add(arm(version, 'gateway'), served)
+          }
+        nowMs += 10_000
+        registry.closeTick()
+      }
+      const judged = (release: string) => {
+        const ticks = new Map<number, Record<string, { requests: number; errors: number }>>()
+        for (const tick of registry.closed)
+          if (tick.release === release)
+            ticks.set(tick.tickMs, { ...ticks.get(tick.tickMs), [tick.version]: tick })
+        const counts = ({ requests, errors }: { requests: number; errors: number }) => ({
+          requests,
+          errors,
+          invalid: 0,
+          slow95: 0,
+          slow99: 0,
+        })
+        return judgeCanary(
+          {
+            ticks: [...ticks].map(([startMs, arms]) => ({
+              startMs,
+              shareBp: 2_500,
+              canary: counts(arms['c']!),
+              control: counts(arms['b']!),
+            })),
+            stage: {
+              index: 0,
+              shareBp: 2_500,
+              startedMs: 0,
+              elapsedMs: 400_000,
+              minMs: 1_000,
+              minRequests: 100,
+              last: false,
+            },
+            staleMs: 0,
+          },
+          defaultCanaryPolicy,
+        )
+      }
+      expect(judged('gateway')).toEqual(judged('in path'))
+      verdicts.add(judged('gateway').kind)
+    }
+    expect([...verdicts].toSorted()).toEqual(expect.arrayContaining(['fail', 'pass']))
+  })
+
+  it('count no more failures than requests in a tick', () => {
+    const registry = createCounterRegistry(createClock())
+    const arm = registry.open({
+      model: 'm',
+      version: 'm_v1.0.0',
+      arm: 'canary',
+      release: 'rel',
+      generation: 1,
+      lengthMs: 10_000,
+      quiet: false,
+      slow95Us: Infinity,
+      slow99Us: Infinity,
+      answerBins: 0,
+    })
+    registry.add(arm, { requests: 3, failures: 5 })
+    expect([arm.requests, arm.errors, arm.failedCallers]).toEqual([3, 3, 3])
+  })
+})
