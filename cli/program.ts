@@ -40,6 +40,10 @@ export interface CommandSpec {
   section?: string
   /** The default command of its group. */
   isDefault?: true
+  /** The values of an argument, by its name; of `<model>`, `<version>` and `<release>` the completion asks the API. */
+  values?: Readonly<Record<string, readonly string[]>>
+  /** The command without its group that does the same, such as `approve` for `releases approve`. */
+  sameAs?: string
   /** Runs the command and returns the exit code; undefined means `done`. */
   run(session: CommandSession, input: CommandInput): Promise<ExitCode | undefined | void>
 }

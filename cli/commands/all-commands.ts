@@ -21,8 +21,10 @@ import { applyCommand, planCommand } from './project/plan.ts'
 import { initCommand } from './project/init.ts'
 import { killSwitchesGroup } from './admin/kill-switches.ts'
 import { keysGroup } from './admin/keys.ts'
+import { logsCommand } from './admin/logs.ts'
 import { modelsGroup } from './registry/models.ts'
 import { monitorGroup } from './lifecycle/monitor.ts'
+import { openCommand } from './admin/open.ts'
 import { policyGroup } from './lifecycle/policy.ts'
 import { commandsGroup } from './deferred.ts'
 import { releasesGroup } from './lifecycle/releases.ts'
@@ -47,6 +49,8 @@ const sections: Readonly<Record<string, readonly (CommandSpec | CommandGroup)[]>
   Operate: [
     upCommand,
     statusCommand,
+    openCommand,
+    logsCommand,
     alertsGroup,
     rollbackCommand,
     killSwitchesGroup,

@@ -16,10 +16,11 @@ const ask: Record<Shell, (words: readonly string[]) => string> = {
   fish: (words) => `complete -C ${quoted(words.join(' '))}`,
 }
 const quoted = (text: string): string => `'${text}'`
+/** Stands for the program, which answers with the kind that it was asked for. */
 const start: Record<Shell, string> = {
-  bash: '',
-  zsh: 'compdef() { }\n',
-  fish: '',
+  bash: 'tenure() { echo "$2-1"; echo "$2-2"; }\n',
+  zsh: 'compdef() { }\ntenure() { echo "$2-1"; echo "$2-2"; }\n',
+  fish: 'function tenure; echo $argv[2]-1; echo $argv[2]-2; end\n',
 }
 
 function completed(shell: Shell, ...words: string[]): string[] {
@@ -43,7 +44,25 @@ describe.each<Shell>(['bash', 'zsh', 'fish'])('completion in %s', (shell) => {
     expect(completed(shell, 'release', 'sh')).toEqual(['show'])
     expect(completed(shell, 'releases', 'show', 'rel_1', '--dec')).toEqual(['--decisions'])
     expect(completed(shell, 'completion', 'z')).toEqual(['zsh'])
+    expect(completed(shell, 'kill-switches', 'set', 'iris', 'fall')).toEqual(['fallback'])
   })
+
+  it.skipIf(!isInstalled(shell))('asks for the names of models, versions and open releases', () => {
+    expect(completed(shell, 'retrain', 'mod')).toEqual(['models-1', 'models-2'])
+    expect(completed(shell, 'releases', 'models-')).toEqual(['models-1', 'models-2'])
+    expect(completed(shell, 'approve', '--reason', 'x', 'rel')).toEqual(['releases-1', 'releases-2'])
+    expect(completed(shell, 'releases', 'start', 'ver')).toEqual(['versions-1', 'versions-2'])
+    expect(completed(shell, 'rollback', 'models-1')).toEqual(['models-1'])
+    expect(completed(shell, 'status', 'models-')).toEqual([])
+  })
+})
+
+it('names each kind of argument once, and knows the words of those that have some', () => {
+  const asked = completionPlaces(commands).flatMap(({ asks = [] }) => asks)
+  expect([...new Set(asked)].sort()).toEqual(['models', 'releases', 'versions'])
+  for (const each of commands)
+    for (const { name, values = {} } of 'commands' in each ? each.commands : [each])
+      for (const argument of Object.keys(values)) expect(name).toContain(`<${argument}>`)
 })
 
 it('has every command and every option', () => {

@@ -31,6 +31,7 @@ export const killSwitchesGroup: CommandGroup = {
     }),
     {
       name: 'set <model> <serve>',
+      values: { serve: flagNames },
       summary: `Set the kill switch of a model: ${flagNames.join(', ')}`,
       options: [['--reason <text>', 'Reason, required, stored in the audit log'], yesOption],
       examples: [

@@ -103,6 +103,14 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
   },
 }))
 
+/** The same commands behind their noun: `tenure releases approve`. */
+export const releaseVerbs = (): CommandSpec[] =>
+  [...releaseCommands, rollbackCommand].map((spec) => ({
+    ...spec,
+    examples: spec.examples.map((each) => `releases ${each}`),
+    sameAs: spec.name,
+  }))
+
 /** Follows a release to its end. Only a promotion is a success. */
 async function awaitEnd({ terminal, api }: CommandSession, id: string): Promise<ExitCode> {
   let shown = ''
@@ -205,6 +213,7 @@ export const signalCommand: CommandSpec = {
   name: 'sign <command> <release>',
   summary: 'Record a command to a release, and print the call of `temporal workflow signal` that delivers it',
   options: [['--reason <text>', 'Reason, stored in the audit log']],
+  values: { command: Object.keys(signals) },
   examples: ['sign approve flight-delay', 'sign abort rel_01h… --reason "wrong data" --json'],
   async run({ terminal, api }, { args, options }) {
     const [name, named] = args.map(String) as [string, string]

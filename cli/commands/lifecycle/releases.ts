@@ -27,7 +27,7 @@ import {
 import type { AnswerEvidence } from '../../../store/release/evidence.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup, CommandInput } from '../../program.ts'
-import { findReleaseId } from './release-commands.ts'
+import { findReleaseId, releaseVerbs } from './release-commands.ts'
 import { chartsSvg, chartsText, stageName, type ChartedRelease } from './release-charts.ts'
 import { watchRelease } from './watch-release.ts'
 import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal.ts'
@@ -70,7 +70,7 @@ function queueBelow(terminal: Terminal, { waiting = [] }: { waiting?: unknown })
 export const releasesGroup: CommandGroup = {
   name: 'releases',
   alias: 'release',
-  summary: 'List, start and show releases',
+  summary: 'List, start and show releases, and decide about them',
   commands: [
     listCommand<ReleaseAnswer>({
       summary: 'List releases, newest first, and the release queue',
@@ -146,6 +146,7 @@ export const releasesGroup: CommandGroup = {
       },
     },
     watchRelease,
+    ...releaseVerbs(),
   ],
 }
 

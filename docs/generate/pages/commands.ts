@@ -25,10 +25,13 @@ export function commandsPage(): string {
     '',
     markdownTable(
       ['command', 'summary'],
-      all.map(({ name, summary }) => [`[\`${name}\`](#${anchorOf(name)})`, summary]),
+      all.map(({ name, summary, sameAs }) => [
+        `[\`${name}\`](#${anchorOf(sameAs ?? name)})`,
+        sameAs === undefined ? summary : `The same as \`${sameAs}\``,
+      ]),
     ),
     '',
-    ...all.flatMap(sectionOf),
+    ...all.filter(({ sameAs }) => sameAs === undefined).flatMap(sectionOf),
   ].join('\n')
 }
 

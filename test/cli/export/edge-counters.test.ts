@@ -1,9 +1,5 @@
 /** Tests that an exported predictor counts as a replica does, and that a server takes its counts once, and only in the profile's bins. */
-import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
-import { text } from 'node:stream/consumers'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -25,6 +21,7 @@ import {
   type ServingFixture,
   type TestApi,
 } from '../../support/serving/serving-fixture.ts'
+import { listenFor } from '../../support/serving/api-address.ts'
 import { signatureOf } from '../../support/serving/sign-versions.ts'
 
 interface Counting {
@@ -70,7 +67,7 @@ let fixture: ServingFixture
 let api: TestApi
 let key: string
 let root: string
-let server: Server
+let server: Awaited<ReturnType<typeof listenFor>>
 let url: string
 const folderOf = (model: string) => join(root, model)
 const load = async (folder: string) => {
@@ -108,18 +105,8 @@ beforeAll(async () => {
     await exported(model, folderOf(model), artifactDigest, true)
   }
   api = await startApi(fixture)
-  server = createServer((request, response) => {
-    void text(request)
-      .then((body) =>
-        api.request(request.method!, request.url!, {
-          key: request.headers.authorization?.replace('Bearer ', ''),
-          body,
-        }),
-      )
-      .then((answer) => response.writeHead(answer.status).end(answer.text))
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  server = await listenFor(api)
+  url = server.url
 })
 afterAll(async () => {
   server.close()

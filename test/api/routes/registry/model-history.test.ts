@@ -1,6 +1,4 @@
 /** Tests the list of models, the recorded traffic and feature counts of a model, and their evaluation by `tenure monitor backtest`. */
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { commands } from '../../../../cli/commands/all-commands.ts'
@@ -14,6 +12,7 @@ import { moveChampion } from '../../../../store/registry/champions.ts'
 import { digestOfJson } from '../../../../store/artifacts.ts'
 import { getModel } from '../../../../store/registry/models.ts'
 import { runCommand } from '../../../support/command-line.ts'
+import { listenFor } from '../../../support/serving/api-address.ts'
 import { irisSpec } from '../../../support/serving/artifact.ts'
 import {
   openServingFixture,
@@ -207,11 +206,7 @@ it('the feature counts of a model are those that the monitor judges, and tenure 
   expect(page.status).toBe(200)
   expect(page.text).toMatch(/prediction of near.*prediction of far.*sepalLength/s)
 
-  const server = createServer((request, response) => {
-    void get(request.url ?? '').then((answer) => response.writeHead(answer.status).end(answer.text))
-  })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { url, close } = await listenFor(api)
   vi.stubEnv('TENURE_KEY', key)
   const backtest = (...words: string[]) =>
     runCommand(commands, ['monitor', 'backtest', 'iris', '--url', url, ...words])
@@ -235,7 +230,7 @@ it('the feature counts of a model are those that the monitor judges, and tenure 
   expect(single).toContain(` 1 window with requests in ${Number(days)} days, 1 with enough rows`)
   expect(single).toContain('Too few windows with enough rows to measure false alarms.')
   expect((await backtest('--alarm', '0.05')).err).toContain('--alarm (0.05) must not be below --warn (0.1)')
-  server.close()
+  close()
 })
 
 it('a model is shown with the digest of its definition, which tells whether its file has changed since', async () => {
