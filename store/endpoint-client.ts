@@ -14,12 +14,19 @@ import { readSecret, readSecretJson } from './secret-json.ts'
 interface Question {
   address: string
   headers: Record<string, string>
-  body: string
+  body: string | Uint8Array
+  http2?: boolean
   secret?: string
   /** Default: the secret is sent as a bearer token. */
   signedFor?: { service: string; region: string }
   maxBytes: number
   maxMs: number
+}
+
+interface Reply {
+  status: number
+  body: Uint8Array
+  headers: Record<string, unknown>
 }
 
 /** How long a secret that was read is used. A new one needs no restart. */
@@ -97,10 +104,11 @@ export function createEndpointClient({
   }
   return {
     /** Throws `address_not_allowed`, `answer_too_large`, `configuration_invalid` for a secret, and the error of a connection. */
-    async ask(question: Question): Promise<{ status: number; body: Uint8Array }> {
-      const { address, body, maxBytes, maxMs } = question
+    async ask(question: Question): Promise<Reply> {
+      const { address, body, http2, maxBytes, maxMs } = question
       const headers = await authorised(question)
-      return outgoingPost(address, { headers, body, privateHosts, maxBytes, maxMs }).catch((error: Error) => {
+      const request = { headers, body, http2, privateHosts, maxBytes, maxMs }
+      return outgoingPost(address, request).catch((error: Error) => {
         // The message may hold a text of the server.
         const { code } = error as { code?: unknown }
         throw typeof code === 'string' && !isError(error)

@@ -39,7 +39,7 @@ let loaded: Promise<typeof Undici> | undefined
 /** Loads undici where it is needed. Each `import()` is resolved anew, for which a call in the path of a prediction would wait. */
 const undici = () => (loaded ??= import('./undici.ts'))
 
-/** By their list of private hosts. Separate from the global dispatcher, which belongs to Node's fetch once that was used. */
+/** By their list of private hosts and their protocol. Separate from the global dispatcher, which belongs to Node's fetch once that was used. */
 const agents = new Map<string, Promise<Undici.Agent>>()
 
 /** Throws `address_not_allowed` for a private address, and the error of the connection when the server does not answer in time. */
@@ -107,23 +107,26 @@ export async function outgoingFetch(
 /**
  * Posts a small body under the same rules, for calls in the path of a prediction: the streams of fetch take four times as long. Returns no
  * body with a status that is not from 200 to 299. Throws for a compressed body, whose length says nothing. A request that meets the end of a
- * connection that has answered before is sent once more on a new one, so the body must be one that may be sent twice.
+ * connection that has answered before is sent once more on a new one, so the body must be one that may be sent twice. `http2`: the server
+ * speaks HTTP/2 alone, without TLS too.
  */
 export async function outgoingPost(
   address: string,
   {
     headers,
     body,
+    http2 = false,
     privateHosts,
     maxBytes,
     maxMs,
   }: Required<Pick<OutgoingRequest, 'privateHosts' | 'maxBytes' | 'maxMs'>> & {
     headers: Record<string, string>
-    body: string
+    body: string | Uint8Array
+    http2?: boolean
   },
-): Promise<{ status: number; body: Buffer }> {
+): Promise<{ status: number; body: Buffer; headers: Record<string, unknown> }> {
   const { undiciRequest } = await undici()
-  const dispatcher = await agentFor(privateHosts)
+  const dispatcher = await agentFor(privateHosts, http2)
   const stop = new AbortController()
   const whole = setTimeout(() => stop.abort(new Error(`not complete within ${maxMs} ms`)), maxMs)
   const post = (by: Undici.Agent) =>
@@ -132,7 +135,7 @@ export async function outgoingPost(
   try {
     const answer = await post(dispatcher).catch(async (error: unknown) => {
       if (!metItsEnd(error)) throw error
-      fresh = await createAgent(privateHosts)
+      fresh = await createAgent(privateHosts, http2)
       return post(fresh)
     })
     const { statusCode: status } = answer
@@ -141,7 +144,7 @@ export async function outgoingPost(
       if (why !== undefined) throw new DomainError('answer_too_large', `${new URL(address).host} ${why}`)
       return Buffer.alloc(0)
     }
-    if (status < 200 || status >= 300) return { status, body: refuse() }
+    if (status < 200 || status >= 300) return { status, body: refuse(), headers: answer.headers }
     const coding = answer.headers['content-encoding']
     if (coding !== undefined && String(coding).toLowerCase() !== 'identity')
       refuse('sends a compressed answer, which is not read')
@@ -152,7 +155,7 @@ export async function outgoingPost(
       if (!(bytes <= maxBytes)) refuse(`sends more than ${maxBytes} bytes`)
       parts.push(part as Uint8Array)
     }
-    return { status, body: Buffer.concat(parts) }
+    return { status, body: Buffer.concat(parts), headers: { ...answer.headers, ...answer.trailers } }
   } finally {
     clearTimeout(whole)
     void fresh?.destroy()
@@ -165,18 +168,24 @@ function metItsEnd(error: unknown): boolean {
   return ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'].includes(code ?? '') && (socket?.bytesRead ?? 0) > 0
 }
 
-function agentFor(privateHosts: PrivateHosts): Promise<Undici.Agent> {
-  const name = privateHosts === 'all' ? 'all' : privateHosts.join()
-  const agent = agents.get(name) ?? createAgent(privateHosts)
+function agentFor(privateHosts: PrivateHosts, http2 = false): Promise<Undici.Agent> {
+  const name = `${http2 ? 'http2 ' : ''}${privateHosts === 'all' ? 'all' : privateHosts.join()}`
+  const agent = agents.get(name) ?? createAgent(privateHosts, http2)
   agents.set(name, agent)
   return agent
 }
 
-async function createAgent(privateHosts: PrivateHosts): Promise<Undici.Agent> {
+/** The most requests on one connection of HTTP/2 at a time. */
+const streams = 256
+
+async function createAgent(privateHosts: PrivateHosts, http2: boolean): Promise<Undici.Agent> {
   const { Agent, buildConnector } = await undici()
   const guard = privateHosts === 'all' ? undefined : createGuard(privateHosts)
-  const connect = buildConnector({ lookup: guard?.lookup })
+  // The types of undici lack what it takes for HTTP/2.
+  const protocol: object = http2 ? { useH2c: true, preferH2: true } : {}
+  const connect = buildConnector({ lookup: guard?.lookup, ...protocol })
   return new Agent({
+    ...(http2 ? { pipelining: streams } : {}),
     connect(options, callback) {
       try {
         // A host that is an address is not looked up.

@@ -20,7 +20,9 @@ export interface PythonPackages {
 export interface OutgoingQuestion {
   address: string
   headers: Record<string, string>
-  body: string
+  body: string | Uint8Array
+  /** Whether the server speaks HTTP/2 alone, without TLS too, as those of gRPC do. */
+  http2?: boolean
   /** The name of what proves to the server who asks. */
   secret?: string
   /** The service and region of AWS for which the secret signs the request. Default: the secret is sent as a bearer token. */
@@ -28,6 +30,13 @@ export interface OutgoingQuestion {
   /** The most bytes of the answer, and the most time for all of it. */
   maxBytes: number
   maxMs: number
+}
+
+export interface OutgoingReply {
+  status: number
+  body: Uint8Array
+  /** The headers, with those after the body. */
+  headers?: Readonly<Record<string, unknown>>
 }
 
 export interface Hosts {
@@ -43,7 +52,7 @@ export interface Hosts {
     start(interpreter: string, memoryMb: number): ChildProcess
   }
   /** Asks the server of an endpoint. Follows no redirect. Throws with what has happened. Absent: endpoints are refused. */
-  ask?(question: OutgoingQuestion): Promise<{ status: number; body: Uint8Array }>
+  ask?(question: OutgoingQuestion): Promise<OutgoingReply>
 }
 
 /** Ends a process with its parent, even while it computes. */

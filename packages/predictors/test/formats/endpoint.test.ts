@@ -32,6 +32,11 @@ interface Tested {
   texts?: (string | null)[]
   /** What a request holds. */
   sends?: RegExp
+  /** The bytes of an answer, where it is not JSON. */
+  bytesOf?: (answer: unknown) => Buffer
+  /** What its answers cannot have, and what is said in place of what others say. */
+  without?: string[]
+  says?: Record<string, string>
 }
 const named = /(?=.*COLOUR)(?=.*red)(?=.*null)/s
 const protocols = {
@@ -52,6 +57,29 @@ const protocols = {
         ],
       },
     ],
+  },
+  grpc: {
+    file: (width) => ({
+      endpoint: 'open-inference',
+      ...common,
+      address: 'grpc://models.example.org:9000',
+      model: 'roses',
+      outputs: Array.from({ length: width }, (_, at) => ({ from: 'scores', at })),
+    }),
+    answers: (rows) => [rows],
+    bytesOf: (rows) => inferAnswer(rows as unknown[][]),
+    texts: ['red', 'blue'],
+    sends: /roses.*size.*COLOUR.*red.*blue/s,
+    without: ['null'],
+    says: {
+      NaN: 'is NaN, not a number',
+      ...Object.fromEntries(
+        ['a list', 'null alone', 'the answer of another protocol', 'a page', 'nothing'].map((what) => [
+          what,
+          'it is not one message of gRPC',
+        ]),
+      ),
+    },
   },
   json: {
     file: (width) => ({
@@ -93,6 +121,9 @@ const protocols = {
     }),
     answers: (rows) => rows.map((score) => completion(JSON.stringify({ score }))),
     sends: /A (red rose of 1\.5| rose of ) cm/,
+    // It answers one row.
+    without: ['too few rows', 'too many rows'],
+    says: { NaN: 'its text is no JSON' },
   },
   embedding: {
     file: (width) => ({
@@ -112,11 +143,35 @@ const protocols = {
     texts: ['red', 'blue'],
     sends: /"input":\["red","blue"\]/,
   },
-} satisfies Record<Exclude<ProtocolName, 'openai'> | 'completion' | 'embedding', Tested>
+} satisfies Record<Exclude<ProtocolName, 'openai'> | 'grpc' | 'completion' | 'embedding', Tested>
 const names = Object.keys(protocols) as (keyof typeof protocols)[]
 
 function completion(content: string | null, more: object = {}): object {
   return { choices: [{ message: { role: 'assistant', content }, finish_reason: 'stop', ...more }] }
+}
+
+/** A frame with a `ModelInferResponse` of FP64 numbers, or of texts where one is a text. */
+function inferAnswer(rows: readonly (readonly unknown[])[], { raw = false, version = 'v3' } = {}): Buffer {
+  const part = (field: number, ...values: (Buffer | string)[]): Buffer => {
+    const bytes = Buffer.concat(values.map((value) => Buffer.from(value)))
+    const head = [field * 8 + 2, (bytes.length & 127) | (bytes.length > 127 ? 128 : 0), bytes.length >> 7]
+    return Buffer.concat([Buffer.from(bytes.length > 127 ? head : head.slice(0, 2)), bytes])
+  }
+  const values = rows.flat()
+  const isText = values.some((value) => typeof value === 'string')
+  const numbers = Buffer.from(Float64Array.from(values, Number).buffer)
+  const contents = isText ? values.map((value) => part(8, String(value))) : [part(7, numbers)]
+  const shape = Buffer.from([rows.length, rows[0]?.length ?? 0])
+  const scores = [part(1, 'scores'), part(2, isText ? 'BYTES' : 'FP64'), part(3, shape)]
+  const body = Buffer.concat([
+    part(1, 'roses'),
+    part(2, version),
+    part(5, ...scores, ...(raw ? [] : [part(5, ...contents)])),
+    ...(raw ? [part(6, numbers)] : []),
+  ])
+  const frame = Buffer.alloc(5)
+  frame.writeUInt32BE(body.length, 1)
+  return Buffer.concat([frame, body])
 }
 
 const fits: FeatureFit[] = [
@@ -141,11 +196,17 @@ const text = (value: string | null): Buffer => {
   return Buffer.concat([length, bytes])
 }
 
+interface Reply {
+  status?: number
+  body: string | Buffer
+  headers?: Record<string, string>
+}
+
 /** Asks an endpoint that gives these answers, in turn, two rows of which the second one has no value. */
 async function ask(
   file: object,
   output: Output,
-  answers: readonly ({ status?: number; body: string } | Error)[],
+  answers: readonly (Reply | Error)[],
   given: readonly (string | null)[] = ['red', null],
 ) {
   const asked: OutgoingQuestion[] = []
@@ -157,7 +218,8 @@ async function ask(
         asked.push(question)
         const answer = answers[asked.length - 1] ?? answers.at(-1)!
         if (answer instanceof Error) throw answer
-        return Promise.resolve({ status: answer.status ?? 200, body: Buffer.from(answer.body) })
+        const { status = 200, body, headers = { 'grpc-status': '0' } } = answer
+        return Promise.resolve({ status, body: Buffer.from(body), headers })
       },
     },
   })
@@ -183,16 +245,19 @@ const bodies = (answers: readonly unknown[]) => answers.map((answer) => ({ body:
 
 describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
   const width = outputWidth(output)
-  const { file, answers, texts, sends = named }: Tested = protocols[protocol]
+  const { host } = new URL(String(protocols[protocol].file(width).address))
+  const { file, answers, texts, sends = named, without, says, bytesOf: encode }: Tested = protocols[protocol]
   const numbers = [0, 1].map((row) => Array.from({ length: width }, (_, at) => (row + at + 1) / 8))
+  const replies = (rows: readonly (readonly unknown[])[]) =>
+    answers(rows).map((answer) => ({ body: encode?.(answer) ?? JSON.stringify(answer) }))
   /** The answers in which a value stands in place of the first number. */
-  const withValue = (value: unknown) => bodies(answers([[value, ...numbers[0]!.slice(1)], numbers[1]!]))
+  const withValue = (value: unknown) => replies([[value, ...numbers[0]!.slice(1)], numbers[1]!])
 
   it('is read by the first bytes of its file, with its columns and outputs', async () => {
     const bytes = bytesOf(file(width))
     expect(fileNameOf(bytes)).toBe('endpoint.json')
     expect(await formatOf({ artifact: 'endpoint' }).inspect({ 'endpoint.json': bytes }, output)).toEqual({
-      library: `${String(file(width)['endpoint'])} endpoint at models.example.org`,
+      library: `${String(file(width)['endpoint'])} endpoint at ${host}`,
       columns: preprocessingOf(file(width))
         .slice(0, (file(width)['columns'] as unknown[]).length)
         .map(({ name, kind }) => ({ name, isText: kind === 'category' })),
@@ -201,26 +266,29 @@ describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
   })
 
   it('sends the features that it takes, and uses the numbers of the answer', async () => {
-    const { given, failure, asked } = await ask(file(width), output, bodies(answers(numbers)), texts)
+    const { given, failure, asked } = await ask(file(width), output, replies(numbers), texts)
     expect(failure).toBeUndefined()
     expect(given).toEqual(numbers.flat())
     expect(asked).toHaveLength(answers(numbers).length)
-    for (const { body } of asked) {
+    for (const body of asked.map((question) => String(Buffer.from(question.body)))) {
       expect(body).toMatch(sends)
-      expect(body).not.toMatch(/age"|NaN|[78]/)
+      // The bytes of a message may be those of any letter.
+      expect(body).not.toMatch(encode === undefined ? /age"|NaN|[78]/ : /age/)
     }
   })
 
-  const spoiled: [what: string, answers: ({ status?: number; body: string } | Error)[], why: string][] = [
-    ['too few rows', bodies(answers(numbers.slice(1))), 'for 2 rows'],
-    ['too many rows', bodies(answers([...numbers, ...numbers])), 'for 2 rows'],
-    ['a number missing', bodies(answers(numbers.map((row) => row.slice(1)))), ''],
+  const spoiled: [what: string, answers: (Reply | Error)[], why: string][] = [
+    ['too few rows', replies(numbers.slice(1)), 'for 2 rows'],
+    ['too many rows', replies([...numbers, ...numbers]), 'for 2 rows'],
+    ['a number missing', replies(numbers.map((row) => row.slice(1))), ''],
     ['a text', withValue('0.25'), 'is a text, not a number'],
     ['null', withValue(null), 'is null, not a number'],
     [
       'NaN',
-      withValue('@').map(({ body }) => ({ body: body.replace(/\\?"@\\?"/, 'NaN') })),
-      protocol === 'completion' ? 'its text is no JSON' : 'is no JSON',
+      encode === undefined
+        ? withValue('@').map(({ body }) => ({ body: String(body).replace(/\\?"@\\?"/, 'NaN') }))
+        : withValue(NaN),
+      'is no JSON',
     ],
     ['a list', [{ body: '[]' }], 'cannot be used'],
     ['null alone', [{ body: 'null' }], 'cannot be used'],
@@ -232,14 +300,15 @@ describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
     ['a failure', [{ status: 500, body: '' }], 'answers 500'],
     ['no answer', [new Error('not complete within 1000 ms')], 'gives no answer: not complete within 1000 ms'],
   ]
-  // A completion answers one row.
-  const possible = spoiled.filter(([what]) => protocol !== 'completion' || !what.endsWith('rows'))
-  it.each(possible)('fails with %s', async (_what, spoilt, why) => {
-    const { failure } = await ask(file(width), output, spoilt, texts)
-    expect((failure as Error).message).toMatch(/^the endpoint at models\.example\.org /)
-    expect((failure as Error).message).toContain(why)
-    expect(isPredictorError(failure, 'model_unavailable')).toBe(true)
-  })
+  it.each(spoiled.filter(([what]) => without?.includes(what) !== true))(
+    'fails with %s',
+    async (what, spoilt, why) => {
+      const { failure } = await ask(file(width), output, spoilt, texts)
+      expect((failure as Error).message.startsWith(`the endpoint at ${host} `)).toBe(true)
+      expect((failure as Error).message).toContain(says?.[what] ?? why)
+      expect(isPredictorError(failure, 'model_unavailable')).toBe(true)
+    },
+  )
 })
 
 /** Opens a version of one number, whose answers come in this order. */
@@ -250,7 +319,7 @@ function openedSize(...statuses: { status?: number; body: string }[]) {
     hosts: {
       ...ownHosts,
       ask({ body }) {
-        asked.push((JSON.parse(body) as { dataframe_split: { data: unknown } }).dataframe_split.data)
+        asked.push((JSON.parse(String(body)) as { dataframe_split: { data: unknown } }).dataframe_split.data)
         const { status = 200, body: text } = statuses[asked.length - 1]!
         return Promise.resolve({ status, body: Buffer.from(text) })
       },
@@ -303,7 +372,7 @@ it('takes no answer of more than 32 MiB, however many rows are asked', async () 
       ...ownHosts,
       ask({ body, maxBytes }) {
         limits.push(maxBytes)
-        const { instances } = JSON.parse(body) as { instances: unknown[] }
+        const { instances } = JSON.parse(String(body)) as { instances: unknown[] }
         const answer = protocols.json.answers(instances.map(() => Array.from({ length: 1_000 }, () => 1)))[0]
         return Promise.resolve({ status: 200, body: Buffer.from(JSON.stringify(answer)) })
       },
@@ -329,7 +398,8 @@ describe('the Open Inference Protocol', () => {
       address: 'https://models.example.org/served/v2/models/roses/versions/v3/infer',
       maxMs: 1_000,
     })
-    expect(JSON.parse(asked[0]!.body)).toEqual({
+    expect(JSON.parse(String(asked[0]!.body))).toEqual({
+      id: '1',
       inputs: [
         { name: 'size', shape: [2, 1], datatype: 'FP64', data: [1.5, null] },
         {
@@ -372,6 +442,64 @@ describe('the Open Inference Protocol', () => {
   })
 })
 
+describe('the Open Inference Protocol by gRPC', () => {
+  const { file, texts } = protocols.grpc
+  const number = { kind: 'number' } as const
+  const rows = [[1.5], [-2]]
+  const say = (body: Buffer, headers?: Record<string, string>, changes: object = {}) =>
+    ask({ ...file(1), ...changes }, number, [{ body, headers }], texts)
+
+  it('is asked over HTTP/2, in the time that an answer may take', async () => {
+    const { asked, given } = await say(inferAnswer(rows), undefined, { timeoutMs: 250 })
+    expect(asked[0]).toMatchObject({
+      address: 'http://models.example.org:9000/inference.GRPCInferenceService/ModelInfer',
+      headers: { 'content-type': 'application/grpc', te: 'trailers', 'grpc-timeout': '250m' },
+      http2: true,
+      maxMs: 250,
+    })
+    expect(given).toEqual([1.5, -2])
+    const tls = await say(inferAnswer(rows), undefined, { address: 'grpcs://models.example.org:9000/' })
+    expect(tls.asked[0]!.address).toMatch(/^https:\/\/models\.example\.org:9000\/inference/)
+  })
+
+  it('reads numbers that stand beside the outputs, as KServe and Triton send them', async () => {
+    expect((await say(inferAnswer(rows, { raw: true }))).given).toEqual([1.5, -2])
+  })
+
+  it('sends no missing text', async () => {
+    expect((await ask(file(1), number, [{ body: inferAnswer(rows) }])).failure).toMatchObject({
+      code: 'wrong_type',
+      message: 'gRPC cannot send a missing text',
+    })
+  })
+
+  const good = inferAnswer(rows)
+  const changed = (at: number, byte: number): Buffer => {
+    const bytes = Buffer.from(good)
+    bytes[at] = byte
+    return bytes
+  }
+  it.each([
+    ['no status', good, {}, 'ends its answer without a status of gRPC'],
+    ['a status of a failure', Buffer.alloc(0), { 'grpc-status': '14' }, 'answers with the status 14 of gRPC'],
+    ['a compressed message', changed(0, 1), undefined, 'it is compressed'],
+    ['a message that is cut', good.subarray(0, -1), undefined, 'it is not one message of gRPC'],
+    ['a field that is cut', changed(6, 120), undefined, 'it ends within a field'],
+    ['an unknown type of a field', changed(5, 11), undefined, 'it has a field of the wire type 3'],
+    [
+      'another revision',
+      inferAnswer(rows, { version: 'v4' }),
+      undefined,
+      'it is of another revision than "v3"',
+    ],
+  ])('fails with %s', async (_what, body, headers, why) => {
+    expect((await say(body, headers, { revision: 'v3' })).failure).toMatchObject({
+      code: 'model_unavailable',
+      message: expect.stringContaining(why) as string,
+    })
+  })
+})
+
 it('signs a request to SageMaker, and names the variant', async () => {
   const { file, answers } = protocols.sagemaker
   const { asked } = await ask(file(1), { kind: 'number' }, bodies(answers([[1], [2]])))
@@ -409,7 +537,7 @@ describe('a completion', () => {
   it('asks each row alone, by its prompt, and always alike', async () => {
     const { asked } = await say({ ...words, system: 'Be brief.', maxTokens: 3 }, classes, 'red', 'red')
     expect(asked[0]!.address).toBe('https://models.example.org/served/chat/completions')
-    expect(asked.map(({ body }) => JSON.parse(body) as unknown)).toEqual(
+    expect(asked.map(({ body }) => JSON.parse(String(body)) as unknown)).toEqual(
       ['A red rose of 1.5 cm: answer JSON.', 'A  rose of  cm: answer JSON.'].map((content) => ({
         model: 'small-2',
         messages: [
@@ -439,7 +567,7 @@ describe('a completion', () => {
       '{"is":{"red":"No"}}',
     )
     expect(given[0]).toBe(1)
-    expect(JSON.parse(asked[0]!.body)).toMatchObject({ response_format: { type: 'json_object' } })
+    expect(JSON.parse(String(asked[0]!.body))).toMatchObject({ response_format: { type: 'json_object' } })
   })
 
   it.each([
@@ -482,7 +610,7 @@ it('an embedding asks for the numbers of its texts, and refuses a missing text',
   const { asked, given } = await ask(file, numbers, bodies([{ ...said, model: 'small-2' }]), ['x', 'y'])
   expect(given).toEqual([1, 2, 3, 4])
   expect(asked[0]!.address).toBe('https://models.example.org/served/embeddings')
-  expect(JSON.parse(asked[0]!.body)).toEqual({
+  expect(JSON.parse(String(asked[0]!.body))).toEqual({
     model: 'small-2',
     input: ['x', 'y'],
     encoding_format: 'float',
@@ -563,6 +691,13 @@ describe('a file is refused', () => {
       { ...oip, columns: ['a'], pandas: true, tensor: { name: 'x', datatype: 'FP32' } },
       'has "tensor" and "pandas"',
     ],
+    [
+      'by gRPC of another protocol',
+      { ...json, address: 'grpc://a:1' },
+      'must be an http:// or https:// address',
+    ],
+    ['by gRPC without a port', { ...oip, address: 'grpc://models.example.org' }, 'must be a host and a port'],
+    ['by gRPC at a path', { ...oip, address: 'grpcs://models.example.org:1/a' }, 'must be a host and a port'],
     ['of an unknown kind', { ...embedding, kind: 'image' }, '"kind": must be completion or embedding'],
     [
       'with an unknown place in a prompt',

@@ -6,13 +6,21 @@ import { createHash, createHmac } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import {
+  createServer as createHttp2Server,
+  type Http2Server,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
+import { buffer, text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createRuntimes as createFrom, formatOf, type RunTicket } from '@tenure/predictors'
 import type { NumberFit } from '@tenure/predictors/features'
+import { decodeInfer } from '../../../../api/grpc/infer-request.ts'
+import { openMessage, protoMessage, protoPacked, protoText, readBytes } from '../../../../api/grpc/wire.ts'
 import { hosts } from '../../../../api/serving/runtime/hosts.ts'
 import { createEndpointClient } from '../../../../store/endpoint-client.ts'
 
@@ -219,6 +227,168 @@ it('a server that is away is told by the code of the system', async () => {
   await once(away, 'close')
   const { ask } = await opened({ address: `http://127.0.0.1:${free}/` })
   await expect(ask([[1, 1]])).rejects.toThrow('gives no answer: the connection failed (ECONNREFUSED)')
+})
+
+describe('a server of gRPC', () => {
+  let grpc: Http2Server
+  let grpcAddress: string
+  type Serve = (stream: ServerHttp2Stream, body: Buffer) => void
+  /** Answers the sums of the columns, by the codec of this product's own server of gRPC. */
+  const sumsByGrpc: Serve = (stream, body) => {
+    const { inputs } = decodeInfer(body.subarray(5), 2)
+    const columns = inputs.map(({ contents }) => readBytes(openMessage(contents!.subarray(1))))
+    const [rows = 0] = inputs[0]!.shape
+    const sum = (row: number) => columns.reduce((all, column) => all + column.readDoubleLE(8 * row), 0)
+    const values = Buffer.from(Float64Array.from({ length: rows }, (_, row) => sum(row)).buffer)
+    const tensor = [protoText(1, 'sum'), protoText(2, 'FP64'), protoPacked(3, [rows, 1])]
+    reply(stream, Buffer.concat([protoMessage(5, ...tensor), protoMessage(6, values)]))
+  }
+  function reply(
+    stream: ServerHttp2Stream,
+    message: Buffer,
+    trailers: object = { 'grpc-status': '0' },
+  ): void {
+    const head = Buffer.alloc(5)
+    head.writeUInt32BE(message.length, 1)
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
+    stream.once('wantTrailers', () => stream.sendTrailers(trailers as Record<string, string>))
+    stream.end(Buffer.concat([head, message]))
+  }
+  let serve: Serve = sumsByGrpc
+  const sessions = new Set<ServerHttp2Session>()
+  beforeAll(async () => {
+    grpc = createHttp2Server().listen(0, '127.0.0.1')
+    grpc.on('session', (session) => {
+      sessions.add(session)
+      session.once('close', () => sessions.delete(session))
+    })
+    grpc.on('stream', (stream) => {
+      asked++
+      stream.on('error', () => {})
+      void buffer(stream).then(
+        (body) => serve(stream, body),
+        () => {},
+      )
+    })
+    await once(grpc, 'listening')
+    grpcAddress = `127.0.0.1:${(grpc.address() as AddressInfo).port}`
+  })
+  afterAll(() => {
+    for (const session of sessions) session.destroy()
+    grpc.close()
+  })
+  beforeEach(() => void (serve = sumsByGrpc))
+  const openedByGrpc = (changes: object = {}, privateHosts?: readonly string[]) =>
+    opened(
+      {
+        endpoint: 'open-inference',
+        address: `grpc://${grpcAddress}`,
+        model: 'sums',
+        outputs: [{ from: 'sum' }],
+        ...changes,
+      },
+      privateHosts,
+    )
+
+  it('answers rows of concurrent requests on one connection', async () => {
+    const { ask } = await openedByGrpc({ maxRows: 1 })
+    await ask([[1, 1]])
+    const answers = await Promise.all(Array.from({ length: 20 }, (_, row) => ask([[row, 1]])))
+    expect(answers).toEqual(Array.from({ length: 20 }, (_, row) => [row + 1]))
+    expect(sessions.size).toBe(1)
+    expect(asked).toBe(21)
+  })
+
+  it('is asked again where it ends its connection as a request arrives', async () => {
+    const { ask } = await openedByGrpc()
+    await ask([[1, 1]])
+    serve = ({ session }) => {
+      serve = sumsByGrpc
+      session!.destroy()
+    }
+    expect(await ask([[2, 1]])).toEqual([3])
+  })
+
+  it('is not asked at a private address that TENURE_PRIVATE_HOSTS does not list', async () => {
+    await expect((await openedByGrpc({}, [])).ask([[1, 1]])).rejects.toThrow('is a private address')
+    expect(asked).toBe(0)
+  })
+
+  it('receives its secret as metadata', async () => {
+    mkdirSync(join(secrets, 'endpoints', grpcAddress), { recursive: true })
+    writeFileSync(join(secrets, 'endpoints', grpcAddress, 'token'), 'own-token')
+    let authorization: unknown
+    grpc.once('stream', (_stream, headers) => ({ authorization } = headers))
+    expect(await (await openedByGrpc({ secret: 'token' })).ask([[1, 1]])).toEqual([2])
+    expect(authorization).toBe('Bearer own-token')
+  })
+
+  const status = (code: number): Serve => {
+    return (stream) => stream.respond({ ':status': code }, { endStream: true })
+  }
+  const failures: Record<string, [serve: Serve, why: RegExp]> = {
+    'closes its connections': [({ session }) => session!.destroy(), /gives no answer: /],
+    'resets the request': [(stream) => stream.close(2), /gives no answer: /],
+    'never answers': [() => {}, /not complete within 200 ms/],
+    'never ends its answer': [
+      (stream) => {
+        stream.respond({ ':status': 200 })
+        stream.write(Buffer.alloc(5))
+      },
+      /not complete within 200 ms/,
+    ],
+    'sends more than an answer has': [
+      (stream) => reply(stream, Buffer.alloc(200_000)),
+      /sends more than \d+ bytes/,
+    ],
+    'names another address': [status(307), /answers 307 and names another address/],
+    'is overloaded': [status(429), /answers 429/],
+    fails: [(stream) => reply(stream, Buffer.alloc(0), { 'grpc-status': '13' }), /the status 13 of gRPC/],
+    'fails without a body': [
+      (stream) => stream.respond({ ':status': 200, 'grpc-status': '16' }, { endStream: true }),
+      /the status 16 of gRPC/,
+    ],
+    'tells no status': [(stream) => reply(stream, Buffer.alloc(0), {}), /without a status of gRPC/],
+    'sends no message': [
+      (stream) => stream.respond({ ':status': 200, 'grpc-status': '0' }, { endStream: true }),
+      /is not one message of gRPC/,
+    ],
+    'sends NaN': [
+      (stream) =>
+        reply(
+          stream,
+          Buffer.concat([
+            protoMessage(5, protoText(1, 'sum'), protoText(2, 'FP32'), protoPacked(3, [1])),
+            protoMessage(6, Buffer.from(Float32Array.of(NaN).buffer)),
+          ]),
+        ),
+      /is NaN, not a number/,
+    ],
+    'sends another output': [
+      (stream) => reply(stream, protoMessage(5, protoText(1, 'other'), protoText(2, 'FP32'))),
+      /has no output "sum"/,
+    ],
+  }
+  it.each(Object.entries(failures))(
+    'that %s fails its rows alone, and answers again',
+    async (_what, [fault, why]) => {
+      const { ask } = await openedByGrpc({ timeoutMs: 200 })
+      serve = fault
+      const failed = ask([[1, 1]])
+      const other = (await opened()).ask([[1, 1]])
+      await expect(failed).rejects.toThrow(why)
+      await expect(failed).rejects.toThrow(`the endpoint at ${grpcAddress} `)
+      expect(await other).toEqual([2])
+      serve = sumsByGrpc
+      expect(await ask([[1, 1]])).toEqual([2])
+    },
+  )
+
+  it('that speaks HTTP/1 alone gives no answer', async () => {
+    await expect((await openedByGrpc({ address: `grpc://127.0.0.1:${port}` })).ask([[1, 1]])).rejects.toThrow(
+      /gives no answer: /,
+    )
+  })
 })
 
 /** Computes a signature again, by https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html. */

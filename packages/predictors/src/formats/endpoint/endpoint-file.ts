@@ -14,18 +14,28 @@ const word = z.string().min(1).max(200)
 /** Becomes a part of a path. */
 const pathName = z.string().regex(/^\w[\w.-]{0,199}$/, 'must be a name of letters, digits, ., _ and -')
 
+/** Whether an endpoint is asked by gRPC. */
+export const isGrpc = (address: string): boolean => /^grpcs?:/.test(address)
+
 /** A feature, and the name under which the endpoint takes it. Default: its own. */
 const column = z.preprocess(
   (given) => (typeof given === 'string' ? { name: given } : given),
   z.strictObject({ name: word, as: word.optional(), text: z.boolean().default(false) }),
 )
 
-const address = z
-  .url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' })
-  .refine((given) => {
+const addressOf = (protocol: RegExp, error: string) =>
+  z.url({ protocol, error }).refine((given) => {
     const { username, password, search, hash } = new URL(given)
     return `${username}${password}${search}${hash}` === ''
   }, 'must have no user, password, query or fragment: name what is secret as "secret"')
+const address = addressOf(/^https?$/, 'must be an http:// or https:// address')
+const httpOrGrpc = addressOf(
+  /^(?:http|grpc)s?$/,
+  'must be an http://, https://, grpc:// or grpcs:// address',
+).refine((given) => {
+  const { port, pathname } = new URL(given)
+  return !isGrpc(given) || (port !== '' && /^\/?$/.test(pathname))
+}, 'must be a host and a port, such as grpc://models.example.org:8081')
 
 /** A place in an answer of JSON: names and positions with dots between them, and `*` for the row. */
 const path = z
@@ -109,6 +119,7 @@ const schema = z.discriminatedUnion(
     z.strictObject({
       endpoint: z.literal('open-inference'),
       ...shared,
+      address: httpOrGrpc,
       model: pathName,
       revision: pathName.optional(),
       /** Asks for one frame of pandas, as MLServer makes it of the columns. */

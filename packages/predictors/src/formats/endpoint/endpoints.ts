@@ -6,9 +6,10 @@ import { isPredictorError, predictorError, refuse } from '../../errors.ts'
 import { noText, type Output } from '../../features.ts'
 import type { Predictor, RunTicket } from '../../predictor.ts'
 import { createBatcher, type ModelBatch } from '../../runtime/batcher.ts'
-import type { Hosts, OutgoingQuestion } from '../../runtime/hosts.ts'
+import type { Hosts, OutgoingQuestion, OutgoingReply } from '../../runtime/hosts.ts'
 import type { RuntimeOptions, TextsOf } from '../../runtime/runtime.ts'
-import type { Endpoint } from './endpoint-file.ts'
+import { isGrpc, type Endpoint } from './endpoint-file.ts'
+import { decodeInfer, encodeInfer, inferPath, type InferQuestion } from './infer-message.ts'
 import type { Columns, Question } from './protocol.ts'
 import { protocolOf, widthOf } from './protocols.ts'
 
@@ -26,8 +27,11 @@ const outputBytes = 1_024
 /** The most bytes of any answer, because it is parsed in one piece. */
 const maxAnswerBytes = 33_554_432
 
-/** What servers answer where they cannot compute a row: each request of the batch is then asked alone. MLServer answers 500. */
-const ofRows = new Set([400, 422, 500])
+/**
+ * What servers answer where they cannot compute a row: each request of the batch is then asked alone. MLServer answers 500; by gRPC, unknown,
+ * an invalid argument or internal.
+ */
+const ofRows = { http: new Set([400, 422, 500]), grpc: new Set([2, 3, 13]) }
 
 const unstarted: RunTicket = { background: false, cancelled: false, begunMs: 0 }
 
@@ -49,8 +53,7 @@ export const createEndpoints = ({
       maxRows,
       concurrent: maxConcurrent,
       isFinal: (error) =>
-        isPredictorError(error, 'model_unavailable') &&
-        !ofRows.has((error as { status?: number }).status ?? 0),
+        isPredictorError(error, 'model_unavailable') && (error as { ofRows?: boolean }).ofRows !== true,
     })
     const { host } = new URL(endpoint.address)
     const lane = batcher.lane({ inputs, outputs }, (batch) =>
@@ -108,21 +111,38 @@ async function answersOf(
   const failure = (why: string) =>
     predictorError('model_unavailable', `the endpoint at ${host} ${why}`.slice(0, 500))
   const question = encode(endpoint, columnsOf(endpoint, batch), rows)
-  let status: number
-  let body: Uint8Array
+  const asked = questionOf(endpoint, question, rows * outputs)
+  let reply: OutgoingReply
   try {
-    ;({ status, body } = await ask(questionOf(endpoint, question, rows * outputs)))
+    reply = await ask(asked)
   } catch (error) {
     throw failure(`gives no answer: ${(error as Error).message}`)
   }
+  const { status, body } = reply
   if (status >= 300 && status < 400)
     throw failure(`answers ${status} and names another address, which is not followed`)
-  if (status < 200 || status >= 300) throw Object.assign(failure(`answers ${status}`), { status })
+  if (status < 200 || status >= 300)
+    throw Object.assign(failure(`answers ${status}`), { ofRows: ofRows.http.has(status) })
+  const isByGrpc = isGrpc(endpoint.address)
+  if (isByGrpc) {
+    const code = Number(reply.headers?.['grpc-status'] ?? NaN)
+    if (Number.isNaN(code)) throw failure('ends its answer without a status of gRPC')
+    if (code !== 0)
+      throw Object.assign(failure(`answers with the status ${code} of gRPC`), {
+        ofRows: ofRows.grpc.has(code),
+      })
+  }
   let answer: unknown
   try {
-    answer = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'))
-  } catch {
-    throw failure('gives an answer that is no JSON')
+    answer = isByGrpc
+      ? decodeInfer(body)
+      : JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString('utf8'))
+  } catch (error) {
+    throw failure(
+      isByGrpc
+        ? `gives an answer that cannot be used: ${(error as Error).message}`
+        : 'gives an answer that is no JSON',
+    )
   }
   bill.add(rows, tokensOf?.(answer))
   try {
@@ -138,21 +158,32 @@ function questionOf(
   numbers: number,
 ): OutgoingQuestion {
   const { address, secret, timeoutMs } = endpoint
+  const limits = {
+    secret,
+    maxBytes: Math.min(answerBytes + outputBytes * numbers, maxAnswerBytes),
+    maxMs: timeoutMs,
+  }
+  if (endpoint.endpoint === 'open-inference' && isGrpc(address))
+    return {
+      address: `${address.replace(/^grpc/, 'http').replace(/\/$/, '')}${inferPath}`,
+      headers: { 'content-type': 'application/grpc', te: 'trailers', 'grpc-timeout': `${timeoutMs}m` },
+      body: encodeInfer(endpoint, body as InferQuestion),
+      http2: true,
+      ...limits,
+    }
   return {
     address: path === '' ? address : `${address.replace(/\/+$/, '')}${path}`,
     headers: { 'content-type': 'application/json', accept: 'application/json', ...headers },
     body: JSON.stringify(body),
-    secret,
     ...(endpoint.endpoint === 'sagemaker'
       ? { signedFor: { service: 'sagemaker', region: endpoint.region } }
       : {}),
-    maxBytes: Math.min(answerBytes + outputBytes * numbers, maxAnswerBytes),
-    maxMs: timeoutMs,
+    ...limits,
   }
 }
 
 /** Returns the values of each column of the file. The inputs of features that it does not take come last in each row. */
-function columnsOf({ columns: declared }: Endpoint, { input, rows, texts }: ModelBatch): Columns {
+function columnsOf({ address, columns: declared }: Endpoint, { input, rows, texts }: ModelBatch): Columns {
   const inputs = input.length / rows
   const columns: (number | string | null)[][] = declared.map(() => [])
   let at = 0
@@ -167,7 +198,7 @@ function columnsOf({ columns: declared }: Endpoint, { input, rows, texts }: Mode
       } else {
         const value = input[place++]!
         // JSON has neither NaN, which is a missing number here, nor infinite numbers.
-        if (Math.abs(value) === Infinity)
+        if (Math.abs(value) === Infinity && !isGrpc(address))
           throw predictorError('wrong_type', 'JSON cannot send an infinite number')
         columns[index]!.push(Number.isNaN(value) ? null : value)
       }

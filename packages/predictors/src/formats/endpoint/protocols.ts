@@ -52,6 +52,8 @@ const openInference: Protocol<'open-inference'> = {
     return {
       path: `/v2/models/${model}${revision === undefined ? '' : `/versions/${revision}`}/infer`,
       body: {
+        // Models of KServe repeat it, and its server refuses an answer without one.
+        id: '1',
         inputs,
         outputs: [...new Set(outputs.map(({ from }) => from))].map((name) => ({ name })),
         ...(pandas ? { parameters: { content_type: 'pd' } } : {}),
