@@ -7,7 +7,8 @@ import { type PredictorError, predictorError } from '../errors.ts'
 export interface PendingCalls<Reply> {
   /** Sends a call with a new id. Rejects with `model_unavailable` when the other side dies in the meantime. */
   call(key: string, limitMs: number, send: (id: number) => void): Promise<Reply>
-  settle(id: number, reply: Reply): void
+  /** Returns whether the call was open. */
+  settle(id: number, reply: Reply): boolean
   /** Rejects all calls after the other side has died. First calls `report` with the models of the calls. */
   fail(cause: Error, report: (error: PredictorError, keys: ReadonlySet<string>) => void): void
 }
@@ -42,10 +43,11 @@ export function createCalls<Reply>(
       }),
     settle(id, reply) {
       const call = calls.get(id)
-      if (call === undefined) return
+      if (call === undefined) return false
       calls.delete(id)
       clearTimeout(call.timer)
       call.resolve(reply)
+      return true
     },
     fail(cause, report) {
       const pending = [...calls.values()]

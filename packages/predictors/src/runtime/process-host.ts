@@ -20,6 +20,10 @@ export type ProcessCall<Plan extends object = object> =
 /** How long the process may take until it is ready. On a busy machine this takes longer than loading a graph. */
 const startMs = 30_000
 
+/** Reads at most this much of what a process prints in this time, so that one that prints without end waits, and other models do not. */
+const complaintBytes = 262_144
+const complaintMs = 100
+
 /** How long the complaint of a process that has ended may still arrive. */
 const lastWordsMs = 500
 
@@ -42,7 +46,15 @@ export function startModelProcess(
     throw predictorError('overloaded', `the process of ${library} cannot be started: too many files are open`)
   const [socket, stderr] = [child.stdio[3] as Socket, child.stderr as Socket]
   let complaint = ''
-  stderr.on('data', (chunk: Buffer) => (complaint = (complaint + chunk.toString()).slice(-2_000)))
+  let read = 0
+  stderr.on('data', (chunk: Buffer) => {
+    complaint = (complaint + chunk.subarray(-2_000).toString()).slice(-2_000)
+    read += chunk.byteLength
+    if (read < complaintBytes) return
+    read = 0
+    stderr.pause()
+    setTimeout(() => stderr.resume(), complaintMs).unref()
+  })
   const end = (): void => {
     // The reason is told when the process has ended, for which this process must wait although nothing else keeps it.
     for (const each of [child, socket, stderr]) each.ref()
@@ -76,7 +88,8 @@ export function startModelProcess(
       header.head === 0
         ? { output: new Float32Array(body.buffer) }
         : { head: shortReply(splitMessage<LoadReply>(header, body).head) }
-    calls.settle(header.id, answer)
+    // Code of a model may write what it likes, and reading it would take the time of other models.
+    if (!calls.settle(header.id, answer)) throw new Error('it has sent an answer that nothing has asked for')
   })
   socket.on('data', (chunk: Buffer) => {
     try {

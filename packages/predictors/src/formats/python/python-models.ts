@@ -43,8 +43,9 @@ export function createPythonModels({
         where: 'process',
         start: (host) => startModelProcess('Python', host, python.start(interpreter, memoryMb)),
       },
-      // A call costs the same for one row as for a hundred, so that requests which arrive during a call are answered by the next one.
-      { ...options, batches: { waitMs: 0, maxRows: 2_048, ...batches } },
+      // A call costs the same for one row as for a hundred, so that requests which arrive during a call are answered by the next one. Rows are
+      // not divided because a call takes long, as on a busy machine: each part would take as long. No other model waits for this process.
+      { ...options, batches: { waitMs: 0, maxRows: 2_048, batchMs: 1_000, ...batches } },
     )
     runtimes.add(runtime)
     const stop = () => {
