@@ -64,7 +64,7 @@ export function issuesOfTraffic({ gateway, address, backend }: Traffic, policy?:
   )
   need(/^[\w.:-]{1,64}$/.test(backend), `backend is the name of a backend, not ${JSON.stringify(backend)}`)
   if (policy === undefined) return issues
-  const { strategy, stages, shadow, targeted, probation, hotfix, drill } = policy
+  const { strategy, stages, shadow, targeted, probation, hotfix, drill, ab, limits } = policy
   need(
     strategy !== 'rolling' && strategy !== 'shadow',
     `a gateway moves shares of the traffic: release by canary, ab, blueGreen or direct, not ${strategy}`,
@@ -73,6 +73,14 @@ export function issuesOfTraffic({ gateway, address, backend }: Traffic, policy?:
   need(probation?.shadowBp === undefined, 'a gateway sends no copies of requests: leave out probation.shadow')
   need(targeted === undefined, 'a gateway knows no callers: leave out first')
   need(drill === undefined, "a drill needs the candidate of this system: set drill: 'off' in the release")
+  need(
+    limits.promotion === 'off' || limits.promotion.metrics.every((metric) => metric === 'errors'),
+    "a gateway counts requests and failures: limits.promotion.metrics can only be ['errors']",
+  )
+  need(
+    limits.business === undefined && (ab === undefined || ab.metric === 'errors'),
+    'a gateway knows no callers and no predictions: judge by external metrics in place of business, and an ab by errors',
+  )
   const shares = [...stages, ...(hotfix?.stages ?? [])].map(({ shareBp }) => shareBp)
   if (probation) shares.push(probation.holdbackBp)
   for (const share of shares)

@@ -202,15 +202,22 @@ export async function readServedShares(
         where lease_until > clock_timestamp()), '[]') as replicas
     from routing left join kill_switches on kill_switches.model = routing.model
     where ${models === undefined} or routing.model = any(${models ?? []})`)
-  // The callers of such a model ask its gateway, whatever the replicas do.
   const gateways = new Map((await listGateways(database)).map((each) => [each.model, each]))
   return new Map(
     rows.map(({ epoch, generation, route, ...rest }) => {
+      const placed = { ...route, epoch, generation }
       const gateway = gateways.get(rest.model)
-      const replicas = gateway
-        ? [{ ...gateway, id: gateway.owner, problem: gatewayProblem(gateway) }]
-        : rest.replicas
-      return [rest.model, servedShares({ ...rest, replicas, route: { ...route, epoch, generation } })]
+      if (gateway === undefined) return [rest.model, servedShares({ ...rest, route: placed })]
+      // The callers of such a model ask its gateway, whatever the replicas do.
+      const problem = gatewayProblem(gateway)
+      const shares = servedShares({
+        ...rest,
+        route: placed,
+        replicas: [{ ...gateway, id: 'gateway', problem }],
+      })
+      const problems =
+        problem === undefined ? shares.problems : [`the gateway ${gateway.address}: ${problem}`]
+      return [rest.model, { ...shares, problems }]
     }),
   )
 }

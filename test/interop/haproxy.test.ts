@@ -4,6 +4,9 @@
  */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { alphaFor } from '../../domain/canary/alpha-split.ts'
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
@@ -45,11 +48,11 @@ type ModelServer = Awaited<ReturnType<typeof startModelServer>>
 const servers = new Map<string, ModelServer>()
 
 /** Starts a release and approves it. */
-async function start(version: string): Promise<FixtureRelease> {
+async function start(version: string, changed?: ReleasePolicy): Promise<FixtureRelease> {
   const handle = await system.client.workflow.start('release', {
     workflowId: releaseWorkflowId(model),
     taskQueue: system.config.taskQueues.control,
-    args: [await orderedStart(system, 'release', { model, version, requestedBy: 'olga' })],
+    args: [await orderedStart(system, 'release', { model, version, requestedBy: 'olga', policy: changed })],
   })
   const release = fixtureRelease(system, handle)
   await release.reaches('awaiting_approval')
@@ -68,10 +71,16 @@ async function candidate(): Promise<{ version: string; server: ModelServer }> {
 }
 
 /** Sends requests until a condition holds. Returns how often each server answered. */
-async function loadUntil(holds: () => Promise<boolean>): Promise<Record<string, number>> {
+async function loadUntil(
+  holds: () => Promise<boolean>,
+  took?: (answers: Record<string, number>) => Promise<void>,
+): Promise<Record<string, number>> {
   const sum: Record<string, number> = {}
-  while (!(await holds()))
-    for (const [name, count] of Object.entries(await gateway.load(100))) sum[name] = (sum[name] ?? 0) + count
+  while (!(await holds())) {
+    const answers = await gateway.load(100)
+    await took?.(answers)
+    for (const [name, count] of Object.entries(answers)) sum[name] = (sum[name] ?? 0) + count
+  }
   return sum
 }
 
@@ -145,6 +154,50 @@ describe.skipIf('reason' in found)('a model whose callers ask HAProxy', () => {
     })
     expect(await gateway.weights()).toMatchObject({ [champion]: 100, [version]: 0 })
     expect((await gateway.load(200))[champion]).toBe(200)
+  })
+  it('is rolled back by the labels of its answers, which another system keeps', async () => {
+    const { databaseUrl, stateDir } = system.config
+    await system.store.query(
+      sql`create table labelled (version text, at timestamptz default now(), wrong boolean)`,
+    )
+    await writeFile(
+      join(stateDir, 'metric-sources.json'),
+      JSON.stringify({ labels: { kind: 'sql', url: databaseUrl } }),
+    )
+    const champion = (await findChampion(system.store, model))!.version
+    const { version } = await candidate()
+    const long = policy.stages.map((each) => ({ ...each, minMs: 250_000 }))
+    const external: ReleasePolicy['limits']['external'] = {
+      wrong: {
+        kind: 'sql',
+        source: 'labels',
+        query: 'select avg(wrong::int) from labelled where version = $version and at >= $from and at < $to',
+        tolerance: 0.1,
+        min: 0,
+        max: 1,
+        lowerIsBetter: true,
+        everyMs: 500,
+        delayMs: 500,
+        minRequests: 5,
+        action: 'rollback',
+        onError: 'hold',
+      },
+    }
+    const alpha = alphaFor({ business: false, external: true })
+    const limits = { ...policy.limits, alpha, external }
+    const release = await start(version, { ...policy, stages: long, limits })
+    await loadUntil(isEnded(release), async (answers) => {
+      const wrong = { [champion]: 0.1, [version]: 0.9 }
+      for (const [name, count] of Object.entries(answers))
+        await system.store.query(
+          sql`insert into labelled (version, wrong) select ${name}, i <= ${wrong[name]! * count}::float8 from generate_series(1, ${count}) as i`,
+        )
+    })
+    expect(await release.result()).toMatchObject({
+      outcome: 'rolled_back',
+      reason: expect.stringMatching(/^wrong/) as string,
+    })
+    expect(await gateway.weights()).toMatchObject({ [champion]: 100, [version]: 0 })
   })
   it('does not advance while another hand has changed a weight, and does not overwrite it', async () => {
     const champion = (await findChampion(system.store, model))!.version

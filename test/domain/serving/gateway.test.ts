@@ -101,6 +101,8 @@ describe('a traffic', () => {
     expect(issuesOfTraffic({ ...traffic, address: '[fd00::5]:9999' })).toEqual([])
   })
   const stage = dayPolicy.stages[0]!
+  const { limits } = dayPolicy
+  const promotion = limits.promotion as Exclude<typeof limits.promotion, 'off'>
   it.each<[string, object, Partial<ReleasePolicy>, RegExp]>([
     ['another gateway', { gateway: 'envoy' }, {}, /haproxy\(/],
     ['an address without a port', { address: '/run/haproxy.sock' }, {}, /address is host:port/],
@@ -120,6 +122,14 @@ describe('a traffic', () => {
       /first/,
     ],
     ['a drill', {}, { drill: {} as never }, /drill: 'off'/],
+    [
+      'a proof of latency',
+      {},
+      { limits: { ...limits, promotion: { ...promotion, metrics: ['errors', 'slow95'] } } },
+      /only be \['errors'\]/,
+    ],
+    ['business metrics', {}, { limits: { ...limits, business: {} } }, /external metrics/],
+    ['a test of accuracy', {}, { strategy: 'ab', ab: { metric: 'accuracy', alpha: 0.05 } }, /ab by errors/],
     ['a share without weights', {}, { stages: [{ ...stage, shareBp: 7 }] }, /0\.07 % cannot be set/],
   ])('refuses %s', (_name, change, changes, issue) => {
     expect(issuesOfTraffic({ ...traffic, ...change } as never, { ...policy, ...changes }).join()).toMatch(

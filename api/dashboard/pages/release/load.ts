@@ -3,6 +3,7 @@ import { pinReason } from '../../../../domain/serving/kill-switch.ts'
 import { servingProblem } from '../../../../domain/release/explain.ts'
 import type { ServedShares } from '../../../../domain/serving/served.ts'
 import { readServedShares } from '../../../../store/serving/routing.ts'
+import { findGateway } from '../../../../store/serving/gateways.ts'
 import { laggingReplicas, listReplicaProgress } from '../../../../store/serving/replicas.ts'
 import {
   findChampion,
@@ -57,7 +58,7 @@ export interface ReleaseSubject {
   behind: string[]
   /** The reason of a kill switch that keeps traffic from the candidate. */
   pinned?: string
-  /** The address of the gateway that callers ask; absent once the release has ended. */
+  /** The address of the gateway that the callers of the model ask. */
   gateway?: string
   /** The requests of the model; absent once the release has ended. */
   rate?: RequestRate
@@ -89,11 +90,12 @@ export async function readSubject(store: Database, id: string): Promise<ReleaseS
       isOpen ? findChampion(store, model) : undefined,
       isOpen ? readServedShares(store, [model]) : undefined,
       isOpen ? listReplicaProgress(store, model) : [],
+      findGateway(store, model),
       findKillSwitch(store, model),
       release.outcome === 'promoted' ? findWithdrawals(store, [version]) : undefined,
       isOpen ? readRequestRate(store, model) : undefined,
     ])
-  const [servedOf, followers, flag, withdrawals, rate] = now
+  const [servedOf, followers, gateway, flag, withdrawals, rate] = now
   const served = servedOf?.get(model)
   return {
     release,
@@ -110,7 +112,7 @@ export async function readSubject(store: Database, id: string): Promise<ReleaseS
     served,
     problem: isOpen ? servingProblem(release.state, served) : undefined,
     behind: served === undefined ? [] : laggingReplicas(followers, served.route),
-    gateway: followers.find(({ isGateway }) => isGateway)?.host,
+    gateway: gateway?.address,
     rate,
     pinned: isOpen ? pinReason(flag) : undefined,
     nowMs: Date.now(),

@@ -176,7 +176,7 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
           {candidate.report.reasons.map(({ message }) => message).join('; ')}
         </p>
       )}
-      {gateway !== undefined && (
+      {isOpen && gateway !== undefined && (
         <p class="quiet small">
           Callers ask the gateway {gateway}. If this system stops, the candidate keeps its share until the
           health check of its server fails. The gateway counts requests and failures: latency and answers are

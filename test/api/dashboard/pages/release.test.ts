@@ -97,6 +97,21 @@ describe('a running stage', () => {
     ])
   })
 
+  it('behind a gateway shows no figures of what the gateway does not count, and says so', () => {
+    const behind = { ...subject, gateway: '10.0.0.5:9999' }
+    const statistics = { errorsLogE: 1, slow95LogE: 1, invalidLogE: 1 }
+    const verdicts = [verdict(1, { statistics })]
+    const names = (of: ReleaseSubject) =>
+      metricTiles({ ...of, verdicts }, runningStage(stages)!).map(({ key }) => key)
+    expect(names(subject)).toEqual(['errors', 'invalid', 'slow95'])
+    expect(names(behind)).toEqual(['errors'])
+    const text = (of: ReleaseSubject) => String(VerdictSection({ subject: of }))
+    expect(text(behind)).toMatch(
+      /ask the gateway 10\.0\.0\.5:9999\. If this system stops, the candidate keeps its share until/,
+    )
+    expect(text(subject)).not.toContain('gateway')
+  })
+
   const counts = (id: number, requests: number, errors: number) => ({
     canaryRequests: requests,
     controlRequests: 9 * requests,

@@ -80,12 +80,14 @@ export const readMetricTiles = (subject: ReleaseSubject, now: StageRow): Promise
   )
 
 export function metricTiles(
-  { verdicts, answers, release: { state } }: ReleaseSubject,
+  { verdicts, answers, gateway, release: { state } }: ReleaseSubject,
   now: StageRow,
 ): MetricTile[] {
   const { limits } = state.policy
   return metrics.flatMap((metric): MetricTile[] => {
     const { name, key } = metric
+    // What a gateway does not count would look as if it had never happened.
+    if (gateway !== undefined && key !== 'errors' && key !== 'external') return []
     // Only a shadow compares pairs; a later stage shows its own comparisons.
     if (key === 'disagreement' && now.stage !== 'shadow') return []
     const alpha = limits.alpha[metric.alpha]
