@@ -1,5 +1,6 @@
 /** `tenure check`: checks a project without a server, for CI pipelines. */
 import { countText } from '../../../api/charts/figures.ts'
+import { counted } from '../../../domain/figures.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import type { Terminal } from '../../terminal.ts'
@@ -24,6 +25,12 @@ export const checkCommand: CommandSpec = {
     const { settings, types, models, ok } = checked
     const warned = models.some(({ leaks }) => leaks !== undefined)
     const wrong = terminal.paint('red', '✗')
+    const problems = [settings, types, ...models].reduce((sum, { issues }) => sum + issues.length, 0)
+    const summary = !ok
+      ? `${wrong} ${counted(Math.max(1, problems), 'problem')}`
+      : warned
+        ? 'No errors, but the gate may refuse a model: see the warnings'
+        : `${terminal.paint('green', '✓')} ${counted(models.length, 'model')} valid`
     const lines = [
       ...(models.length === 0
         ? [
@@ -35,7 +42,7 @@ export const checkCommand: CommandSpec = {
       ...(types.checked
         ? []
         : ['  types are not checked: the project has no TypeScript or no tsconfig.json']),
-      `${!ok ? 'Something is wrong' : warned ? 'No errors, but the gate may refuse a model: see the warnings' : 'Everything is right'} (${((Date.now() - startedMs) / 1_000).toFixed(1)} s).`,
+      `${summary} (${((Date.now() - startedMs) / 1_000).toFixed(1)} s).`,
     ]
     terminal.answer(checked, lines.join('\n'))
     return ok ? exitCodes.done : exitCodes.otherwise

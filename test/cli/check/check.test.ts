@@ -113,6 +113,7 @@ it('names the folder that has no model file', () => {
   )
   expect(status).toBe(6)
   expect(stdout).toContain(`no model file in ${join(folder, 'models')}/: write one`)
+  expect(stdout).toMatch(/^✗ 1 problem /m)
 })
 
 it('finds bad model files, policies, settings and alert channels, and trains nothing when that is asked for', () => {
