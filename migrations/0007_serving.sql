@@ -75,7 +75,9 @@ create table gateways (
   -- The route that it was last compared with.
   epoch bigint not null default 0,
   generation bigint not null default 0,
-  -- Why it does not follow this route; null when it follows.
+  -- The kill switch that it was last compared with.
+  switch_revision bigint not null default 0,
+  -- Why it does not follow them; null when it follows.
   problem text,
   since timestamptz not null default clock_timestamp(),
   -- What it was set to, and its counters up to which requests are counted. Null before it was first set.

@@ -227,6 +227,8 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     store,
     clock,
     routing,
+    switches,
+    lease,
     counters,
     replica,
     leaseMs: deps.leaseMs,

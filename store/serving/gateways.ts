@@ -48,6 +48,7 @@ export interface GatewayLook {
   owner: string
   epoch: number
   generation: number
+  switchRevision: number
   problem?: string
   ordered?: GatewayOrder
   counters?: GatewayCounters
@@ -55,10 +56,10 @@ export interface GatewayLook {
 
 /** False when another replica owns it by now. */
 export const writeLook = (database: Database, look: GatewayLook): Promise<boolean> => {
-  const { model, owner, epoch, generation, problem = null, ordered, counters } = look
+  const { model, owner, epoch, generation, switchRevision, problem = null, ordered, counters } = look
   return rowsFrom(database).any(prepared`
     with written as (
-      update gateways set epoch = ${epoch}, generation = ${generation}, problem = ${problem},
+      update gateways set epoch = ${epoch}, generation = ${generation}, switch_revision = ${switchRevision}, problem = ${problem},
         since = case when problem is not distinct from ${problem} then since else clock_timestamp() end,
         ordered = coalesce(${ordered === undefined ? null : JSON.stringify(ordered)}::jsonb, ordered),
         counters = coalesce(${counters === undefined ? null : JSON.stringify(counters)}::jsonb, counters),
@@ -81,6 +82,8 @@ export interface FollowingGateway {
   owner: string
   epoch: number
   generation: number
+  /** The revision of the kill switch that it was last compared with. */
+  switchRevision: number
   problem?: string
   /** How long it has had this problem, or has followed. */
   forMs: number
@@ -90,7 +93,7 @@ export interface FollowingGateway {
   unownedMs: number
 }
 
-const listed = sql`select model, traffic ->> 'address' as address, traffic ->> 'backend' as backend, owner, epoch, generation, problem,
+const listed = sql`select model, traffic ->> 'address' as address, traffic ->> 'backend' as backend, owner, epoch, generation, switch_revision, problem,
   (extract(epoch from clock_timestamp() - since) * 1000)::float8 as for_ms,
   (extract(epoch from clock_timestamp() - read_at) * 1000)::float8 as silent_ms,
   (extract(epoch from clock_timestamp() - owned_until) * 1000)::float8 as unowned_ms from gateways`

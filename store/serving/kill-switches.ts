@@ -5,6 +5,7 @@ import { appendAudit } from '../audit/audit-log.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Store, Database } from '../postgres.ts'
+import { findGateway, gatewayProblem } from './gateways.ts'
 import { listRecentReplicas } from './replicas.ts'
 
 export interface KillSwitchWrite {
@@ -101,8 +102,18 @@ export async function issuesOfKillSwitch(
     const problem = acknowledged.get(id)?.problem
     return problem === undefined ? [] : [{ text: `${who}: ${problem}`, isLive: true }]
   })
+  const gateway = await findGateway(store, model)
+  const gatewayIssue =
+    gateway &&
+    (gatewayProblem(gateway) ??
+      (gateway.switchRevision < revision
+        ? `it is at revision ${gateway.switchRevision} of ${revision}`
+        : undefined))
   return [
     ...liveIssues,
+    ...(gatewayIssue === undefined
+      ? []
+      : [{ text: `the gateway ${gateway!.address}: ${gatewayIssue}`, isLive: true }]),
     ...cutOff.map(({ id, host }) => ({
       text: `replica ${id} on ${host} is cut off and serves a known good version if it still runs`,
       isLive: false,

@@ -14,7 +14,7 @@ import { findChampion } from '../../store/registry/champions.ts'
 import { findTicks } from '../../store/release/evidence.ts'
 import { findRelease } from '../../store/release/releases.ts'
 import { findGateway } from '../../store/serving/gateways.ts'
-import { writeKillSwitch } from '../../store/serving/kill-switches.ts'
+import { issuesOfKillSwitch, writeKillSwitch } from '../../store/serving/kill-switches.ts'
 import { releaseWorkflowId } from '../../workflows/messages.ts'
 import { orderedStart } from '../support/commands/signed.ts'
 import { insertModel, insertPeople, type Registry } from '../support/release/candidates.ts'
@@ -255,10 +255,16 @@ describe.skipIf('reason' in found)('a model whose callers ask HAProxy', () => {
     const release = await start(version)
     await serves(version)
     system.signal('control', 'SIGSTOP')
-    await writeKillSwitch(system.store, { model, serve: 'champion', reason: 'test', actor: 'olga' })
+    const issuesAfter = async (serve: 'champion' | 'refuse') => {
+      const flag = (await writeKillSwitch(system.store, { model, serve, reason: 'test', actor: 'olga' }))!
+      return async () => (await issuesOfKillSwitch(system.store, flag)).map(({ text }) => text)
+    }
+    await expect.poll(await issuesAfter('champion'), { timeout: 30_000 }).toEqual([])
+    expect(await gateway.weights()).toMatchObject({ [champion]: 100, [version]: 0 })
+    // HAProxy cannot refuse requests, and the command does not say that it does.
     await expect
-      .poll(() => gateway.weights(), { timeout: 30_000 })
-      .toMatchObject({ [champion]: 100, [version]: 0 })
+      .poll(await issuesAfter('refuse'), { timeout: 30_000 })
+      .toEqual([expect.stringMatching(/asks for no version, which a gateway cannot do: its callers get/)])
     await writeKillSwitch(system.store, { model, serve: 'normal', reason: 'test', actor: 'olga' })
     system.signal('control', 'SIGCONT')
     await release.say('abort', 'olga')

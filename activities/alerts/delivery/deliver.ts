@@ -277,7 +277,8 @@ export async function reportGateways(store: Store): Promise<void> {
   for (const gateway of await listGateways(store)) {
     const problem = gatewayProblem(gateway)
     if (problem === undefined) continue
-    const { model, address, backend, forMs, generation } = gateway
+    const { model, address, backend, unownedMs, generation } = gateway
+    const forMs = unownedMs > 0 ? unownedMs : gateway.forMs
     const dedupeKey = `gateway/${model}`
     if (forMs < followMs && !open.has(dedupeKey)) continue
     open.delete(dedupeKey)

@@ -31,12 +31,15 @@ import type { CounterRegistry } from '../counters/arm-counters.ts'
 import type { Clock } from '../clock.ts'
 import { startLoop } from '../poll-loop.ts'
 import { sharesOf, type ActiveRoute, type RouteTable } from './route-table.ts'
-import type { ReplicaRouting } from './routing.ts'
+import type { KillSwitches } from './kill-switches.ts'
+import type { Lease, ReplicaRouting } from './routing.ts'
 
 export interface GatewayDeps {
   store: Store
   clock: Clock
-  routing: Pick<ReplicaRouting, 'find' | 'tableOf' | 'problems'>
+  routing: Pick<ReplicaRouting, 'find' | 'tableOf'>
+  switches: Pick<KillSwitches, 'readRevision'>
+  lease: Lease
   counters: Pick<CounterRegistry, 'add'>
   replica: { id: string }
   leaseMs: number
@@ -47,10 +50,12 @@ export interface GatewayDeps {
 const lookMs = 500
 
 export function followGateways(deps: GatewayDeps) {
-  const { store, clock, replica, leaseMs, onError } = deps
+  const { store, clock, lease, replica, leaseMs, onError } = deps
   const loop = startLoop(
     async () => {
       const sentAt = clock.now()
+      // Without a lease it would take the candidate from callers of whom another replica may take care.
+      if (sentAt >= lease.until) return
       const owned = await ownGateways(store, { owner: replica.id, leaseMs })
       const until = sentAt + leaseMs
       await Promise.all(owned.map((each) => lookAt(deps, each, until)))
@@ -68,12 +73,13 @@ export function followGateways(deps: GatewayDeps) {
 }
 
 async function lookAt(deps: GatewayDeps, owned: OwnedGateway, until: number): Promise<void> {
-  const { store, clock, routing, replica, privateHosts } = deps
+  const { store, clock, routing, switches, replica, privateHosts } = deps
   const { model, traffic } = owned
   const live = routing.find(model)
   if (live === undefined) return
   const { epoch, generation } = live.route
-  const look = { model, owner: replica.id, epoch, generation }
+  const switchRevision = switches.readRevision(model)
+  const look = { model, owner: replica.id, epoch, generation, switchRevision }
   const table = routing.tableOf(live, clock.now())
   const gateway = openHaproxy(traffic, privateHosts)
   try {

@@ -80,6 +80,8 @@ export function createKillSwitches(counters: CounterRegistry) {
       const found = fallbackOf(route, champion)
       return typeof found === 'string' ? undefined : found
     },
+    /** The revision of the kill switch of a model that was last read; 0 before the first one. */
+    readRevision: (model: string): number => flags.get(model)?.revision ?? 0,
     /** Returns a number that every change of the kill switch increments; undefined when the champion has no automatic fallback. */
     revisionOf: (model: string): number | undefined =>
       fallbacks.get(model)?.fallback.automatic === true ? (flags.get(model)?.revision ?? 0) : undefined,

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { reportGateways } from '../../../../activities/alerts/delivery/deliver.ts'
 import { listOpenAlertKeys } from '../../../../store/monitoring/alerts.ts'
 import { findGateway } from '../../../../store/serving/gateways.ts'
+import { issuesOfKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { laggingReplicas, listReplicaProgress } from '../../../../store/serving/replicas.ts'
 import { findRouting, readServedShares } from '../../../../store/serving/routing.ts'
 import {
@@ -61,6 +62,9 @@ it('holds a release, with the reason, an alert and no share, while the gateway c
   const open = async () =>
     (await listOpenAlertKeys(fixture.store, ['gateway_not_following'], { model })).length
   expect(await open()).toBe(1)
+  const flag = { model, serve: 'champion' as const, revision: 1 }
+  const switched = async () => (await issuesOfKillSwitch(fixture.store, flag)).map(({ text }) => text)
+  expect(await switched()).toContainEqual(expect.stringMatching(/^the gateway .*ECONNREFUSED/))
   // A private host that is not listed is not asked.
   await setTraffic(model, '10.1.2.3:9999')
   await until(async () => /TENURE_PRIVATE_HOSTS/.test(await problemOf(model)), 'a refused address')
