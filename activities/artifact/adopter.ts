@@ -94,7 +94,7 @@ async function storeBundled(
   const { artifact, library, files, preprocessing: fits, golden, training } = manifest
   // Whoever sends a bundle would run code here.
   const issue = isCode(manifest)
-    ? 'the model of the bundle is code, which only a training of this installation may write'
+    ? 'the model of the bundle is code: an admin registers it here with its packages'
     : issueOfForm(manifest, { features, output: label.output })
   if (issue !== undefined) throw new DomainError('artifact_invalid', issue)
   const answer = (rows: readonly FeatureRow[]) => reader.answer(manifest, rows)
