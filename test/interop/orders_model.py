@@ -1,4 +1,7 @@
-"""Writes a model folder of MLServer: ``mlserver_model.py FOLDER ORDERS SEED``. Another seed gives another model."""
+"""Writes a model folder of MLServer, or with a fourth word one of MLflow: ``orders_model.py FOLDER ORDERS SEED [mlflow]``.
+
+Another seed gives another model.
+"""
 
 import json
 import sys
@@ -23,3 +26,9 @@ settings = {
     "parameters": {"uri": str(folder / "model.joblib"), "version": "v1", "content_type": "pd"},
 }
 (folder / "model-settings.json").write_text(json.dumps(settings))
+if len(sys.argv) > 4:
+    import mlflow.sklearn
+
+    target = str(folder / f"mlflow-{seed}")
+    options = {"serialization_format": "cloudpickle", "pyfunc_predict_fn": "predict_proba", "pip_requirements": []}
+    mlflow.sklearn.save_model(model, target, **options)
