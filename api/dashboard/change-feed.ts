@@ -1,15 +1,16 @@
 /**
- * Streams the changes of releases to pages as server-sent events. One statement per second serves all streams of a replica, and any replica
- * can serve any release. A stream ends after some minutes, so that a revoked key loses it, and when the replica drains. Browsers then
- * reconnect on their own.
+ * Streams changes to pages as server-sent events. One look serves all streams of a replica that follow the same, and any replica can serve
+ * any of them. A stream ends after some minutes, so that a revoked key loses it, and when the replica drains. Browsers then reconnect on
+ * their own, with the id of the last event: it tells what they show.
  */
 import { DomainError } from '../../domain/errors.ts'
 import { listReleaseMarks } from '../../store/dashboard/release-detail.ts'
+import type { Database } from '../../store/postgres.ts'
 import type { ApiDeps } from '../deps.ts'
 
 export interface ChangeFeedLimits {
   maxStreams: number
-  /** How often the releases are read, in milliseconds. */
+  /** How often what is followed is read, in milliseconds. */
   everyMs: number
   /** After this many milliseconds without a change, a comment shows that the connection is open. */
   quietMs: number
@@ -24,13 +25,39 @@ export const changeFeedLimits: ChangeFeedLimits = {
 }
 
 export interface ChangeFeed {
-  /** Opens a stream. Throws `overloaded` above the limit of streams. `last` is the id of the last event that the browser has received. */
-  open(release: string, last: string | undefined): ReadableStream<Uint8Array<ArrayBuffer>>
+  /** Opens a stream. Throws `overloaded` above the limit of streams. `seen` is the id of the last event that the browser has received. */
+  open(subject: string, seen: string | undefined): ReadableStream<Uint8Array<ArrayBuffer>>
 }
 
+export interface FeedEvent {
+  id: string
+  event: string
+  /** Without a line break. */
+  data: string
+}
+
+/** Returns the event for a browser that has seen this; undefined when it shows the newest. */
+type EventFor = (seen: string | undefined) => FeedEvent | undefined
+
+export interface Followed extends Pick<ApiDeps, 'stopping'> {
+  /** Reads these subjects. One that is gone is absent. */
+  look(subjects: readonly string[]): Promise<ReadonlyMap<string, EventFor>>
+}
+
+/** An event without data for each change of a release. */
+export const lookAtReleases =
+  (database: Database): Followed['look'] =>
+  async (releases) =>
+    new Map(
+      (await listReleaseMarks(database, releases)).map(({ id, mark }) => [
+        id,
+        (seen) => (seen === mark ? undefined : { id: mark, event: 'changed', data: '' }),
+      ]),
+    )
+
 interface Follower {
-  release: string
-  mark: string | undefined
+  subject: string
+  seen: string | undefined
   openedMs: number
   sentMs: number
   send(text: string): void
@@ -42,7 +69,7 @@ const maxUnread = 20
 const retryMs = 1_000
 
 export function createChangeFeed(
-  { store, stopping }: Pick<ApiDeps, 'store' | 'stopping'>,
+  { look: read, stopping }: Followed,
   { maxStreams, everyMs, quietMs, maxAgeMs }: ChangeFeedLimits = changeFeedLimits,
 ): ChangeFeed {
   const followers = new Set<Follower>()
@@ -53,14 +80,13 @@ export function createChangeFeed(
 
   async function look(): Promise<void> {
     if (stopping() !== undefined) return endAll()
-    const marks = await listReleaseMarks(store, [...new Set([...followers].map(({ release }) => release))])
-    const markOf = new Map(marks.map(({ id, mark }) => [id, mark]))
+    const events = await read([...new Set([...followers].map(({ subject }) => subject))])
     const nowMs = performance.now()
     for (const each of followers) {
-      const mark = markOf.get(each.release)
-      if (mark !== undefined && mark !== each.mark) {
-        each.mark = mark
-        each.send(`id: ${mark}\nevent: changed\ndata:\n\n`)
+      const news = events.get(each.subject)?.(each.seen)
+      if (news !== undefined) {
+        each.seen = news.id
+        each.send(`id: ${news.id}\nevent: ${news.event}\ndata:${news.data && ` ${news.data}`}\n\n`)
       } else if (nowMs - each.sentMs >= quietMs) each.send(':\n\n')
       if (nowMs - each.openedMs >= maxAgeMs) each.end()
     }
@@ -76,9 +102,9 @@ export function createChangeFeed(
   }
 
   return {
-    open(release, last) {
+    open(subject, seen) {
       if (followers.size >= maxStreams)
-        throw new DomainError('overloaded', `${maxStreams} pages follow releases on this replica already`)
+        throw new DomainError('overloaded', `${maxStreams} pages follow changes on this replica already`)
       const text = new TextEncoder()
       let follower: Follower | undefined
       return new ReadableStream<Uint8Array<ArrayBuffer>>(
@@ -88,8 +114,8 @@ export function createChangeFeed(
             if (follower !== undefined) return
             const nowMs = performance.now()
             const added: Follower = {
-              release,
-              mark: last,
+              subject,
+              seen,
               openedMs: nowMs,
               sentMs: nowMs,
               send(event) {

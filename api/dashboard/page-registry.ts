@@ -18,6 +18,10 @@ export const pageRegistry: readonly PageEntry[] = [
       nav: 'Overview',
       find: async () => (await import('./pages/overview/overview.tsx')).overviewPage,
     },
+    '/timeline': {
+      summary: 'Show releases, drift, quality and incidents of the last seven days.',
+      find: async () => (await import('./pages/overview/timeline.tsx')).timelinePage,
+    },
     '/guide': {
       summary: 'Guide a first look: the story of a model as it happens, and what to try next.',
       find: async () => (await import('./pages/overview/guide.tsx')).guidePage,

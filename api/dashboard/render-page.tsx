@@ -1,11 +1,12 @@
 /** Renders a page into the layout and reports its statements and times in Server-Timing. */
+import type { z } from 'zod'
 import { DomainError } from '../../domain/errors.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { RouteResponse, RouteRequest } from '../http/route.ts'
 import { checkInput } from '../http/schemas.ts'
 import type { ApiDeps } from '../deps.ts'
 import { assetPaths } from './assets.ts'
-import type { AnyPage, PageRequest, PageEntry, PageElement } from './page.ts'
+import type { PageRequest, PageEntry, PageElement } from './page.ts'
 import { withUnbrokenUnits } from './labels.ts'
 import { html, pageHeaders } from './security-headers.ts'
 import { PageLayout, type PageFrame, type NavItem } from './layout.tsx'
@@ -31,7 +32,7 @@ export async function renderPage(
   const asked: PageRequest<unknown> = {
     actor,
     params,
-    query: queryOf(found, target),
+    query: found.query && queryOf(found.query, target),
     target,
     token: session?.token,
   }
@@ -66,9 +67,8 @@ export async function pageText(frame: Omit<PageFrame, 'assets'>): Promise<string
   return withUnbrokenUnits(`<!doctype html>${String(await view)}`)
 }
 
-/** Validates the query of a page; a page without a schema ignores it. */
-function queryOf({ query }: AnyPage, target: string): unknown {
-  if (query === undefined) return undefined
+/** Validates the query of a page. */
+export function queryOf<Query>(query: z.ZodType<Query>, target: string): Query {
   const sent = Object.fromEntries(new URLSearchParams(target.split('?')[1] ?? ''))
   // A form also sends its empty fields.
   const filled = Object.fromEntries(Object.entries(sent).filter(([, value]) => value !== ''))

@@ -11,7 +11,8 @@ import { metricTable } from '../metrics/metric-catalogue.ts'
 import { createThrottledLog } from '../http/log-throttle.ts'
 import { getRelease } from '../services/release-commands.ts'
 import { findPageAsset } from './assets.ts'
-import { createChangeFeed } from './change-feed.ts'
+import { changeFeedLimits, createChangeFeed, lookAtReleases } from './change-feed.ts'
+import type { OverviewSubject } from './pages/overview/overview.tsx'
 import { reportPath } from './security-headers.ts'
 import { downloadRegistry, formRegistry, pageRegistry } from './page-registry.ts'
 
@@ -53,6 +54,7 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
       }),
     ),
     changes(deps),
+    overviewChanges(deps),
     ...signInRoutes(deps),
     staticFiles(),
     reports(deps),
@@ -60,7 +62,8 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
 }
 
 function changes(deps: ApiDeps): RouteDefinition {
-  const feed = createChangeFeed(deps)
+  const { store, stopping } = deps
+  const feed = createChangeFeed({ look: lookAtReleases(store), stopping })
   return defineRoute('get', '/releases/:id/changes', viewers, {
     page: true,
     summary: 'Stream an event for each change of a release.',
@@ -69,6 +72,40 @@ function changes(deps: ApiDeps): RouteDefinition {
     async handle({ params, header }) {
       const { state } = await getRelease(deps.store, params['id']!)
       return { events: feed.open(state.id, header('last-event-id')) }
+    },
+  })
+}
+
+/** How often the overview is read for the pages that follow it. */
+const overviewEveryMs = 2_000
+
+function overviewChanges({ store, stopping }: ApiDeps): RouteDefinition {
+  const feed = createChangeFeed(
+    {
+      stopping,
+      async look(subjects) {
+        const { lookAtOverview } = await import('./pages/overview/overview.tsx')
+        const events = new Map<string, Awaited<ReturnType<typeof lookAtOverview>>>()
+        for (const subject of subjects)
+          events.set(subject, await lookAtOverview(store, JSON.parse(subject) as OverviewSubject))
+        return events
+      },
+    },
+    { ...changeFeedLimits, everyMs: overviewEveryMs },
+  )
+  return defineRoute('get', '/changes', viewers, {
+    page: true,
+    summary: 'Stream the parts of the overview that change, as HTML.',
+    answers: { 200: 'Server-sent events' },
+    answerMedia: 'text/event-stream',
+    async handle({ actor, target, header }) {
+      const [{ streamQuery }, { queryOf }] = await Promise.all([
+        import('./pages/overview/overview.tsx'),
+        import('./render-page.tsx'),
+      ])
+      const { seen, ...query } = queryOf(streamQuery, target)
+      const subject: OverviewSubject = { ...query, role: actor!.role }
+      return { events: feed.open(JSON.stringify(subject), header('last-event-id') ?? seen) }
     },
   })
 }

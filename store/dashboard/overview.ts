@@ -1,114 +1,151 @@
 /**
- * Reads the overview of every model with one statement for lasting facts and one for recent ones. With two hundred models, queries per
- * model would be a thousand statements every few seconds.
+ * Reads the overview: of every model only what orders it, of the models on the screen what their rows show. With a thousand models, queries
+ * per model would be thousands of statements every few seconds.
  */
 import sql, { type Sql } from 'sql-template-tag'
-import type { ChampionChange } from '../registry/champions.ts'
 import type { DriftLevel } from '../../domain/monitoring/drift.ts'
+import { kindsThatEnd } from '../../domain/monitoring/alert-kinds.ts'
 import type { KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { isListedModel } from '../maintenance/expected-work.ts'
 import type { Database } from '../postgres.ts'
 
+/** The judgements that a champion was last given. */
+const lastQuality = sql`
+  select level, to_at, report from quality_judgements
+  where quality_judgements.model = models.name and quality_judgements.version = champions.version
+  order by from_at desc, to_at desc limit 1`
+const lastDrift = sql`
+  select level, to_at, report from drift_judgements
+  where drift_judgements.model = models.name and drift_judgements.version = champions.version and subject = 'served'
+  order by from_at desc, to_at desc limit 1`
+
+/** What tells whether a model needs someone. */
+export interface ModelState {
+  model: string
+  /** The champion. */
+  version?: string
+  quality?: QualityReport['level']
+  drift?: DriftLevel
+  /** The kill switch, unless the route decides. */
+  pin?: { serve: Exclude<KillSwitchMode, 'normal'>; at: string; actor: string }
+}
+
+/** Ordered by name. */
+export const listModelStates = (database: Database) =>
+  rowsFrom(database).list<ModelState>(sql`
+    select models.name as model, champions.version, quality.level as quality, drift.level as drift,
+      pins.serve as "pin.serve", pins.at as "pin.at", pins.actor as "pin.actor"
+    from models
+      left join champions on champions.model = models.name
+      left join kill_switches as pins on pins.model = models.name and pins.serve <> 'normal'
+      left join lateral (select level from (${lastQuality}) as judged) as quality on true
+      left join lateral (select level from (${lastDrift}) as judged) as drift on true
+    where ${isListedModel} order by models.name`)
+
+/** The open alerts of one kind of a model. */
+export interface AlertGroup {
+  /** Absent for alerts of the installation. */
+  model?: string
+  kind: string
+  isCritical: boolean
+  /** Whether every one is acknowledged. */
+  isAcknowledged: boolean
+  acknowledgedBy?: string
+  count: number
+  since: string
+  /** The newest, first of those that are not acknowledged. */
+  id: number
+  message: string
+}
+
+/** Neither news nor the questions of releases, which the releases themselves ask. */
+export const listAlertGroups = (database: Database) =>
+  rowsFrom(database).list<AlertGroup>(sql`
+    select model, kind, bool_or(severity = 'critical') as is_critical, bool_and(acknowledged_at is not null) as is_acknowledged,
+      min(acknowledged_by) as acknowledged_by, count(*)::int as count, min(raised_at) as since,
+      (array_agg(id order by acknowledged_at nulls first, id desc))[1]::float8 as id,
+      left((array_agg(message order by acknowledged_at nulls first, id desc))[1], 400) as message
+    from alerts
+    where resolved_at is null and severity <> 'info' and kind <> all(${kindsThatEnd('answered')}::text[])
+    group by model, kind`)
+
 /** One row of the overview, with the last measured quality of the champion and its source. */
 export interface OverviewRow {
   model: string
-  about?: string
   /** Whether its model file has no `train`. */
   isBrought: boolean
   /** The retraining that runs. */
   running?: string
+  /** The version of a release that waits for another one to end. */
+  queued?: string
   champion?: {
     version: string
     since: string
     releaseId?: string
     /** The actor of the change that made it champion. */
     actor?: string
-    cause?: ChampionChange['cause']
   }
   /** Measured on matured outcomes. */
-  quality?: Pick<QualityReport, 'level' | 'metric' | 'value' | 'baseline' | 'margin' | 'rows'> & {
-    toAt: string
-  }
+  quality?: Pick<QualityReport, 'level' | 'metric' | 'value'>
   /** Measured before the release, on the frozen test rows. */
-  evaluated?: { metric: string; value?: number; rows: number }
-  /** The number of positives among those rows; absent without a positive class. */
-  positives?: number
-  drift?: { level: DriftLevel; toAt: string; worst?: string }
-  serve: KillSwitchMode
+  evaluated?: { metric: string; value?: number }
+  drift?: { level: DriftLevel; worst?: string }
 }
 
-/** Ordered by name. */
-export const listOverviewRows = (database: Database, { limit }: { limit: number }) =>
+/** In the order of the names. */
+export const listOverviewRows = (database: Database, models: readonly string[]) =>
   rowsFrom(database).list<OverviewRow>(sql`
-    select models.name as model, models.definition ->> 'about' as about,
-      models.definition -> 'isBrought' is not null as is_brought, running.id as running, champions.version as "champion.version",
-      champions.since as "champion.since", champions.release_id as "champion.release_id", changed.actor as "champion.actor",
-      changed.cause as "champion.cause", quality.report as quality,
-      quality.to_at as "quality.to_at", evaluated.metric as "evaluated.metric", evaluated.value as "evaluated.value",
-      evaluated.rows as "evaluated.rows",
-      (evaluations.report ->> 'positives')::float8 / nullif((evaluations.report ->> 'rows')::float8, 0) as positives,
-      drift.level as "drift.level", drift.to_at as "drift.to_at", drift.worst as "drift.worst",
-      coalesce(kill_switches.serve, 'normal') as serve
-    from models
+    select models.name as model, models.definition -> 'isBrought' is not null as is_brought, running.id as running,
+      queued.version as queued, champions.version as "champion.version", champions.since as "champion.since",
+      champions.release_id as "champion.release_id", changed.actor as "champion.actor",
+      quality.level as "quality.level", quality.report ->> 'metric' as "quality.metric",
+      (quality.report ->> 'value')::float8 as "quality.value", evaluated.metric as "evaluated.metric",
+      evaluated.value as "evaluated.value", drift.level as "drift.level", drift.worst as "drift.worst"
+    from unnest(${[...models]}::text[]) with ordinality as asked (name, place)
+      join models on models.name = asked.name
       left join champions on champions.model = models.name
       left join versions on versions.version = champions.version
-      left join evaluations on evaluations.id = versions.evaluation_id
-      left join kill_switches on kill_switches.model = models.name
       left join retrainings as running on running.model = models.name and running.ended_at is null
+      left join release_queue as queued on queued.model = models.name and queued.state = 'waiting'
       left join lateral (
-        select actor, cause from champion_history
+        select actor from champion_history
         where champion_history.model = models.name and champion_history.version = champions.version
         order by at desc limit 1
       ) as changed on true
       left join lateral (
-        select metric, (versions.lineage -> 'metrics' ->> metric)::float8 as value,
-          coalesce((versions.lineage #>> '{rows,test}')::int, 0) as rows
+        select metric, (versions.lineage -> 'metrics' ->> metric)::float8 as value
         from (select models.definition #>> '{evaluation,policy,primary}' as metric) as judged
         where metric is not null and versions.version is not null
       ) as evaluated on true
+      left join lateral (${lastQuality}) as quality on true
       left join lateral (
-        select report, to_at from quality_judgements
-        where quality_judgements.model = models.name and quality_judgements.version = champions.version
-        order by from_at desc, to_at desc limit 1
-      ) as quality on true
-      left join lateral (
-        select level, to_at, (
+        select level, (
           select each ->> 'name' from jsonb_array_elements(
             (report -> 'features') || coalesce(nullif(report -> 'score', 'null'), '[]') || coalesce(report -> 'scores', '[]')
           ) as each
           order by (each ->> 'level') in ('warn', 'alarm') desc, (each ->> 'psi')::float8 desc nulls last limit 1
         ) as worst
-        from drift_judgements
-        where drift_judgements.model = models.name and drift_judgements.version = champions.version and subject = 'served'
-        order by from_at desc, to_at desc limit 1
+        from (${lastDrift}) as judged
       ) as drift on true
-    where ${isListedModel}
-    order by models.name limit ${limit}`)
+    order by asked.place`)
 
-/** The requests of a model within a period, divided into equal intervals, the oldest first. */
-export interface RecentTraffic {
-  requests: number[]
-  /** Failed requests and invalid outputs. */
-  bad: number
-}
-
-/** For every model with requests. */
+/** The requests of each of these models within a period, divided into equal intervals, the oldest first. */
 export async function readTraffic(
   database: Database,
-  { parts, partMs }: { parts: number; partMs: number },
-): Promise<Map<string, RecentTraffic>> {
-  const rows = await database.query<{ model: string; part: number; requests: number; bad: number }>(sql`
+  { models, parts, partMs }: { models: readonly string[]; parts: number; partMs: number },
+): Promise<Map<string, number[]>> {
+  const rows = await database.query<{ model: string; part: number; requests: number }>(sql`
     with span as (select clock_timestamp() - ${parts * partMs}::float8 * interval '1 millisecond' as from_at)
     select model, least(${parts - 1}::int, floor(extract(epoch from tick - from_at) * 1000 / ${partMs}::float8)::int) as part,
-      sum(requests)::float8 as requests, sum(errors + invalid)::float8 as bad
-    from tick_counters, span where tick >= from_at and arm <> 'shadow' group by 1, 2`)
-  const traffic = new Map<string, RecentTraffic>()
-  for (const { model, part, requests, bad } of rows) {
-    const found = traffic.get(model) ?? { requests: Array.from({ length: parts }, () => 0), bad: 0 }
-    found.requests[Math.max(0, part)]! += requests
-    found.bad += bad
+      sum(requests)::float8 as requests
+    from tick_counters, span
+    where model = any(${[...models]}::text[]) and tick >= from_at and arm <> 'shadow' group by 1, 2`)
+  const traffic = new Map<string, number[]>()
+  for (const { model, part, requests } of rows) {
+    const found = traffic.get(model) ?? Array.from({ length: parts }, () => 0)
+    found[Math.max(0, part)]! += requests
     traffic.set(model, found)
   }
   return traffic

@@ -36,9 +36,39 @@
   document.addEventListener('htmx:after:swap', () => {
     for (const [id, open] of opened) document.getElementById(id)?.toggleAttribute('open', open)
   })
-  // A part with a stream reloads at each event; while the stream is closed, every few seconds.
+  // Elements that the server has rendered take the places of those with their ids. The focus stays on the same link.
+  const swapIn = (part, { parts, order }) => {
+    const rows = part.querySelector('tbody')
+    const held = part.contains(document.activeElement) ? document.activeElement : undefined
+    const around = held?.closest('tr, section, header')?.id
+    for (const html of parts) {
+      const box = document.createElement('template')
+      box.innerHTML = html
+      const next = box.content.firstElementChild
+      const shown = document.getElementById(next.id)
+      if (shown) shown.replaceWith(next)
+      else rows.append(next)
+      htmx.process(next)
+    }
+    if (order) {
+      for (const row of rows.querySelectorAll('tr')) if (!order.includes(row.id)) row.remove()
+      for (const [i, id] of order.entries()) {
+        const row = document.getElementById(id)
+        if (rows.children[i] !== row) rows.insertBefore(row, rows.children[i])
+      }
+    }
+    if (held && document.activeElement !== held) {
+      const links = around ? [...(document.getElementById(around)?.querySelectorAll('a') ?? [])] : []
+      const same = links.find((link) => link.href === held.href)
+      ;(held.isConnected ? held : same)?.focus({ preventScroll: true })
+    }
+    part.dispatchEvent(new Event('htmx:after:swap', { bubbles: true }))
+  }
+  // A part with a stream reloads at each change, or swaps in the elements that the stream brings; while the stream is closed, it reloads every
+  // few seconds.
   const follow = (part) => {
     let source
+    let address
     const reload = () => part.dispatchEvent(new Event('changed'))
     const close = () => {
       source?.close()
@@ -49,9 +79,17 @@
       const wanted = !document.hidden && part.isConnected && part.dataset.stream !== undefined
       if (!wanted) return close()
       if (source !== undefined) return
-      source = new EventSource(part.dataset.stream)
+      address = part.dataset.stream
+      source = new EventSource(address)
       source.addEventListener('changed', reload)
+      source.addEventListener('parts', ({ data }) => swapIn(part, JSON.parse(data)))
     }
+    // The address of a stream says what the page shows.
+    document.addEventListener('htmx:after:swap', () => {
+      if (source === undefined || part.dataset.stream === address) return
+      close()
+      update()
+    })
     const timer = setInterval(() => {
       update()
       if (part.dataset.stream === undefined) clearInterval(timer)

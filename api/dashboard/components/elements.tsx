@@ -18,8 +18,8 @@ export const withCode = (text: string): (string | PageElement)[] =>
 interface TimeParts {
   /** ISO 8601 in UTC. */
   at: string | undefined
-  /** Default: the date and the minute. `clock` is the time of the day to the second. */
-  shows?: 'milliseconds' | 'clock'
+  /** Default: the date and the minute. `clock` is the time of the day to the second, `minute` to the minute. */
+  shows?: 'milliseconds' | 'clock' | 'minute' | undefined
 }
 
 /**
@@ -36,7 +36,9 @@ export const Time = ({ at, shows }: TimeParts): PageElement =>
   )
 
 const utcText = (at: string, shows: TimeParts['shows']): string => {
-  const [from, to] = shows === 'milliseconds' ? [0, 23] : shows === 'clock' ? [11, 19] : [0, 16]
+  const [from, to] = { milliseconds: [0, 23], clock: [11, 19], minute: [11, 16], default: [0, 16] }[
+    shows ?? 'default'
+  ] as [number, number]
   // In a narrow table only the zone goes to the next line.
   return `${at.slice(from, to).replace('T', '\u00a0')} UTC`
 }

@@ -71,7 +71,7 @@ const walksOf = ({ model, release }: { model: string; release: string }): Walk[]
     limitMs: 20_000,
     from: '/',
     steps: [
-      { name: 'overview', reads: (page) => page.getByRole('link', { name: /Changed in 24 h/ }) },
+      { name: 'overview', reads: (page) => page.locator('#changes') },
       {
         name: 'release',
         act: (page) =>
@@ -114,7 +114,7 @@ const walksOf = ({ model, release }: { model: string; release: string }): Walk[]
     limitMs: 20_000,
     from: '/',
     steps: [
-      { name: 'overview', reads: (page) => page.getByRole('link', { name: /Changed in 24 h/ }) },
+      { name: 'overview', reads: (page) => page.locator('#changes') },
       {
         name: 'retraining',
         act: (page) =>

@@ -247,8 +247,10 @@ describe('an approver', () => {
     await anna.page.getByRole('alert').waitFor()
     await anna.signIn(dashboard.keys.anna)
     const { page } = anna
-    await page.getByRole('heading', { name: 'Needs your attention' }).waitFor()
-    await page.getByRole('link', { name: dashboard.candidate }).first().click()
+    await page
+      .locator('#now')
+      .getByRole('link', { name: `Approve… ${dashboard.candidate}` })
+      .click()
     await page.getByText('Needs 1 approval by').waitFor()
 
     // The browser does not send a rejection without a reason.
@@ -351,7 +353,7 @@ describe('an approver', () => {
     await stopTraffic()
     expect(await issuesOfLooks(page), 'decision needed').toEqual([])
     await page.goto('/')
-    await page.getByRole('heading', { name: 'Needs your attention' }).waitFor()
+    await page.locator('#now').getByText('needs a decision').first().waitFor()
     expect(await issuesOfLooks(page), 'overview with a decision').toEqual([])
     expect(problems).toEqual([])
     await close()

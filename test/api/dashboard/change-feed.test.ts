@@ -4,6 +4,7 @@ import sql from 'sql-template-tag'
 import {
   changeFeedLimits,
   createChangeFeed,
+  lookAtReleases,
   type ChangeFeedLimits,
 } from '../../../api/dashboard/change-feed.ts'
 import { insertKey } from '../../../store/access/api-keys.ts'
@@ -25,7 +26,7 @@ const quick: ChangeFeedLimits = { ...changeFeedLimits, everyMs: 20 }
 const feedOf = (
   limits: Partial<ChangeFeedLimits> = {},
   stopping: () => string | undefined = () => undefined,
-) => createChangeFeed({ store: dashboard.core.store, stopping }, { ...quick, ...limits })
+) => createChangeFeed({ look: lookAtReleases(dashboard.core.store), stopping }, { ...quick, ...limits })
 const touch = () =>
   dashboard.core.store.query(sql`update releases set updated_at = clock_timestamp() where id = ${release}`)
 

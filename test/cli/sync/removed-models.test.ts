@@ -10,7 +10,7 @@ import { scheduleId, syncSchedule, syncTriggers } from '../../../workflows/clien
 import { batchScheduleWorkflowId } from '../../../workflows/triggers/messages.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { listModelLines } from '../../../store/dashboard/lists.ts'
-import { listOverviewRows } from '../../../store/dashboard/overview.ts'
+import { listModelStates } from '../../../store/dashboard/overview.ts'
 import { listListedModels, listRemovedModels } from '../../../store/maintenance/expected-work.ts'
 import { findModel } from '../../../store/registry/models.ts'
 import { listSweeps } from '../../../store/training/sweeps.ts'
@@ -71,7 +71,7 @@ it('a removed model is listed only while it has a version; what it has recorded 
     const lists = [
       (await listListedModels(store)).map(({ name }) => name),
       (await listModelLines(store, { limit: 100 })).map(({ model }) => model),
-      (await listOverviewRows(store, { limit: 100 })).map(({ model }) => model),
+      (await listModelStates(store)).map(({ model }) => model),
     ]
     return lists.map((names) => names.includes(deleted))
   }

@@ -8,6 +8,7 @@ export function pagesOf({ model, champion }: Record<'model' | 'champion', string
   const at = (path: string) => `/models/${model}${path}`
   return [
     ['/', 'Changed in the last 24 h'],
+    ['/timeline', 'The last 7 days, or since the first event.'],
     ['/search', 'Type a model, a version, an outcome or a name.'],
     ['/search?q=late-trains+v1.44', `${model}_v1.44.0`],
     ['/search?q=late-trains+%25', 'No results.'],

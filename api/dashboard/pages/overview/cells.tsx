@@ -1,142 +1,158 @@
-/** Renders the cells of a model's row on the overview. */
-import { countText, percentOf } from '../../../charts/figures.ts'
-import { sparkline } from '../../../charts/sparkline.ts'
-import type { OverviewRow, RecentTraffic } from '../../../../store/dashboard/overview.ts'
-import type { PageElement } from '../../page.ts'
-import { Badge, Since } from '../../components/elements.tsx'
-import { FirstVersion, ModelLink } from '../../components/links.tsx'
-import { qualityInterval } from '../../components/quality-interval.ts'
+/** Renders the line of a model on the overview. */
+import type { OverviewRow } from '../../../../store/dashboard/overview.ts'
+import type { LastMinute } from '../../../../domain/monitoring/champion-watch.ts'
 import { metricName, numberText } from '../../../../domain/figures.ts'
-import { levelText, levelTones, qualityTones } from '../../labels.ts'
-import { StageBadge, type StageNow } from '../../stage-badge.tsx'
+import { percentOf } from '../../../charts/figures.ts'
+import { sparkline } from '../../../charts/sparkline.ts'
+import { Badge, durationText } from '../../components/elements.tsx'
+import { modelHref, retrainingHref } from '../../components/links.tsx'
+import type { PageElement } from '../../page.ts'
+import { stageText, stageTone } from '../../labels.ts'
+import type { StageNow } from '../../stage-badge.tsx'
+import { isFailing, stateOf, toneOf, type ConcernKind } from './concerns.ts'
 
 /** The number of 30 s intervals in the traffic of the last 10 minutes. */
 export const trafficParts = 20
 export const trafficPartMs = 30_000
 
-export const ModelCell = ({ model, about, serve }: OverviewRow): PageElement => (
-  <>
-    <ModelLink model={model} about={about} />
-    {serve !== 'normal' && [' ', <Badge tone="bad">pinned to {serve}</Badge>]}
-  </>
-)
-
-/** Shows which version is live, since when, and by whom or how. */
-export const ChampionCell = ({
-  row: { champion, model, isBrought, running },
-  hasRelease,
-  nowMs,
-}: {
+export interface ModelLine {
   row: OverviewRow
-  /** Whether a release of the model is open. */
-  hasRelease: boolean
+  worst?: ConcernKind | undefined
+  traffic?: readonly number[] | undefined
+  minute?: LastMinute | undefined
+  /** The open release. */
+  stage?: StageNow | undefined
   nowMs: number
-}): PageElement => {
-  if (champion === undefined)
-    return (
-      <span class="quiet">
-        None yet
-        {!hasRelease && ['. ', <FirstVersion model={model} isBrought={isBrought} running={running} />]}
-      </span>
-    )
-  const short = shortVersion(model, champion.version)
-  const { actor, cause } = champion
-  return (
-    <>
-      {champion.releaseId === undefined ? (
-        <strong title={champion.version}>{short}</strong>
-      ) : (
-        <a href={`/releases/${champion.releaseId}`} title={`Release of ${champion.version}`}>
-          {short}
-        </a>
-      )}{' '}
-      <span class="quiet">
-        since <Since at={champion.since} nowMs={nowMs} />
-      </span>
-      {actor !== undefined && (
-        <div class="quiet">
-          {cause === 'rollback' ? 'after a rollback by' : 'by'} {actor}
-        </div>
-      )}
-    </>
-  )
 }
+
+export const rowId = (model: string): string => `m-${model}`
 
 export const shortVersion = (model: string, version: string): string =>
   version.startsWith(`${model}_`) ? version.slice(model.length + 1) : version
 
-export const TrafficCell = ({ traffic }: { traffic: RecentTraffic | undefined }): PageElement => {
-  if (traffic === undefined) return <span class="quiet">—</span>
-  const total = traffic.requests.reduce((sum, count) => sum + count, 0)
-  const rate = total / ((trafficParts * trafficPartMs) / 1_000)
+export const ModelRow = (line: ModelLine): PageElement => {
+  const { row, traffic, minute, nowMs } = line
+  const { model, champion } = row
   return (
-    <>
-      {total > 0 && (
-        <span class="spark" aria-hidden="true">
-          {sparkline(traffic.requests, { width: trafficParts })}
-        </span>
-      )}{' '}
-      <span class="nowrap">{rate >= 10 ? countText(rate) : numberText(Number(rate.toPrecision(2)))}/s</span>
-      {traffic.bad > 0 && [
-        ' ',
-        <Badge tone={traffic.bad / total > 0.01 ? 'bad' : 'warn'}>
-          {countText(traffic.bad)} failed ({percentOf(traffic.bad / total)})
-        </Badge>,
-      ]}
-    </>
+    <tr id={rowId(model)}>
+      <td>
+        <State {...line} />
+      </td>
+      <th scope="row">
+        <a href={modelHref(model)}>{model}</a>
+      </th>
+      <td>
+        <Version {...line} />
+      </td>
+      <td class="at">
+        {champion && (
+          <time datetime={champion.since} title={sinceTitle(champion)}>
+            {coarseAge(nowMs - Date.parse(champion.since))}
+          </time>
+        )}
+      </td>
+      <td class="spark" aria-hidden="true">
+        {traffic?.some((count) => count > 0) && sparkline([0, ...traffic], { width: trafficParts })}
+      </td>
+      <td class="number">
+        <Failed minute={minute} />
+      </td>
+      <td class="quality">
+        <Quality {...row} />
+      </td>
+      <td class="release">
+        <Release {...line} />
+      </td>
+    </tr>
   )
 }
 
-export const QualityCell = ({ champion, quality, evaluated, positives }: OverviewRow): PageElement => {
-  if (quality !== undefined && quality.value !== null) {
-    const interval = qualityInterval(quality, positives)
-    return (
-      <>
-        <span>
-          <span class="nowrap">
-            {metricName(quality.metric)} {numberText(quality.value)}
-          </span>
-          {interval && [' ', <span class="quiet nowrap">({intervalText(interval)})</span>]}
-        </span>{' '}
-        <Badge tone={qualityTones[quality.level]}>{quality.level}</Badge>
-      </>
-    )
-  }
-  if (evaluated?.value === undefined)
-    return <span class="quiet nowrap">{champion === undefined ? '—' : 'No data yet'}</span>
-  const interval = qualityInterval({ ...evaluated, value: evaluated.value }, positives)
+/** The age in its largest unit, so that a line rarely changes: `< 1 min`, `5 h`. */
+export const coarseAge = (ms: number): string =>
+  ms < 60_000 ? '< 1 min' : durationText(ms).split(' ').slice(0, 2).join(' ')
+
+const sinceTitle = ({ since, actor }: NonNullable<OverviewRow['champion']>): string =>
+  `since ${since.slice(0, 16).replace('T', ' ')} UTC${actor === undefined ? '' : ` by ${actor}`}`
+
+/** A dot whose form repeats its colour; its word is read aloud. */
+const State = ({ row, worst, minute }: ModelLine): PageElement => {
+  const [tone, mark, word] =
+    worst === undefined
+      ? row.champion === undefined
+        ? ['quiet', '○', 'no version']
+        : minute === undefined
+          ? ['quiet', '●', 'no requests']
+          : ['good', '●', 'serves']
+      : [toneOf(worst), toneOf(worst) === 'bad' ? '✕' : '▲', stateOf(worst)]
   return (
-    <span>
-      <span class="nowrap">
-        {metricName(evaluated.metric)} {numberText(evaluated.value)}
-      </span>{' '}
-      <span class="quiet">
-        offline{interval && [' ', <span class="nowrap">({intervalText(interval)})</span>]}
-      </span>
+    <span class={`dot ${tone}`} title={word}>
+      <span aria-hidden="true">{mark}</span>
+      <span class="aloud">{word}</span>
     </span>
   )
 }
 
-const intervalText = ([low, high]: [number, number]): string => `95 % CI ${low.toFixed(3)}–${high.toFixed(3)}`
-
-export const DriftCell = ({ drift }: OverviewRow): PageElement => {
-  if (drift === undefined) return <span class="quiet nowrap">No data yet</span>
-  const { level, worst } = drift
-  return (
-    <Badge tone={levelTones[level] ?? 'quiet'}>
-      {levelText(level)}
-      {(level === 'alarm' || level === 'warn') && worst !== undefined ? `: ${worst}` : ''}
-    </Badge>
+const Version = ({ row: { champion, model, running } }: ModelLine): PageElement => {
+  if (champion === undefined)
+    return running === undefined ? (
+      <span class="quiet">None</span>
+    ) : (
+      <a href={retrainingHref(running)}>in training</a>
+    )
+  const short = shortVersion(model, champion.version)
+  return champion.releaseId === undefined ? (
+    <>{short}</>
+  ) : (
+    <a href={`/releases/${champion.releaseId}`}>{short}</a>
   )
 }
 
-export const ReleaseCell = ({ stage }: { stage: StageNow | undefined }): PageElement =>
-  stage === undefined ? (
-    <span class="quiet">—</span>
+const Failed = ({ minute }: Pick<ModelLine, 'minute'>): PageElement =>
+  minute === undefined || minute.requests === 0 ? (
+    <span class="quiet" title="No requests in the last minute">
+      —
+    </span>
+  ) : (
+    <span class={isFailing(minute) ? 'failed' : undefined}>{percentOf(minute.failed / minute.requests)}</span>
+  )
+
+const Quality = ({ champion, quality, evaluated }: OverviewRow): PageElement => {
+  if (quality?.value != null)
+    return (
+      <>
+        {metricName(quality.metric)} {numberText(quality.value)}
+        {quality.level === 'lost' && [' ', <Badge tone="bad">lost</Badge>]}
+      </>
+    )
+  return evaluated?.value === undefined ? (
+    <span class="quiet">{champion === undefined ? '—' : 'No data yet'}</span>
   ) : (
     <>
-      <a href={`/releases/${stage.state.id}`}>{stage.state.version.replace(/^.*_v/, 'v')}</a>{' '}
-      <StageBadge {...stage} />
-      {stage.state.drill !== undefined && [' ', <Badge tone="quiet">drill</Badge>]}
+      {metricName(evaluated.metric)} {numberText(evaluated.value)} <span class="quiet">offline</span>
     </>
   )
+}
+
+const Release = ({ row: { model, champion, queued, running }, stage }: ModelLine): PageElement => {
+  if (stage !== undefined) {
+    const { state, servedBp, warning } = stage
+    return (
+      <>
+        <a href={`/releases/${state.id}`}>
+          <span class="wide">{shortVersion(model, state.version)}</span>{' '}
+          <span class={`badge ${warning === undefined ? stageTone(state) : 'warn'}`} title={warning}>
+            {stageText(state, servedBp)}
+          </span>
+        </a>{' '}
+        {servedBp > 0 && <progress class="wide" max={10_000} value={servedBp} aria-hidden="true"></progress>}
+        {state.drill !== undefined && [' ', <Badge tone="quiet">drill</Badge>]}
+      </>
+    )
+  }
+  if (queued !== undefined) return <span class="quiet">{shortVersion(model, queued)} queued</span>
+  return champion !== undefined && running !== undefined ? (
+    <a href={retrainingHref(running)}>in training</a>
+  ) : (
+    <></>
+  )
+}

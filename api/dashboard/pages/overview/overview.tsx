@@ -1,525 +1,364 @@
-/** Shows what is live and since when, what needs attention, what is at risk, and what changed in the last day. */
-import { readStages, StageBadge, type StageNow } from '../../stage-badge.tsx'
-import { listOpenAlerts } from '../../../../store/dashboard/lists.ts'
-import {
-  listOverviewRows,
-  readFleet,
-  readTraffic,
-  type OverviewRow,
-  type RecentTraffic,
-} from '../../../../store/dashboard/overview.ts'
-import {
-  listModelHistory,
-  listRecentChanges,
-  type RecentChange,
-} from '../../../../store/dashboard/model-history.ts'
-import { readLastMinute } from '../../../../store/registry/champion-watch.ts'
-import { listReleases, type Release } from '../../../../store/release/releases.ts'
-import { listQueued, type QueuedRelease } from '../../../../store/release/release-queue.ts'
+/**
+ * Shows what is wrong or known to be healthy, what needs someone, the models by trouble, and what changed in the last day. What it loads
+ * once goes to the page and to the streams of all that follow it; a stream gets the parts whose HTML differs from what its browser shows.
+ */
+import { createHash } from 'node:crypto'
+import { raw } from 'hono/html'
+import { z } from 'zod'
+import { groupedDigits } from '../../../../domain/figures.ts'
+import type { Role } from '../../../../domain/roles.ts'
+import { listRecentChanges } from '../../../../store/dashboard/model-history.ts'
+import { listOverviewRows, readFleet, readTraffic } from '../../../../store/dashboard/overview.ts'
+import type { Database } from '../../../../store/postgres.ts'
+import type { FeedEvent } from '../../change-feed.ts'
+import { Live, Time } from '../../components/elements.tsx'
+import { FirstVersion } from '../../components/links.tsx'
+import { listHref } from '../../components/pager.tsx'
+import { withUnbrokenUnits } from '../../labels.ts'
 import { definePage, type PageElement } from '../../page.ts'
+import { ModelRow, rowId, shortVersion, trafficPartMs, trafficParts, type ModelLine } from './cells.tsx'
+import { maxChanges, RecentChanges } from './changes.tsx'
 import {
-  ChampionCell,
-  DriftCell,
-  ModelCell,
-  QualityCell,
-  ReleaseCell,
-  trafficParts,
-  trafficPartMs,
-  TrafficCell,
-  shortVersion,
-} from './cells.tsx'
-import { Live, DataTable, Time, Age, Badge, durationText, type Tone } from '../../components/elements.tsx'
-import { truncated } from '../../../charts/figures.ts'
-import { whyWaiting } from '../../../../domain/release/explain.ts'
-import type { Alert } from '../../../../store/monitoring/alerts.ts'
-import { ReleaseLink, modelHref, retrainingHref } from '../../components/links.tsx'
-import { releaseOf, SeverityBadge } from '../operations/alert-card.tsx'
-import {
-  needsCommand,
-  readable,
-  severityTones,
-  sentenceCase,
-  plain,
-  retrainingWords,
-  shortReason,
-} from '../../labels.ts'
-import { modelLanesSvg, type LaneData } from '../../../charts/history/model-lanes.ts'
-import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
-import { counted, percentText } from '../../../../domain/figures.ts'
-import { isMinuteFailing, minuteText, type LastMinute } from '../../../../domain/monitoring/champion-watch.ts'
-import { sumOf } from '@tenure/sequential'
+  calmText,
+  concernsOf,
+  inOrderOfTrouble,
+  needingSomeone,
+  toneOf,
+  worstOf,
+  type Concern,
+  type Measured,
+} from './concerns.ts'
+import { readMeasured } from './measured.ts'
 
-const maxModels = 500
 const dayMs = 86_400_000
-/** The limit per model and kind: an hourly window for a week. */
-const maxSpans = 170
+/** Shown at first, and more on demand. */
+const rowsAtOnce = 30
+const maxRows = 300
+const maxNow = 5
 
-export const overviewPage = definePage({
-  async load({ store }) {
-    const [rows, traffic, open, waiting, alerts, fleet, changes] = await Promise.all([
-      listOverviewRows(store, { limit: maxModels }),
-      readTraffic(store, { parts: trafficParts, partMs: trafficPartMs }),
-      listReleases(store, { open: true, limit: maxModels }),
-      listQueued(store, { open: true, limit: 100 }),
-      listOpenAlerts(store, { limit: maxModels }),
-      readFleet(store),
-      listRecentChanges(store, {
-        fromAt: new Date(Date.now() - dayMs).toISOString(),
-        limit: maxChanges + 1,
-      }),
-    ])
-    const releaseOf = new Map(open.map((release) => [release.state.model, release]))
-    const [minutes, stages] = await Promise.all([
-      readLastMinute(
-        store,
-        rows.map(({ model }) => model),
-      ),
-      readStages(
-        store,
-        open.map(({ state }) => state),
-      ),
-    ])
-    const models = rows.map((row) => ({
-      row,
-      traffic: traffic.get(row.model),
-      minute: minutes.get(row.model),
-      release: releaseOf.get(row.model),
-      alerts: alerts.filter(({ model }) => model === row.model).length,
-    }))
-    const fromMs = Math.floor((fleet.nowMs - lanesSpanMs) / 60_000) * 60_000
-    const shown = laneModels(models)
-    const spans = await listModelHistory(store, {
-      models: shown,
-      fromAt: new Date(fromMs).toISOString(),
-      limit: maxSpans,
-    })
-    const lanes = await drawModelLanes({ spans, fromMs, nowMs: fleet.nowMs })
-    return {
-      models,
-      open,
-      stages,
-      waiting,
-      alerts,
-      changes,
-      lanes,
-      hiddenLanes: models.length - shown.length,
-      ...fleet,
-    }
-  },
-  title: () => 'Tenure',
-  view: (data, { target }) => (
-    <>
-      <h1>Overview</h1>
-      <Live id="overview" target={target}>
-        <OverviewSummary {...data} />
-        <NeedsAttention {...data} />
-        <section class="card" id="models">
-          <DataTable
-            caption="Models"
-            rows={data.models}
-            empty={
-              <>
-                No models yet. Add a file to <code>models/</code>, run <code>tenure models sync</code>, and
-                train it with <code>tenure retrain &lt;model&gt;</code>.
-              </>
-            }
-            columns={[
-              { head: 'Model', names: true, cell: ({ row }) => <ModelCell {...row} /> },
-              {
-                head: 'Live',
-                cell: ({ row, release }) => (
-                  <ChampionCell row={row} hasRelease={release !== undefined} nowMs={data.nowMs} />
-                ),
-              },
-              { head: 'Traffic (10 min)', cell: ({ traffic }) => <TrafficCell traffic={traffic} /> },
-              { head: 'Quality', cell: ({ row }) => <QualityCell {...row} /> },
-              { head: 'Drift', cell: ({ row }) => <DriftCell {...row} /> },
-              {
-                head: 'Release',
-                cell: ({ release }) => <ReleaseCell stage={release && data.stages.get(release.state.id)} />,
-              },
-              {
-                head: 'Alerts',
-                numeric: true,
-                cell: ({ alerts, row }) =>
-                  alerts === 0 ? (
-                    '0'
-                  ) : (
-                    <a href={`/alerts?model=${encodeURIComponent(row.model)}`}>{alerts}</a>
-                  ),
-              },
-            ]}
-          />
-          <p class="quiet small">
-            {data.replicas} {data.replicas === 1 ? 'replica' : 'replicas'} healthy · updated{' '}
-            <Time at={new Date(data.nowMs).toISOString()} shows="clock" />
-          </p>
-        </section>
-        <div class="beside lists">
-          <OpenAlerts {...data} />
-          <RecentChanges {...data} />
-        </div>
-        <ModelLanes chart={data.lanes} hidden={data.hiddenLanes} />
-      </Live>
-    </>
-  ),
+const fields = {
+  /** A part of a name. */
+  q: z.string().max(100).optional(),
+  rows: z.coerce.number().int().min(1).max(maxRows).default(rowsAtOnce),
+}
+const overviewQuery = z.strictObject(fields)
+type OverviewQuery = z.infer<typeof overviewQuery>
+
+export const streamQuery = z.strictObject({
+  ...fields,
+  /** The marks of the parts that the page shows. */
+  seen: z.string().max(4_000).optional(),
 })
 
-// Lists what needs attention on the overview: releases that need an approval or a decision, and open alerts.
+/** The readers that see the same. */
+export interface OverviewSubject extends OverviewQuery {
+  role: Role
+}
 
-const maxAlerts = 20
-/** In characters: about six lines of the narrow column. */
-const maxMessage = 140
+export interface OverviewData {
+  measured: Measured
+  concerns: Concern[]
+  lines: ModelLine[]
+  /** The number of models that the filter leaves. */
+  found: number
+  changes: Awaited<ReturnType<typeof listRecentChanges>>
+  replicas: number
+  nowMs: number
+}
 
-/** Lists releases that need an approval or a decision, and queued releases. */
-const NeedsAttention = ({
-  stages,
-  waiting,
-}: {
-  stages: ReadonlyMap<string, StageNow>
-  waiting: QueuedRelease[]
-}): PageElement => {
-  const asking = [...stages.values()].filter(({ state }) => needsCommand(state))
-  if (asking.length + waiting.length === 0) return <></>
+async function loadOverview(store: Database, { q = '', rows, role }: OverviewSubject): Promise<OverviewData> {
+  const fromAt = new Date(Date.now() - dayMs).toISOString()
+  const [measured, fleet, changes] = await Promise.all([
+    readMeasured(store),
+    readFleet(store),
+    listRecentChanges(store, { fromAt, limit: maxChanges + 1 }),
+  ])
+  const concerns = concernsOf(measured, role)
+  const worst = worstOf(concerns)
+  const wanted = q.trim().toLowerCase()
+  const found = inOrderOfTrouble(
+    measured.states.filter(({ model }) => model.toLowerCase().includes(wanted)),
+    worst,
+  )
+  const models = found.slice(0, rows).map(({ model }) => model)
+  const [shown, traffic] = await Promise.all([
+    listOverviewRows(store, models),
+    readTraffic(store, { models, parts: trafficParts, partMs: trafficPartMs }),
+  ])
+  const stageOf = new Map(measured.stages.map((stage) => [stage.state.model, stage]))
+  const lines = shown.map((row) => ({
+    row,
+    worst: worst.get(row.model),
+    traffic: traffic.get(row.model),
+    minute: measured.minutes.get(row.model),
+    stage: stageOf.get(row.model),
+    nowMs: fleet.nowMs,
+  }))
+  return { measured, concerns, lines, found: found.length, changes, ...fleet }
+}
+
+/** The parts of the page, each with its id, as HTML. */
+interface Parts {
+  sentence: string
+  now: string
+  rows: string[]
+  more: string
+  changes: string
+  /** The ids of the rows in order. */
+  order: string[]
+}
+
+export function partsOf(data: OverviewData, query: OverviewQuery): Parts {
+  const htmlOf = (part: PageElement) => withUnbrokenUnits(String(part))
+  return {
+    sentence: htmlOf(<Sentence {...data} />),
+    now: htmlOf(<Now {...data} />),
+    rows: data.lines.map((line) => htmlOf(<ModelRow {...line} />)),
+    more: htmlOf(<More {...data} query={query} />),
+    changes: htmlOf(<RecentChanges {...data} />),
+    order: data.lines.map(({ row }) => rowId(row.model)),
+  }
+}
+
+/** Tells a text from others by 30 bits. */
+const markOf = (text: string): string => createHash('sha256').update(text).digest('base64url').slice(0, 5)
+
+const seenOf = ({ sentence, now, rows, more, changes, order }: Parts): string =>
+  [sentence, now, ...rows, more, changes, order.join(' ')].map(markOf).join('.')
+
+/** Returns the event with what differs from what a browser shows; undefined when nothing does. */
+export function eventOf(parts: Parts, seen = ''): FeedEvent | undefined {
+  const known = new Set(seen.split('.'))
+  const isNew = (text: string) => !known.has(markOf(text))
+  const { sentence, now, rows, more, changes, order } = parts
+  const changed = [sentence, now, ...rows, more, changes].filter(isNew)
+  const isMoved = isNew(order.join(' '))
+  if (changed.length === 0 && !isMoved) return undefined
+  const data = JSON.stringify({ parts: changed, ...(isMoved && { order }) })
+  return { id: seenOf(parts), event: 'parts', data }
+}
+
+/** Loads what the readers of each of these subjects see now, once for all of them. */
+export async function lookAtOverview(
+  store: Database,
+  subject: OverviewSubject,
+): Promise<(seen: string | undefined) => FeedEvent | undefined> {
+  const parts = partsOf(await loadOverview(store, subject), subject)
+  return (seen) => eventOf(parts, seen)
+}
+
+export const overviewPage = definePage<OverviewData, OverviewQuery>({
+  query: overviewQuery,
+  load: ({ store }, { query, actor }) => loadOverview(store, { ...query, role: actor.role }),
+  title: () => 'Tenure',
+  view(data, { target, query }) {
+    const parts = partsOf(data, query)
+    return (
+      <>
+        <Live id="overview" target={target} stream={listHref('/changes', { ...query, seen: seenOf(parts) })}>
+          {raw(parts.sentence)}
+          {raw(parts.now)}
+          <section id="models" aria-label="Models">
+            <Filter q={query.q} count={data.measured.states.length} />
+            <table class="lines">
+              <caption class="aloud">Models, those in trouble first</caption>
+              <thead>
+                <tr>
+                  <th scope="col">
+                    <span class="aloud">State</span>
+                  </th>
+                  <th scope="col">Model</th>
+                  <th scope="col">Live</th>
+                  <th scope="col" class="at">
+                    Since
+                  </th>
+                  <th scope="col" class="spark" aria-hidden="true">
+                    10 min
+                  </th>
+                  <th scope="col" class="number">
+                    Failed<span class="wide"> (1 min)</span>
+                  </th>
+                  <th scope="col" class="quality">
+                    Quality
+                  </th>
+                  <th scope="col" class="release">
+                    Release
+                  </th>
+                </tr>
+              </thead>
+              <tbody>{raw(parts.rows.join(''))}</tbody>
+            </table>
+            {raw(parts.more)}
+          </section>
+          {raw(parts.changes)}
+        </Live>
+        <section aria-labelledby="lanes-title">
+          <h2 id="lanes-title">Timeline</h2>
+          <div
+            id="time-line"
+            hx-get="/timeline"
+            hx-trigger="revealed"
+            hx-select="#time-line"
+            hx-swap="outerHTML"
+          >
+            <a href="/timeline">The last 7 days</a>
+          </div>
+        </section>
+      </>
+    )
+  },
+})
+
+/** Says what is wrong most of all, or what is known to be healthy. */
+const Sentence = ({ concerns, measured, lines, nowMs }: OverviewData): PageElement => {
+  const [worst] = concerns
+  const first = measured.states.every(({ version }) => version === undefined) ? lines[0]?.row : undefined
+  const { text, tone } =
+    worst === undefined ? calmText(measured) : { text: worst.text, tone: toneOf(worst.kind) }
   return (
-    <section class="card warn" id="attention">
-      <h2>Needs your attention ({asking.length + waiting.length})</h2>
-      <ul class="plain-list">
-        {asking.map((stage) => (
-          <li>
-            <a href={`/releases/${stage.state.id}`}>{stage.state.version}</a> <StageBadge {...stage} />{' '}
-            {readable(whyWaiting(stage.state))}
-          </li>
-        ))}
-        {waiting.map((each) => (
-          <li>
-            {each.version} <Badge tone="quiet">queued</Badge> Starts after the current release of {each.model}
-            ; requested by {each.requestedBy}.
+    <header id="sentence" class={`sentence ${tone}`}>
+      <h1>{text}</h1>
+      {worst !== undefined && (
+        <p>
+          <Facts concern={worst} nowMs={nowMs} />
+          <ActionLink concern={worst} />
+        </p>
+      )}
+      {worst === undefined && first !== undefined && (
+        <p class="quiet">
+          <FirstVersion {...first} />
+        </p>
+      )}
+    </header>
+  )
+}
+
+/** The version and since when. */
+const Facts = ({
+  concern: { version, since, model },
+  nowMs,
+}: {
+  concern: Concern
+  nowMs: number
+}): PageElement => (
+  <>
+    {version !== undefined && model !== undefined && (
+      <span class="quiet nowrap">{shortVersion(model, version)} </span>
+    )}
+    {since !== undefined && (
+      <span class="quiet nowrap">
+        since <Time at={since} shows={nowMs - Date.parse(since) < dayMs ? 'minute' : undefined} />{' '}
+      </span>
+    )}
+  </>
+)
+
+const ActionLink = ({ concern: { action, text } }: { concern: Concern }): PageElement => (
+  <a class="button second" href={action.href}>
+    {action.word}
+    <span class="aloud"> {text}</span>
+  </a>
+)
+
+const Now = ({ concerns, nowMs }: OverviewData): PageElement => {
+  const asking = needingSomeone(concerns)
+  const more = asking.length - maxNow
+  if (asking.length === 0) return <div id="now"></div>
+  return (
+    <section id="now">
+      <h2>Now</h2>
+      <ul class="plain-list now">
+        {asking.slice(0, maxNow).map((concern) => (
+          <li class={toneOf(concern.kind)}>
+            <div>
+              <strong>{concern.text}</strong> <Facts concern={concern} nowMs={nowMs} />
+              {concern.detail !== undefined && <span class="quiet small detail">{concern.detail}</span>}
+            </div>
+            <ActionLink concern={concern} />
           </li>
         ))}
       </ul>
+      {more > 0 && (
+        <p class="small">
+          <a
+            href={
+              asking.slice(maxNow).some(({ kind }) => kind === 'critical' || kind === 'warning')
+                ? '/alerts'
+                : '#models'
+            }
+          >
+            and {groupedDigits(more)} more
+          </a>
+        </p>
+      )}
     </section>
   )
 }
 
-const severities = Object.keys(severityTones)
-
-/** Lists open alerts, the most severe first, then the newest. */
-const OpenAlerts = ({ alerts, nowMs }: { alerts: Alert[]; nowMs: number }): PageElement => (
-  <section class="card" id="alerts">
-    <DataTable
-      caption="Open alerts"
-      rows={alerts
-        .toSorted((one, other) => severities.indexOf(one.severity) - severities.indexOf(other.severity))
-        .slice(0, maxAlerts)}
-      empty={
-        <>
-          No open alerts. Rehearse one: <code>tenure drills run &lt;model&gt; --kind nan</code>
-        </>
-      }
-      columns={[
-        { head: 'Open for', cell: ({ raisedAt }) => <Age at={raisedAt} nowMs={nowMs} /> },
-        { head: 'Severity', cell: ({ severity }) => <SeverityBadge severity={severity} /> },
-        { head: 'Model', cell: ({ model }) => <span class="wrap">{model ?? '—'}</span> },
-        {
-          head: 'Alert',
-          cell: (alert) => (
-            <span class="wrap">
-              {truncated(alert.message, maxMessage)}
-              {alert.message.length > maxMessage && [' ', <a href="/alerts">Whole message</a>]}
-              {releaseOf(alert) !== undefined && [' ', <ReleaseLink id={releaseOf(alert)} />]}
-            </span>
-          ),
-        },
-        {
-          head: 'Assignee',
-          cell: ({ acknowledgedBy }) => acknowledgedBy ?? <span class="quiet">Unassigned</span>,
-        },
-      ]}
+/** A reload leaves it alone, with what is typed in it. Without script it is a form. */
+const Filter = ({ q, count }: { q: string | undefined; count: number }): PageElement => (
+  <form method="get" action="/" role="search" aria-label="Models" hx-morph-skip>
+    <label class="aloud" for="q">
+      Filter models
+    </label>
+    <input
+      id="q"
+      name="q"
+      value={q}
+      placeholder={`Filter ${groupedDigits(count)} ${count === 1 ? 'model' : 'models'}`}
+      maxlength={100}
+      autocomplete="off"
+      hx-get="/"
+      hx-trigger="input changed delay:200ms"
+      hx-target="#overview"
+      hx-select="#overview"
+      hx-swap="outerMorph"
+      hx-sync="#overview:replace"
     />
-    {alerts.length > maxAlerts && (
-      <p>
-        <a href="/alerts">All alerts</a>
-      </p>
-    )}
-  </section>
+  </form>
 )
 
-// Shows releases, drift, quality and incidents of models on one axis of time.
-
-const lanesSpanMs = 7 * 86_400_000
-const maxLaneModels = 6
-/** The time axis advances in these steps, so that a live page does not redraw the chart at each reload. */
-const stepMs = 300_000
-const leastSpanMs = 2 * stepMs
-
-interface ModelLine {
-  row: OverviewRow
-  release?: Release | undefined
-  alerts: number
-}
-
-/** Returns the models, those with an open release, an alert or drift first. */
-const laneModels = (models: readonly ModelLine[]): string[] =>
-  models
-    .map(({ row, release, alerts }) => {
-      const drifts = row.drift?.level === 'warn' || row.drift?.level === 'alarm'
-      return { model: row.model, weight: Number(release !== undefined) + Number(alerts > 0) + Number(drifts) }
-    })
-    .toSorted((one, other) => other.weight - one.weight)
-    .slice(0, maxLaneModels)
-    .map(({ model }) => model)
-
-export const drawModelLanes = ({ spans, fromMs, nowMs }: LaneData): Promise<ChartSizes> => {
-  const endMs = Math.ceil(nowMs / stepMs) * stepMs
-  // In a young installation, the axis starts at its first event. A window of drift or quality begins before the data in it.
-  const first = Math.min(
-    ...spans.map(({ kind, fromMs: beganMs, toMs }) =>
-      kind === 'drift' || kind === 'quality' ? (toMs ?? nowMs) : beganMs,
-    ),
-  )
-  const begun = spans.map((span) => ({ ...span, fromMs: Math.max(span.fromMs, first) }))
-  const startMs = Math.max(fromMs, Math.min(endMs - leastSpanMs, first))
-  const axisMs = Math.floor(startMs / stepMs) * stepMs
-  // What lasts ends now, in steps of less than a hundredth of the axis.
-  const openMs = Math.min(stepMs, (endMs - axisMs) / 120)
-  const lastMs = Math.floor(nowMs / openMs) * openMs
-  return drawChartSizes(
-    { id: 'lanes', title: 'Releases, drift, quality and incidents of the last 7 days', wide: 1_240 },
-    { spans: begun, fromMs: axisMs, nowMs: lastMs, endMs },
-    modelLanesSvg,
-  )
-}
-
-const ModelLanes = ({ chart, hidden }: { chart: ChartSizes; hidden: number }): PageElement => (
-  <section class="card" id="time-line">
-    <h2>Timeline</h2>
-    <ChartFigure
-      chart={chart}
-      note={`The last 7 days, or since the first event. Full bars are problems: rolled back, drift, quality lost, alert. Thin bars are fine.${hidden > 0 ? ` ${hidden} more models have a timeline on their own page.` : ''}`}
-    />
-  </section>
-)
-
-// Answers four questions in one line each: what is live, what needs attention, what is at risk, what changed.
-
-interface Seen {
-  models: readonly {
-    row: OverviewRow
-    traffic?: RecentTraffic | undefined
-    minute?: LastMinute | undefined
-  }[]
-  open: readonly Release[]
-  waiting: readonly QueuedRelease[]
-  alerts: readonly Alert[]
-  changes: readonly RecentChange[]
-  nowMs: number
-}
-
-/** A model whose share of failed requests is higher is at risk. */
-const maxFailedShare = 0.01
-
-interface Risk {
-  text: string
-  tone: Tone
-  /** How many findings it stands for. Default: 1. */
-  count?: number
-}
-
-/** Returns the reasons why models are at risk, the worst first. */
-export function risksOf({ models, alerts }: Pick<Seen, 'models' | 'alerts'>): Risk[] {
-  const risks: Risk[] = []
-  for (const { row, traffic, minute } of models) {
-    const add = (tone: Tone, what: string) => risks.push({ tone, text: `${row.model}: ${what}` })
-    if (row.serve !== 'normal') add('bad', `pinned to ${row.serve}`)
-    if (row.quality?.level === 'lost') add('bad', 'quality lost')
-    const total = sumOf(traffic?.requests ?? [])
-    if (minute !== undefined && isMinuteFailing(minute, maxFailedShare)) add('bad', minuteText(minute))
-    else if (traffic !== undefined && total > 0 && traffic.bad / total > maxFailedShare)
-      add('warn', `${percentText(traffic.bad / total)} of the recent requests failed, not in the last minute`)
-    if (row.drift?.level === 'alarm') add('bad', 'drift alarm')
-    if (row.drift?.level === 'warn') add('warn', 'drift warning')
-  }
-  const critical = alerts.filter(({ severity }) => severity === 'critical').length
-  if (critical > 0)
-    risks.unshift({
-      count: critical,
-      tone: 'bad',
-      text: `${critical} critical ${critical === 1 ? 'alert' : 'alerts'}`,
-    })
-  return risks.toSorted((one, other) => Number(other.tone === 'bad') - Number(one.tone === 'bad'))
-}
-
-/** Returns the first text and the number of further ones. */
-const firstOf = (texts: readonly string[], none: string): string => {
-  const [first, ...rest] = texts
-  return first === undefined ? none : rest.length === 0 ? first : `${first} and ${rest.length} more`
-}
-
-/** What is known to be within limits; names what was not measured. */
-export function calmText(models: Seen['models']): string {
-  const champions = models.filter(({ row }) => row.champion !== undefined)
-  if (champions.length === 0) return 'No version serves yet'
-  const isAsked = champions.some(({ minute }) => minute !== undefined && minute.requests > 0)
-  const errors = isAsked ? 'No errors above the limits in the last minute' : 'No requests in the last minute'
-  const unmeasured = [
-    ...(champions.some(({ row }) => row.drift === undefined) ? ['drift'] : []),
-    ...(champions.some(({ row }) => row.quality === undefined) ? ['quality'] : []),
-  ]
-  if (unmeasured.length === 0) return `${errors}; drift and quality within limits`
-  const share = champions.length === 1 ? '' : ' for every model'
-  return `${errors}; ${unmeasured.join(' and ')} not measured yet${share}`
-}
-
-export const OverviewSummary = (seen: Seen): PageElement => {
-  const { models, open, waiting, changes, nowMs } = seen
-  const live = models.flatMap(({ row }) =>
-    row.champion === undefined ? [] : [{ ...row.champion, model: row.model }],
-  )
-  const newest = live.toSorted((one, other) => other.since.localeCompare(one.since))[0]
-  const asking = open.filter(({ state }) => needsCommand(state))
-  const risks = risksOf(seen)
-  // The list of decisions is absent while it is empty.
-  const [only] = asking.length === 1 ? asking : []
-  const decisions = asking.length + waiting.length === 0 ? '/releases' : '#attention'
+/** How many of the models are shown, and a link to more. */
+const More = ({
+  lines,
+  found,
+  measured,
+  replicas,
+  query,
+}: OverviewData & { query: OverviewQuery }): PageElement => {
+  const rows = Math.min(maxRows, lines.length + rowsAtOnce)
+  const next = listHref('/', { ...query, rows })
   return (
-    <nav class="summary" aria-label="Summary">
-      <Answer href="#models" name="Live" tone={live.length < models.length ? 'warn' : 'good'}>
-        <strong>
-          {live.length} of {models.length} {models.length === 1 ? 'model' : 'models'}
-        </strong>
-        <span class="quiet small">
-          {newest === undefined
-            ? 'No version released yet'
-            : `Changed last: ${newest.version}, ${durationText(nowMs - Date.parse(newest.since))} ago`}
-        </span>
-      </Answer>
-      <Answer
-        href={only === undefined ? decisions : `/releases/${only.state.id}`}
-        name="Needs a decision"
-        tone={asking.length > 0 ? 'warn' : 'good'}
-      >
-        <strong>{asking.length === 0 ? 'Nothing' : counted(asking.length, 'release')}</strong>
-        <span class="quiet small">
-          {firstOf(
-            [
-              ...asking.map(
-                ({ state }) =>
-                  `${state.version}: ${state.paused ? 'paused' : state.stage.replaceAll('_', ' ')}`,
-              ),
-              ...waiting.map(({ version }) => `${version}: queued`),
-            ],
-            'No approval or decision open',
-          )}
-        </span>
-      </Answer>
-      <Answer href="#alerts" name="At risk" tone={risks[0]?.tone ?? 'good'}>
-        <strong>
-          {risks.length === 0 ? 'Nothing' : counted(sumOf(risks.map(({ count = 1 }) => count)), 'finding')}
-        </strong>
-        <span class="quiet small">
-          {firstOf(
-            risks.map(({ text }) => text),
-            calmText(models),
-          )}
-        </span>
-      </Answer>
-      <Answer href="#changes" name="Changed in 24 h" tone="quiet">
-        <strong>
-          {changes.length === 0
-            ? 'Nothing'
-            : `${sentenceCase(changeCount(changes))} ${changes.length === 1 ? 'change' : 'changes'}`}
-        </strong>
-        <span class="quiet small">{firstOf(changes.map(changeText), 'Same versions as yesterday')}</span>
-      </Answer>
-    </nav>
+    <div id="more">
+      {measured.states.length === 0 ? (
+        <p class="empty">
+          No models yet. Add a file to <code>models/</code>, run <code>tenure models sync</code>, and train it
+          with <code>tenure retrain &lt;model&gt;</code>.
+        </p>
+      ) : (
+        found === 0 && <p class="empty">No model has this in its name.</p>
+      )}
+      <p class="quiet small">
+        {found > lines.length && [
+          `${groupedDigits(lines.length)} of ${groupedDigits(found)} models · `,
+          rows > lines.length ? (
+            <a
+              href={next}
+              hx-get={next}
+              hx-target="#overview"
+              hx-select="#overview"
+              hx-swap="outerMorph"
+              hx-sync="#overview:replace"
+            >
+              {Math.min(rows, found) - lines.length} more
+            </a>
+          ) : (
+            'filter to see others'
+          ),
+          ' · ',
+        ]}
+        {replicas} {replicas === 1 ? 'replica' : 'replicas'} healthy
+      </p>
+    </div>
   )
 }
-
-const Answer = ({
-  href,
-  name,
-  tone,
-  children,
-}: {
-  href: string
-  name: string
-  tone: Tone
-  children?: unknown
-}): PageElement => (
-  <a href={href} class={tone}>
-    <span class="quiet small">{name}</span>
-    {children as PageElement}
-  </a>
-)
-
-// Lists what changed in the last day: champions, releases that ended without a promotion, retrainings and kill switches.
-
-/** Beyond this number, changes are not counted. */
-const maxChanges = 100
-const shownChanges = 12
-
-/** The number of changes: `12`, or `more than 100`. */
-export const changeCount = (changes: readonly RecentChange[]): string =>
-  changes.length > maxChanges ? `more than ${maxChanges}` : String(changes.length)
-
-/** Describes a change: `flight-delay v1.2.0 → v1.1.0 (rollback)`. */
-function changeText({ kind, what, model, version, previousVersion }: RecentChange): string {
-  const short = version === undefined ? '' : ` ${shortVersion(model, version)}`
-  if (kind === 'pin') return what === 'normal' ? `${model} unpinned` : `${model} pinned to ${what}`
-  if (kind === 'retraining') return `${model} retraining: ${retrainingWords(what)}`
-  if (kind === 'release') return `${model}${short}: ${plain(what)}`
-  const from = previousVersion === undefined ? '' : ` ${shortVersion(model, previousVersion)} →`
-  return `${model}${from}${short} (${what === 'rollback' ? 'rolled back' : 'promoted'})`
-}
-
-const hrefOf = ({ kind, model, releaseId, retrainingId }: RecentChange): string => {
-  if (releaseId !== undefined) return `/releases/${releaseId}`
-  return kind === 'retraining' ? retrainingHref(retrainingId!) : modelHref(model)
-}
-
-/** The user and the reason; the reason alone where it names the user as an approver. */
-function partsOf({ kind, actor, reason }: RecentChange): string[] {
-  const why = reason === undefined ? [] : [shortReason(reason).slice(0, 160)]
-  const approvers = /^approved by (.+)$/.exec(why[0] ?? '')?.[1]?.split(' and ') ?? []
-  return actor === undefined || approvers.includes(actor)
-    ? why
-    : [kind === 'retraining' ? `requested by ${actor}` : actor, ...why]
-}
-
-export const RecentChanges = ({
-  changes,
-  nowMs,
-}: {
-  changes: readonly RecentChange[]
-  nowMs: number
-}): PageElement => (
-  <section class="card" id="changes">
-    <h2>Changed in the last 24 h</h2>
-    {changes.length === 0 ? (
-      <p class="empty">
-        No changes. Train a challenger: <code>tenure retrain &lt;model&gt;</code>
-      </p>
-    ) : (
-      <ul class="plain-list changes">
-        {changes.slice(0, shownChanges).map((change) => (
-          <li>
-            <span class="quiet small">
-              <Age at={change.at} nowMs={nowMs} /> ago
-            </span>{' '}
-            <a href={hrefOf(change)}>{changeText(change)}</a>
-            {partsOf(change).map((part) => (
-              <span class="quiet small"> · {part}</span>
-            ))}
-          </li>
-        ))}
-      </ul>
-    )}
-    {changes.length > shownChanges && (
-      <p class="quiet small">
-        The newest {shownChanges} of {changeCount(changes)}. See <a href="/releases">releases</a>,{' '}
-        <a href="/retrainings">retrainings</a> and the <a href="/audit">audit log</a>.
-      </p>
-    )}
-  </section>
-)

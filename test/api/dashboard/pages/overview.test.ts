@@ -1,46 +1,279 @@
 import { expect, it } from 'vitest'
-import { ChampionCell, QualityCell } from '../../../../api/dashboard/pages/overview/cells.tsx'
+import { coarseAge, ModelRow } from '../../../../api/dashboard/pages/overview/cells.tsx'
+import { changeCount, RecentChanges } from '../../../../api/dashboard/pages/overview/changes.tsx'
 import {
-  changeCount,
-  RecentChanges,
-  OverviewSummary,
-  drawModelLanes,
-} from '../../../../api/dashboard/pages/overview/overview.tsx'
+  concernKinds,
+  concernsOf,
+  inOrderOfTrouble,
+  worstOf,
+  type ConcernKind,
+  type Measured,
+} from '../../../../api/dashboard/pages/overview/concerns.ts'
+import { eventOf, partsOf, type OverviewData } from '../../../../api/dashboard/pages/overview/overview.tsx'
+import { drawModelLanes } from '../../../../api/dashboard/pages/overview/timeline.tsx'
+import type { Role } from '../../../../domain/roles.ts'
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
-import type { OverviewRow } from '../../../../store/dashboard/overview.ts'
+import type { AlertGroup, ModelState, OverviewRow } from '../../../../store/dashboard/overview.ts'
 
-const row: OverviewRow = { model: 'iris', isBrought: false, serve: 'normal' }
+const nowMs = Date.parse('2026-11-26T12:40:00Z')
+const since = '2026-11-26T12:29:00.000Z'
+const query = { rows: 30 }
 
-it('the row of a model without a champion names the first training only while no release is open', () => {
-  const told = (hasRelease: boolean) => String(ChampionCell({ row, hasRelease, nowMs: 0 }))
-  expect(told(false)).toContain('None yet. Train the first: <code>tenure retrain iris</code>')
-  expect(told(true)).toContain('None yet')
-  expect(told(true)).not.toContain('Train the first')
+const healthy = (model: string): ModelState => ({
+  model,
+  version: `${model}_v1.0.0`,
+  quality: 'held',
+  drift: 'stable',
+})
+const minute = { requests: 200, failed: 0 }
+
+/** A measurement in which all of these models are healthy but for what is given. */
+const measuredOf = (states: ModelState[], given: Partial<Measured> = {}): Measured => ({
+  states,
+  minutes: new Map(states.map(({ model }) => [model, minute])),
+  alerts: [],
+  stages: [],
+  ...given,
 })
 
-it.each([true, false])(
-  'the row of a model whose first version is being trained links to the retraining',
-  (isBrought) => {
-    const running = { ...row, isBrought, running: 'retrain/iris/1' }
-    const html = String(ChampionCell({ row: running, hasRelease: false, nowMs: 0 }))
-    expect(html).toContain('<a href="/retrainings/retrain%2Firis%2F1">A version is being trained</a>')
-    expect(html).not.toContain('the first')
+const rowOf = ({ model, version }: ModelState): OverviewRow => ({
+  model,
+  isBrought: false,
+  ...(version !== undefined && { champion: { version, since } }),
+})
+
+const dataOf = (measured: Measured, role: Role = 'admin'): OverviewData => {
+  const concerns = concernsOf(measured, role)
+  const worst = worstOf(concerns)
+  const lines = inOrderOfTrouble(measured.states, worst).map((state) => ({
+    row: rowOf(state),
+    worst: worst.get(state.model),
+    minute: measured.minutes.get(state.model),
+    nowMs,
+  }))
+  return { measured, concerns, lines, found: lines.length, changes: [], replicas: 2, nowMs }
+}
+const shown = (measured: Measured, role?: Role) => partsOf(dataOf(measured, role), query)
+const textOf = (html: string) => html.replaceAll(/<[^>]+>/g, ' ').replaceAll(/\s+/g, ' ')
+
+const alertOf = (model: string, kind: string, more: Partial<AlertGroup> = {}): AlertGroup => ({
+  model,
+  kind,
+  isCritical: true,
+  isAcknowledged: false,
+  count: 1,
+  since,
+  id: 7,
+  message: 'what was seen',
+  ...more,
+})
+/** An open release that is not watched. */
+const open = (model: string, stage: string, more: object = {}) =>
+  ({
+    state: { id: 'rel_1', model, version: `${model}_v2.0.0`, stage, paused: false, blockedBy: [], ...more },
+    servedBp: 0,
+    warning: 'not watched for 70 s: candidate withdrawn',
+  }) as unknown as Measured['stages'][number]
+
+/** Each kind of trouble alone: what is measured of a model, the sentence, and the action. */
+const troubles: Record<
+  ConcernKind,
+  {
+    state?: Partial<ModelState>
+    given?: (model: string) => Partial<Measured>
+    sentence: string
+    action: [path: string, word: string]
+  }
+> = {
+  failing: {
+    given: (model) => ({
+      minutes: new Map([[model, { requests: 200, failed: 98 }]]),
+      alerts: [alertOf(model, 'champion_failing')],
+    }),
+    sentence: 'MODEL fails: 49 % of requests in the last minute v1.0.0 since 12:29 UTC',
+    action: ['/models/MODEL/rollback', 'Roll back…'],
+  },
+  critical: {
+    given: (model) => ({ alerts: [alertOf(model, 'release_rolled_back', { count: 3 })] }),
+    sentence: 'MODEL: rolled back, 3 alerts since 12:29 UTC',
+    action: ['/alerts?model=MODEL#a7', 'Acknowledge…'],
+  },
+  pinned: {
+    state: { pin: { serve: 'refuse', at: since, actor: 'olga' } },
+    sentence: 'MODEL is pinned to refuse by olga v1.0.0 since 12:29 UTC',
+    action: ['/models/MODEL/kill-switch', 'Kill switch…'],
+  },
+  quality_lost: {
+    state: { quality: 'lost' },
+    given: (model) => ({ alerts: [alertOf(model, 'quality_lost')] }),
+    sentence: 'MODEL: quality lost v1.0.0 since 12:29 UTC',
+    action: ['/models/MODEL/retrain', 'Retrain…'],
+  },
+  drift_alarm: {
+    state: { drift: 'alarm' },
+    sentence: 'MODEL: strong input drift v1.0.0',
+    action: ['/models/MODEL/retrain', 'Retrain…'],
+  },
+  decision: {
+    given: (model) => ({ stages: [open(model, 'awaiting_decision')] }),
+    sentence: 'MODEL_v2.0.0 needs a decision',
+    action: ['/releases/rel_1', 'Decide…'],
+  },
+  paused: {
+    given: (model) => ({ stages: [open(model, 'canary', { paused: true })] }),
+    sentence: 'MODEL_v2.0.0 is paused',
+    action: ['/releases/rel_1', 'Decide…'],
+  },
+  approval: {
+    given: (model) => ({ stages: [open(model, 'awaiting_approval')] }),
+    sentence: 'MODEL_v2.0.0 needs approval',
+    action: ['/releases/rel_1', 'Approve…'],
+  },
+  unwatched: {
+    given: (model) => ({ stages: [open(model, 'canary')] }),
+    sentence: 'MODEL_v2.0.0: not watched for 70 s: candidate withdrawn',
+    action: ['/releases/rel_1', 'Decide…'],
+  },
+  warning: {
+    given: (model) => ({ alerts: [alertOf(model, 'service_latency', { isCritical: false })] }),
+    sentence: 'MODEL: predictions are slow since 12:29 UTC',
+    action: ['/alerts?model=MODEL#a7', 'Acknowledge…'],
+  },
+  drift_warn: {
+    state: { drift: 'warn' },
+    given: (model) => ({ alerts: [alertOf(model, 'drift_warn', { isCritical: false })] }),
+    sentence: 'MODEL: input drift v1.0.0 since 12:29 UTC',
+    action: ['/models/MODEL/retrain', 'Retrain…'],
+  },
+  acknowledged: {
+    given: (model) => ({
+      alerts: [alertOf(model, 'service_latency', { isAcknowledged: true, acknowledgedBy: 'ada' })],
+    }),
+    sentence: 'MODEL: predictions are slow, acknowledged by ada since 12:29 UTC',
+    action: ['/alerts?model=MODEL#a7', 'Acknowledge…'],
+  },
+}
+
+it.each(concernKinds)(
+  '%s alone is the sentence, needs someone unless it is acknowledged, and puts its model first',
+  (kind) => {
+    const { state, given, sentence, action } = troubles[kind]
+    const states = [healthy('a'), { ...healthy('m'), ...state }, healthy('z')]
+    const base = measuredOf(states)
+    const more = given?.('m') ?? {}
+    const measured = { ...base, ...more, minutes: new Map([...base.minutes, ...(more.minutes ?? [])]) }
+    const parts = shown(measured)
+    expect(textOf(parts.sentence).replaceAll('\u00a0', ' ')).toContain(sentence.replace('MODEL', 'm'))
+    const [href, word] = [action[0].replace('MODEL', 'm'), action[1]]
+    const link = `<a class="button second" href="${href}">${word}`
+    expect(parts.sentence).toContain(link)
+    if (kind === 'acknowledged') expect(parts.now).toBe('<div id="now"></div>')
+    else expect(parts.now).toContain(link)
+    expect(parts.order).toEqual(['m-m', 'm-a', 'm-z'])
+    expect(shown(measured, 'viewer').sentence).toMatch(/<a class="button second" [^>]*>\s*Open/)
   },
 )
 
-it('the count of decisions links to the list of releases while none is open', () => {
-  const seen = { models: [], open: [], alerts: [], changes: [], nowMs: 0 }
-  const decisions = (waiting: object[]) =>
-    /<a[^>]*href="([^"]*)"[^>]*>\s*<span[^>]*>Needs a decision/.exec(
-      String(OverviewSummary({ ...seen, waiting: waiting as never })),
-    )?.[1]
-  expect(decisions([])).toBe('/releases')
-  expect(decisions([{ version: 'iris_v1.0.0' }])).toBe('#attention')
+it('all kinds at once are in the order of their severity, with five in view and the number of others', () => {
+  // Their names are in the other order.
+  const models = concernKinds.map((kind, i) => [kind, String.fromCodePoint(0x7a - i)] as const)
+  const states = models.map(([kind, model]) => ({ ...healthy(model), ...troubles[kind].state }))
+  const base = measuredOf(states)
+  const given = models.map(([kind, model]) => troubles[kind].given?.(model) ?? {})
+  const parts = shown({
+    states,
+    minutes: new Map([...base.minutes, ...given.flatMap(({ minutes }) => [...(minutes ?? [])])]),
+    alerts: given.flatMap(({ alerts }) => alerts ?? []),
+    stages: given.flatMap(({ stages }) => stages ?? []),
+  })
+  expect(parts.order).toEqual(models.map(([, model]) => `m-${model}`))
+  expect(parts.now.match(/<li/g)).toHaveLength(5)
+  expect(textOf(parts.now)).toContain(`and ${concernKinds.length - 1 - 5} more`)
 })
 
-it('both ends of an interval have as many decimals', () => {
-  const evaluated = { metric: 'auc', value: 0.6985, rows: 25_000 }
-  expect(String(QualityCell({ ...row, evaluated, positives: 0.19 }))).toMatch(/95 % CI 0\.690–0\.707/)
+it('an alert that says what was measured is no second entry, and acknowledged it needs nobody else', () => {
+  const states = [{ ...healthy('m'), drift: 'alarm' as const }]
+  const ofAlert = (isAcknowledged: boolean) =>
+    shown(measuredOf(states, { alerts: [alertOf('m', 'drift_alarm', { isAcknowledged })] }))
+  expect(ofAlert(false).now.match(/<li/g)).toHaveLength(1)
+  expect(ofAlert(true).now).toBe('<div id="now"></div>')
+  expect(textOf(ofAlert(true).sentence)).toContain('m: strong input drift')
+})
+
+it('an alert of the installation is in the list, though it is of no model', () => {
+  const { model: _, ...broken } = alertOf('m', 'audit_broken')
+  const parts = shown(measuredOf([healthy('m')], { alerts: [broken] }))
+  expect(textOf(parts.sentence)).toContain('Audit log broken')
+  expect(parts.now).toContain('href="/alerts#a7"')
+})
+
+it.each<[string, Measured, string]>([
+  ['nothing', measuredOf([healthy('a'), healthy('b')]), 'All 2 models healthy'],
+  [
+    'the drift of one',
+    measuredOf([healthy('a'), { ...healthy('b'), drift: 'insufficient' }]),
+    'drift not measured for 1 model',
+  ],
+  [
+    'the quality of all',
+    measuredOf(['a', 'b'].map((model) => ({ model, version: 'v', drift: 'stable' as const }))),
+    'quality not measured for every model',
+  ],
+  [
+    'the errors of one',
+    measuredOf([healthy('a'), healthy('b')], { minutes: new Map([['a', minute]]) }),
+    'no requests in the last minute for 1 model',
+  ],
+  ['a model without a version', measuredOf([healthy('a'), { model: 'b' }]), 'no version of 1 model'],
+  ['every model', measuredOf([{ model: 'b' }]), 'No version serves yet'],
+])('without trouble the sentence names what is not known: %s', (what, measured, sentence) => {
+  const html = shown(measured).sentence
+  expect(textOf(html)).toContain(sentence)
+  expect(html.includes('healthy')).toBe(what === 'nothing')
+  expect(html.includes('class="sentence good"')).toBe(what === 'nothing')
+})
+
+it('a model without a version names the first training while no model has one', () => {
+  expect(textOf(shown(measuredOf([{ model: 'iris' }])).sentence)).toContain(
+    'Train the first: tenure retrain iris',
+  )
+  expect(shown(measuredOf([{ model: 'iris' }, healthy('b')])).sentence).not.toContain('Train the first')
+  const running = { model: 'iris', isBrought: false, running: 'retrain/iris/1' }
+  expect(String(ModelRow({ row: running, nowMs }))).toContain(
+    '<a href="/retrainings/retrain%2Firis%2F1">in training</a>',
+  )
+})
+
+it('a stream brings the parts that differ from what the page shows, and the order once it changes', () => {
+  const before = measuredOf(['a', 'b', 'c'].map(healthy))
+  const shownFirst = eventOf(shown(before))!
+  expect(eventOf(shown(before), shownFirst.id)).toBeUndefined()
+  const failed = (count: number): Measured => ({
+    ...before,
+    minutes: new Map([...before.minutes, ['b', { requests: 200, failed: count }]]),
+  })
+  const sentOf = (measured: Measured, seen: string) => {
+    const event = eventOf(shown(measured), seen)!
+    const { parts, order } = JSON.parse(event.data) as { parts: string[]; order?: string[] }
+    return { id: event.id, ids: parts.map((html) => / id="([^"]+)"/.exec(html)![1]), order }
+  }
+  // One failed request of 200 is no trouble: a row alone has changed.
+  expect(sentOf(failed(1), shownFirst.id)).toMatchObject({ ids: ['m-b'], order: undefined })
+  const fails = sentOf(failed(100), shownFirst.id)
+  expect(fails).toMatchObject({ ids: ['sentence', 'now', 'm-b'], order: ['m-b', 'm-a', 'm-c'] })
+  expect(sentOf(before, fails.id)).toMatchObject({
+    ids: ['sentence', 'now', 'm-b'],
+    order: ['m-a', 'm-b', 'm-c'],
+  })
+})
+
+it('an age is in its largest unit, so that a row does not change with every minute', () => {
+  expect([59_000, 60_000, 3_599_000, 3 * 3_600_000 + 60_000].map(coarseAge)).toEqual([
+    '< 1 min',
+    '1 min',
+    '59 min',
+    '3 h',
+  ])
 })
 
 it('the axis of a young installation starts at its first event, and not a day before it at the start of a window', async () => {
@@ -59,22 +292,6 @@ it('the axis of a young installation starts at its first event, and not a day be
   expect(hours.every((at) => at! >= '23:50' || at === '00:00')).toBe(true)
 })
 
-it('a narrow column may break a line before the interval of a metric, which would cut the table off', () => {
-  const evaluated = { metric: 'accuracy', value: 0.9556, rows: 45 }
-  const quality = {
-    ...evaluated,
-    metric: 'accuracy' as const,
-    level: 'held' as const,
-    baseline: null,
-    margin: 0.1,
-    toAt: '',
-  }
-  for (const cell of [{ evaluated }, { quality }])
-    expect(String(QualityCell({ ...row, ...cell }))).not.toMatch(
-      /nowrap">[^<]*Accuracy[^<]*(<[^/][^>]*>)?[^<]*CI/,
-    )
-})
-
 const change: RecentChange = {
   at: '2026-11-26T05:06:00.000Z',
   model: 'iris',
@@ -84,17 +301,17 @@ const change: RecentChange = {
   retrainingId: 'retrain/iris/1',
 }
 
-it('all changes of a day are counted, though the newest twelve are listed', () => {
+it('all changes of a day are counted, though the newest ten are listed', () => {
   const list = (count: number) =>
-    String(RecentChanges({ changes: Array.from({ length: count }, () => change), nowMs: Date.now() }))
+    String(RecentChanges({ changes: Array.from({ length: count }, () => change), nowMs }))
   expect([12, 100, 101].map((length) => changeCount(Array.from({ length }, () => change)))).toEqual([
     '12',
     '100',
     'more than 100',
   ])
-  expect(list(12)).not.toContain('The newest')
-  expect(list(15)).toContain('The newest 12 of 15.')
-  expect(list(15).match(/<li>/g)).toHaveLength(12)
+  expect(list(10)).not.toContain('The newest')
+  expect(list(15)).toContain('The newest 10 of 15.')
+  expect(list(15).match(/<li>/g)).toHaveLength(10)
 })
 
 it('times in the reason of a change are written to the minute', () => {
@@ -104,13 +321,13 @@ it('times in the reason of a change are written to the minute', () => {
 })
 
 it('a promotion names its approvers once, and the user of another change', () => {
-  const textOf = (actor: string, reason: string) =>
+  const said = (actor: string, reason: string) =>
     String(RecentChanges({ changes: [{ ...change, kind: 'champion', actor, reason }], nowMs: Date.now() }))
       .replaceAll(/<[^>]+>/g, '')
       .replace(/^.*\(promoted\)/s, '')
-  expect(textOf('bob', 'release rel_1a, approved by anna and bob')).toBe(' · approved by anna and bob')
-  expect(textOf('ops', 'release rel_1a, approved by its policy')).toBe(' · ops · approved by its policy')
-  expect(textOf('bob', 'break-glass: fix')).toBe(' · bob · break-glass: fix')
+  expect(said('bob', 'release rel_1a, approved by anna and bob')).toBe(' · approved by anna and bob')
+  expect(said('ops', 'release rel_1a, approved by its policy')).toBe(' · ops · approved by its policy')
+  expect(said('bob', 'break-glass: fix')).toBe(' · bob · break-glass: fix')
 })
 
 it('the bar of an open alert ends now, and the axis of the timeline up to five minutes later', async () => {
@@ -148,7 +365,7 @@ it('a window of drift is drawn from the first event of an installation, not from
 })
 
 it('a retraining says who requested it and that its release has started', () => {
-  const textOf = (of: RecentChange) =>
+  const said = (of: RecentChange) =>
     String(RecentChanges({ changes: [of], nowMs: Date.now() })).replaceAll(/<[^>]+>/g, '')
   const retraining = {
     ...change,
@@ -157,5 +374,5 @@ it('a retraining says who requested it and that its release has started', () => 
     actor: 'cron',
     retrainingId: 'r',
   } as const
-  expect(textOf(retraining)).toContain('retraining: release started · requested by cron')
+  expect(said(retraining)).toContain('retraining: release started · requested by cron')
 })

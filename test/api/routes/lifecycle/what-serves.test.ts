@@ -82,7 +82,7 @@ const shownAt = async (path: string, part: RegExp) =>
 const places: Record<string, () => Promise<string>> = {
   page: () => shownAt('/releases/rel_1', /<section[^>]*aria-label="Verdict"[^]*?<\/section>/),
   'list of releases': () => shownAt('/releases', /<tbody>[^]*<\/tbody>/),
-  overview: () => shownAt('/', /<section class="card" id="models"[^]*?<\/section>/),
+  overview: () => shownAt('/', /<main[^]*<\/main>/),
   guide: () => shownAt('/guide', /<main[^]*<\/main>/),
   status: async () => {
     const { out } = await runCommand([statusCommand], ['status', '--url', url])
