@@ -35,7 +35,7 @@ export async function adoptCode(
   const { digest, columns } = artifact
   const archive = await artifacts.get('artifacts', digest)
   const code = readBroughtCode(unpackCode(archive))
-  const folder = await mkdtemp(join(tmpdir(), 'tenure-adopt-'))
+  const folder = await mkdtemp(join(tmpdir(), 'tenure-adopt-code-'))
   try {
     const requirements = join(folder, 'requirements.txt')
     await writeFile(requirements, code.requirements.map((line) => `${line}\n`).join(''))
