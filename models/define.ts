@@ -1,7 +1,7 @@
 /** Exports everything that a model file needs. A data scientist writes one file in this directory with these functions. */
 export { defineModel } from './define/define-model.ts'
 export type { Training } from './define/model.ts'
-export { category, number, text, type RowOf } from './define/data/features.ts'
+export { category, image, number, text, vector, type RowOf } from './define/data/features.ts'
 export { always, previousChampion } from './define/fallback.ts'
 export { oneOf, pinball, quantiles, quantities, quantity, yesNo } from './define/label.ts'
 export { csv, parquet, postgres, program, served } from './define/data/source.ts'

@@ -3,7 +3,7 @@ import type { FeatureFit } from '@tenure/predictors/features'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '../../domain/model/columns.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
-import { textProfiles } from '../../domain/model/feature-parts.ts'
+import { partProfiles } from '../../domain/model/feature-parts.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { computedColumns } from '../../domain/model/prepare.ts'
 import type { ArtifactFormatName } from '@tenure/predictors/format-names'
@@ -138,9 +138,10 @@ function profileOf(
     everyMs: monitor?.countMs,
     features: Object.entries(features).flatMap(([name, { kind }]) => {
       const column = requireColumn(data, name)
-      if (kind !== 'text') return kind === 'number' ? numbers(name, column) : texts(name, column)
-      const parts = textProfiles(name, column)
-      tokens[name] = parts.tokens
+      if (kind === 'number') return numbers(name, column)
+      if (kind === 'category') return texts(name, column)
+      const parts = partProfiles(name, kind, column)
+      if (parts.tokens !== undefined) tokens[name] = parts.tokens
       return parts.profiles
     }),
     ...(Object.keys(tokens).length > 0 && { tokens }),

@@ -139,16 +139,12 @@ async function columnsQuery(
   })
   const texts: string[] = []
   const taken: string[] = []
-  for (const [place, { name, codes, isTaken, maxLength = Infinity }] of layout.texts.entries()) {
+  for (const [place, { name, codes, isTaken, refused }] of layout.texts.entries()) {
     const text = `cast(${quotedIdentifier(name)} as varchar)`
     if (isTaken) taken.push(text)
-    // In UTF-16 units, as requests are read: a character above U+FFFF has two.
-    const tooLong =
-      maxLength === Infinity
-        ? ''
-        : ` or length(${text}) + length(regexp_replace(${text}, '[^\\x{10000}-\\x{10FFFF}]', '', 'g')) > ${maxLength}`
+    const isRefused = refused === undefined ? '' : ` or ${refused.replaceAll('$text', () => text)}`
     const missing = `case when ${quotedIdentifier(name)} is null then ${textCodes.missing}
-      when contains(${text}, chr(0))${tooLong} then ${textCodes.refused} else ${textCodes.other} end`
+      when contains(${text}, chr(0))${isRefused} then ${textCodes.refused} else ${textCodes.other} end`
     if (codes.length === 0) {
       texts.push(`cast(${missing} as integer)`)
       continue

@@ -76,8 +76,8 @@ async function readMissing(
     const rows = sum(now)
     if (now.length !== counts.length || rows === 0) continue
     const reference = (counts.at(-1) ?? 0) / Math.max(1, sum(counts))
-    // The length of a text is missing where the text is.
-    if (name !== featureOfProfile(name) && !name.endsWith('.length')) continue
+    // The first part of a feature is missing where the feature is.
+    if (Object.hasOwn(missing, featureOfProfile(name))) continue
     missing[featureOfProfile(name)] = { rows, share: (now.at(-1) ?? 0) / rows, reference }
   }
   return missing

@@ -2,11 +2,17 @@
  * Decodes `ModelInferRequest` of the Open Inference Protocol by hand. Packed floats are read as one block of memory; a generated decoder
  * would read them number by number.
  */
-import { isUtf8 } from 'node:buffer'
 import { DomainError } from '../../domain/errors.ts'
 import { maxIdLength } from '../inference/request-reader.ts'
 import { maxReferenceLength, maxRoutingKeyLength } from '../serving/codec/caller-texts.ts'
-import { maxDimensions, readTensor, valueLimit, type BinaryPart, type Tensor } from '../inference/tensors.ts'
+import {
+  maxDimensions,
+  readTensor,
+  textOrImage,
+  valueLimit,
+  type BinaryPart,
+  type Tensor,
+} from '../inference/tensors.ts'
 import {
   countVarints,
   nextTag,
@@ -202,11 +208,11 @@ function contentsOf(
   { name, datatype, contents }: InputMessage,
   place: number,
   { expectModest, expectPiece }: ContentLimits,
-): Buffer | Float64Array | string[] {
+): Buffer | Float64Array | (string | Buffer)[] {
   const number = contentsField[datatype] ?? 0
   const isRaw = datatype === 'FP32' || datatype === 'FP64' || datatype === 'BOOL'
   const pieces: Buffer[] = []
-  const texts: string[] = []
+  const texts: (string | Buffer)[] = []
   const packed: WireMessage[] = []
   let integers = 0
   // Limited by the values of the request instead.
@@ -224,10 +230,7 @@ function contentsOf(
     }
     if (datatype === 'BYTES') {
       expectModest(1)
-      const text = readBytes(message)
-      if (!isUtf8(text))
-        throw new DomainError('invalid_request', `input ${place} holds a text that is not UTF-8`)
-      texts.push(text.toString('utf8'))
+      texts.push(textOrImage(readBytes(message), place))
       continue
     }
     const part = readMessage(message)

@@ -28,11 +28,13 @@ export function metadataOf(serving: Serving, model: string, version: string | un
     name: model,
     versions: [...pinned.keys()],
     platform: loaded.manifest.format,
-    inputs: all.map(({ name, kind }) => ({
-      name,
-      datatype: kind === 'number' ? 'FP32' : 'BYTES',
-      shape: [-1],
-    })),
+    inputs: all.map((column) => {
+      const { name, kind } = column
+      if (kind === 'number') return { name, datatype: 'FP32', shape: [-1] }
+      return column.numbers > 0
+        ? { name, datatype: 'FP32', shape: [-1, column.numbers] }
+        : { name, datatype: 'BYTES', shape: [-1] }
+    }),
     outputs: tensors.map(({ name, datatype, shape }) => ({
       name,
       datatype,

@@ -3,7 +3,14 @@
  * the version that serves by default.
  */
 import { flagReader } from '../../domain/values/readings.ts'
-import { maxLengthOf, sentFeatures, storedKind, type Feature } from '../../domain/model/features.ts'
+import { base64LengthOf, imageFormats } from '../../domain/values/media.ts'
+import {
+  defaultMaxBytes,
+  maxLengthOf,
+  sentFeatures,
+  storedKind,
+  type Feature,
+} from '../../domain/model/features.ts'
 import type { RouteDefinition } from '../http/route.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { mayBeAbsent } from '../../domain/registry/version.ts'
@@ -103,6 +110,16 @@ function featureSchema(feature: Feature): Schema {
   }
   if (feature.kind === 'text')
     return { type: typesOf('string'), maxLength: maxLengthOf(feature), description: textOf(about) }
+  if (feature.kind === 'image') {
+    const { maxBytes = defaultMaxBytes } = feature
+    const description = textOf([...about, `base64 of ${imageFormats.join(', ')}`])
+    return { type: typesOf('string'), format: 'byte', maxLength: base64LengthOf(maxBytes), description }
+  }
+  if (feature.kind === 'vector') {
+    const { length } = feature
+    const items = { type: 'number' }
+    return { type: typesOf('array'), items, minItems: length, maxItems: length, description: textOf(about) }
+  }
   const { unit, min, max } = feature
   const range =
     min === undefined && max === undefined ? [] : [`expected from ${min ?? '−∞'} to ${max ?? '∞'}`]

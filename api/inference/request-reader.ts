@@ -52,7 +52,7 @@ export function fillTensors(
 ): void {
   const { columns } = loaded
   const matrix = matrixOf(tensors, columns)
-  const rows = matrix?.shape[0] ?? rowsOf(tensors)
+  const rows = matrix?.shape[0] ?? rowsOf(tensors, columns)
   if (rows === 0) throw new DomainError('no_instances', 'the inputs have no rows')
   if (rows > most) throw tooManyRows(most)
   resetInput(input, columns, rows)
@@ -68,7 +68,7 @@ export function fillTensors(
  */
 function matrixOf(tensors: readonly Tensor[], { listed: all }: FeatureColumns): Tensor | undefined {
   const [first] = tensors
-  if (tensors.length !== 1 || first === undefined) return undefined
+  if (tensors.length !== 1 || first === undefined || vectorLength(all, first.name) > 0) return undefined
   if (first.shape.length === 2 && first.shape[1] === all.length) return first
   if (all.some(({ name }) => name === first.name)) return undefined
   return refuse(
@@ -77,11 +77,17 @@ function matrixOf(tensors: readonly Tensor[], { listed: all }: FeatureColumns): 
   )
 }
 
-function rowsOf(tensors: readonly Tensor[]): number {
+/** How many numbers the vector of this name has; 0 for other features. */
+function vectorLength(all: FeatureColumns['all'], name: string): number {
+  const column = all.find((each) => each.name === name)
+  return column?.kind === 'category' ? column.numbers : 0
+}
+
+function rowsOf(tensors: readonly Tensor[], { all }: FeatureColumns): number {
   const [first] = tensors
   const rows = first?.shape[0] ?? 0
   for (const { name, shape } of tensors) {
-    const fits = shape.length === 1 || (shape.length === 2 && shape[1] === 1)
+    const fits = shape.length === 1 || (shape.length === 2 && shape[1] === (vectorLength(all, name) || 1))
     if (!fits || shape[0] !== rows)
       refuse(`the input ${JSON.stringify(name)} has the shape [${shape.join(', ')}], not [${rows}]`)
   }
@@ -89,7 +95,7 @@ function rowsOf(tensors: readonly Tensor[]): number {
 }
 
 /** Returns a value of a row by the place of its feature. */
-type ValueAt = (row: number, place: number) => Value | boolean | undefined
+type ValueAt = (row: number, place: number) => Value | number[] | boolean | undefined
 
 /** A category reads true and false as in JSON. In binary, NaN is the only way to send a missing number. */
 function valueIn({ values, isFlags }: Tensor, at: number, fillable: boolean): Value | boolean {
@@ -127,6 +133,9 @@ function columnReader(loaded: LoadedVersion, tensors: readonly Tensor[]): ValueA
   const columns = cells.names.map((name) => byName.get(name))
   return (row, place) => {
     const tensor = columns[place]
+    const width = tensor?.shape[1] ?? 1
+    if (tensor !== undefined && width > 1)
+      return Array.from({ length: width }, (_, at) => Number(tensor.values[row * width + at]))
     return tensor && valueIn(tensor, row, cells.fillable[place]!)
   }
 }

@@ -4,8 +4,10 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { DomainError, quotedName } from '../../domain/errors.ts'
+import { isRawImage } from '../../domain/values/media.ts'
 
-export type Value = number | string | null
+/** Bytes are those of an image, which is no text. */
+export type Value = number | string | null | Buffer
 
 export interface Tensor {
   name: string
@@ -55,7 +57,8 @@ const datatypes: Readonly<Record<string, Datatype>> = {
   FP64: { bytes: 8, fromJson: float, fromBytes: (bytes) => new Float64Array(bytes) },
   BYTES: {
     bytes: 4,
-    fromJson: (value) => (typeof value === 'string' ? value : undefined),
+    // Bytes come from a binary protocol only.
+    fromJson: (value) => (typeof value === 'string' || Buffer.isBuffer(value) ? value : undefined),
     fromBytes: () => [],
   },
 }
@@ -192,13 +195,19 @@ function countTexts(bytes: Buffer, place: number): number {
   return count
 }
 
-function textsIn(bytes: Buffer, place: number): string[] {
-  const texts: string[] = []
+/** Returns the text of an element of BYTES, or its bytes where they are an image. */
+export function textOrImage(bytes: Buffer, place: number): string | Buffer {
+  if (isUtf8(bytes)) return bytes.toString('utf8')
+  if (!isRawImage(bytes)) refuse(place, 'holds a text that is not UTF-8')
+  return bytes
+}
+
+function textsIn(bytes: Buffer, place: number): (string | Buffer)[] {
+  const texts: (string | Buffer)[] = []
   for (let at = 0; at < bytes.byteLength;) {
     const end = at + 4 + bytes.readUInt32LE(at)
     const text = bytes.subarray(at + 4, end)
-    if (!isUtf8(text)) refuse(place, 'holds a text that is not UTF-8')
-    texts.push(text.toString('utf8'))
+    texts.push(textOrImage(text, place))
     at = end
   }
   return texts

@@ -1,6 +1,7 @@
 /** Defines a batch prediction: its input, its output, and the layout of rows between processes. */
 import type { FeatureFit } from '@tenure/predictors/features'
-import { maxLengthOf, type Features } from './features.ts'
+import { base64LengthOf, imagePattern } from '../values/media.ts'
+import { defaultMaxBytes, maxLengthOf, type Feature, type Features } from './features.ts'
 import type { Output } from '../tasks/output.ts'
 import { taskOf } from '../tasks/tasks.ts'
 
@@ -112,8 +113,8 @@ export interface TextColumn {
   codes: string[]
   /** Whether the model takes the text itself; for other columns null follows in the row. */
   isTaken: boolean
-  /** The most characters of a value; absent without a limit. */
-  maxLength?: number
+  /** SQL that says whether the text `$text` is no value of the feature; absent where all texts are. */
+  refused?: string
 }
 
 export function batchLayoutOf(features: Features, fits: readonly FeatureFit[]): BatchLayout {
@@ -127,10 +128,27 @@ export function batchLayoutOf(features: Features, fits: readonly FeatureFit[]): 
     }
     const values = feature?.kind === 'category' ? (feature.values ?? []) : []
     const codes = [...new Set([...values, ...fit.vocabulary])].filter((text) => !text.includes('\0'))
-    const limit = feature?.kind === 'text' ? { maxLength: maxLengthOf(feature) } : {}
-    layout.texts.push({ name, codes, isTaken: fit.encoding === 'text', ...limit })
+    const refused = feature && refusedText(feature)
+    layout.texts.push({ name, codes, isTaken: fit.encoding === 'text', ...(refused && { refused }) })
   }
   return layout
+}
+
+/** The same as `textIssue`, as SQL of DuckDB. */
+function refusedText(feature: Feature): string | undefined {
+  switch (feature.kind) {
+    case 'text':
+      // In UTF-16 units, as requests are read: a character above U+FFFF has two.
+      return `length($text) + length(regexp_replace($text, '[^\\x{10000}-\\x{10FFFF}]', '', 'g')) > ${maxLengthOf(feature)}`
+    case 'vector':
+      // DuckDB also reads nan, null and numbers in quotation marks.
+      return `coalesce(len(try_cast($text as double[])), -1) <> ${feature.length} or not regexp_full_match($text, '[-+0-9.eE,[:space:]\\[\\]]*')`
+    case 'image':
+      return `length($text) > ${base64LengthOf(feature.maxBytes ?? defaultMaxBytes)} or length($text) % 4 <> 0 or not regexp_matches($text, '${imagePattern}')`
+    case 'number':
+    case 'category':
+      return undefined
+  }
 }
 
 /** Whether texts follow the columns. */

@@ -1,8 +1,13 @@
 /**
- * Reads numbers and categories from a text, in which texts drift: its length, its script, and its share of tokens that are rare in training.
- * The reference profile has one profile for each part, named `review.length`; a feature has no point in its name.
+ * Reads numbers and categories from texts, vectors and images, in which they drift. The reference profile has one profile for each part,
+ * named `review.length`; a feature has no point in its name.
+ * - a text: its length, its script, and its share of tokens that are rare in training
+ * - a vector: its norm, and its projections on eight fixed directions
+ * - an image: its format, its bytes, and its width and height
  */
-import { cellOf, type CellColumn } from './columns.ts'
+import { seededRandom, standardNormal } from '@tenure/sequential'
+import { readImageHeader } from '../values/media.ts'
+import { listCells, type CellColumn } from './columns.ts'
 import { categoryProfile, numberProfile, type Profile, type ReferenceProfile } from './reference-profile.ts'
 
 /** A value as it is served or stored. */
@@ -18,16 +23,26 @@ const maxTokens = 5_000
 /** In how many training texts a token stands at least to be known. */
 const minTexts = 2
 
-/** The profiles of a text, and the tokens known in training. */
-export function textProfiles(
+/** The profiles of the parts of a feature, and for a text the tokens known in training. */
+export function partProfiles(
   name: string,
+  kind: 'text' | 'vector' | 'image',
   column: CellColumn,
+): { profiles: Profile[]; tokens?: readonly string[] } {
+  const texts = listCells(column).map((cell) => (cell === null ? null : String(cell)))
+  if (kind === 'text') return textProfiles(name, texts)
+  const profiles = Object.entries(kind === 'vector' ? vectorParts : imageParts).map(([part, read]) =>
+    part === 'format'
+      ? categoryProfile(`${name}.${part}`, texts.map(read) as (string | null)[])
+      : numberProfile(`${name}.${part}`, texts.map(read) as (number | null)[]),
+  )
+  return { profiles }
+}
+
+function textProfiles(
+  name: string,
+  texts: readonly (string | null)[],
 ): { profiles: Profile[]; tokens: readonly string[] } {
-  const rows = column.kind === 'text' ? column.codes.length : column.values.length
-  const texts = Array.from({ length: rows }, (_, row) => {
-    const cell = cellOf(column, row)
-    return cell === null ? null : String(cell)
-  })
   const counts = new Map<string, number>()
   for (const text of texts)
     for (const token of new Set(tokensOf(text ?? ''))) counts.set(token, (counts.get(token) ?? 0) + 1)
@@ -69,9 +84,70 @@ export function partReader(
       const known = new Set(tokens?.[feature!] ?? [])
       return ofText((text) => unknownShareOf(text, known))
     }
-    default:
-      return (value) => value
+    default: {
+      const read = part === undefined ? undefined : { ...vectorParts, ...imageParts }[part]
+      return read === undefined ? (value) => value : ofText(read)
+    }
   }
+}
+
+type ReadPart = (text: string | null) => number | string | null
+
+/** Remembers the last result, because the parts of one value are read one after the other. */
+function remembering<T>(read: (text: string) => T): (text: string | null) => T | null {
+  let last: { text: string; value: T } | undefined
+  return (text) => {
+    if (text === null) return null
+    if (last?.text !== text) last = { text, value: read(text) }
+    return last.value
+  }
+}
+
+const vectorOf = remembering((text) => JSON.parse(text) as number[])
+const directions = 8
+
+/** A direction that is uniform on the sphere, the same one for the same number and length. */
+const directionOf = (() => {
+  const known = new Map<string, Float64Array>()
+  return (nth: number, length: number): Float64Array => {
+    const key = `${nth} ${length}`
+    let direction = known.get(key)
+    if (direction === undefined) {
+      const random = seededRandom(nth)
+      direction = Float64Array.from({ length }, () => standardNormal(random))
+      const norm = Math.sqrt(direction.reduce((sum, each) => sum + each * each, 0))
+      direction = direction.map((each) => each / norm)
+      known.set(key, direction)
+    }
+    return direction
+  }
+})()
+
+const projectionOn =
+  (nth: number): ReadPart =>
+  (text) => {
+    const vector = vectorOf(text)
+    if (vector === null) return null
+    const direction = directionOf(nth, vector.length)
+    return vector.reduce((sum, each, at) => sum + each * direction[at]!, 0)
+  }
+
+const vectorParts: Readonly<Record<string, ReadPart>> = {
+  norm(text) {
+    const vector = vectorOf(text)
+    return vector && Math.sqrt(vector.reduce((sum, each) => sum + each * each, 0))
+  },
+  ...Object.fromEntries(
+    Array.from({ length: directions }, (_, nth) => [`projection${nth + 1}`, projectionOn(nth + 1)]),
+  ),
+}
+
+const headerOf = remembering(readImageHeader)
+const imageParts: Readonly<Record<string, ReadPart>> = {
+  format: (text) => headerOf(text)?.format ?? null,
+  bytes: (text) => headerOf(text)?.bytes ?? null,
+  width: (text) => headerOf(text)?.width ?? null,
+  height: (text) => headerOf(text)?.height ?? null,
 }
 
 const lengthOf = (text: string | null): number | null => text?.length ?? null

@@ -78,7 +78,49 @@ export interface TextFeature {
   use?: 'prepare'
 }
 
-export type Feature = NumberFeature | CategoryFeature | TextFeature
+export interface VectorFeature {
+  kind: 'vector'
+  /** How many numbers a value has. */
+  length: number
+  /** Whether null may be sent. The model gets it as None. */
+  missing?: 'fill'
+  /**
+   * The name of its column in files, where that is another: `'Total Charges ($)'`. Read so from the one file of a source without `rows`,
+   * and from the files of batches.
+   */
+  column?: string
+  /** A description for readers. */
+  about?: string
+  /** The feature view that provides the value when a request does not; absent when every request must send it. */
+  from?: FeatureOrigin
+  /** The expression of `prepare` that computes the value from the other fields of the row, in DuckDB SQL. */
+  sql?: string
+  /** Only expressions of `prepare` read it, and the model does not. */
+  use?: 'prepare'
+}
+
+export interface ImageFeature {
+  kind: 'image'
+  /** The most bytes of an image, as a file; a larger one is refused. Default: 1,000,000. */
+  maxBytes?: number
+  /** Whether null may be sent. The model gets it as None. */
+  missing?: 'fill'
+  /**
+   * The name of its column in files, where that is another: `'Total Charges ($)'`. Read so from the one file of a source without `rows`,
+   * and from the files of batches.
+   */
+  column?: string
+  /** A description for readers. */
+  about?: string
+  /** The feature view that provides the value when a request does not; absent when every request must send it. */
+  from?: FeatureOrigin
+  /** The expression of `prepare` that computes the value from the other fields of the row, in DuckDB SQL. */
+  sql?: string
+  /** Only expressions of `prepare` read it, and the model does not. */
+  use?: 'prepare'
+}
+
+export type Feature = NumberFeature | CategoryFeature | TextFeature | VectorFeature | ImageFeature
 export type Features = Record<string, Feature>
 
 /** The most characters of a text whose feature states no other limit. */
@@ -88,7 +130,13 @@ export const defaultMaxLength = 10_000
 export const maxLengthOf = (feature: Feature): number =>
   feature.kind === 'text' ? (feature.maxLength ?? defaultMaxLength) : Infinity
 
-/** How the feature is read and stored: a text is a category that may have any value, and that no model gets as a code. */
+/** The most bytes of an image whose feature states no other limit. */
+export const defaultMaxBytes = 1_000_000
+
+/**
+ * How the feature is read and stored: a text is a category that may have any value, and that no model gets as a code; a vector is its JSON,
+ * and an image its base64.
+ */
 export const storedKind = ({ kind }: Feature): 'number' | 'category' =>
   kind === 'number' ? 'number' : 'category'
 

@@ -25,11 +25,7 @@ export const valueOfColumn = ({ kind, sql }: Pick<ComputedColumn, 'kind' | 'sql'
   `cast((${sql}\n) as ${duckType(kind)})`
 
 /** What stands for the value of a row for which an expression fails. Neither is a value of a feature. */
-export const failedCell = {
-  number: `cast('infinity' as double)`,
-  category: 'chr(0)',
-  text: 'chr(0)',
-} as const
+export const failedCell = { number: `cast('infinity' as double)`, text: 'chr(0)' } as const
 
 /** Whether a cell of a computed column stands for a failure. */
 export const isFailedCell = (cell: unknown): boolean =>
@@ -51,7 +47,9 @@ export function withComputed(features: Features, rows: string, { isStrict = fals
   const values = placed.map(({ name, kind, place }) => {
     const value = `struct_extract(${place}, 'v')`
     const isFailed = kind === 'number' ? `${place} is null or not isfinite(${value})` : `${place} is null`
-    const failed = isStrict ? refusedRow(place, failureOf(name), duckType(kind)) : failedCell[kind]
+    const failed = isStrict
+      ? refusedRow(place, failureOf(name), duckType(kind))
+      : failedCell[kind === 'number' ? kind : 'text']
     return `case when ${isFailed} then ${failed} else ${value} end as ${quotedIdentifier(name)}`
   })
   const hidden = placed.map(({ place }) => place).join(', ')

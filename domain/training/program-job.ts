@@ -97,7 +97,8 @@ interface JobNumbers {
 
 export interface JobColumn {
   name: string
-  kind: 'number' | 'category' | 'text'
+  /** A vector is JSON in the snapshot, and an image base64. */
+  kind: 'number' | 'category' | 'text' | 'vector' | 'image'
   /** The values that requests may send. Absent: any text. */
   values?: readonly string[]
   nullable: boolean

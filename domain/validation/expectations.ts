@@ -24,8 +24,8 @@ export type Check =
   | { check: 'in_set'; column: string; values: readonly (string | number)[] }
   | { check: 'between'; column: string; min?: number; max?: number }
   | { check: 'length'; column: string; min?: number; max?: number }
-  /** `flags`: of the pattern, `u` when absent. */
-  | { check: 'matches'; column: string; pattern: string; flags?: string }
+  /** `flags`: of the pattern, `u` when absent. `found`: what is said of rows that do not match. */
+  | { check: 'matches'; column: string; pattern: string; flags?: string; found?: string }
   | { check: 'distinct'; column: string; min?: number; max?: number }
   | { check: 'mean'; column: string; min?: number; max?: number }
   | { check: 'std'; column: string; min?: number; max?: number }

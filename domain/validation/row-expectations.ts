@@ -185,6 +185,7 @@ function breachOf(expectation: Expectation): string {
     case 'length':
       return `are ${outside(expectation, 'shorter than', 'longer than')} characters`
     case 'matches':
+      if (expectation.found !== undefined) return expectation.found
       if (expectation.pattern === readablePattern) return 'have unreadable characters'
       return `do not match /${expectation.pattern}/${expectation.flags ?? 'u'}`
     case 'ordered':

@@ -16,7 +16,8 @@ import {
   type ColumnFinding,
   type KeptValues,
 } from './expectations.ts'
-import { maxLengthOf, type Feature } from '../model/features.ts'
+import { base64LengthOf, imageFormats, imagePattern, vectorPattern } from '../values/media.ts'
+import { defaultMaxBytes, maxLengthOf, type Feature } from '../model/features.ts'
 import { maxVocabulary } from '../model/preprocessing.ts'
 import { countBins, type Profile } from '../model/reference-profile.ts'
 import { quantiles } from '@tenure/sequential'
@@ -65,6 +66,18 @@ function impliedByFeature(column: string, feature: Feature): Expectation[] {
       { check: 'length', column, max: maxLengthOf(feature), severity },
       { check: 'matches', column, pattern: readablePattern, severity: 'warn' },
     ]
+  if (feature.kind === 'vector') {
+    const found = `are no list of ${feature.length} finite numbers`
+    return [{ check: 'matches', column, pattern: vectorPattern(feature.length), found, severity }]
+  }
+  if (feature.kind === 'image') {
+    const { maxBytes = defaultMaxBytes } = feature
+    const found = `are no base64 of ${imageFormats.join(', ')}`
+    return [
+      { check: 'length', column, max: base64LengthOf(maxBytes), severity },
+      { check: 'matches', column, pattern: imagePattern, found, severity },
+    ]
+  }
   if (feature.values !== undefined) return [{ check: 'in_set', column, values: feature.values, severity }]
   return [
     { check: 'length', column, max: maxCategoryLength, severity },

@@ -13,7 +13,7 @@ import { metricFunctions } from './custom-metrics.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import { compileExpectations } from './data/expect.ts'
 import { compileFallback } from './fallback.ts'
-import { checkFeatures, issuesOfRow } from './data/features.ts'
+import { checkFeatures, issuesOfRow, storedRow } from './data/features.ts'
 import { withPrepare } from './data/prepare.ts'
 import { compileEvaluation } from './evaluation.ts'
 import { checkLabel } from './label.ts'
@@ -262,7 +262,7 @@ function compileParts(
     traffic: optional('traffic', ['release'], file.traffic, (spec) => compileTraffic(report, spec, release)),
     subject,
     views: views.length === 0 ? undefined : views,
-    golden: (file.golden ?? []) as ModelDefinition['golden'],
+    golden: (file.golden ?? []).map(storedRow),
   }
 }
 
@@ -292,10 +292,10 @@ function checkSubject(report: IssueCollector, { subject, features }: AnyModelFil
 function checkTaken(report: IssueCollector, { features, trainer, isBrought }: ModelDefinition): void {
   if (trainer !== undefined || isBrought === true) return
   for (const [name, { kind }] of Object.entries(modelFeatures(features)))
-    if (kind === 'text')
+    if (kind === 'text' || kind === 'vector' || kind === 'image')
       report(
         `features.${name}`,
-        'a network of TensorFlow.js takes no text(): train with python(…) and job.save, or bring a model that takes texts',
+        `a network of TensorFlow.js takes no ${kind}(): train with python(…) and job.save, or bring a model that takes it`,
       )
 }
 

@@ -3,6 +3,7 @@
  * all versions, counted again in its bins.
  */
 import sql from 'sql-template-tag'
+import { featureOfProfile, partReader } from '../../domain/model/feature-parts.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import {
   countBins,
@@ -73,7 +74,7 @@ async function listOwnHours(
 /** Without scores, because those of another version are not comparable, and without features that the version of a request lacked. */
 async function countAgain(
   database: Database,
-  { features, everyMs = defaultCountMs }: ReferenceProfile,
+  { features, tokens, everyMs = defaultCountMs }: ReferenceProfile,
   { model, fromMs, toMs }: VersionSpan,
 ): Promise<CountedHour[]> {
   const rows = await database.query<{ at_ms: number; row: FeatureRow }>(sql`
@@ -86,6 +87,7 @@ async function countAgain(
     from sample join versions using (version), generate_series(0, instances - 1) as place
     where manifest -> 'preprocessing' is not null
     order by md5(id::text), place limit ${recounted}`)
+  const partOf = new Map(features.map((profile) => [profile, partReader({ tokens }, profile.name)]))
   const hours = new Map<number, FeatureRow[]>()
   for (const { at_ms: atMs, row } of rows) {
     const hourMs = Math.floor(atMs / everyMs) * everyMs
@@ -96,8 +98,9 @@ async function countAgain(
     counts: {
       features: Object.fromEntries(
         features.map((profile) => {
-          const values = asked.flatMap((row) => (profile.name in row ? [row[profile.name] ?? null] : []))
-          return [profile.name, countBins(roundedProfile(profile), values as (number | string | null)[])]
+          const name = featureOfProfile(profile.name)
+          const values = asked.flatMap((row) => (name in row ? [partOf.get(profile)!(row[name])] : []))
+          return [profile.name, countBins(roundedProfile(profile), values)]
         }),
       ),
     },

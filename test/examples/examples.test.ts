@@ -112,6 +112,22 @@ async function sync(folder: string, edits: Record<string, string> = {}): Promise
   await upsertModels(system.store, [await loadModel(folder, models)])
 }
 
+/** Runs the script that writes the rows of an example. A file of a source lies in the project, which is this checkout here. */
+async function writeRows(name: string, script: string): Promise<string> {
+  const folder = join(checkout, 'docs/examples', name)
+  const { python } = await preparePython({
+    requirements: join(folder, 'requirements.txt'),
+    cache: system.config.cacheDir,
+    env: installerEnvironment(),
+    signal: new AbortController().signal,
+  })
+  const kept = join(checkout, '.tenure', 'examples')
+  await mkdir(kept, { recursive: true })
+  await copyFile(join(folder, script), join(kept, script))
+  await promisify(execFile)(python, [join(kept, script)], { env: installerEnvironment() })
+  return `.tenure/examples/${name}.csv`
+}
+
 /** Retrains and releases under traffic with this row. Returns the promoted version. */
 async function release(model: string, row: object, asOf = '2026-01-01T00:00:00Z'): Promise<string> {
   const retraining = await system.client.workflow.start<typeof retrainWorkflow>('retrain', {
@@ -151,6 +167,22 @@ async function rollBack(model: string, row: object, from: string, to: string): P
   await expect.poll(async () => (await predict(model, row, 'a'))['version']).toBe(to)
 }
 
+/** Waits until this many rows are counted, and judges them as two windows in a row. */
+async function driftOf(
+  model: string,
+  version: string,
+  { fromMs, part, rows }: { fromMs: number; part: string; rows: number },
+) {
+  const { profile } = await manifestOf(version)
+  const hour = 3_600_000
+  const span = { model, version, fromMs: fromMs - hour, toMs: fromMs + 2 * hour }
+  const counted = async () => (await findWindow(system.store, span))?.features[part] ?? []
+  await expect.poll(async () => sumOf(await counted()), { timeout: 30_000 }).toBeGreaterThanOrEqual(rows)
+  const window = (await findWindow(system.store, span))!
+  const { features } = judgeDrift({ reference: profile!, current: window, previous: window })
+  return Object.fromEntries(features.map(({ name, level }) => [name, level]))
+}
+
 describe('the examples in Python', () => {
   const day = { location: 'Seattle', month: 7, lowest: 13, precipitation: 0, wind: 3 }
 
@@ -187,19 +219,7 @@ describe('the examples in Python', () => {
   }, 580_000)
 
   it('reviews: a TF-IDF pipeline of scikit-learn is trained, released and rolled back as an object of Python, and texts in another language are drift', async () => {
-    const folder = join(checkout, 'docs/examples/reviews')
-    const { python } = await preparePython({
-      requirements: join(folder, 'requirements.txt'),
-      cache: system.config.cacheDir,
-      env: installerEnvironment(),
-      signal: new AbortController().signal,
-    })
-    // A file of a source lies in the project, which is this checkout here.
-    const at = { 'models/reviews.csv': '.tenure/examples/reviews.csv' }
-    const kept = join(checkout, '.tenure', 'examples')
-    await mkdir(kept, { recursive: true })
-    await copyFile(join(folder, 'download.py'), join(kept, 'download.py'))
-    await promisify(execFile)(python, [join(kept, 'download.py')], { env: installerEnvironment() })
+    const at = { 'models/reviews.csv': await writeRows('reviews', 'download.py') }
     const good = { review: 'A warm, funny and wonderfully acted film' }
     const probability = async (row: object) => {
       const answer = await predict('reviews', row, 'a')
@@ -230,18 +250,52 @@ describe('the examples in Python', () => {
           review: `Очень хороший фильм № ${asked + nth}`,
         })),
       })
-    const { profile } = await manifestOf(first)
-    const hour = 3_600_000
-    const span = { model: 'reviews', version: first, fromMs: fromMs - hour, toMs: fromMs + 2 * hour }
-    const counted = async () => (await findWindow(system.store, span))?.features['review.script'] ?? []
-    await expect.poll(async () => sumOf(await counted()), { timeout: 30_000 }).toBeGreaterThanOrEqual(400)
-    const window = await findWindow(system.store, span)
-    const { features } = judgeDrift({ reference: profile!, current: window!, previous: window! })
-    expect(features.map(({ name, level }) => [name, level])).toEqual([
-      ['review.length', 'alarm'],
-      ['review.script', 'alarm'],
-      ['review.unknown', 'alarm'],
-    ])
+    expect(await driftOf('reviews', first, { fromMs, part: 'review.script', rows: 400 })).toEqual({
+      'review.length': 'alarm',
+      'review.script': 'alarm',
+      'review.unknown': 'alarm',
+    })
+  }, 580_000)
+
+  it('digits: a support vector machine on images is trained, released and rolled back as an object of Python, and images of another size and format are drift', async () => {
+    const at = { 'models/digits.csv': await writeRows('digits', 'rows.py') }
+    const rows = (await readFile(join(checkout, at['models/digits.csv']), 'utf8')).trim().split('\n').slice(1)
+    const [, scan = '', digit = ''] = rows[0]!.trim().split(',')
+    const answer = async () => {
+      const found = await predict('digits', { scan }, 'a')
+      expect(found).toHaveProperty('predictions')
+      const [{ label, probabilities } = {}] = found['predictions'] as {
+        label?: string
+        probabilities?: object
+      }[]
+      return { label, probabilities }
+    }
+    await sync('digits', { ...at, 'strength: 10': 'strength: 0.1' })
+    const first = await release('digits', { scan })
+    expect(await manifestOf(first)).toMatchObject({ artifact: 'python-object' })
+    const before = await answer()
+    expect(before.label).toBe(digit)
+    expect(await predict('digits', { scan: 'no image' }, 'a')).toMatchObject({ code: 'wrong_type' })
+    await sync('digits', at)
+    const second = await release('digits', { scan })
+    const { metrics } = (await findVersion(system.store, second))!.lineage
+    process.stdout.write(`images of digits: ${JSON.stringify(metrics)}\n`)
+    await rollBack('digits', { scan }, second, first)
+    expect(await answer()).toEqual(before)
+
+    const fromMs = Date.now()
+    // One grey pixel.
+    const gif = 'R0lGODlhAQABAIAAAMLCwgAAACH5BAAAAAAALAAAAAABAAEAAAICRAEAOw=='
+    for (let asked = 0; asked < 400; asked += 100)
+      await post('/v1/models/digits/predict', {
+        instances: Array.from({ length: 100 }, () => ({ scan: gif })),
+      })
+    expect(await driftOf('digits', first, { fromMs, part: 'scan.format', rows: 400 })).toEqual({
+      'scan.format': 'alarm',
+      'scan.bytes': 'alarm',
+      'scan.width': 'alarm',
+      'scan.height': 'alarm',
+    })
   }, 580_000)
 
   it('flights: trees of LightGBM replace the network as the gate finds, and are rolled back to it with one schema', async () => {

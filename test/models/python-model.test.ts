@@ -245,6 +245,8 @@ const features = {
   colour: words.category(['red', 'white']),
   shop: words.category({ values: ['north', 'south'], missing: 'fill' }),
   story: words.text({ maxLength: 2_000, missing: 'fill' }),
+  place: words.vector(2, { about: 'where it is' }),
+  photo: words.image({ maxBytes: 5_000, missing: 'fill' }),
 }
 const stages = [words.percent(5), words.percent(25, { soak: '10 min', requests: 1_000 })]
 const base: ModelFile<Features, Record<never, never>> = {
@@ -299,7 +301,12 @@ const definitions: Readonly<
     weights: { column: 'weight', classes: { late: 2, 'not late': 1 } },
     subject: 'customer',
     floods: 'leave_out',
-    golden: [{ size: 1.5, colour: 'red', shop: null, story: null } as object as Record<string, string>],
+    golden: [
+      { size: 1.5, colour: 'red', shop: null, story: null, place: [0, 0.5], photo: null } as object as Record<
+        string,
+        string
+      >,
+    ],
     fallback: words.previousChampion({ automatic: true, otherwise: 0.1 }),
     retrain: [
       words.cron('0 3 * * 1', { catchUp: '2 h' }),
@@ -316,7 +323,10 @@ const definitions: Readonly<
       },
     },
     tests: [
-      words.exact('small', { row: { size: 1, colour: 'red', shop: null, story: null }, answer: true }),
+      words.exact('small', {
+        row: { size: 1, colour: 'red', shop: null, story: null, place: [0, 0.5], photo: null },
+        answer: true,
+      }),
       words.invariance('the shop', { column: 'shop', to: ['north', null], within: 0.1 }),
       words.direction('larger', { column: 'size', by: [1, 2], never: 'lower' }),
     ],
@@ -477,7 +487,7 @@ describe('a definition in Python', () => {
     expect([...all].sort()).toEqual(definitionWords.map(({ name }) => name).sort())
   })
 
-  it.each(['iris', 'flight-delay', 'sky', 'temperature', 'reviews'])(
+  it.each(['iris', 'flight-delay', 'sky', 'temperature', 'reviews', 'digits'])(
     'is that of the example %s',
     async (name) => {
       const path =

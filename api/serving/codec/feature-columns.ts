@@ -47,8 +47,10 @@ export interface CategoryColumn extends Column {
   reportsUnknown: boolean
   /** The accepted values; absent when every value is accepted. */
   values: ReadonlySet<string> | undefined
-  /** The most characters of a value. */
-  maxLength: number
+  /** A text of at most this many characters is accepted whatever it says; −1: each is checked. */
+  freeLength: number
+  /** How many numbers a vector has; 0 for others. */
+  numbers: number
 }
 
 export type FeatureColumn = NumberColumn | CategoryColumn
@@ -110,7 +112,8 @@ export function columnsOf(
       other: fit.vocabulary.length,
       reportsUnknown: encoding === 'one-hot' || fit.vocabulary.length > 0,
       values: valuesOf(feature),
-      maxLength: maxLengthOf(feature),
+      freeLength: feature.kind === 'vector' || feature.kind === 'image' ? -1 : maxLengthOf(feature),
+      numbers: feature.kind === 'vector' ? feature.length : 0,
     }
   })
   const isOrder = order.length === all.length && all.every(({ name }) => order.includes(name))

@@ -262,14 +262,14 @@ export function compileJsonRow(columns: FeatureColumns, checks: ReadonlyMap<stri
     if (!fitsSingle(value) || !fitsSingle(fed)) checked(field, value, row)
   }
   const readCategory = (field: Field, column: CategoryColumn, input: InputBuffer, row: number): void => {
-    const { slot, values, maxLength } = column
+    const { slot, values, freeLength } = column
     const start = json.at + 1
     const value = peek() === sign.quote ? readText() : readAny()
     texts.starts[slot] = start
     texts.ends[slot] = json.at - 1
     // A text that has a byte for each character is written as it was sent.
     const isPlain = typeof value === 'string' && value.length === json.at - 1 - start
-    const isTaken = isPlain && values?.has(value) !== false && value.length <= maxLength
+    const isTaken = isPlain && values?.has(value) !== false && value.length <= freeLength
     const read = isTaken ? value : checked(field, value, row)
     if (!isPlain) {
       texts.starts[slot] = -1

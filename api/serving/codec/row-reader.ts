@@ -6,12 +6,12 @@ import type { FeatureFit } from '@tenure/predictors/features'
 import { cutName, DomainError, quotedName, type ErrorCode } from '../../../domain/errors.ts'
 import {
   isOmittable,
-  maxLengthOf,
   storedKind,
   type Feature,
   type FeatureRow,
   type Features,
 } from '../../../domain/model/features.ts'
+import { readVector, textIssue, vectorIssue } from '../../../domain/values/media.ts'
 import { flagReader } from '../../../domain/values/readings.ts'
 import { compileEncoder, fitsSingle, scaled, type InputNumbers } from '../../../domain/model/preprocessing.ts'
 
@@ -68,7 +68,7 @@ export function compileReader(features: Features, fits: readonly FeatureFit[]): 
       const value: unknown = row[names[i]!]
       const checked = read[i]!(value, index)
       if (value !== undefined && typeof value !== 'function') found++
-      if (typeof value !== 'boolean') continue
+      if (typeof value !== 'boolean' && (typeof value !== 'object' || value === null)) continue
       // The request may be read again for another version.
       if (row === instance) row = { ...row }
       row[names[i]!] = checked
@@ -116,8 +116,12 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
       if (!fitsSingle(read) || !fitsSingle(value)) refuse('not_finite', index, 'is not finite, or too large')
       return value
     }
+  if (feature.kind === 'vector')
+    return (value, index) =>
+      value === null || value === undefined || typeof value === 'function'
+        ? checkMissing(value, index)
+        : (readVector(value, feature.length) ?? refuse('wrong_type', index, vectorIssue(feature)))
   const values = feature.kind === 'category' && feature.values ? new Set(feature.values) : undefined
-  const maxLength = maxLengthOf(feature)
   const refuseCategory = (all: ReadonlySet<string>, index: number): void => {
     const shown = shownValues(all)
     const more = all.size > shown.length ? `, … and ${all.size - shown.length} more` : ''
@@ -127,10 +131,12 @@ function compileCheck(name: string, feature: Feature, fit: FeatureFit | undefine
       values: shown,
     })
   }
-  return (value, index) => {
+  return (given, index) => {
+    const value =
+      feature.kind === 'image' && Buffer.isBuffer(given) ? given.toString('base64') : (given as unknown)
     if (typeof value !== 'string') return checkMissing(value, index)
-    if (value.length > maxLength)
-      refuse('wrong_type', index, `has ${value.length} characters, at most ${maxLength} are accepted`)
+    const issue = textIssue(feature, value)
+    if (issue !== undefined) refuse('wrong_type', index, issue)
     if (values === undefined) {
       // A stored NUL would fail every query that reads the features.
       if (value.includes('\0')) refuse('wrong_type', index, 'contains NUL, which cannot be stored')
@@ -170,5 +176,6 @@ export function kindOf(value: unknown): string {
   if (value === undefined) return 'absent'
   if (value === null) return 'null'
   if (Array.isArray(value)) return 'a list'
+  if (Buffer.isBuffer(value)) return 'an image'
   return typeof value === 'object' ? 'an object' : `a ${typeof value === 'string' ? 'text' : typeof value}`
 }

@@ -1,7 +1,8 @@
 /** Determines which features the versions of a model look up, once for each version and route. */
 import type { FeatureOrigin, FeatureValue } from '../../../domain/model/feature-view.ts'
 import { entityKey } from '../../../domain/values/names.ts'
-import { maxLengthOf, type Feature, type FeatureRow } from '../../../domain/model/features.ts'
+import type { Feature, FeatureRow } from '../../../domain/model/features.ts'
+import { textIssue } from '../../../domain/values/media.ts'
 import { fitsSingle } from '../../../domain/model/preprocessing.ts'
 import type { ReplicaRouting } from '../routing/routing.ts'
 import type { ActiveRoute } from '../routing/route-table.ts'
@@ -58,11 +59,10 @@ function fitOf(feature: Feature): LookedUp['fits'] {
     return (value) => value === null || (typeof value === 'number' && fitsSingle(value))
   const values =
     feature.kind === 'category' && feature.values !== undefined ? new Set(feature.values) : undefined
-  const maxLength = maxLengthOf(feature)
   return (value) =>
     value === null ||
     (typeof value === 'string' &&
-      value.length <= maxLength &&
+      textIssue(feature, value) === undefined &&
       !value.includes('\0') &&
       (values === undefined || values.has(value)))
 }

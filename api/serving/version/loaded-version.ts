@@ -54,7 +54,11 @@ export function requestSizeOf(
   { maxFields, columns }: Pick<LoadedVersion, 'maxFields' | 'columns'>,
   maxInstances: number,
 ): BodySize {
-  const width = maxFields()
+  // Each number of a vector is a value of the request.
+  const width = columns.all.reduce(
+    (sum, column) => sum + (column.kind === 'category' ? column.numbers : 0),
+    maxFields(),
+  )
   const maxRows = Math.min(
     maxInstances,
     Math.floor(maxRequestValues / width),

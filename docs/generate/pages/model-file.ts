@@ -35,6 +35,11 @@ const parts: readonly Part[] = [
       ['NumberFeature', '`number({ … })`:'],
       ['CategoryFeature', "`category(['red', 'green'])`, or `category({ … })`:"],
       ['TextFeature', '`text({ … })`, of free text ([who takes it](../how-to/texts.md)):'],
+      [
+        'VectorFeature',
+        '`vector(384)`, or `vector(384, { … })`, of several numbers ([who takes it](../how-to/images-and-vectors.md)):',
+      ],
+      ['ImageFeature', '`image({ … })` ([who takes it](../how-to/images-and-vectors.md)):'],
     ],
   },
   {

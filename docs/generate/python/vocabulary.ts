@@ -49,6 +49,8 @@ const resultOf: Readonly<Record<string, string>> = {
   number: 'Feature',
   category: 'Feature',
   text: 'Feature',
+  vector: 'Feature',
+  image: 'Feature',
   lookup: 'Feature',
 }
 /** Results that a model file may also write as an object. */

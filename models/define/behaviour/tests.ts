@@ -1,8 +1,8 @@
 /** Compiles the `tests` of a model file: predictions that every version must make, whatever its metrics. */
 import type { BehaviourTest } from '../../../domain/behaviour/behaviour-test.ts'
 import type { LabelDefinition } from '../../../domain/model-definition.ts'
-import type { Feature, FeatureRow, Features } from '../../../domain/model/features.ts'
-import { issuesOfRow } from '../data/features.ts'
+import type { Feature, Features } from '../../../domain/model/features.ts'
+import { issuesOfRow, storedRow } from '../data/features.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
 import { isOfNumbers, type Output } from '../../../domain/tasks/output.ts'
@@ -10,7 +10,7 @@ import { taskOf } from '../../../domain/tasks/tasks.ts'
 
 export interface ExactSpec {
   /** The row, with every feature. */
-  row: FeatureRow
+  row: Record<string, number | string | null | readonly number[]>
   /** The required prediction: a class; `true`, `false` or the name of true; a probability or a number; a list of quantiles. */
   answer: string | number | boolean | readonly number[]
   /** Tolerance of a number. Default: 0. */
@@ -171,7 +171,7 @@ function compileExact(
   if (issue !== undefined) at('answer', `${issue}, not ${JSON.stringify(answer) ?? 'nothing'}`)
   const isNumber = typeof answer === 'number' || Array.isArray(answer)
   if (within !== undefined && !isNumber) at('within', 'a tolerance is for numbers: leave it out')
-  return { kind: 'exact', name, row, answer, within }
+  return { kind: 'exact', name, row: storedRow(row), answer, within }
 }
 
 function compileInvariance(

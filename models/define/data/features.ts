@@ -1,12 +1,22 @@
 /** Defines the features of a model, which requests send. The builders determine the types of rows. */
 import { featureNameIssue, isFeatureName } from '../../../domain/project/feature-name.ts'
-import { maxLengthOf } from '../../../domain/model/features.ts'
-import type { CategoryFeature, Features, NumberFeature, TextFeature } from '../../../domain/model/features.ts'
+import { readVector, textIssue, vectorIssue } from '../../../domain/values/media.ts'
+import type {
+  CategoryFeature,
+  FeatureRow,
+  Features,
+  ImageFeature,
+  NumberFeature,
+  TextFeature,
+  VectorFeature,
+} from '../../../domain/model/features.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import { reportDistinct, reportRange, type IssueCollector } from '../issues.ts'
 
 type NumberOptions = Omit<NumberFeature, 'kind' | 'sql' | 'use'>
 type TextOptions = Omit<TextFeature, 'kind' | 'sql' | 'use'>
+type VectorOptions = Omit<VectorFeature, 'kind' | 'length' | 'sql' | 'use'>
+type ImageOptions = Omit<ImageFeature, 'kind' | 'sql' | 'use'>
 type CategoryOptions<V extends string> = Omit<CategoryFeature, 'kind' | 'values' | 'sql' | 'use'> & {
   values?: readonly V[]
 }
@@ -32,6 +42,21 @@ export function text<const O extends TextOptions>(options: O = {} as O): { kind:
   return { kind: 'text', ...options }
 }
 
+/** Defines a feature of several numbers, such as an embedding: `vector(384)`. Taken by objects of Python and endpoints. */
+export function vector<const O extends VectorOptions>(
+  length: number,
+  options: O = {} as O,
+): { kind: 'vector'; length: number } & O {
+  return { kind: 'vector', length, ...options }
+}
+
+/**
+ * Defines a feature of an image, as base64 of PNG, JPEG, GIF or WebP: `image({ maxBytes: 200_000 })`. Taken by objects of Python and endpoints.
+ */
+export function image<const O extends ImageOptions>(options: O = {} as O): { kind: 'image' } & O {
+  return { kind: 'image', ...options }
+}
+
 const isList = (given: object): given is readonly string[] => Array.isArray(given)
 
 type Filled<F, T> = F extends { missing: 'fill' } ? T | null : T
@@ -39,9 +64,11 @@ type Filled<F, T> = F extends { missing: 'fill' } ? T | null : T
 export type RowOf<F extends Features> = {
   [K in keyof F]: F[K] extends { kind: 'number' }
     ? Filled<F[K], number>
-    : F[K] extends { values: readonly (infer V)[] }
-      ? Filled<F[K], V>
-      : Filled<F[K], string>
+    : F[K] extends { kind: 'vector' }
+      ? Filled<F[K], readonly number[]>
+      : F[K] extends { values: readonly (infer V)[] }
+        ? Filled<F[K], V>
+        : Filled<F[K], string>
 }
 
 const shared = { kind: 0, missing: 0, column: 0, about: 0, from: 0, sql: 0, use: 0 } as const
@@ -49,6 +76,8 @@ const fields = {
   number: fieldNames<NumberFeature>({ ...shared, unit: 0, min: 0, max: 0, outside: 0 }),
   category: fieldNames<CategoryFeature>({ ...shared, values: 0 }),
   text: fieldNames<TextFeature>({ ...shared, maxLength: 0 }),
+  vector: fieldNames<VectorFeature>({ ...shared, length: 0 }),
+  image: fieldNames<ImageFeature>({ ...shared, maxBytes: 0 }),
 }
 /** What builders and `prepare` set. */
 const own = ['kind', 'from', 'sql', 'use']
@@ -59,6 +88,8 @@ function reportOptions(report: IssueCollector, place: string, feature: Features[
     number: 'number({ min: 0 })',
     category: "category(['red', 'white'])",
     text: 'text({ maxLength: 2_000 })',
+    vector: "vector(384, { missing: 'fill' })",
+    image: 'image({ maxBytes: 200_000 })',
   }[feature.kind]
   // A text was passed instead of options: spreading it yields its letters by index.
   if ('0' in feature) return report(place, `options are required, as in ${example}, not a text`)
@@ -75,13 +106,18 @@ function reportOutside(report: IssueCollector, place: string, feature: NumberFea
 }
 
 /** A replica refuses larger requests. */
-const mostLength = 100_000
+const [mostLength, mostBytes, mostNumbers] = [100_000, 2_000_000, 10_000]
+
+function reportCount(report: IssueCollector, place: string, given: unknown, most: number): void {
+  if (given !== undefined && !(Number.isInteger(given) && Number(given) >= 1 && Number(given) <= most))
+    report(place, `a whole number from 1 to ${most} is required, not ${JSON.stringify(given)}`)
+}
 
 /** Whether the word is another library's kind for free text. */
 export const isTextWord = (word: string): boolean => /^(texts|string|sentence|embedding)$/i.test(word)
 
 export const textAdvice =
-  'text() is a feature of free text, and category() one of a few values; send the numbers of an embedding with number()'
+  'text() is a feature of free text, category() one of a few values, and vector(n) one of the numbers of an embedding'
 
 export function checkFeatures(report: IssueCollector, features: Features, where = 'features'): void {
   if (Object.keys(features).length === 0) report(where, 'at least one is required')
@@ -109,19 +145,17 @@ export function checkFeatures(report: IssueCollector, features: Features, where 
         if (feature.values.some((value) => typeof value !== 'string'))
           report(`${place}.values`, 'every value is a text')
       }
-    } else if (feature?.kind === 'text') {
-      const limit: unknown = feature.maxLength
-      if (
-        limit !== undefined &&
-        !(Number.isInteger(limit) && Number(limit) >= 1 && Number(limit) <= mostLength)
-      )
-        report(
-          `${place}.maxLength`,
-          `a whole number from 1 to ${mostLength} is required, not ${JSON.stringify(limit)}`,
-        )
-    } else {
+    } else if (feature?.kind === 'text')
+      reportCount(report, `${place}.maxLength`, feature.maxLength, mostLength)
+    else if (feature?.kind === 'image') reportCount(report, `${place}.maxBytes`, feature.maxBytes, mostBytes)
+    else if (feature?.kind === 'vector')
+      reportCount(report, `${place}.length`, feature.length ?? null, mostNumbers)
+    else {
       const kind = String((feature as { kind?: unknown } | null | undefined)?.kind)
-      report(place, `made with number(), category() or text()${isTextWord(kind) ? `: ${textAdvice}` : ''}`)
+      report(
+        place,
+        `made with number(), category(), text(), vector() or image()${isTextWord(kind) ? `: ${textAdvice}` : ''}`,
+      )
     }
     if (feature?.missing !== undefined && feature.missing !== 'fill')
       report(`${place}.missing`, `'fill' or nothing is required, not ${JSON.stringify(feature.missing)}`)
@@ -137,14 +171,23 @@ export function issuesOfRow(features: Features, row: Record<string, unknown>): s
       const value = row[name]
       if (value === null && feature.missing === 'fill') return []
       if (feature.kind === 'number') return Number.isFinite(value) ? [] : [`${name} is a finite number`]
+      if (feature.kind === 'vector')
+        return readVector(value, feature.length) === undefined ? [`${name} ${vectorIssue(feature)}`] : []
       if (typeof value !== 'string') return [`${name} is a text`]
-      if (feature.kind === 'text') {
-        const limit = maxLengthOf(feature)
-        return value.length <= limit ? [] : [`${name} has at most ${limit} characters, not ${value.length}`]
-      }
+      const issue = textIssue(feature, value)
+      if (feature.kind !== 'category') return issue === undefined ? [] : [`${name} ${issue}`]
       return feature.values === undefined || feature.values.includes(value)
         ? []
         : [`${name} is one of its declared values, not "${value}"`]
     }),
   ]
 }
+
+/** The row with its vectors as JSON, as rows are stored. */
+export const storedRow = (row: object): FeatureRow =>
+  Object.fromEntries(
+    Object.entries(row ?? {}).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? JSON.stringify(value) : value,
+    ]),
+  )

@@ -4,8 +4,8 @@ import type { ArtifactFormatName } from './format-names.ts'
 
 /** A feature, as `bindColumns` needs it. */
 export interface Feature {
-  /** A `text` has any value, and no model takes its code. */
-  kind: 'number' | 'category' | 'text'
+  /** A text, a vector and an image have any value, and no model takes its code. */
+  kind: 'number' | 'category' | 'text' | 'vector' | 'image'
   /** The values that a category may take; any text when absent. */
   values?: readonly string[]
 }

@@ -573,12 +573,38 @@ class Texts(Folder):
         self.assertEqual([None if text != text else text for text in (X["note"].tolist() if hasattr(X, "columns") else X[:, 0])], ["good", None, "bad day"])
         job.save(None, answer=answer)
         served = open_file((job.output / "model.python").read_bytes())
-        self.assertEqual(served.columns, [{"name": "note", "isText": True, "categories": None}])
+        self.assertEqual(served.columns, [{"name": "note", "isText": True, "kind": "text", "categories": None}])
         self.assertEqual(json.loads((job.output / "columns.json").read_text()), [{"name": "note"}])
         replay = json.loads((job.output / "replay.json").read_text())
         self.assertIn([""], replay["rows"])
         self.assertIn([None], replay["rows"])
         self.assertAlmostEqual(replay["outputs"][replay["rows"].index(["bad day"])][0], 0.7)
+
+
+    def test_gives_vectors_as_arrays_and_images_as_bytes(self) -> None:
+        import base64
+
+        import numpy
+
+        class MediaJob(Job):
+            def _read(self) -> dict[str, Any]:
+                scans = [base64.b64encode(data).decode() for data in (b"one", b"three")]
+                cells = {"scan": [*scans, None], "place": ["[1, 2.5]", "[0,1]", "[1,1]"]}
+                found: dict[str, Any] = {name: numpy.array(values, dtype=object) for name, values in cells.items()}
+                return {**found, "_label": numpy.array([0.0, 1.0, 1.0])}
+
+        columns = [{"name": "scan", "kind": "image", "nullable": True}, {"name": "place", "kind": "vector"}]
+        job = MediaJob(given_job(self.folder, columns=columns), io.StringIO())
+
+        def answer(X: Any) -> Any:
+            return numpy.stack(X["place"])[:, 1] / 10 + [len(data or b"") / 100 for data in X["scan"]]
+
+        X, _ = job.train()
+        self.assertEqual(X["scan"].tolist(), [b"one", b"three", None])
+        job.save(None, answer=answer)
+        replay = json.loads((job.output / "replay.json").read_text())
+        self.assertEqual(replay["rows"][0], ["b25l", "[1, 2.5]"])
+        self.assertAlmostEqual(replay["outputs"][0][0], 0.28)
 
 
 class Replay(unittest.TestCase):

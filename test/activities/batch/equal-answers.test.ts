@@ -215,7 +215,11 @@ const typesIn = ({ id }: Table, container: 'inParquet' | 'inPostgres'): string[]
 function computedOf(fields: Features): ArtifactSpec {
   const made = Object.entries(fields).map(([name, { kind }]): [string, Features[string]] => [
     `${name}Made`,
-    { kind, missing: 'fill', sql: kind === 'number' ? `${name} / 1` : `substr(${name}, 1)` },
+    {
+      kind: kind === 'number' ? kind : 'category',
+      missing: 'fill',
+      sql: kind === 'number' ? `${name} / 1` : `substr(${name}, 1)`,
+    },
   ])
   const spec = specOf({
     ...Object.fromEntries(made),

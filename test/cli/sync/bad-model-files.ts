@@ -149,7 +149,7 @@ export const badModelFiles: BadModelFile[] = [
       'split: byTime(…), random(…) or stratified(…) is required, not 0.3',
       'evaluation: an object such as { floors: { auc: 0.8 } } is required, not 0.9',
       'release: canary(…), direct() or another strategy is required, not "direct"',
-      'features.sepalLength: made with number(), category() or text()',
+      'features.sepalLength: made with number(), category(), text(), vector() or image()',
       'features.petalLength: options are required, as in number({ min: 0 }), not a text',
       `features.species: options are required, as in category(['red', 'white']), not a text`,
       `retrain: has the wrong shape: { every: '1 week' } or { cron: '0 3 * * 1' } is required, not "weekly"`,
@@ -337,7 +337,7 @@ export const badModelFiles: BadModelFile[] = [
       'import { string, ',
     ),
     issues: [
-      'line 1: define.ts exports no string: text() is a feature of free text, and category() one of a few values; send the numbers of an embedding with number()',
+      'line 1: define.ts exports no string: text() is a feature of free text, category() one of a few values, and vector(n) one of the numbers of an embedding',
     ],
   },
   changed(
@@ -345,7 +345,18 @@ export const badModelFiles: BadModelFile[] = [
     'text-feature',
     { features: `{ petalLength: number(), note: { kind: 'string' } }` },
     [
-      'features.note: made with number(), category() or text(): text() is a feature of free text, and category() one of a few values; send the numbers of an embedding with number()',
+      'features.note: made with number(), category(), text(), vector() or image(): text() is a feature of free text, category() one of a few values, and vector(n) one of the numbers of an embedding',
+    ],
+  ),
+  changed(
+    'an image and a vector that a network would take, without their sizes',
+    'media-limits',
+    { features: `{ scan: { kind: 'image', maxBytes: 1e9 }, embedding: { kind: 'vector' } }` },
+    [
+      'features.scan.maxBytes: a whole number from 1 to 2000000 is required, not 1000000000',
+      'features.embedding.length: a whole number from 1 to 10000 is required, not null',
+      'features.scan: a network of TensorFlow.js takes no image(): train with python(…) and job.save, or bring a model that takes it',
+      'features.embedding: a network of TensorFlow.js takes no vector(): train with python(…) and job.save, or bring a model that takes it',
     ],
   ),
   changed(
@@ -354,7 +365,7 @@ export const badModelFiles: BadModelFile[] = [
     { features: `{ petalLength: number(), note: { kind: 'text', maxLength: 0 } }` },
     [
       'features.note.maxLength: a whole number from 1 to 100000 is required, not 0',
-      'features.note: a network of TensorFlow.js takes no text(): train with python(…) and job.save, or bring a model that takes texts',
+      'features.note: a network of TensorFlow.js takes no text(): train with python(…) and job.save, or bring a model that takes it',
     ],
   ),
   {

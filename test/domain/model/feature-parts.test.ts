@@ -1,15 +1,15 @@
 /** Tests what is counted of texts, and how often texts like those of the training count as drifted. */
-import { seededRandom } from '@tenure/sequential'
+import { seededRandom, standardNormal } from '@tenure/sequential'
 import { describe, expect, it } from 'vitest'
 import { columnOf } from '../../../domain/model/columns.ts'
-import { partReader, textProfiles } from '../../../domain/model/feature-parts.ts'
+import { partProfiles, partReader } from '../../../domain/model/feature-parts.ts'
 import { countBins, type ReferenceProfile } from '../../../domain/model/reference-profile.ts'
 import { judgeDrift } from '../../../domain/monitoring/drift.ts'
 import type { DriftWindow } from '../../../domain/monitoring/drift-window.ts'
 
 const referenceOf = (texts: readonly (string | null)[]): ReferenceProfile => {
-  const { profiles, tokens } = textProfiles('note', columnOf(texts))
-  return { rows: texts.length, features: profiles, tokens: { note: tokens } }
+  const { profiles, tokens } = partProfiles('note', 'text', columnOf(texts))
+  return { rows: texts.length, features: profiles, tokens: { note: tokens! } }
 }
 const windowOf = (reference: ReferenceProfile, texts: readonly (string | null)[]): DriftWindow => ({
   features: Object.fromEntries(
@@ -107,4 +107,53 @@ describe('texts', () => {
     ).toBe('stable')
     expect(judgeDrift({ ...judged, importance: { note: 0 } }).level).toBe('warn')
   })
+})
+
+describe('vectors', () => {
+  const random = seededRandom(3)
+  const vectors = (count: number, shift = 0) =>
+    Array.from({ length: count }, () =>
+      JSON.stringify(Array.from({ length: 16 }, (_, at) => standardNormal(random) + (at < 4 ? shift : 0))),
+    )
+  const { profiles } = partProfiles('embedding', 'vector', columnOf(vectors(1_000)))
+  const reference: ReferenceProfile = { rows: 1_000, features: profiles }
+
+  it('are counted by their norm and eight projections on directions of length 1, the same ones everywhere', () => {
+    expect(profiles.map(({ name }) => name)).toEqual([
+      'embedding.norm',
+      ...[1, 2, 3, 4, 5, 6, 7, 8].map((nth) => `embedding.projection${nth}`),
+    ])
+    const read = (part: string, text: string | null) => partReader({}, `embedding.${part}`)(text)
+    expect(read('norm', '[3,4]')).toBe(5)
+    expect(read('norm', null)).toBeNull()
+    const [along, across] = ['[1,0]', '[0,1]'].map((text) => Number(read('projection1', text)))
+    expect(along! ** 2 + across! ** 2).toBeCloseTo(1, 12)
+    expect(read('projection1', '[2,-3]')).toBeCloseTo(2 * along! - 3 * across!, 12)
+    expect([along, across].map((each) => each!.toFixed(6))).toEqual(['0.015281', '-0.999883'])
+  })
+
+  it('like those of the training drift in at most 2 % of the windows at 1 % certainty, and never alarm', () => {
+    const found = Array.from({ length: 200 }, () => {
+      const [current, previous] = [windowOf(reference, vectors(400)), windowOf(reference, vectors(400))]
+      const report = judgeDrift({ reference, current, previous })
+      return { level: report.level, isCertain: report.features.some(({ adjustedP }) => adjustedP! < 0.01) }
+    })
+    expect(found.filter(({ isCertain }) => isCertain).length).toBeLessThanOrEqual(4)
+    expect(found.filter(({ level }) => level === 'alarm')).toEqual([])
+  })
+
+  it('of which a quarter of the numbers moves by two standard deviations alarm', () => {
+    const current = windowOf(reference, vectors(400, 2))
+    expect(judgeDrift({ reference, current, previous: current }).level).toBe('alarm')
+  })
+})
+
+it('of an image, the header is counted, and another text as a missing one', () => {
+  const gif = 'R0lGODlhAQABAIAAAMLCwgAAACH5BAAAAAAALAAAAAABAAEAAAICRAEAOw=='
+  const { profiles } = partProfiles('scan', 'image', columnOf([gif, gif, null]))
+  const read = (value: string | null) => profiles.map(({ name }) => partReader({}, name)(value))
+  expect(profiles.map(({ name }) => name)).toEqual(['scan.format', 'scan.bytes', 'scan.width', 'scan.height'])
+  expect(read(gif)).toEqual(['gif', 43, 1, 1])
+  expect(read('no image')).toEqual([null, null, null, null])
+  expect(profiles.map(({ counts }) => counts.at(-1))).toEqual([1, 1, 1, 1])
 })

@@ -8,6 +8,8 @@ const features: Features = {
   age: { kind: 'number', missing: 'fill' },
   note: { kind: 'category' },
   story: { kind: 'text' },
+  place: { kind: 'vector', length: 2 },
+  photo: { kind: 'image' },
 }
 const from = {
   view: 'ages',
@@ -44,7 +46,7 @@ describe('the number of a version', () => {
     ['a feature more', { features: { ...features, weight: { kind: 'number' } } }],
     [
       'a feature less, for rows without names',
-      { features: without('note'), order: ['size', 'colour', 'age', 'story'] },
+      { features: without('note'), order: ['size', 'colour', 'age', 'story', 'place', 'photo'] },
     ],
     ['another name', { features: { ...without('note'), remark: { kind: 'category' } } }],
     ['another kind', { features: { ...features, size: { kind: 'category' } } }],
@@ -57,12 +59,17 @@ describe('the number of a version', () => {
       'a text that may be less long',
       { features: { ...features, story: { kind: 'text', maxLength: 9_999 } } },
     ],
+    ['a vector of another length', { features: { ...features, place: { kind: 'vector', length: 3 } } }],
+    ['smaller images', { features: { ...features, photo: { kind: 'image', maxBytes: 999_999 } } }],
     ['no more missing values', { features: { ...features, age: { kind: 'number' } } }],
     [
       'a looked-up value with a default where null was right',
       { features: { ...features, age: { kind: 'number', from: { ...from, otherwise: 30 } } } },
     ],
-    ['another order of rows without names', { order: ['colour', 'size', 'age', 'note', 'story'] }],
+    [
+      'another order of rows without names',
+      { order: ['colour', 'size', 'age', 'note', 'story', 'place', 'photo'] },
+    ],
     ['another positive class', { output: { kind: 'probability', positive: 'wilts', threshold: 0.5 } }],
     ['another kind of answer', { output: { kind: 'number' } }],
     ['classes', { output: { kind: 'classes', classes: ['a', 'b'] } }],
@@ -70,6 +77,10 @@ describe('the number of a version', () => {
 
   it.each<[string, Partial<Numbered>]>([
     ['new data', { snapshot: 'sha256:3' }],
+    [
+      'new data, and larger images',
+      { snapshot: 'sha256:3', features: { ...features, photo: { kind: 'image', maxBytes: 1_000_001 } } },
+    ],
     [
       'new data, and a text that may be longer',
       { snapshot: 'sha256:3', features: { ...features, story: { kind: 'text', maxLength: 10_001 } } },

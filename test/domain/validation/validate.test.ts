@@ -229,9 +229,12 @@ describe('the expectations derived from features', () => {
       colour: { kind: 'category', values: ['red', 'blue'] },
       plate: { kind: 'category' },
       note: { kind: 'text', maxLength: 20 },
+      embedding: { kind: 'vector', length: 2 },
+      scan: { kind: 'image', maxBytes: 60 },
     },
     label: { column: 'sold', output: { kind: 'probability', positive: 'sold', threshold: 0.5 } },
   } as unknown as ModelDefinition
+  const gif = 'R0lGODlhAQABAIAAAMLCwgAAACH5BAAAAAAALAAAAAABAAEAAAICRAEAOw=='
   const clean: BatchTable = {
     rows: 2,
     columns: {
@@ -240,6 +243,8 @@ describe('the expectations derived from features', () => {
       colour: ['red', 'blue'],
       plate: ['a', 'b'],
       note: ['as new', 'one owner'],
+      embedding: ['[1, 2.5]', '[-1e3,0]'],
+      scan: [gif, gif],
       _label: [0, 1],
     },
   }
@@ -257,6 +262,9 @@ describe('the expectations derived from features', () => {
     ['an infinite number', { age: [Infinity, 1] }, 'finite'],
     ['a value that is not declared', { colour: ['red', 'pink'] }, 'in_set'],
     ['a text that is too long', { note: ['as new', 'x'.repeat(21)] }, 'length'],
+    ['a vector of another length', { embedding: ['[1, 2]', '[1, 2, 3]'] }, 'matches'],
+    ['a large image', { scan: [gif, gif + 'AAAA'.repeat(20)] }, 'length'],
+    ['a text for an image', { scan: [gif, 'scan.gif'] }, 'matches'],
     ['one class alone', { _label: [1, 1] }, 'every_class'],
     ['a missing label', { _label: [1, null] }, 'complete'],
   ])('blocks %s', (_name, columns, check) => {

@@ -108,6 +108,12 @@ function refuseOtherOrder(columns: readonly ArtifactColumn[], given: readonly st
 const isUnnamed = ({ name }: ArtifactColumn, index: number): boolean =>
   [`Column_${index}`, `f${index}`, `x${index}`, `feature_${index}`, String(index)].includes(name)
 
+const aKind = { text: 'a text', vector: 'a vector', image: 'an image' } as const
+const takersOf = {
+  text: 'an object of Python (job.save), an endpoint, or an ONNX graph with an input of texts takes it',
+  other: 'an object of Python (job.save) or an endpoint takes it',
+} as const
+
 function fitOf(
   name: string,
   feature: Feature,
@@ -119,10 +125,10 @@ function fitOf(
       refuse(`the column ${quoted(name)} is a category, the feature is a number: declare it as a category`)
     return { name, kind: 'number', mean: 0, std: 1, fill: fill ?? null }
   }
-  if (feature.kind === 'text') {
+  if (feature.kind !== 'category') {
     if (isText !== true)
       refuse(
-        `the column ${quoted(name)} takes numbers or codes, the feature is a text: an object of Python (job.save), an endpoint, or an ONNX graph with an input of texts takes it`,
+        `the column ${quoted(name)} takes numbers or codes, the feature is ${aKind[feature.kind]}: ${takersOf[feature.kind === 'text' ? 'text' : 'other']}`,
       )
     return { name, kind: 'category', vocabulary: [], encoding: 'text' }
   }

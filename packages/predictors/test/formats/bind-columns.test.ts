@@ -188,6 +188,15 @@ describe('columns', () => {
       )
   })
 
+  it.each([
+    ['vector', 'a vector'],
+    ['image', 'an image'],
+  ] as const)('of numbers refuse a feature of the kind %s', (kind, name) =>
+    expect(() => bindColumns({ columns: [{ name: 'scan' }], features: { scan: { kind } } })).toThrow(
+      `the column "scan" takes numbers or codes, the feature is ${name}: an object of Python (job.save) or an endpoint takes it`,
+    ),
+  )
+
   it('of texts take the text itself', () =>
     expect(bindColumns({ columns: [{ name: 'city', isText: true }], features }).fits[0]).toEqual({
       name: 'city',

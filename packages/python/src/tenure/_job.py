@@ -23,7 +23,7 @@ from ._folders import flavour_of, load_folder, pack_folder
 from ._lightgbm import join_lightgbm
 from ._onnx import convert, scores_outliers
 from ._replay import cell_of, midway_rows, odd_rows, spread
-from ._rows import answer_frame, has, read_columns, table_of, taken_columns, vocabulary_of
+from ._rows import answer_frame, decoded, has, read_columns, table_of, taken_columns, vocabulary_of
 from ._serve import _MARK, open_file
 
 #: The version of the contract that this package implements.
@@ -70,7 +70,7 @@ class Column:
     """A feature of the model."""
 
     name: str
-    #: "number", "category" or "text".
+    #: "number", "category", "text", "vector" or "image".
     kind: str
     #: The texts that requests may send; None if any text is accepted.
     values: Optional[Sequence[str]]
@@ -165,7 +165,8 @@ class Job:
         """Returns the training rows and their labels.
 
         With pandas, the rows are a data frame with pandas categoricals; otherwise a NumPy matrix with category codes. A missing value is
-        NaN; of a ``text()``, it is None. Labels of several numbers are a matrix with one column each. Rows have passed ``prepare`` of a model file in Python.
+        NaN; of a ``text()``, ``vector()`` or ``image()``, it is None. A vector is an
+        array of doubles, an image its bytes. Labels of several numbers are a matrix with one column each. Rows have passed ``prepare`` of a model file in Python.
         """
         rows = self._read()
         return self._prepared(self._matrix([rows[column.name] for column in self.columns])), self._labels(rows)
@@ -223,7 +224,7 @@ class Job:
             [
                 (column.name, column.within(values), None)
                 if column.kind == "number"
-                else (column.name, values, self.categories.get(column.name))
+                else (column.name, decoded(column.kind, values), self.categories.get(column.name))
                 for column, values in zip(self.columns, cells)
             ],
             has("pandas"),
@@ -379,8 +380,8 @@ class Job:
             answer = answer or self._answer_of(model)
             compare = self._compare(answer)
             try:
-                if any(column.kind == "text" for column in self.columns):
-                    raise ValueError("graphs split texts into words otherwise than scikit-learn")
+                if any(column.kind not in ("number", "category") for column in self.columns):
+                    raise ValueError("graphs read texts and vectors otherwise than scikit-learn, and no images")
                 data = convert(model, self.columns, numbers=self.kind in _numbers, named=has("pandas"), compare=compare)
             except ValueError as error:
                 print(f"{type(model).__name__} is served by a Python process, not as ONNX: {error}", file=sys.stderr)
@@ -469,7 +470,7 @@ class Job:
             "columns": [
                 {"name": column.name, "isText": False}
                 if column.kind == "number"
-                else {"name": column.name, "isText": True, "categories": self._categories.get(column.name)}
+                else {"name": column.name, "isText": True, "kind": column.kind, "categories": self._categories.get(column.name)}
                 for column in self.columns
             ],
             "frames": has("pandas"),

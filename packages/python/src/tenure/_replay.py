@@ -45,7 +45,7 @@ def odd_rows(
             values += list(categories.get(column.name, []))[:_VALUES]
         elif column.kind == "text":
             values += _TEXTS
-        elif known:
+        elif column.kind == "number" and known:
             low, high = min(known), max(known)
             values += [low, high, low - 1.0, high + 1.0, 0.0, -0.0, (low + high) / 2]
             values += [math.inf, -math.inf] if infinite else []

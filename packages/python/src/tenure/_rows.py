@@ -77,6 +77,22 @@ def table_of(cells: Sequence[tuple[str, Any, Optional[Sequence[str]]]], frames: 
     return numpy.column_stack([values if texts is None else numpy.array(codes_of(values, texts)) for _, values, texts in cells])
 
 
+def decoded(kind: str, values: Any) -> Any:
+    """Returns vectors as arrays of doubles and images as bytes, from their JSON and base64; other values as they are. None stays."""
+    if kind not in ("vector", "image"):
+        return values
+    import base64
+    import json
+
+    import numpy
+
+    cells = numpy.empty(len(values), dtype=object)
+    for place, value in enumerate(values):
+        if value is not None:
+            cells[place] = numpy.array(json.loads(value), dtype="float64") if kind == "vector" else base64.b64decode(value)
+    return cells
+
+
 def vocabulary_of(values: Sequence[Any]) -> list[str]:
     """Returns the distinct texts, sorted."""
     return sorted({value for value in values if value is not None})

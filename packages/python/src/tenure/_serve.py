@@ -15,7 +15,7 @@ import traceback
 from typing import Any, Callable, NamedTuple, Optional
 
 from ._folders import open_folder
-from ._rows import table_of
+from ._rows import decoded, table_of
 
 _MARK = b"TENURE-PYTHON 1\n"
 _HEADER = struct.Struct("<6I")
@@ -52,7 +52,7 @@ def rows_of(model: Opened, numbers: Any, texts: list[list[Optional[str]]]) -> An
     number, text = iter(range(numbers.shape[1])), iter(texts)
     return table_of(
         [
-            (column["name"], numpy.array(next(text), dtype=object), column.get("categories"))
+            (column["name"], decoded(column.get("kind", "category"), numpy.array(next(text), dtype=object)), column.get("categories"))
             if column["isText"]
             else (column["name"], numbers[:, next(number)], None)
             for column in model.columns

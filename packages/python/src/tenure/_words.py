@@ -83,8 +83,10 @@ if TYPE_CHECKING:
 WORDS: dict[str, Any] = {
     "define_model": {"name": "defineModel", "positional": {}, "required": 0, "leading": [], "options": {"fields": "ModelFile"}},
     "category": {"name": "category", "positional": {}, "required": 0, "leading": ["values"], "options": {"fields": "CategoryOptions"}},
+    "image": {"name": "image", "positional": {}, "required": 0, "leading": [], "options": {"fields": "ImageOptions"}},
     "number": {"name": "number", "positional": {}, "required": 0, "leading": [], "options": {"fields": "NumberOptions"}},
     "text": {"name": "text", "positional": {}, "required": 0, "leading": [], "options": {"fields": "TextOptions"}},
+    "vector": {"name": "vector", "positional": {"length": ""}, "required": 1, "leading": [], "options": {"fields": "VectorOptions"}},
     "always": {"name": "always", "positional": {"answer": ""}, "required": 1, "leading": [], "options": {"fields": "AlwaysOptions"}},
     "previous_champion": {"name": "previousChampion", "positional": {}, "required": 0, "leading": [], "options": {"fields": "PreviousChampionOptions"}},
     "one_of": {"name": "oneOf", "positional": {"classes": ""}, "required": 1, "leading": [], "options": {"fields": "OneOfOptions"}},
@@ -178,8 +180,10 @@ TYPES: dict[str, Any] = {
     "MonitorSpecCooldown": {"after": ["after", {"fields": "MonitorSpecCooldownAfter"}], "max": ["max", ""], "max_per_week": ["maxPerWeek", ""], "week": ["week", ""], "new_rows": ["newRows", ""]},
     "MonitorSpecCooldownAfter": {"drift": ["drift", ""], "quality": ["quality", ""], "labels": ["labels", ""]},
     "CategoryOptions": {"missing": ["missing", ""], "column": ["column", ""], "about": ["about", ""], "values": ["values", ""]},
+    "ImageOptions": {"max_bytes": ["maxBytes", ""], "missing": ["missing", ""], "column": ["column", ""], "about": ["about", ""]},
     "NumberOptions": {"unit": ["unit", ""], "min": ["min", ""], "max": ["max", ""], "missing": ["missing", ""], "outside": ["outside", ""], "column": ["column", ""], "about": ["about", ""]},
     "TextOptions": {"max_length": ["maxLength", ""], "missing": ["missing", ""], "column": ["column", ""], "about": ["about", ""]},
+    "VectorOptions": {"missing": ["missing", ""], "column": ["column", ""], "about": ["about", ""]},
     "AlwaysOptions": {"automatic": ["automatic", ""]},
     "PreviousChampionOptions": {"automatic": ["automatic", ""], "otherwise": ["otherwise", ""]},
     "OneOfOptions": {"column": ["column", ""], "known_at": ["knownAt", ""], "review": ["review", {"fields": "ClassBand"}]},
@@ -324,6 +328,24 @@ def category(
 
 
 @word
+def image(
+    *,
+    max_bytes: Optional[float] = None,
+    missing: Optional[Literal["fill"]] = None,
+    column: Optional[str] = None,
+    about: Optional[str] = None,
+) -> Feature:
+    r"""Defines a feature of an image, as base64 of PNG, JPEG, GIF or WebP: ``image(max_bytes=200_000)``. Taken by objects of Python and endpoints.
+
+    max_bytes: The most bytes of an image, as a file; a larger one is refused. Default: 1,000,000.
+    missing: Whether null may be sent. The model gets it as None.
+    column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
+    about: A description for readers.
+    """
+    raise AssertionError
+
+
+@word
 def number(
     *,
     unit: Optional[str] = None,
@@ -359,6 +381,23 @@ def text(
 
     max_length: The most characters of a value, in UTF-16 units; a longer one is refused. Default: 10,000.
     missing: Whether null may be sent. The model gets it as None, or as an empty text where it is a graph.
+    column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
+    about: A description for readers.
+    """
+    raise AssertionError
+
+
+@word
+def vector(
+    length: float,
+    *,
+    missing: Optional[Literal["fill"]] = None,
+    column: Optional[str] = None,
+    about: Optional[str] = None,
+) -> Feature:
+    r"""Defines a feature of several numbers, such as an embedding: ``vector(384)``. Taken by objects of Python and endpoints.
+
+    missing: Whether null may be sent. The model gets it as None.
     column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
     about: A description for readers.
     """
@@ -1620,6 +1659,7 @@ __all__ = [
     "finite",
     "fresh",
     "haproxy",
+    "image",
     "in_set",
     "invariance",
     "label_after_event",
@@ -1654,6 +1694,7 @@ __all__ = [
     "text",
     "text_length",
     "unique",
+    "vector",
     "view",
     "warn",
     "webhook",

@@ -7,7 +7,7 @@ import { compileJsonRow, fillInstances } from '../../../../api/serving/codec/ins
 import { compileChecks } from '../../../../api/serving/codec/row-reader.ts'
 import { createFeatureHistograms } from '../../../../api/serving/counters/feature-histograms.ts'
 import { columnOf } from '../../../../domain/model/columns.ts'
-import { textProfiles } from '../../../../domain/model/feature-parts.ts'
+import { partProfiles } from '../../../../domain/model/feature-parts.ts'
 import type { Features } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { categoryProfile, countBins, numberProfile } from '../../../../domain/model/reference-profile.ts'
@@ -53,7 +53,7 @@ it.each(['thirteen unit', 'dreizehn Zeiö', '𝔘𝔫𝔦𝔱𝔢𝔫𝔰', 'quo
 
 it('a replica counts the parts of a text beside the other features', () => {
   const trained = ['good film', 'good plot', 'bad plot', null]
-  const { profiles, tokens } = textProfiles('note', columnOf(trained))
+  const { profiles, tokens } = partProfiles('note', 'text', columnOf(trained))
   const profile = {
     rows: 4,
     features: [
@@ -61,7 +61,7 @@ it('a replica counts the parts of a text beside the other features', () => {
       ...profiles,
       numberProfile('size', [1, 2]),
     ],
-    tokens: { note: tokens },
+    tokens: { note: tokens! },
     score: numberProfile('score', [0, 1]),
   }
   const manifest = { profile, features, output: { kind: 'number' } } as unknown as Manifest

@@ -1,0 +1,145 @@
+/** Tests that images and vectors are read alike on each road of a request, and refused alike. */
+import type { FeatureFit } from '@tenure/predictors/features'
+import { describe, expect, it } from 'vitest'
+import { tensorsOf } from '../../../../api/grpc/infer-request.ts'
+import { fillTensors, readInfer } from '../../../../api/inference/request-reader.ts'
+import { compileCells } from '../../../../api/serving/codec/cell-reader.ts'
+import { columnsOf } from '../../../../api/serving/codec/feature-columns.ts'
+import { createInputBuffer, type InputBuffer } from '../../../../api/serving/codec/input-buffer.ts'
+import { compileJsonRow, fillInstances } from '../../../../api/serving/codec/instances.ts'
+import { compileChecks, compileReader } from '../../../../api/serving/codec/row-reader.ts'
+import type { LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
+import type { Features } from '../../../../domain/model/features.ts'
+
+const features: Features = {
+  scan: { kind: 'image', maxBytes: 100, missing: 'fill' },
+  size: { kind: 'number' },
+  embedding: { kind: 'vector', length: 3, missing: 'fill' },
+}
+const fits: FeatureFit[] = Object.entries(features).map(([name, { kind }]) =>
+  kind === 'number'
+    ? { name, kind, mean: 0, std: 1, fill: null }
+    : { name, kind: 'category', vocabulary: [], encoding: 'text' },
+)
+const columns = columnsOf(features, fits)
+const checks = compileChecks(features, fits)
+const loaded = {
+  columns,
+  cells: compileCells(columns, checks),
+  jsonRow: compileJsonRow(columns, checks),
+  ignores: () => false,
+  maxFields: () => 3,
+} as unknown as LoadedVersion
+
+const gif = Buffer.from('R0lGODlhAQABAIAAAMLCwgAAACH5BAAAAAAALAAAAAABAAEAAAICRAEAOw==', 'base64')
+/** Its second byte is no UTF-8. */
+const png = Buffer.concat([Buffer.from([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10]), Buffer.alloc(16, 7)])
+
+interface Row {
+  scan: unknown
+  size: number
+  embedding: unknown
+}
+const listed = ({ embedding }: Row): number[] => embedding as number[]
+const sized = (bytes: Buffer): Buffer => {
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(bytes.byteLength)
+  return Buffer.concat([length, bytes])
+}
+const rawOf = ({ scan }: Row): Buffer => sized(Buffer.from(String(scan), 'base64'))
+
+/** Each reads one row. */
+const roads: Record<string, (row: Row, input: InputBuffer) => void> = {
+  JSON(row, input) {
+    const form = { takesLists: false, none: 'none', rows: 'instances' }
+    const body = Buffer.from(JSON.stringify({ instances: [row] }))
+    fillInstances(loaded, { body, size: { maxRows: 1, width: 6 }, form }, input)
+  },
+  'tensors in JSON'(row, input) {
+    const inputs = [
+      { name: 'scan', shape: [1], datatype: 'BYTES', data: [row.scan] },
+      { name: 'size', shape: [1], datatype: 'FP64', data: [row.size] },
+      { name: 'embedding', shape: [1, listed(row).length], datatype: 'FP64', data: [listed(row)] },
+    ]
+    readInfer(loaded, Buffer.from(JSON.stringify({ inputs })), undefined, input, 10)
+  },
+  'binary tensors'(row, input) {
+    const parts = [rawOf(row), Buffer.from(new Float64Array([row.size]).buffer)]
+    parts.push(Buffer.from(new Float64Array(listed(row)).buffer))
+    const shapes = [[1], [1], [1, listed(row).length]]
+    const inputs = ['scan', 'size', 'embedding'].map((name, at) => ({
+      name,
+      shape: shapes[at],
+      datatype: at === 0 ? 'BYTES' : 'FP64',
+      parameters: { binary_data_size: parts[at]!.byteLength },
+    }))
+    const head = Buffer.from(JSON.stringify({ inputs }))
+    readInfer(loaded, Buffer.concat([head, ...parts]), head.byteLength, input, 10)
+  },
+  gRPC(row, input) {
+    const inputs = [
+      { name: 'scan', shape: [1], datatype: 'BYTES' },
+      { name: 'size', shape: [1], datatype: 'FP64' },
+      { name: 'embedding', shape: [1, listed(row).length], datatype: 'FP64' },
+    ]
+    const raw = [
+      rawOf(row),
+      Buffer.from(new Float64Array([row.size]).buffer),
+      Buffer.from(new Float64Array(listed(row)).buffer),
+    ]
+    fillTensors(loaded, tensorsOf({ inputs, raw } as never, 100), input, 10)
+  },
+}
+
+const textsIn = (input: InputBuffer): string[] => {
+  const found: string[] = []
+  for (let at = 0; at < input.textBytes;) {
+    const end = at + 4 + input.texts.readUInt32LE(at)
+    found.push(input.texts.toString('utf8', at + 4, end))
+    at = end
+  }
+  return found
+}
+
+describe.each(Object.entries(roads))('by %s', (_road, read) => {
+  it.each([gif, png])('an image is kept as base64, and a vector as JSON', (bytes) => {
+    const input = createInputBuffer()
+    read({ scan: bytes.toString('base64'), size: 2, embedding: [1, -0.5, 1e-7] }, input)
+    expect([...textsIn(input), input.input[0]]).toEqual([bytes.toString('base64'), '[1,-0.5,1e-7]', 2])
+  })
+
+  it.each([
+    [
+      'a large image',
+      { scan: Buffer.concat([png, Buffer.alloc(100)]).toString('base64') },
+      /"scan" has 124 bytes, at most 100/,
+    ],
+    ['a short vector', { embedding: [1, 2] }, /"embedding" (is no list of 3|has the shape \[1, 2\])/],
+  ])('%s is refused', (_what, change, message) => {
+    const row = { scan: gif.toString('base64'), size: 2, embedding: [1, 2, 3], ...change }
+    expect(() => read(row, createInputBuffer())).toThrow(message)
+  })
+})
+
+it('rows of objects are read with a vector as its list and as its text', () => {
+  const read = compileReader(features, fits)
+  for (const embedding of [[1, 2, 3], '[1, 2, 3]'])
+    expect(read({ scan: null, size: 1, embedding } as never, 0, new Float64Array(1), 0)).toMatchObject({
+      scan: null,
+      embedding: typeof embedding === 'string' ? embedding : '[1,2,3]',
+    })
+})
+
+it.each([
+  ['a text that is no image', { scan: 'no image' }, '"scan" is no base64 of png, jpeg, gif, webp'],
+  ['a number for an image', { scan: 7 }, '"scan" is a number, not a text'],
+  ['a text for a vector', { embedding: 'one' }, '"embedding" is no list of 3 finite numbers'],
+  ['null in a vector', { embedding: [1, null, 3] }, '"embedding" is no list of 3 finite numbers'],
+])('%s is refused', (_what, change, message) =>
+  expect(() =>
+    roads['JSON']!(
+      { scan: gif.toString('base64'), size: 1, embedding: [1, 2, 3], ...change },
+      createInputBuffer(),
+    ),
+  ).toThrow(message),
+)
