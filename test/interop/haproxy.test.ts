@@ -215,6 +215,12 @@ describe.skipIf('reason' in found)('a model whose callers ask HAProxy', () => {
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })
     expect(await gateway.weights()).toMatchObject({ [champion]: 100, [version]: 0 })
     await expect.poll(openAlerts, { timeout: 60_000 }).toEqual([])
+    // The same holds between releases, until it is set back.
+    await gateway.say(`set weight ${model}/${version} 7`)
+    await expect.poll(problem, { timeout: 30_000 }).toMatch(/changed by another hand/)
+    expect(await gateway.weights()).toMatchObject({ [champion]: 100, [version]: 7 })
+    await gateway.say(`set weight ${model}/${version} 0`)
+    await follows()
   })
   it('is rolled back once HAProxy can be reached again, after the release has ended without it', async () => {
     const champion = (await findChampion(system.store, model))!.version

@@ -123,15 +123,19 @@ async function compare(
   if (refusal !== undefined) return { ...uncounted, problem: refusal }
   const changed = set && changeOf(set, servers)
   const isSet = set !== undefined && canonicalJson(set) === canonicalJson(order)
-  if (isSet && changed !== undefined) return { ...uncounted, problem: changed }
   const isSamePlace = epoch === route.epoch && generation === route.generation
-  // Within one route, another hand may have stopped the candidate: only less may follow then.
-  if (set !== undefined && changed !== undefined && isSamePlace && !isReduction(order, set))
+  // Another hand may have stopped the candidate: within one route, only less may follow.
+  if (set && changed !== undefined && isSamePlace && (isSet || !isReduction(order, set)))
     return { ...uncounted, problem: changed }
   if (isSet && lagOf(order, servers) === undefined) return { servers, isCounted: true, problem: refused }
   if (!isOwner()) return { ...uncounted, problem: 'the replica that moves its weights was too slow' }
   const after = await gateway.set(order, servers)
-  return { servers: after, isCounted: isSet, ordered: order, problem: lagOf(order, after) ?? refused }
+  return {
+    servers: after,
+    isCounted: isSet && changed === undefined,
+    ordered: order,
+    problem: lagOf(order, after) ?? refused,
+  }
 }
 
 /** The arms in force. A gateway can neither answer with a constant nor refuse requests, so its callers keep the known good version. */
