@@ -5,10 +5,18 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { Context } from '@temporalio/activity'
 import { pinReason, type Flag } from '../../domain/serving/kill-switch.ts'
-import { judge, withFacts, type Judgement, type StageLook } from '../../domain/release/judge-stage.ts'
+import {
+  judge,
+  overruled,
+  withFacts,
+  type Judgement,
+  type StageLook,
+} from '../../domain/release/judge-stage.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
+import { isShadowLimited, spentShadow } from '../../domain/release/shadow-cost.ts'
 import { observedStage, type ReleaseState } from '../../domain/release/state.ts'
 import { needsApprover, type Verdict, type Reason } from '../../domain/verdict.ts'
+import { countShadowRows } from '../../store/release/evidence.ts'
 import { recordObservation } from '../../store/release/decisions.ts'
 import type { StepReport } from '../../store/release/releases.ts'
 import { readSimulatedOutage } from '../../store/release/drills.ts'
@@ -82,9 +90,20 @@ async function watchStage(
     const due = !hold && (isLate || needsApprover(verdict))
     const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
     const { canary, control, targeted, external, breakers } = judgement.inputs
-    const counted = JSON.stringify([verdict.kind, canary, control, targeted, external, breakers, seen.behind])
+    const spent = await findSpent(deps, state, canary)
+    const counted = JSON.stringify([
+      spent?.code,
+      verdict.kind,
+      canary,
+      control,
+      targeted,
+      external,
+      breakers,
+      seen.behind,
+    ])
     // A look without new data is not stored as a decision. A verdict that ends the watch is stored with all that it follows from.
-    if (final || counted !== written) await recordDecision(deps, state, judgement, final ? seen : undefined)
+    if (final) await recordDecision(deps, state, judgement, seen)
+    else if (counted !== written) await recordDecision(deps, state, overruled(judgement, verdict.kind, spent))
     written = counted
     const { questions } = verdict
     if (final) return { kind: 'judged', verdict: verdict.kind, reason, due, questions }
@@ -92,7 +111,11 @@ async function watchStage(
     // evidence.
     const meanwhile = await verdictAgainst()
     if (meanwhile !== undefined) return meanwhile
-    const exposed = mayBeExposed(verdict, seen.observation.staleMs, state) && (await isTemporalReachable())
+    // Without exposure, replicas copy no requests.
+    const exposed =
+      spent === undefined &&
+      mayBeExposed(verdict, seen.observation.staleMs, state) &&
+      (await isTemporalReachable())
     if (exposed && !(await expose(deps, state, lookedMs)))
       return auditStaleWrite(deps, state, 'exposure', otherWriter)
     await beat.sleep(everyMs)
@@ -210,6 +233,17 @@ export async function findAlarm(
   return (
     alarm && { code: 'monitor_alarm', message: alarm.message, values: { alert: alarm.id, kind: alarm.kind } }
   )
+}
+
+/** Finds that the copies of a shadow have cost what they may. A failed copy has no pair, and a request may have several rows. */
+async function findSpent(
+  { store }: Pick<Deps, 'store'>,
+  state: ReleaseState,
+  copies: unknown,
+): Promise<Reason | undefined> {
+  if (!isShadowLimited(state)) return undefined
+  const { requests } = copies as { requests: number }
+  return spentShadow(state, Math.max(requests, await countShadowRows(store, state.id)))
 }
 
 /** Finds that another model answers a candidate than the one that was judged. */

@@ -54,6 +54,11 @@ export interface CanaryPolicy {
   maxStaleMs: number
   /** How many failures above the champion's rate a release may cause. */
   harmBudget: number
+  /**
+   * What the copies of a shadow stage may cost, in the unit of the price of the server that answers the candidate. Then no more are sent, and the
+   * stage passes by what it has, or ends at its deadline. Absent, or without a known price: no limit.
+   */
+  shadowCost?: number
   /** How often the sequential tests restart, to find faults that appear late. */
   restartMs: number
   /**
@@ -140,6 +145,7 @@ export function checkCanaryPolicy(policy: CanaryPolicy): string[] {
   atLeast('errorRatio', policy.errorRatio, 1)
   atLeast('slowRatio', policy.slowRatio, 1)
   atLeast('harmBudget', policy.harmBudget, 0)
+  if (isGiven(policy.shadowCost)) above('shadowCost', policy.shadowCost, 0)
   atLeast('restartMs', policy.restartMs, 1)
   atLeast('maxStaleMs', policy.maxStaleMs, 1)
   between('guardRate', policy.guardRate, 0, 0.95)

@@ -571,6 +571,7 @@ const limitFields = fieldNames<Omit<CanaryPolicy, 'business' | 'external'>>({
   minDelta: 0,
   maxStaleMs: 0,
   harmBudget: 0,
+  shadowCost: 0,
   restartMs: 0,
   promotion: 0,
   nonInferiority: 0,

@@ -201,6 +201,14 @@ export async function insertPairs(database: Database, pairs: readonly Pair[]): P
     on conflict (release_id, prediction_id) do nothing`)
 }
 
+/** Returns how many rows the shadow of a release has answered. */
+export async function countShadowRows(database: Database, release: string): Promise<number> {
+  const [row] = await database.query<{ rows: number }>(
+    sql`select count(*)::float8 as rows from shadow_pairs where release_id = ${release}`,
+  )
+  return row?.rows ?? 0
+}
+
 /** A pair, reduced to its difference. */
 export interface ComparedPair {
   predictionId: string

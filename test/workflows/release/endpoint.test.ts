@@ -6,10 +6,15 @@ import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { findRelease } from '../../../store/release/releases.ts'
+import { findRouting } from '../../../store/serving/routing.ts'
 import { putEndpoint, startEndpoint, type TestEndpoint } from '../../support/serving/endpoint.ts'
 import { seatChampion } from '../../support/serving/seed-champion.ts'
 import { ownServers } from '../../support/servers/servers.ts'
-import { openReleaseFixture, type ReleaseFixture } from '../../support/release/release-fixture.ts'
+import {
+  openReleaseFixture,
+  quickPolicy,
+  type ReleaseFixture,
+} from '../../support/release/release-fixture.ts'
 
 let fixture: ReleaseFixture
 let endpoint: TestEndpoint
@@ -30,18 +35,23 @@ const changed =
   /the json endpoint at 127\.0\.0\.1:\d+ answers differently than at its registration: golden row 1 gives 0\.25 at output 0, it gave 0\.95/
 const long = { minMs: 3_600_000, minRequests: 20, deadlineMs: 3_700_000 }
 
-async function registered({ isFirst = false } = {}) {
+async function registered({ isFirst = false, ...changes }: { isFirst?: boolean; price?: object } = {}) {
   const model = await fixture.model()
   const first = isFirst ? undefined : await model.champion()
-  const digest = await putEndpoint(fixture.config.artifactRoot, endpoint, {
-    model: model.name,
-    features: { x: { kind: 'number' }, y: { kind: 'number' } },
-    output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
-    golden: [
-      { x: 0, y: 0 },
-      { x: 1, y: -2 },
-    ],
-  })
+  const digest = await putEndpoint(
+    fixture.config.artifactRoot,
+    endpoint,
+    {
+      model: model.name,
+      features: { x: { kind: 'number' }, y: { kind: 'number' } },
+      output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
+      golden: [
+        { x: 0, y: 0 },
+        { x: 1, y: -2 },
+      ],
+    },
+    changes,
+  )
   return { model, first, version: await model.register(first, digest) }
 }
 /** One of two golden rows is answered differently. */
@@ -77,6 +87,31 @@ it('a candidate is judged, and rolled back when another model answers under its 
   const [last] = await listDecisions(fixture.store, release.id, 1)
   expect(last?.verdict.kind).toBe('fail')
   expect(last?.verdict.reasons[0]?.code).toBe('answers_changed')
+})
+
+it('copies no more requests to a server once they have cost what they may, and says so', async () => {
+  const price = { per1000: 500, unit: 'EUR' }
+  const { model, version } = await registered({ price })
+  const release = await model.start(version, {
+    shadow: { ...long, shareBp: 10_000 },
+    watch: { ...quickPolicy.watch, exposureMs: 1_000 },
+    limits: { ...quickPolicy.limits, shadowCost: 20 },
+    qualification: { p99Us: 60_000_000 },
+  })
+  await release.reaches('awaiting_approval')
+  await release.say('approve', 'anna')
+  await release.reaches('shadow')
+  const reason = async () => (await listDecisions(fixture.store, release.id, 1))[0]?.verdict.reasons[0]
+  await expect.poll(async () => (await reason())?.code).toBe('shadow_cost')
+  expect((await reason())?.message).toMatch(
+    /^no more requests are copied: \d+ rows have cost [\d.]+ EUR, and limits\.shadowCost is 20$/,
+  )
+  const exposed = async () => (await findRouting(fixture.store, model.name))?.exposureMs ?? 0
+  await expect.poll(exposed).toBeLessThan(0)
+  expect((await release.state()).stage).toBe('shadow')
+  // Its looks would ask the server of the next test.
+  await release.say('abort', 'olga')
+  expect(await release.result()).toMatchObject({ outcome: 'aborted' })
 })
 
 it('a candidate whose server gives no answer before its release is refused', async () => {
