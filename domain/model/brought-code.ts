@@ -108,7 +108,7 @@ export function columnsOfCode(
     if (feature === undefined) refuse(`columns.json has ${quotedName(name)}, which is no feature`)
     return feature.kind === 'number'
       ? { name, isText: false }
-      : { name, isText: true, categories: vocabulary ?? null }
+      : { name, isText: true, kind: feature.kind, categories: vocabulary ?? null }
   })
 }
 

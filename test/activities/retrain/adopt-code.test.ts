@@ -72,7 +72,7 @@ it('resolves its packages from built wheels, and keeps what its user has said', 
 
 it('takes the columns of columns.json', async () =>
   expect((await adopt('numpy\n', '["colour"]')).head).toMatchObject({
-    columns: [{ name: 'colour', isText: true, categories: null }],
+    columns: [{ name: 'colour', isText: true, kind: 'category', categories: null }],
   }))
 
 it('is refused with what cannot be installed', async () =>

@@ -55,8 +55,9 @@ describe('the file of a brought folder', () => {
       colour: { kind: 'category' },
       raw: { kind: 'number', use: 'prepare' },
       size: { kind: 'number' },
+      scan: { kind: 'image' },
     },
-    featureOrder: ['size', 'raw', 'colour'],
+    featureOrder: ['size', 'raw', 'colour', 'scan'],
     label: { output: { kind: 'classes', classes: ['b', 'a'] } },
   } as unknown as ModelDefinition
   const code = { library: 'serve.py', requirements: [] }
@@ -76,7 +77,8 @@ describe('the file of a brought folder', () => {
       library: 'serve.py',
       columns: [
         { name: 'size', isText: false },
-        { name: 'colour', isText: true, categories: null },
+        { name: 'colour', isText: true, kind: 'category', categories: null },
+        { name: 'scan', isText: true, kind: 'image', categories: null },
       ],
       frames: false,
       outputs: 2,
