@@ -96,6 +96,7 @@ describe('a release policy', () => {
       { limits: { ...defaultCanaryPolicy, ramp: { reactionSeconds: 0 } } },
       'limits.ramp.reactionSeconds',
     ],
+    ['no cost of a shadow', { limits: { ...defaultCanaryPolicy, shadowCost: 0 } }, 'limits.shadowCost'],
     [
       'a rolling release without stages',
       { strategy: 'rolling', stages: [] },
