@@ -187,7 +187,9 @@ it('all kinds at once are in the order of their severity, with five in view and 
     stages: given.flatMap(({ stages }) => stages ?? []),
   })
   expect(parts.order).toEqual(models.map(([, model]) => `m-${model}`))
-  expect(parts.now.match(/<li/g)).toHaveLength(5)
+  expect([...parts.now.matchAll(/<strong>\w/g)].map(([found]) => found.at(-1))).toEqual(
+    models.slice(0, 5).map(([, model]) => model),
+  )
   expect(textOf(parts.now)).toContain(`and ${concernKinds.length - 1 - 5} more`)
 })
 
@@ -198,6 +200,14 @@ it('an alert that says what was measured is no second entry, and acknowledged it
   expect(ofAlert(false).now.match(/<li/g)).toHaveLength(1)
   expect(ofAlert(true).now).toBe('<div id="now"></div>')
   expect(textOf(ofAlert(true).sentence)).toContain('m: strong input drift')
+})
+
+it('a failing champion needs someone although its alert is acknowledged', () => {
+  const measured = measuredOf([healthy('m')], {
+    minutes: new Map([['m', { requests: 200, failed: 98 }]]),
+    alerts: [alertOf('m', 'champion_failing', { isAcknowledged: true, acknowledgedBy: 'ada' })],
+  })
+  expect(textOf(shown(measured).now)).toContain('m fails')
 })
 
 it('an alert of the installation is in the list, though it is of no model', () => {
