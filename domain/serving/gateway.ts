@@ -23,7 +23,9 @@ export interface GatewayServer {
   isUp: boolean
   /** The health check that asks a replica whether the version may serve. */
   lease: 'absent' | 'on' | 'off'
-  /** Requests that were sent to it since the gateway started, and those of them that failed. */
+  /** Requests that were sent to it since the gateway started, with their repetitions. */
+  attempts: number
+  /** Without repetitions, and those of them that failed. */
   requests: number
   failures: number
 }
@@ -32,6 +34,12 @@ export interface GatewayServer {
 export interface GatewayOrder {
   weights: Record<string, number>
   leased: string[]
+}
+
+/** The last order of a gateway. */
+export interface GivenOrder extends GatewayOrder {
+  /** Whether it is not known to have been carried out: it, or the one before, is in force. */
+  isPending?: true
 }
 
 /** Every adapter of a gateway. */
@@ -110,18 +118,30 @@ const wantedWeight = ({ weights }: GatewayOrder, { name }: GatewayServer): numbe
 export function refusalOf(
   { weights, leased }: GatewayOrder,
   servers: readonly GatewayServer[],
-  { model, backend }: { model: string; backend: string },
+  backend: string,
 ): string | undefined {
   const byName = new Map(servers.map((server) => [server.name, server]))
   const missing = Object.keys(weights).find((name) => !byName.has(name))
   if (missing !== undefined) return `the backend ${backend} has no server named ${missing}: add it`
-  const other = servers.find(({ name, weight }) => !name.startsWith(`${model}_v`) && weight > 0)
-  if (other !== undefined)
-    return `the backend ${backend} has the server ${other.name} with weight ${other.weight}, which is no version of ${model}`
   const unleased = leased.find((name) => byName.get(name)?.lease === 'absent')
   if (unleased !== undefined)
     return `the server ${unleased} has no health check that asks this system, so it would keep its share while this system is away: add check with addr and port`
   return undefined
+}
+
+/** The servers of a backend that are versions of its model, and why it may not be the backend of this model alone. */
+export function versionsIn(
+  servers: readonly GatewayServer[],
+  { model, backend }: { model: string; backend: string },
+): { versions: GatewayServer[]; stranger?: string } {
+  const isVersion = ({ name }: GatewayServer) => name.startsWith(`${model}_v`)
+  const other = servers.find((server) => !isVersion(server) && server.weight > 0)
+  return {
+    versions: servers.filter(isVersion),
+    stranger:
+      other &&
+      `the backend ${backend} has the server ${other.name} with weight ${other.weight}, which is no version of ${model}`,
+  }
 }
 
 /** Whether another hand has changed a weight since the order was set; names it. */
@@ -152,23 +172,27 @@ export const isReduction = (order: GatewayOrder, set: GatewayOrder): boolean =>
   Object.keys(order.weights).length === 1 && Object.keys(order.weights).every((name) => name in set.weights)
 
 /** Counters by the name of the server. */
-export type GatewayCounters = Record<string, Pick<GatewayServer, 'requests' | 'failures'>>
+export type GatewayCounters = Record<string, Pick<GatewayServer, 'attempts' | 'requests' | 'failures'>>
 
 export const countersOf = (servers: readonly GatewayServer[]): GatewayCounters =>
-  Object.fromEntries(servers.map(({ name, requests, failures }) => [name, { requests, failures }]))
+  Object.fromEntries(
+    servers.map(({ name, attempts, requests, failures }) => [name, { attempts, requests, failures }]),
+  )
 
 /**
- * What a server has served since the counters were last read. Counters that have fallen begin anew: the gateway was restarted. Failures
- * may fall by the requests under way, and count once they are passed again.
+ * What a server has served since the counters were last read. Attempts that have fallen begin anew: the gateway was restarted. Requests and
+ * failures may fall by those under way, and count once they are passed again. Failures of requests that were counted earlier count with the
+ * next requests, because a tick has no more failures than requests.
  */
 export function servedSince(
   before: GatewayCounters[string] | undefined,
-  { requests, failures }: GatewayServer,
+  { attempts, requests, failures }: GatewayServer,
 ): { served: { requests: number; failures: number }; after: GatewayCounters[string] } {
-  const base = before === undefined || requests < before.requests ? { requests: 0, failures: 0 } : before
-  const failed = Math.max(0, failures - base.failures)
+  const base = before === undefined || attempts < before.attempts ? { requests: 0, failures: 0 } : before
+  const served = Math.max(0, requests - base.requests)
+  const failed = Math.min(served, Math.max(0, failures - base.failures))
   return {
-    served: { requests: requests - base.requests, failures: failed },
-    after: { requests, failures: base.failures + failed },
+    served: { requests: served, failures: failed },
+    after: { attempts, requests: base.requests + served, failures: base.failures + failed },
   }
 }

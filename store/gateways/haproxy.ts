@@ -5,6 +5,8 @@
 import type { Gateway, GatewayServer, Traffic } from '../../domain/serving/gateway.ts'
 import { outgoingSocket } from '../outgoing-address.ts'
 
+/** The longest time after which a command may be carried out. */
+export const haproxyMs = 4_000
 const connectMs = 1_000
 const answerMs = 2_000
 /** Of some hundred servers. */
@@ -82,7 +84,8 @@ function serversIn(text: string, backend: string): GatewayServer[] {
     // Without an address of its own, a check asks the server of the model and says nothing of a lease.
     const isLease = state['srv_check_port'] !== '0' || state['srv_check_addr'] !== '-'
     // Retries are sent to the same server; each request counts once.
-    const requests = count('stot') - count('wretr')
+    const attempts = count('stot')
+    const requests = attempts - count('wretr')
     const answered = ['hrsp_1xx', 'hrsp_2xx', 'hrsp_3xx', 'hrsp_4xx', 'hrsp_other'].reduce(
       (sum, name) => sum + count(name),
       0,
@@ -94,6 +97,7 @@ function serversIn(text: string, backend: string): GatewayServer[] {
       weight: Number(state['srv_uweight'] ?? stat['weight']),
       isUp: state['srv_op_state'] === running && state['srv_admin_state'] === '0',
       lease: !isLease || (check & configured) === 0 ? 'absent' : (check & enabled) === 0 ? 'off' : 'on',
+      attempts,
       requests,
       failures: Math.max(count('hrsp_5xx'), unanswered),
     }

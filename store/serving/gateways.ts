@@ -3,7 +3,7 @@
  * good version by itself, so a release waits for it although no replica owns it.
  */
 import sql from 'sql-template-tag'
-import type { GatewayCounters, GatewayOrder, Traffic } from '../../domain/serving/gateway.ts'
+import type { GatewayCounters, GatewayOrder, GivenOrder, Traffic } from '../../domain/serving/gateway.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database } from '../postgres.ts'
@@ -15,7 +15,7 @@ export interface OwnedGateway {
   epoch: number
   generation: number
   /** What it was set to; absent before it was first set. */
-  ordered?: GatewayOrder
+  ordered?: GivenOrder
   counters?: GatewayCounters
 }
 
@@ -41,6 +41,19 @@ export const ownGateways = (
       counters = case when gateways.traffic = excluded.traffic then gateways.counters end
       where gateways.owner = excluded.owner or gateways.owned_until < clock_timestamp()
     returning model, traffic, epoch, generation, ordered, counters`)
+
+/**
+ * Notes an order before it is set, because a set without an answer may have been carried out. Keeps the gateway for `forMs`. False when
+ * another replica may own it by now: then nothing may be set.
+ */
+export const beginOrder = (
+  database: Database,
+  { model, owner, forMs, order }: { model: string; owner: string; forMs: number; order: GatewayOrder },
+): Promise<boolean> =>
+  rowsFrom(database).any(prepared`
+    update gateways set ordered = ${JSON.stringify({ ...order, isPending: true })}::jsonb,
+      owned_until = greatest(owned_until, clock_timestamp() + ${forMs}::float8 * interval '1 millisecond')
+    where model = ${model} and owner = ${owner} and owned_until > clock_timestamp() returning model`)
 
 /** What a look at a gateway has found. Absent `ordered` and `counters` stay as they are: it could not be read. */
 export interface GatewayLook {

@@ -163,10 +163,8 @@ export function createCounterRegistry(clock: Clock) {
     /** Counts requests that a gateway has passed to the version. Their callers and times are not known: each is another caller. */
     add(counters: ArmCounters, { requests, failures }: { requests: number; failures: number }): void {
       counters.requests += requests
-      // A request that was sent before this tick may fail in it.
-      const failed = Math.min(failures, counters.requests - counters.errors - counters.invalid)
-      counters.errors += failed
-      counters.failedCallers += failed
+      counters.errors += failures
+      counters.failedCallers += failures
     },
     /** Closes the ticks of a model whose route is replaced. */
     close(model: string): void {

@@ -11,6 +11,7 @@ import {
   orderOf,
   refusalOf,
   servedSince,
+  versionsIn,
   type Gateway,
   type GatewayCounters,
   type GatewayOrder,
@@ -19,8 +20,9 @@ import {
 import { championAlone } from '../../../domain/serving/route.ts'
 import { canonicalJson } from '../../../domain/canonical-json.ts'
 import { reasonOf } from '../../../domain/errors.ts'
-import { openHaproxy } from '../../../store/gateways/haproxy.ts'
+import { haproxyMs, openHaproxy } from '../../../store/gateways/haproxy.ts'
 import {
+  beginOrder,
   ownGateways,
   releaseGateways,
   writeLook,
@@ -53,12 +55,10 @@ export function followGateways(deps: GatewayDeps) {
   const { store, clock, lease, replica, leaseMs, onError } = deps
   const loop = startLoop(
     async () => {
-      const sentAt = clock.now()
       // Without a lease it would take the candidate from callers of whom another replica may take care.
-      if (sentAt >= lease.until) return
+      if (clock.now() >= lease.until) return
       const owned = await ownGateways(store, { owner: replica.id, leaseMs })
-      const until = sentAt + leaseMs
-      await Promise.all(owned.map((each) => lookAt(deps, each, until)))
+      await Promise.all(owned.map((each) => lookAt(deps, each)))
     },
     { everyMs: lookMs, onError: (error) => onError('the gateways were not read', error) },
   )
@@ -72,7 +72,7 @@ export function followGateways(deps: GatewayDeps) {
   }
 }
 
-async function lookAt(deps: GatewayDeps, owned: OwnedGateway, until: number): Promise<void> {
+async function lookAt(deps: GatewayDeps, owned: OwnedGateway): Promise<void> {
   const { store, clock, routing, switches, replica, privateHosts } = deps
   const { model, traffic } = owned
   const live = routing.find(model)
@@ -83,17 +83,21 @@ async function lookAt(deps: GatewayDeps, owned: OwnedGateway, until: number): Pr
   const table = routing.tableOf(live, clock.now())
   const gateway = openHaproxy(traffic, privateHosts)
   try {
-    const found = await compare(gateway, owned, { live, table, isOwner: () => clock.now() < until })
+    const begin = (order: GatewayOrder) =>
+      beginOrder(store, { model, owner: replica.id, forMs: haproxyMs, order })
+    const found = await compare(gateway, owned, { live, table, begin })
     const { servers, problem, ordered } = found
+    const counted: (() => void)[] = []
     const counters: GatewayCounters = countersOf(servers)
     if (found.isCounted)
       for (const server of servers) {
         const { served, after } = servedSince(owned.counters?.[server.name], server)
         counters[server.name] = after
         const arm = table.arms.find(({ loaded }) => loaded.version === server.name)
-        if (arm) deps.counters.add(arm.counters, served)
+        if (arm) counted.push(() => deps.counters.add(arm.counters, served))
       }
-    await writeLook(store, { ...look, problem, ordered, counters })
+    // First written, so that no request counts twice when that fails, or another replica counts it.
+    if (await writeLook(store, { ...look, problem, ordered, counters })) for (const add of counted) add()
   } catch (error) {
     await writeLook(store, { ...look, problem: reasonOf(error) })
   }
@@ -111,30 +115,38 @@ interface Compared {
 async function compare(
   gateway: Gateway,
   { model, traffic, epoch, generation, ordered: set }: OwnedGateway,
-  { live, table, isOwner }: { live: ActiveRoute; table: RouteTable; isOwner: () => boolean },
+  {
+    live,
+    table,
+    begin,
+  }: { live: ActiveRoute; table: RouteTable; begin: (order: GatewayOrder) => Promise<boolean> },
 ): Promise<Compared> {
   const { route } = live
   const { arms, refused } = servedBy(live, table)
   const order = orderOf(arms, route.proven)
-  const servers = await gateway.read()
+  const place = { model, backend: traffic.backend }
+  const { versions: servers, stranger } = versionsIn(await gateway.read(), place)
   const uncounted = { servers, isCounted: false }
   if (order === undefined) return { ...uncounted, problem: 'these shares cannot be set with whole weights' }
-  const refusal = refusalOf(order, servers, { model, backend: traffic.backend })
+  const isLess = set !== undefined && isReduction(order, set)
+  // Nothing keeps a gateway that was set before from a rollback.
+  const refusal = refusalOf(order, servers, place.backend) ?? (isLess ? undefined : stranger)
   if (refusal !== undefined) return { ...uncounted, problem: refusal }
-  const changed = set && changeOf(set, servers)
+  const changed = set?.isPending ? undefined : set && changeOf(set, servers)
   const isSet = set !== undefined && canonicalJson(set) === canonicalJson(order)
   const isSamePlace = epoch === route.epoch && generation === route.generation
   // Another hand may have stopped the candidate: within one route, only less may follow.
-  if (set && changed !== undefined && isSamePlace && (isSet || !isReduction(order, set)))
-    return { ...uncounted, problem: changed }
-  if (isSet && lagOf(order, servers) === undefined) return { servers, isCounted: true, problem: refused }
-  if (!isOwner()) return { ...uncounted, problem: 'the replica that moves its weights was too slow' }
-  const after = await gateway.set(order, servers)
+  if (changed !== undefined && isSamePlace && (isSet || !isLess)) return { ...uncounted, problem: changed }
+  const other = stranger ?? refused
+  if (isSet && lagOf(order, servers) === undefined) return { servers, isCounted: true, problem: other }
+  if (!(await begin(order)))
+    return { ...uncounted, problem: 'the replica that moves its weights was too slow' }
+  const { versions: after } = versionsIn(await gateway.set(order, servers), place)
   return {
     servers: after,
     isCounted: isSet && changed === undefined,
     ordered: order,
-    problem: lagOf(order, after) ?? refused,
+    problem: lagOf(order, after) ?? other,
   }
 }
 

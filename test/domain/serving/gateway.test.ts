@@ -13,6 +13,7 @@ import {
   orderOf,
   refusalOf,
   servedSince,
+  versionsIn,
   type GatewayCounters,
   type GatewayServer,
 } from '../../../domain/serving/gateway.ts'
@@ -23,6 +24,7 @@ const server = (name: string, change: Partial<GatewayServer> = {}): GatewayServe
   weight: 0,
   isUp: true,
   lease: 'on',
+  attempts: change.requests ?? 0,
   requests: 0,
   failures: 0,
   ...change,
@@ -35,7 +37,6 @@ const canary = (shareBp: number) =>
     ],
     'm_v1.0.0',
   )
-const place = { model: 'm', backend: 'b' }
 
 describe('an order', () => {
   it.each([
@@ -59,7 +60,7 @@ describe('the servers of a gateway', () => {
   const order = canary(500)!
   const set = [server('m_v1.0.0', { weight: 95, lease: 'off' }), server('m_v1.1.0', { weight: 5 })]
   it('carry out an order', () => {
-    expect([refusalOf(order, set, place), changeOf(order, set), lagOf(order, set)]).toEqual([
+    expect([refusalOf(order, set, 'b'), changeOf(order, set), lagOf(order, set)]).toEqual([
       undefined,
       undefined,
       undefined,
@@ -67,14 +68,9 @@ describe('the servers of a gateway', () => {
   })
   it.each([
     ['a missing server', set.slice(0, 1), /has no server named m_v1\.1\.0/],
-    [
-      'a server of another name with weight',
-      [...set, server('old', { weight: 1 })],
-      /server old with weight 1/,
-    ],
     ['a candidate without a lease', [set[0]!, { ...set[1]!, lease: 'absent' as const }], /no health check/],
   ])('refuse it for %s', (_name, servers, reason) => {
-    expect(refusalOf(order, servers, place)).toMatch(reason)
+    expect(refusalOf(order, servers, 'b')).toMatch(reason)
   })
   it.each([
     ['another weight', { weight: 6 }, /weight of m_v1\.1\.0 is 6, and 5/],
@@ -82,6 +78,11 @@ describe('the servers of a gateway', () => {
     ['a lease that does not run', { lease: 'off' as const }, /health check of m_v1\.1\.0 is off/],
   ])('lag for %s', (_name, change, reason) => {
     expect(lagOf(order, [set[0]!, { ...set[1]!, ...change }])).toMatch(reason)
+  })
+  it('are those of other models too, which have no weight', () => {
+    const found = versionsIn([...set, server('old', { weight: 1 })], { model: 'm', backend: 'b' })
+    expect(found).toEqual({ versions: set, stranger: expect.stringMatching(/server old with weight 1/) })
+    expect(versionsIn([...set, server('old')], { model: 'm', backend: 'b' }).stranger).toBeUndefined()
   })
   it('tell of a weight that another hand has changed, also of a version outside of the route', () => {
     expect(changeOf(order, [set[0]!, { ...set[1]!, weight: 50 }])).toMatch(/is 50, and 5 was set/)
@@ -140,12 +141,30 @@ describe('a traffic', () => {
 
 describe('the counters of a gateway', () => {
   it('begin anew when they have fallen, and count failures that were passed again once', () => {
-    expect(servedSince({ requests: 100, failures: 5 }, server('m', { requests: 30, failures: 2 }))).toEqual({
+    const before = { attempts: 100, requests: 100, failures: 5 }
+    expect(servedSince(before, server('m', { requests: 30, failures: 2 }))).toEqual({
       served: { requests: 30, failures: 2 },
-      after: { requests: 30, failures: 2 },
+      after: { attempts: 30, requests: 30, failures: 2 },
     })
-    const first = servedSince({ requests: 100, failures: 5 }, server('m', { requests: 110, failures: 4 }))
-    expect(first).toEqual({ served: { requests: 10, failures: 0 }, after: { requests: 110, failures: 5 } })
+    const first = servedSince(before, server('m', { requests: 110, failures: 4 }))
+    expect(first).toEqual({
+      served: { requests: 10, failures: 0 },
+      after: { attempts: 110, requests: 110, failures: 5 },
+    })
+  })
+  it('do not begin anew while requests wait for their repetition', () => {
+    const before = { attempts: 100, requests: 100, failures: 5 }
+    const waiting = servedSince(before, server('m', { attempts: 100, requests: 60, failures: 5 }))
+    expect(waiting).toEqual({ served: { requests: 0, failures: 0 }, after: before })
+    const { served } = servedSince(waiting.after, server('m', { attempts: 150, requests: 110, failures: 5 }))
+    expect(served).toEqual({ requests: 10, failures: 0 })
+  })
+  it('keep the failures of requests that were counted earlier for the next requests', () => {
+    const before = { attempts: 1, requests: 1, failures: 0 }
+    const failed = servedSince(before, server('m', { requests: 1, failures: 1 }))
+    expect(failed.served).toEqual({ requests: 0, failures: 0 })
+    const next = servedSince(failed.after, server('m', { requests: 2, failures: 1 }))
+    expect(next.served).toEqual({ requests: 1, failures: 1 })
   })
 
   it('give the verdict that a replica gives which answers the same requests', () => {
@@ -236,23 +255,5 @@ describe('the counters of a gateway', () => {
       verdicts.add(judged('gateway').kind)
     }
     expect([...verdicts].toSorted()).toEqual(expect.arrayContaining(['fail', 'pass']))
-  })
-
-  it('count no more failures than requests in a tick', () => {
-    const registry = createCounterRegistry(createClock())
-    const arm = registry.open({
-      model: 'm',
-      version: 'm_v1.0.0',
-      arm: 'canary',
-      release: 'rel',
-      generation: 1,
-      lengthMs: 10_000,
-      quiet: false,
-      slow95Us: Infinity,
-      slow99Us: Infinity,
-      answerBins: 0,
-    })
-    registry.add(arm, { requests: 3, failures: 5 })
-    expect([arm.requests, arm.errors, arm.failedCallers]).toEqual([3, 3, 3])
   })
 })

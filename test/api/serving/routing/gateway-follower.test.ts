@@ -87,6 +87,66 @@ it('holds a release, with the reason, an alert and no share, while the gateway c
   expect(await open()).toBe(0)
 })
 
+/** Has the servers of a backend as HAProxy does. `lose`: whether the answer to a change of weights is lost. `leased`: has a health check. */
+async function runtimeSocket(weights: Record<string, number>, leased: string) {
+  const state = { weights, lose: false }
+  const tables = () => `# pxname,svname,weight,stot
+${Object.entries(state.weights)
+  .map(([name, weight]) => `b,${name},${weight},0`)
+  .join('\n')}
+
+# be_id be_name srv_id srv_name srv_op_state srv_admin_state srv_uweight srv_check_state srv_check_port srv_check_addr
+${Object.entries(state.weights)
+  .map(([name, weight], index) => `1 b ${index} ${name} 2 0 ${weight} ${name === leased ? 6 : 0} 80 -`)
+  .join('\n')}
+
+`
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => {})
+    socket.on('data', (commands) => {
+      const set = [...String(commands).matchAll(/set weight b\/(\S+) (\d+)/g)]
+      for (const [, name, weight] of set) state.weights[name!] = Number(weight)
+      if (state.lose && set.length > 0) socket.destroy()
+      else socket.end(tables())
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  return { state, address: `127.0.0.1:${(server.address() as AddressInfo).port}` }
+}
+
+it('takes the share back that HAProxy has of an order without an answer', async () => {
+  const { model, champion, candidate, canary } = await threeVersions(fixture)
+  const { state, address } = await runtimeSocket({ [champion]: 100, [candidate]: 0 }, candidate)
+  await setTraffic(model, address)
+  await fixture.route(model, canary(0), 60_000)
+  await replicaOfTest(fixture)
+  const isSet = async () => {
+    const found = await findGateway(fixture.store, model)
+    return found !== undefined && found.generation > 0 && found.problem === undefined
+  }
+  await until(isSet, 'the first look')
+  state.lose = true
+  await fixture.route(model, canary(500), 60_000)
+  await until(async () => state.weights[candidate] === 5 && !(await isSet()), 'a lost answer')
+  await fixture.route(model, canary(0), 60_000)
+  await until(() => state.weights[candidate] === 0, 'a rollback')
+  await fixture.route(model, canary(500), 60_000)
+  await until(async () => state.weights[candidate] === 5 && !(await isSet()), 'a lost answer')
+  state.lose = false
+  await until(isSet, 'the weights that it has by now')
+  await fixture.route(model, canary(0), 60_000)
+  await until(() => state.weights[candidate] === 0, 'a rollback')
+  // Nor does a server of another name keep a rollback from it.
+  await fixture.route(model, canary(500), 60_000)
+  await until(() => state.weights[candidate] === 5, 'a share')
+  state.weights['other'] = 10
+  await until(async () => /server other with weight 10/.test(await problemOf(model)), 'a stranger')
+  await fixture.route(model, canary(0), 60_000)
+  await until(() => state.weights[candidate] === 0, 'a rollback')
+  expect(state.weights['other']).toBe(10)
+})
+
 it('gives a lease to the versions that serve, until the exposure of the candidate ends', async () => {
   const { model, old, champion, candidate, canary } = await threeVersions(fixture)
   const api = await startApi(fixture)
