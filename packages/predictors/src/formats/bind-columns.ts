@@ -117,7 +117,7 @@ const takersOf = {
 function fitOf(
   name: string,
   feature: Feature,
-  { categories, isText, hasCutNames, fill }: Omit<ArtifactColumn, 'name'> & { fill?: number },
+  { categories, isText, isOfWords, hasCutNames, fill }: Omit<ArtifactColumn, 'name'> & { fill?: number },
 ): FeatureFit {
   if (feature.kind === 'number') {
     if (isText === true) refuse(`the column ${quoted(name)} takes texts, the feature is a number`)
@@ -126,9 +126,9 @@ function fitOf(
     return { name, kind: 'number', mean: 0, std: 1, fill: fill ?? null }
   }
   if (feature.kind !== 'category') {
-    if (isText !== true)
+    if (isText !== true || (isOfWords === true && feature.kind !== 'text'))
       refuse(
-        `the column ${quoted(name)} takes numbers or codes, the feature is ${aKind[feature.kind]}: ${takersOf[feature.kind === 'text' ? 'text' : 'other']}`,
+        `the column ${quoted(name)} takes ${isText === true ? 'texts' : 'numbers or codes'}, the feature is ${aKind[feature.kind]}: ${takersOf[feature.kind === 'text' ? 'text' : 'other']}`,
       )
     return { name, kind: 'category', vocabulary: [], encoding: 'text' }
   }

@@ -29,6 +29,8 @@ export interface ArtifactColumn {
   hasCutNames?: boolean
   /** Whether the model takes the text itself. */
   isText?: boolean
+  /** Whether a text is one of words, and a vector or an image as a text means nothing to the model. */
+  isOfWords?: boolean
   /** The texts that the model knows, or more; absent where the file does not tell. For a column of texts. */
   knownTexts?: KnownTexts
 }

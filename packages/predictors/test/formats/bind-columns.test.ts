@@ -191,11 +191,14 @@ describe('columns', () => {
   it.each([
     ['vector', 'a vector'],
     ['image', 'an image'],
-  ] as const)('of numbers refuse a feature of the kind %s', (kind, name) =>
-    expect(() => bindColumns({ columns: [{ name: 'scan' }], features: { scan: { kind } } })).toThrow(
-      `the column "scan" takes numbers or codes, the feature is ${name}: an object of Python (job.save) or an endpoint takes it`,
-    ),
-  )
+  ] as const)('of numbers or words refuse a feature of the kind %s', (kind, name) => {
+    const bind = (column: object) =>
+      bindColumns({ columns: [{ name: 'scan', ...column }], features: { scan: { kind } } })
+    const remedy = `the feature is ${name}: an object of Python (job.save) or an endpoint takes it`
+    expect(() => bind({})).toThrow(`the column "scan" takes numbers or codes, ${remedy}`)
+    expect(() => bind({ isText: true, isOfWords: true })).toThrow(`the column "scan" takes texts, ${remedy}`)
+    expect(bind({ isText: true }).fits).toHaveLength(1)
+  })
 
   it('of texts take the text itself', () =>
     expect(bindColumns({ columns: [{ name: 'city', isText: true }], features }).fits[0]).toEqual({

@@ -72,8 +72,13 @@ function columnsOf({ columns }: OnnxLayout, graph: OnnxGraph): ArtifactColumn[] 
   return columns.map(({ name, isText }) => {
     const texts = isText === true ? textsOf?.(name) : undefined
     // An input that no encoder reads has no texts to compare with.
-    if (texts === undefined || texts.size === 0) return { name, isText }
-    return { name, isText, knownTexts: { has: (text) => texts.has(text), listed: [...texts].slice(0, 5) } }
+    if (texts === undefined || texts.size === 0) return { name, isText, isOfWords: isText }
+    return {
+      name,
+      isText,
+      isOfWords: isText,
+      knownTexts: { has: (text) => texts.has(text), listed: [...texts].slice(0, 5) },
+    }
   })
 }
 
