@@ -23,9 +23,10 @@ export interface BroughtCode {
 
 const requirementsName = 'requirements.txt'
 const pickles = /^[^/]+\.(?:pkl|pickle|joblib)$/
-/** A package with its versions. Paths, addresses and options of an installer would bring what nobody has seen, or files of the worker. */
+/** A package with its versions. Paths, addresses and options of an installer would bring what nobody has seen, files of the worker, or
+ * its environment, whose variables an installer fills in. */
 const requirement =
-  /^[a-z0-9][\w.-]*(?:\[[\w.,\s-]*\])?\s*(?:[<>=!~]=?=?\s*[\w.*+-]+\s*,?\s*)*(?:;[^@/\\]*)?$/i
+  /^[a-z0-9][\w.-]*(?:\[[\w.,\s-]*\])?\s*(?:[<>=!~]=?=?\s*[\w.*+-]+\s*,?\s*)*(?:;[^@/\\$]*)?$/i
 
 /** Throws `artifact_invalid` for a folder that holds no model, or whose packages are not listed. */
 export function readBroughtCode(files: ReadonlyMap<string, Uint8Array>): BroughtCode {

@@ -9,6 +9,9 @@ import { firstPlace, quantileOfSorted, sumOf } from '@tenure/sequential'
 /** The default period of the counters. */
 export const defaultCountMs = 3_600_000
 
+/** How long after its start a period may be sent by an exported predictor, which may have been away. */
+export const sentWithinMs = 7 * 86_400_000
+
 export type Profile = NumberProfile | CategoryProfile
 
 export interface NumberProfile {

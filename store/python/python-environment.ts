@@ -189,9 +189,10 @@ export async function findPython(
   const { cache } = options
   const digest = digestOfJson({ ...packages, python })
   const known = await readFile(noteOf(cache, digest), 'utf8').catch(() => '')
-  if (known !== '' && (await exists(known)) && (await stillHas(known, digest, options))) {
+  if (known !== '' && (await exists(known))) {
+    // First, so that it is not removed after it was found.
     await noteUse(known)
-    return known
+    if (await stillHas(known, digest, options)) return known
   }
   const [major, minor] = python.split('.')
   const interpreter = `python${major}.${minor}`

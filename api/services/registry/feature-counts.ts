@@ -7,6 +7,7 @@ import {
   answerProfiles,
   binNames,
   defaultCountMs,
+  sentWithinMs,
   type Profile,
 } from '../../../domain/model/reference-profile.ts'
 import type { CountedHour } from '../../../domain/monitoring/drift-history.ts'
@@ -60,9 +61,6 @@ export interface SentCounts {
   counts: { at: string; features: Record<string, number[]>; scores: Record<string, number[]> }[]
 }
 
-/** A predictor that was away sends the periods that it kept. */
-const acceptedDays = 7
-
 /**
  * Stores the counts of an exported predictor beside those of replicas, so that drift is judged from both. Counts are absolute for a sender
  * and period: sending them again changes nothing. Throws `invalid_request` for bins that are not those of the version's profile, and for
@@ -86,6 +84,8 @@ export async function storeSentCounts(
     const hourMs = Date.parse(span.at)
     const issue = periodIssue(hourMs, everyMs, nowMs)
     if (issue !== undefined) throw new DomainError('invalid_request', `counts.${index}.at: ${issue}`)
+    if (counts.findIndex(({ at }) => Date.parse(at) === hourMs) < index)
+      throw new DomainError('invalid_request', `counts.${index}.at: is the period of an earlier item`)
     return kinds.flatMap(({ kind, field, profiles }) =>
       Object.entries(span[field]).map(([each, bins]) => {
         const wrong = binsIssue(profiles, each, bins)
@@ -102,7 +102,7 @@ export async function storeSentCounts(
 function periodIssue(startMs: number, everyMs: number, nowMs: number): string | undefined {
   if (startMs % everyMs !== 0) return `is not the start of a period of ${everyMs / 60_000} min`
   if (startMs > nowMs + everyMs) return 'is in the future by the clock of this server'
-  if (startMs < nowMs - acceptedDays * dayMs) return `is more than ${acceptedDays} days ago`
+  if (startMs < nowMs - sentWithinMs) return `is more than ${sentWithinMs / dayMs} days ago`
   return undefined
 }
 

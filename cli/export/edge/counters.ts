@@ -4,6 +4,7 @@ import {
   binner,
   defaultCountMs,
   roundedProfile,
+  sentWithinMs,
   type Profile,
 } from '../../../domain/model/reference-profile.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
@@ -25,7 +26,7 @@ export interface EdgeSpan {
   scores: Record<string, number[]>
 }
 
-/** Periods that are kept while they cannot be sent; the oldest are dropped. */
+/** Periods that are kept while they cannot be sent; the oldest are dropped, and those that a server takes no more. */
 const maxSpans = 48
 
 type Counted = { name: string; bins: number; binOf: (row: FeatureRow, outputs: Float32Array) => number }
@@ -71,11 +72,13 @@ export function createEdgeCounters(
         for (const { name, binOf } of counted[kind]) span[kind][name]![binOf(row, outputs)]!++
     },
     /** The counts since the start, of each period that has not been sent since it ended. */
-    spans: (): EdgeSpan[] => structuredClone([...spans.values()]),
-    /** Drops the periods of a list that have ended. The others are sent again, with what was counted since. */
-    markSent(sent: readonly EdgeSpan[]): void {
-      const currentMs = Date.now() - everyMs
-      for (const { at } of sent) if (Date.parse(at) <= currentMs) spans.delete(Date.parse(at))
+    spans(nowMs: number): EdgeSpan[] {
+      for (const startMs of spans.keys()) if (startMs < nowMs - sentWithinMs) spans.delete(startMs)
+      return structuredClone([...spans.values()])
+    },
+    /** Drops the periods of a list that had ended when it was read. The others are sent again, with what was counted since. */
+    markSent(sent: readonly EdgeSpan[], readMs: number): void {
+      for (const { at } of sent) if (Date.parse(at) <= readMs - everyMs) spans.delete(Date.parse(at))
     },
   }
 }

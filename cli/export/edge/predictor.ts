@@ -146,7 +146,8 @@ function createPredictor({ manifest, files }: EdgeFiles, open: OpenAtEdge): Edge
     checkForUpdate: (server, key) => checkForUpdate(manifest, server, key),
     async sendCounts(server, key) {
       if (counters === undefined) refuse('usage', 'this export has no counters: export with --counters')
-      const spans = counters.spans()
+      const nowMs = Date.now()
+      const spans = counters.spans(nowMs)
       const { model, version } = manifest
       if (spans.length > 0)
         await askServer(new URL(`/v1/models/${model}/feature-counts`, server), key, {
@@ -154,7 +155,7 @@ function createPredictor({ manifest, files }: EdgeFiles, open: OpenAtEdge): Edge
           sender,
           counts: spans,
         })
-      counters.markSent(spans)
+      counters.markSent(spans, nowMs)
       return spans.length
     },
   }

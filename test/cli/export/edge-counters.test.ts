@@ -4,13 +4,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { createEdgeCounters } from '../../../cli/export/edge/counters.ts'
 import { exportVersion } from '../../../cli/export/write.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
 import {
   categoryProfile,
   defaultCountMs,
   numberProfile,
+  sentWithinMs,
   type ReferenceProfile,
 } from '../../../domain/model/reference-profile.ts'
 import { flightSpec, irisSpec, putArtifact, type ArtifactSpec } from '../../support/serving/artifact.ts'
@@ -141,6 +143,30 @@ it.each(Object.keys(cases))('an export of %s counts as a replica does', async (m
   expect(new Set(counted.map(({ name }) => name as string)).size).toBe(3)
 })
 
+it('an exported predictor sends what was counted while it sent, and no period that a server takes no more', () => {
+  vi.useFakeTimers({ toFake: ['Date'], now: 10 * defaultCountMs - 2 })
+  onTestFinished(() => void vi.useRealTimers())
+  const counters = createEdgeCounters({ features: [numberProfile('size', [1, 2])], scores: [] }, () => 0)
+  const add = () => counters.count({ size: 1 }, new Float32Array())
+  const sums = () =>
+    counters
+      .spans(Date.now())
+      .map(({ features }) => (features['size'] ?? []).reduce((sum, count) => sum + count, 0))
+  add()
+  const readMs = Date.now()
+  const sent = counters.spans(readMs)
+  vi.advanceTimersByTime(1)
+  add()
+  vi.advanceTimersByTime(1)
+  counters.markSent(sent, readMs)
+  add()
+  expect(sums()).toEqual([2, 1])
+  counters.markSent(counters.spans(Date.now()), Date.now())
+  expect(sums()).toEqual([1])
+  vi.advanceTimersByTime(sentWithinMs + 1)
+  expect(sums()).toEqual([])
+})
+
 describe('counts that a server refuses', () => {
   const sender = '6e0a3c8e-6f0e-4b43-9d1c-0c8a5a9f1f10'
   const startMs = Math.floor(Date.now() / defaultCountMs) * defaultCountMs
@@ -161,6 +187,7 @@ describe('counts that a server refuses', () => {
       () => send([span(startMs + 60_000)]),
       /not the start of a period of 60 min/,
     ],
+    ['a period twice', () => send([span(), span()]), /counts\.1\.at: is the period of an earlier item/],
     ['a later period', () => send([span(startMs + 2 * defaultCountMs)]), /future by the clock/],
     ['an old period', () => send([span(startMs - 200 * defaultCountMs)]), /more than 7 days ago/],
     [

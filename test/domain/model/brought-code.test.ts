@@ -38,6 +38,7 @@ describe('a brought folder', () => {
     'git+https://example.org/evil',
     'numpy==1 --hash=sha256:0',
     '/opt/package.whl',
+    'numpy; "${PIP_INDEX_URL}',
     `a${'==1'.repeat(20)}/`,
   ])('is refused with the line %s', (line) =>
     expect(() => lines(`numpy\n${line}\n`)).toThrow(
