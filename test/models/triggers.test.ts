@@ -83,6 +83,10 @@ describe('the triggers of a model file', () => {
     [[afterWorkflow({ type: 'a', id: 'b' })], 'retrain.workflow.type: either the type or the id'],
     [[afterWorkflow({ id: 'a" or ""="' })], 'retrain.workflow.type: a name without quotes'],
     [[onWebhook({ parameters: { 'a b': number() } })], 'retrain.webhook.parameters.a b: a name begins'],
+    ...[words.text(), words.vector(3), words.image()].map((other): [unknown, string] => [
+      [onWebhook({ parameters: { region: other } })],
+      'retrain.webhook.parameters.region: made with number(…) or category(…)',
+    ]),
     [[onWebhook({ parameters: { rows: 'text' as never } })], 'retrain.webhook.parameters.rows: made with'],
     [
       [

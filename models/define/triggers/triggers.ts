@@ -101,6 +101,10 @@ export function compileTrigger(report: IssueCollector, part: string, spec: Trigg
     const { parameters = {} } = spec
     const { length } = Object.keys(parameters)
     need(length <= maxParameters, 'parameters', `at most ${maxParameters} are allowed, not ${length}`)
+    // Others have no values that a batch could put into its query.
+    for (const [each, feature] of Object.entries(parameters))
+      if (feature.kind === 'text' || feature.kind === 'vector' || feature.kind === 'image')
+        report(`${place}.parameters.${each}`, 'made with number(…) or category(…)')
     if (length > 0)
       checkFeatures(
         (field, message) => report(field.replace('features', `${place}.parameters`), message),
