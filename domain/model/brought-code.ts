@@ -23,6 +23,9 @@ export interface BroughtCode {
 
 const requirementsName = 'requirements.txt'
 const pickles = /^[^/]+\.(?:pkl|pickle|joblib)$/
+/** Whether a file at the top of a folder tells that it holds a model. */
+export const isOfCode = (name: string): boolean =>
+  name === 'serve.py' || name === 'MLmodel' || pickles.test(name)
 /** A package with its versions. Paths, addresses and options of an installer would bring what nobody has seen, files of the worker, or
  * its environment, whose variables an installer fills in. */
 const requirement =

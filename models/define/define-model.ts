@@ -215,17 +215,7 @@ function compileParts(
       ? labelOfServed(report, { label, features, derive: source.options.derive })
       : label,
   )
-  const release = part('release', ['release'], () =>
-    withCostLimits(
-      report,
-      compileRelease(report, file.release, file.risk, {
-        features: isObject(features) ? sentFeatures(features) : undefined,
-        output: isObject(label) && isObject(label.output) ? label.output : undefined,
-      }),
-      file.evaluation?.cost,
-    ),
-  )
-  return {
+  const parts = {
     name: file.name,
     about: file.about === undefined ? undefined : String(file.about).trim(),
     owner,
@@ -249,7 +239,16 @@ function compileParts(
     tests: optional('tests', ['features', 'label'], file.tests, (specs) =>
       compileTests(report, specs, { features: sentFeatures(features), label }),
     ),
-    release,
+    release: part('release', ['release'], () =>
+      withCostLimits(
+        report,
+        compileRelease(report, file.release, file.risk, {
+          features: isObject(features) ? sentFeatures(features) : undefined,
+          output: isObject(label) && isObject(label.output) ? label.output : undefined,
+        }),
+        file.evaluation?.cost,
+      ),
+    ),
     refit: part('release', ['release', 'split', 'label'], () =>
       compileRefit(report, file.release, file.split, label.output),
     ),
@@ -259,10 +258,15 @@ function compileParts(
       compileMonitor(report, spec, Object.keys(features)),
     ),
     fallback: optional('fallback', ['label'], file.fallback, (spec) => compileFallback(report, spec, label)),
-    traffic: optional('traffic', ['release'], file.traffic, (spec) => compileTraffic(report, spec, release)),
     subject,
     views: views.length === 0 ? undefined : views,
-    golden: (file.golden ?? []).map(storedRow),
+    golden: Array.isArray(file.golden) ? file.golden.map(storedRow) : [],
+  }
+  return {
+    ...parts,
+    traffic: optional('traffic', ['release'], file.traffic, (spec) =>
+      compileTraffic(report, spec, parts.release),
+    ),
   }
 }
 
@@ -291,6 +295,7 @@ function checkSubject(report: IssueCollector, { subject, features }: AnyModelFil
 /** Networks trained here take numbers and categories. */
 function checkTaken(report: IssueCollector, { features, trainer, isBrought }: ModelDefinition): void {
   if (trainer !== undefined || isBrought === true) return
+  if (!isObject(features) || !Object.values(features).every(isObject)) return
   for (const [name, { kind }] of Object.entries(modelFeatures(features)))
     if (kind === 'text' || kind === 'vector' || kind === 'image')
       report(

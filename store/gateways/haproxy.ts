@@ -73,9 +73,7 @@ function serversIn(text: string, backend: string): GatewayServer[] {
   const stats = tableIn(text, /^# (pxname,.*)$/m, ',')
   const states = tableIn(text, /^# (be_id .*)$/m, ' ')
   if (stats === undefined || states === undefined)
-    throw new Error(
-      `HAProxy gives no state of the backend ${backend}: ${text.trim().split('\n')[0]?.slice(0, 200) ?? ''}`,
-    )
+    throw new Error(`there is no state of the backend ${backend}: ${reasonIn(text)}`)
   const byName = new Map(states.map((state) => [state['srv_name'], state]))
   return stats.map((stat): GatewayServer => {
     const count = (name: string): number => Number(stat[name] ?? 0) || 0
@@ -103,6 +101,11 @@ function serversIn(text: string, backend: string): GatewayServer[] {
     }
   })
 }
+
+/** Not the text of another server, whose address somebody has written. */
+const reasonIn = (text: string): string =>
+  /^(?:Can't find backend|Permission denied|Unknown command)/m.exec(text)?.[0] ??
+  'the answer is not that of HAProxy'
 
 /** The rows below a heading, up to an empty line, by the names of the heading. */
 function tableIn(text: string, heading: RegExp, separator: string): Record<string, string>[] | undefined {

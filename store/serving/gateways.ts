@@ -20,7 +20,7 @@ export interface OwnedGateway {
 }
 
 /**
- * Takes or keeps the gateways that no other replica owns, and returns them. Another address or backend is another gateway. A gateway whose
+ * Takes or keeps the gateways that no other replica owns, never for less time than they are held already, and returns them. Another address or backend is another gateway. A gateway whose
  * model has none by now is forgotten once no release of the model has a route.
  */
 export const ownGateways = (
@@ -36,7 +36,8 @@ export const ownGateways = (
     )
     insert into gateways (model, traffic, owner, owned_until)
     select model, traffic, ${owner}, clock_timestamp() + ${leaseMs}::float8 * interval '1 millisecond' from wanted
-    on conflict (model) do update set owner = excluded.owner, owned_until = excluded.owned_until, traffic = excluded.traffic,
+    on conflict (model) do update set owner = excluded.owner, traffic = excluded.traffic,
+      owned_until = greatest(excluded.owned_until, case when gateways.owner = excluded.owner then gateways.owned_until end),
       ordered = case when gateways.traffic = excluded.traffic then gateways.ordered end,
       counters = case when gateways.traffic = excluded.traffic then gateways.counters end
       where gateways.owner = excluded.owner or gateways.owned_until < clock_timestamp()

@@ -199,7 +199,7 @@ describe('a model file', () => {
     ['no feature', { features: {} }, 'features: at least one'],
     ['feature name', { features: { _size: number() } }, 'features._size: a name begins with a letter'],
     ['feature name with a blank', { features: { 'unit price': number() } }, 'and _ only, as in unit_price'],
-    ['feature kind', { features: { size: { kind: 'text' } } }, 'features.size: made with'],
+    ['feature kind', { features: { size: { kind: 'colour' } } }, 'features.size: made with'],
     ['no value', { features: { size: category([]) } }, 'features.size.values: at least 1'],
     [
       'value twice',

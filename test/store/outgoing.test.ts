@@ -19,6 +19,7 @@ import { respond } from '../../api/services/chat/slack-interaction.ts'
 import type { ChannelTarget } from '../../domain/monitoring/alert-escalation.ts'
 import { parseChannel } from '../../store/monitoring/alert-channels.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
+import { openHaproxy } from '../../store/gateways/haproxy.ts'
 import { createEndpointClient } from '../../store/endpoint-client.ts'
 import { openS3Store } from '../../store/objects/s3/s3-store.ts'
 import { createGuard, type PrivateHosts } from '../../store/outgoing-address.ts'
@@ -200,6 +201,17 @@ const places: Record<string, Record<string, Place>> = {
     'the answer to a click': {
       isTrusted: true,
       call: (authority, path) => respond(`http://${authority}${path}`, 'text'),
+    },
+  },
+  'store/gateways/haproxy.ts': {
+    'the runtime socket of a gateway': {
+      // Its language is that of HAProxy.
+      isMail: true,
+      call: (authority, _path, privateHosts) => {
+        const { port } = new URL(`http://${authority}`)
+        const address = port === '' ? `${authority}:80` : authority
+        return openHaproxy({ address, backend: 'b' }, [...privateHosts]).read()
+      },
     },
   },
   'store/endpoint-client.ts': {

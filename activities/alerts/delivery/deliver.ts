@@ -271,15 +271,18 @@ function fallbackAlert(
 /** A server that gets its share again is down until its next health check. */
 const followMs = 5_000
 
+const gatewayKey = (model: string): string => `gateway/${model}`
+
 /** Keeps one alert per model whose gateway has not followed its route for some seconds. */
 export async function reportGateways(store: Store): Promise<void> {
-  const open = new Set(await listOpenAlertKeys(store, ['gateway_not_following']))
+  const keys = await listOpenAlertKeys(store, ['gateway_not_following'])
+  const open = new Set(keys.filter((key) => key.startsWith(gatewayKey(''))))
   for (const gateway of await listGateways(store)) {
     const problem = gatewayProblem(gateway)
     if (problem === undefined) continue
     const { model, address, backend, unownedMs, generation } = gateway
     const forMs = unownedMs > 0 ? unownedMs : gateway.forMs
-    const dedupeKey = `gateway/${model}`
+    const dedupeKey = gatewayKey(model)
     if (forMs < followMs && !open.has(dedupeKey)) continue
     open.delete(dedupeKey)
     await upsertAlert(store, {

@@ -176,6 +176,7 @@ export function kindOf(value: unknown): string {
   if (value === undefined) return 'absent'
   if (value === null) return 'null'
   if (Array.isArray(value)) return 'a list'
-  if (Buffer.isBuffer(value)) return 'an image'
+  // Browsers have no Buffer.
+  if (value instanceof Uint8Array) return 'an image'
   return typeof value === 'object' ? 'an object' : `a ${typeof value === 'string' ? 'text' : typeof value}`
 }

@@ -53,18 +53,27 @@ const lookMs = 500
 
 export function followGateways(deps: GatewayDeps) {
   const { store, clock, lease, replica, leaseMs, onError } = deps
+  const looks = new Map<string, Promise<void>>()
   const loop = startLoop(
     async () => {
       // Without a lease it would take the candidate from callers of whom another replica may take care.
       if (clock.now() >= lease.until) return
       const owned = await ownGateways(store, { owner: replica.id, leaseMs })
-      await Promise.all(owned.map((each) => lookAt(deps, each)))
+      // A gateway that hangs delays no other one.
+      for (const each of owned.filter(({ model }) => !looks.has(model)))
+        looks.set(
+          each.model,
+          lookAt(deps, each)
+            .catch((error: unknown) => onError(`the gateway of ${each.model} was not read`, error))
+            .finally(() => looks.delete(each.model)),
+        )
     },
     { everyMs: lookMs, onError: (error) => onError('the gateways were not read', error) },
   )
   return {
     async stop(): Promise<void> {
       await loop.stop()
+      await Promise.all(looks.values())
       await releaseGateways(store, replica.id).catch((error: unknown) =>
         onError('the gateways were not given back', error),
       )

@@ -7,6 +7,7 @@ import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { broughtLibraries } from '@tenure/predictors/format-names'
 import { loadIssue, loadTestLimits, type LoadTest } from '../../../domain/model/load-test.ts'
 import { codeFolder } from '../../../domain/model/brought-artifact.ts'
+import { codeLimits, isOfCode } from '../../../domain/model/brought-code.ts'
 import { metricText } from '../../../domain/figures.ts'
 import { versionStatuses } from '../../../domain/registry/version-query.ts'
 import { packCode } from '../../../store/bundles/brought-code.ts'
@@ -262,13 +263,21 @@ async function artifactOf(name: string, requirements: string | undefined): Promi
   const path = resolve(name)
   const isFolder = (await stat(path).catch(() => undefined))?.isDirectory() === true
   if (!isFolder && requirements === undefined) return fileOf(name)
+  if (isFolder && !(await readdir(path)).some(isOfCode))
+    throw usageError(
+      `${name} is a folder without serve.py, MLmodel or a pickle`,
+      'Name the file of a model, or the folder of one.',
+    )
   const entries = isFolder
     ? await readdir(path, { recursive: true, withFileTypes: true })
     : [{ name: basename(path), parentPath: dirname(path), isFile: () => true }]
   const files = new Map<string, Buffer>()
-  for (const { name: own, parentPath } of entries.filter((each) => each.isFile())) {
+  const wanted = entries.filter((each) => each.isFile() && !each.parentPath.includes('__pycache__'))
+  const { maxFiles } = codeLimits
+  if (wanted.length > maxFiles)
+    throw usageError(`${name} has ${wanted.length} files, and at most ${maxFiles} can be brought`)
+  for (const { name: own, parentPath } of wanted) {
     const from = join(parentPath, own)
-    if (parentPath.includes('__pycache__')) continue
     const place = isFolder ? relative(path, from).replaceAll(sep, '/') : own
     files.set(place, Buffer.from(await (await fileOf(from)).arrayBuffer()))
   }

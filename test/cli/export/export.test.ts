@@ -222,6 +222,25 @@ afterAll(async () => {
   rmSync(root, { recursive: true, force: true })
 })
 
+const rowWithoutHour: Record<string, unknown> = { distance: 1, origin: 'ATL', day: 'weekend' }
+/** Rows of the flights that the server refuses. */
+const refusedRows = [
+  { hour: null },
+  { hour: 'x' },
+  { hour: 2, day: 'holiday' },
+  { hour: 2, extra: 1 },
+  { hour: 2, origin: 3 },
+  { hour: 1e300 },
+].map((change) => ({ ...rowWithoutHour, ...change }) as unknown as FeatureRow)
+
+const codeOf = (work: () => unknown): unknown => {
+  try {
+    return work()
+  } catch (error) {
+    return (error as { code?: unknown }).code
+  }
+}
+
 const moduleIn = (folder: string) =>
   import(pathToFileURL(join(folder, 'predictor.js')).href) as Promise<PredictorModule>
 
@@ -250,29 +269,12 @@ describe('an exported version in Node', () => {
 
   it('refuses the same rows as the server, with the same code', async () => {
     const predictor = await (await moduleIn(folders.get('flight')!)).loadPredictor()
-    const good: Record<string, unknown> = { distance: 1, hour: 2, origin: 'ATL', day: 'weekend' }
-    const codeOf = (work: () => unknown): unknown => {
-      try {
-        return work()
-      } catch (error) {
-        return (error as { code?: unknown }).code
-      }
-    }
-    for (const change of [
-      { hour: null },
-      { hour: 'x' },
-      { day: 'holiday' },
-      { extra: 1 },
-      { origin: 3 },
-      { hour: 1e300 },
-    ]) {
-      const row = { ...good, ...change } as unknown as FeatureRow
+    for (const row of refusedRows) {
       const wanted = codeOf(() => replica.ask('flight', { instances: [row] }))
       expect(wanted).toMatch(/^[a-z_]+$/)
       expect(codeOf(() => predictor.predict([row]))).toBe(wanted)
     }
-    const { hour: _hour, ...less } = good
-    expect(codeOf(() => predictor.predict([less as FeatureRow]))).toBe('missing_feature')
+    expect(codeOf(() => predictor.predict([rowWithoutHour as unknown as FeatureRow]))).toBe('missing_feature')
   })
 })
 
@@ -484,6 +486,15 @@ describe('an exported version in a browser', () => {
       )) as Answer[]
       expectSame(found, replica.ask(model, { instances: rows }))
     }
+    const codes = await page.evaluate(
+      `import('/flight/predictor.js').then(async ({ loadPredictor }) => {
+        const predictor = await loadPredictor()
+        return ${JSON.stringify(refusedRows)}.map((row) => {
+          try { predictor.predict([row]) } catch (error) { return error.code ?? String(error) }
+        })
+      })`,
+    )
+    expect(codes).toEqual(refusedRows.map((row) => codeOf(() => replica.ask('flight', { instances: [row] }))))
     expect(troubles).toEqual([])
     await page.close()
   })

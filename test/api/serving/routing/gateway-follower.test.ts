@@ -69,7 +69,7 @@ it('holds a release, with the reason, an alert and no share, while the gateway c
   await setTraffic(model, '10.1.2.3:9999')
   await until(async () => /TENURE_PRIVATE_HOSTS/.test(await problemOf(model)), 'a refused address')
   for (const [text, problem] of [
-    ['HTTP/1.1 400 Bad Request\r\n\r\n', /no state of the backend b: HTTP/],
+    ['HTTP/1.1 400 Bad Request\r\n\r\n', /no state of the backend b: the answer is not that of HAProxy/],
     ["Can't find backend.\n\n", /no state of the backend b: Can't find backend/],
     ['x'.repeat(2_000_000), /more than 1048576 bytes/],
   ] as const) {
@@ -159,4 +159,24 @@ it('gives a lease to the versions that serve, until the exposure of the candidat
   await api.follows(await fixture.route(model, canary(500), 1))
   await until(async () => (await ask(candidate)) === 503, 'the end of the exposure')
   expect(await ask(champion)).toBe(200)
+})
+
+it('goes on asking a gateway while another one hangs', async () => {
+  const [slow, quick] = [await threeVersions(fixture), await threeVersions(fixture)]
+  const asked = new Map([slow, quick].map(({ model }) => [model, 0]))
+  for (const { model, canary } of [slow, quick]) {
+    const server = createServer((socket) => {
+      socket.on('error', () => {})
+      asked.set(model, asked.get(model)! + 1)
+      if (model === quick.model) socket.end('no state')
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    onTestFinished(() => void server.close())
+    await setTraffic(model, `127.0.0.1:${(server.address() as AddressInfo).port}`)
+    await fixture.route(model, canary(500), 60_000)
+  }
+  const replica = await replicaOfTest(fixture)
+  await until(() => asked.get(quick.model)! >= 8, 'looks at the gateway that answers')
+  expect(asked.get(slow.model)).toBeLessThan(5)
+  await replica.stop()
 })

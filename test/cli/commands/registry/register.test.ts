@@ -97,7 +97,7 @@ it.each([
   [[], /--artifact is missing/],
   [['--artifact', '/nowhere/model.txt'], /no such file: \/nowhere\/model\.txt/],
   [['--artifact', '/dev/zero'], /is not readable: it is a device/],
-  [['--artifact', '/tmp'], /is not readable: it is a folder/],
+  [['--artifact', '/usr'], /is a folder without serve\.py, MLmodel or a pickle/],
   [['--artifact', large], /is not readable: it has 67108865 bytes, more than the 67108864/],
 ])('versions register %j is refused before anything is sent', async (words, why) => {
   const before = asked.length
