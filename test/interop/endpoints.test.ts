@@ -227,10 +227,13 @@ it.skipIf(missing !== undefined)(
     vi.stubEnv('TENURE_PRIVATE_HOSTS', '127.0.0.1')
     await followPythonProject({
       edit: (model) =>
-        model.replace(
-          'soak="30 min"',
-          'soak="1 d", shadow="off", qualification={"p99_us": 10_000_000}, watch={"every": "1 s"}',
-        ),
+        // Of the gate, what matters here is that it judges the answers of a server.
+        model
+          .replace('evaluation={', 'evaluation={"margins": {"auc": 0.05}, ')
+          .replace(
+            'soak="30 min"',
+            'soak="1 d", shadow="off", qualification={"p99_us": 10_000_000}, watch={"every": "1 s"}',
+          ),
       async whileUp({ url, key, project, asOf, tenure, keyOf }) {
         const approver = { TENURE_URL: url, TENURE_KEY: await keyOf('eva', 'approver') }
         const row = { unit_price: 90, pieces: 3, channel: 'web' }

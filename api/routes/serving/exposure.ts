@@ -10,7 +10,7 @@ export const exposureRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
   defineRoute('get', '/v1/models/:name/exposure/:version', 'callers', {
     summary:
       'Check that a version may serve by the leases of this replica. The health check of its server in a gateway asks this, so that the gateway drops a candidate when nothing answers here.',
-    answers: { 200: 'It may serve', 503: 'It may not' },
+    answers: { 200: 'It may serve', 404: 'It may not' },
     answerSchema: schema.record({ model: schema.text, version: schema.text }),
     handle({ params }) {
       const model = params['name']!
@@ -18,7 +18,7 @@ export const exposureRoutes = ({ serving }: ApiDeps): RouteDefinition[] => [
       const live = liveOf(serving.routing, model)
       const arms = sharesOf(serving.routing.tableOf(live, serving.now()))
       if (live.route.proven !== version && !arms.some((arm) => arm.version === version && arm.shareBp > 0))
-        throw new DomainError('model_unavailable', `${version} may not serve now`)
+        throw new DomainError('not_found', `${version} may not serve now`)
       return { json: { model, version } }
     },
   }),

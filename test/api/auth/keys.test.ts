@@ -17,6 +17,7 @@ import { appendAudit } from '../../../store/audit/audit-log.ts'
 import { idOfKey, listKeys, revokeKey } from '../../../store/access/api-keys.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
 import {
+  methodOf,
   openServingFixture,
   startApi,
   until,
@@ -46,10 +47,6 @@ afterAll(async () => {
 /** Builds a request for each route that reaches the role check. */
 const pathOf = ({ path }: RouteDefinition): string =>
   path.replace(':name', 'iris').replace(':id', 'nothing').replace(':version', 'nothing')
-
-/** The body of a stream has no end. */
-const isStream = ({ answerMedia }: RouteDefinition): boolean => answerMedia === 'text/event-stream'
-const methodOf = (route: RouteDefinition): string => (isStream(route) ? 'HEAD' : route.method.toUpperCase())
 
 describe('every route', () => {
   it('declares its roles', () => {
@@ -112,7 +109,7 @@ describe('every route', () => {
       const allowed: readonly Role[] = rolesOf(route.allow)
       for (const role of roles) {
         const { status, json } = await api.request(methodOf(route), pathOf(route), { key: keys[role] })
-        const refused = isStream(route) ? status === 403 : json['code'] === 'forbidden'
+        const refused = methodOf(route) === 'HEAD' ? status === 403 : json['code'] === 'forbidden'
         expect(refused, `${role} at ${route.method} ${route.path}`).toBe(!allowed.includes(role))
       }
     }

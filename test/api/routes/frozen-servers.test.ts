@@ -9,6 +9,7 @@ import { reached } from '../../faults/figures.ts'
 import { freeze } from '../../support/servers/freeze.ts'
 import { placePostgres } from '../../support/servers/own-servers.ts'
 import {
+  methodOf,
   servingFixtureOn,
   startApi,
   until,
@@ -78,7 +79,7 @@ async function walk(): Promise<Answered[]> {
     for (let route = left.shift(); route !== undefined; route = left.shift()) {
       const path = route.path.replaceAll(/:(\w+)/g, (_, name: string) => parameters[name] ?? 'rel_x')
       const from = performance.now()
-      const answer = await api.request(route.method.toUpperCase(), path, {
+      const answer = await api.request(methodOf(route), path, {
         key,
         ...(route.method === 'get' ? {} : { body: bodies[route.path] ?? {} }),
         ...(route.contentTypes === undefined ? {} : { headers: { 'content-type': route.contentTypes[0]! } }),

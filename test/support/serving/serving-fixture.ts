@@ -10,6 +10,7 @@ import { onTestFinished } from 'vitest'
 import { createApp } from '../../../api/app.ts'
 import { openAuthentication } from '../../../api/auth/authentication.ts'
 import type { ApiDeps } from '../../../api/deps.ts'
+import type { RouteDefinition } from '../../../api/http/route.ts'
 import { createMetrics } from '../../../api/metrics/registry.ts'
 import type { ByteWriter } from '../../../api/serving/codec/byte-writer.ts'
 import type { Request } from '../../../api/serving/request/protocol.ts'
@@ -254,6 +255,10 @@ function parsedResponse(writer: ByteWriter | Promise<ByteWriter>): PredictAnswer
 
 /** Waits for a condition, polled every few milliseconds. */
 export const until = waitUntil
+
+/** The method by which a route is asked for its status: HEAD for a stream, whose body has no end. */
+export const methodOf = ({ method, answerMedia }: Pick<RouteDefinition, 'method' | 'answerMedia'>): string =>
+  answerMedia === 'text/event-stream' ? 'HEAD' : method.toUpperCase()
 
 export interface TestApi extends TestReplica {
   deps: ApiDeps

@@ -155,9 +155,9 @@ it('gives a lease to the versions that serve, until the exposure of the candidat
   await api.follows(await fixture.route(model, canary(500), 60_000))
   const ask = async (version: string) =>
     (await api.request('get', `/v1/models/${model}/exposure/${version}`, { key })).status
-  expect(await Promise.all([ask(champion), ask(candidate), ask(old)])).toEqual([200, 200, 503])
+  expect(await Promise.all([ask(champion), ask(candidate), ask(old)])).toEqual([200, 200, 404])
   await api.follows(await fixture.route(model, canary(500), 1))
-  await until(async () => (await ask(candidate)) === 503, 'the end of the exposure')
+  await until(async () => (await ask(candidate)) === 404, 'the end of the exposure')
   expect(await ask(champion)).toBe(200)
 })
 
