@@ -104,7 +104,7 @@ it('copies no more requests to a server once they have cost what they may, and s
   const reason = async () => (await listDecisions(fixture.store, release.id, 1))[0]?.verdict.reasons[0]
   await expect.poll(async () => (await reason())?.code).toBe('shadow_cost')
   expect((await reason())?.message).toMatch(
-    /^no more requests are copied: \d+ rows have cost [\d.]+ EUR, and limits\.shadowCost is 20$/,
+    /^no more requests are copied: [\d,]+ rows have cost [\d,.]+ EUR, and limits\.shadowCost is 20$/,
   )
   const exposed = async () => (await findRouting(fixture.store, model.name))?.exposureMs ?? 0
   await expect.poll(exposed).toBeLessThan(0)
