@@ -5,7 +5,7 @@
 import { flagReader } from '../../domain/values/readings.ts'
 import { base64LengthOf, imageFormats } from '../../domain/values/media.ts'
 import {
-  defaultMaxBytes,
+  maxBytesOf,
   maxLengthOf,
   sentFeatures,
   storedKind,
@@ -111,9 +111,13 @@ function featureSchema(feature: Feature): Schema {
   if (feature.kind === 'text')
     return { type: typesOf('string'), maxLength: maxLengthOf(feature), description: textOf(about) }
   if (feature.kind === 'image') {
-    const { maxBytes = defaultMaxBytes } = feature
     const description = textOf([...about, `base64 of ${imageFormats.join(', ')}`])
-    return { type: typesOf('string'), format: 'byte', maxLength: base64LengthOf(maxBytes), description }
+    return {
+      type: typesOf('string'),
+      format: 'byte',
+      maxLength: base64LengthOf(maxBytesOf(feature)),
+      description,
+    }
   }
   if (feature.kind === 'vector') {
     const { length } = feature

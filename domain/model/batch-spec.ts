@@ -1,7 +1,7 @@
 /** Defines a batch prediction: its input, its output, and the layout of rows between processes. */
 import type { FeatureFit } from '@tenure/predictors/features'
 import { base64LengthOf, imagePattern } from '../values/media.ts'
-import { defaultMaxBytes, maxLengthOf, type Feature, type Features } from './features.ts'
+import { maxBytesOf, maxLengthOf, type Feature, type Features } from './features.ts'
 import type { Output } from '../tasks/output.ts'
 import { taskOf } from '../tasks/tasks.ts'
 
@@ -144,7 +144,7 @@ function refusedText(feature: Feature): string | undefined {
       // DuckDB also reads nan, null and numbers in quotation marks.
       return `coalesce(len(try_cast($text as double[])), -1) <> ${feature.length} or not regexp_full_match($text, '[-+0-9.eE,[:space:]\\[\\]]*')`
     case 'image':
-      return `length($text) > ${base64LengthOf(feature.maxBytes ?? defaultMaxBytes)} or length($text) % 4 <> 0 or not regexp_matches($text, '${imagePattern}')`
+      return `length($text) > ${base64LengthOf(maxBytesOf(feature))} or length($text) % 4 <> 0 or not regexp_matches($text, '${imagePattern}')`
     case 'number':
     case 'category':
       return undefined

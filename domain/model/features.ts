@@ -1,7 +1,24 @@
 /** Defines features, which the model file, the artifact, serving and the drift profile share. */
 import type { FeatureOrigin } from './feature-view.ts'
 
-export interface NumberFeature {
+/** What features of every kind have. */
+interface AnyFeature {
+  /**
+   * The name of its column in files, where that is another: `'Total Charges ($)'`. Read so from the one file of a source without `rows`,
+   * and from the files of batches.
+   */
+  column?: string
+  /** A description for readers. */
+  about?: string
+  /** The feature view that provides the value when a request does not; absent when every request must send it. */
+  from?: FeatureOrigin
+  /** The expression of `prepare` that computes the value from the other fields of the row, in DuckDB SQL. */
+  sql?: string
+  /** Only expressions of `prepare` read it, and the model does not. */
+  use?: 'prepare'
+}
+
+export interface NumberFeature extends AnyFeature {
   kind: 'number'
   /** The unit; displayed, never converted. */
   unit?: string
@@ -21,117 +38,49 @@ export interface NumberFeature {
    * then costs this feature, not the prediction. The value is logged and counted as it was sent.
    */
   outside?: 'missing'
-  /**
-   * The name of its column in files, where that is another: `'Total Charges ($)'`. Read so from the one file of a source without `rows`,
-   * and from the files of batches.
-   */
-  column?: string
-  /** A description for readers. */
-  about?: string
-  /** The feature view that provides the value when a request does not; absent when every request must send it. */
-  from?: FeatureOrigin
-  /** The expression of `prepare` that computes the value from the other fields of the row, in DuckDB SQL. */
-  sql?: string
-  /** Only expressions of `prepare` read it, and the model does not. */
-  use?: 'prepare'
 }
 
-export interface CategoryFeature {
+export interface CategoryFeature extends AnyFeature {
   kind: 'category'
   /** The values that may be sent. Absent: any text. A value not seen in training is encoded as "other" and named in the response. */
   values?: readonly string[]
   /** Whether null may be sent. It is encoded as "other". */
   missing?: 'fill'
-  /**
-   * The name of its column in files, where that is another: `'Total Charges ($)'`. Read so from the one file of a source without `rows`,
-   * and from the files of batches.
-   */
-  column?: string
-  /** A description for readers. */
-  about?: string
-  /** The feature view that provides the value when a request does not; absent when every request must send it. */
-  from?: FeatureOrigin
-  /** The expression of `prepare` that computes the value from the other fields of the row, in DuckDB SQL. */
-  sql?: string
-  /** Only expressions of `prepare` read it, and the model does not. */
-  use?: 'prepare'
 }
 
-export interface TextFeature {
+export interface TextFeature extends AnyFeature {
   kind: 'text'
   /** The most characters of a value, in UTF-16 units; a longer one is refused. Default: 10,000. */
   maxLength?: number
   /** Whether null may be sent. The model gets it as None, or as an empty text where it is a graph. */
   missing?: 'fill'
-  /**
-   * The name of its column in files, where that is another: `'Total Charges ($)'`. Read so from the one file of a source without `rows`,
-   * and from the files of batches.
-   */
-  column?: string
-  /** A description for readers. */
-  about?: string
-  /** The feature view that provides the value when a request does not; absent when every request must send it. */
-  from?: FeatureOrigin
-  /** The expression of `prepare` that computes the value from the other fields of the row, in DuckDB SQL. */
-  sql?: string
-  /** Only expressions of `prepare` read it, and the model does not. */
-  use?: 'prepare'
 }
 
-export interface VectorFeature {
+export interface VectorFeature extends AnyFeature {
   kind: 'vector'
   /** How many numbers a value has. */
   length: number
   /** Whether null may be sent. The model gets it as None. */
   missing?: 'fill'
-  /**
-   * The name of its column in files, where that is another: `'Total Charges ($)'`. Read so from the one file of a source without `rows`,
-   * and from the files of batches.
-   */
-  column?: string
-  /** A description for readers. */
-  about?: string
-  /** The feature view that provides the value when a request does not; absent when every request must send it. */
-  from?: FeatureOrigin
-  /** The expression of `prepare` that computes the value from the other fields of the row, in DuckDB SQL. */
-  sql?: string
-  /** Only expressions of `prepare` read it, and the model does not. */
-  use?: 'prepare'
 }
 
-export interface ImageFeature {
+export interface ImageFeature extends AnyFeature {
   kind: 'image'
   /** The most bytes of an image, as a file; a larger one is refused. Default: 1,000,000. */
   maxBytes?: number
   /** Whether null may be sent. The model gets it as None. */
   missing?: 'fill'
-  /**
-   * The name of its column in files, where that is another: `'Total Charges ($)'`. Read so from the one file of a source without `rows`,
-   * and from the files of batches.
-   */
-  column?: string
-  /** A description for readers. */
-  about?: string
-  /** The feature view that provides the value when a request does not; absent when every request must send it. */
-  from?: FeatureOrigin
-  /** The expression of `prepare` that computes the value from the other fields of the row, in DuckDB SQL. */
-  sql?: string
-  /** Only expressions of `prepare` read it, and the model does not. */
-  use?: 'prepare'
 }
 
 export type Feature = NumberFeature | CategoryFeature | TextFeature | VectorFeature | ImageFeature
 export type Features = Record<string, Feature>
 
-/** The most characters of a text whose feature states no other limit. */
-export const defaultMaxLength = 10_000
-
 /** The most characters that a value of the feature may have. */
 export const maxLengthOf = (feature: Feature): number =>
-  feature.kind === 'text' ? (feature.maxLength ?? defaultMaxLength) : Infinity
+  feature.kind === 'text' ? (feature.maxLength ?? 10_000) : Infinity
 
-/** The most bytes of an image whose feature states no other limit. */
-export const defaultMaxBytes = 1_000_000
+/** The most bytes that an image of the feature may have. */
+export const maxBytesOf = ({ maxBytes = 1_000_000 }: ImageFeature): number => maxBytes
 
 /**
  * How the feature is read and stored: a text is a category that may have any value, and that no model gets as a code; a vector is its JSON,

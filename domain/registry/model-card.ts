@@ -6,7 +6,7 @@ import type { FeatureFit } from '@tenure/predictors/features'
 import { formatNameOf, isCode, isRemote } from '@tenure/predictors/format-names'
 import type { QualificationCost } from '../model/cost.ts'
 import type { LoadTest } from '../model/load-test.ts'
-import { defaultMaxBytes, maxLengthOf, type Features } from '../model/features.ts'
+import { maxBytesOf, maxLengthOf, type Features } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
 import { fairnessText } from '../evaluation/fairness.ts'
 import { worstSlicesFirst } from '../evaluation/slices.ts'
@@ -148,7 +148,7 @@ function rangeOf(feature: Features[string]): string | null {
   if (feature.kind === 'category') return feature.values === undefined ? null : feature.values.join(', ')
   if (feature.kind === 'text') return `up to ${maxLengthOf(feature)} characters`
   if (feature.kind === 'vector') return `${feature.length} numbers`
-  if (feature.kind === 'image') return `up to ${feature.maxBytes ?? defaultMaxBytes} bytes`
+  if (feature.kind === 'image') return `up to ${maxBytesOf(feature)} bytes`
   const { min, max } = feature
   if (min === undefined && max === undefined) return null
   return min === undefined ? `up to ${max}` : max === undefined ? `from ${min}` : `${min} to ${max}`

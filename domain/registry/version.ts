@@ -2,7 +2,7 @@
  * Numbers versions `name_vMAJOR.MINOR.PATCH`: MAJOR for an incompatible schema, MINOR for other data, code or hyperparameters, PATCH
  * for a repetition.
  */
-import { defaultMaxBytes, maxLengthOf, type Feature, type Features } from '../model/features.ts'
+import { maxBytesOf, maxLengthOf, type Feature, type Features } from '../model/features.ts'
 import type { BundleOrigin } from '../model/bundle-origin.ts'
 import type { RefitLineage } from '../training/refit.ts'
 import type { Output } from '../tasks/output.ts'
@@ -117,8 +117,7 @@ export function requestsStillFit(before: Features, after: Features): boolean {
     if (mayBeAbsent(old) && !mayBeAbsent(now)) return false
     if (old.kind === 'text' && now.kind === 'text') return maxLengthOf(old) <= maxLengthOf(now)
     if (old.kind === 'vector' && now.kind === 'vector') return old.length === now.length
-    if (old.kind === 'image' && now.kind === 'image')
-      return (old.maxBytes ?? defaultMaxBytes) <= (now.maxBytes ?? defaultMaxBytes)
+    if (old.kind === 'image' && now.kind === 'image') return maxBytesOf(old) <= maxBytesOf(now)
     if (old.kind !== 'category' || now.kind !== 'category' || now.values === undefined) return true
     const allowed = new Set(now.values)
     return old.values !== undefined && old.values.every((value) => allowed.has(value))

@@ -17,7 +17,7 @@ import {
   type KeptValues,
 } from './expectations.ts'
 import { base64LengthOf, imageFormats, imagePattern, vectorPattern } from '../values/media.ts'
-import { defaultMaxBytes, maxLengthOf, type Feature } from '../model/features.ts'
+import { maxBytesOf, maxLengthOf, type Feature } from '../model/features.ts'
 import { maxVocabulary } from '../model/preprocessing.ts'
 import { countBins, type Profile } from '../model/reference-profile.ts'
 import { quantiles } from '@tenure/sequential'
@@ -71,10 +71,9 @@ function impliedByFeature(column: string, feature: Feature): Expectation[] {
     return [{ check: 'matches', column, pattern: vectorPattern(feature.length), found, severity }]
   }
   if (feature.kind === 'image') {
-    const { maxBytes = defaultMaxBytes } = feature
     const found = `are no base64 of ${imageFormats.join(', ')}`
     return [
-      { check: 'length', column, max: base64LengthOf(maxBytes), severity },
+      { check: 'length', column, max: base64LengthOf(maxBytesOf(feature)), severity },
       { check: 'matches', column, pattern: imagePattern, found, severity },
     ]
   }

@@ -1,11 +1,11 @@
 /** Says which texts are a vector or an image. Both travel and are stored as texts: JSON, and base64. */
-import { defaultMaxBytes, maxLengthOf, type Feature, type VectorFeature } from '../model/features.ts'
+import { maxBytesOf, maxLengthOf, type Feature, type VectorFeature } from '../model/features.ts'
 
 /** Why a text is no value of the feature; undefined when it is one. */
 export function textIssue(feature: Feature, text: string): string | undefined {
   switch (feature.kind) {
     case 'image':
-      return imageIssue(text, feature.maxBytes ?? defaultMaxBytes)
+      return imageIssue(text, maxBytesOf(feature))
     case 'vector':
       return readVector(text, feature.length) === undefined ? vectorIssue(feature) : undefined
     case 'text':

@@ -40,6 +40,7 @@ const parts: readonly Part[] = [
         '`vector(384)`, or `vector(384, { … })`, of several numbers ([who takes it](../how-to/images-and-vectors.md)):',
       ],
       ['ImageFeature', '`image({ … })` ([who takes it](../how-to/images-and-vectors.md)):'],
+      ['AnyFeature', 'Each also:'],
     ],
   },
   {

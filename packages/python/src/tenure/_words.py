@@ -179,11 +179,11 @@ TYPES: dict[str, Any] = {
     "CostPolicy": {"processor_hour": ["processorHour", ""], "gib_hour": ["gibHour", ""], "unit": ["unit", ""], "per_prediction": ["perPrediction", ""], "per_day": ["perDay", ""]},
     "MonitorSpecCooldown": {"after": ["after", {"fields": "MonitorSpecCooldownAfter"}], "max": ["max", ""], "max_per_week": ["maxPerWeek", ""], "week": ["week", ""], "new_rows": ["newRows", ""]},
     "MonitorSpecCooldownAfter": {"drift": ["drift", ""], "quality": ["quality", ""], "labels": ["labels", ""]},
-    "CategoryOptions": {"missing": ["missing", ""], "column": ["column", ""], "about": ["about", ""], "values": ["values", ""]},
-    "ImageOptions": {"max_bytes": ["maxBytes", ""], "missing": ["missing", ""], "column": ["column", ""], "about": ["about", ""]},
-    "NumberOptions": {"unit": ["unit", ""], "min": ["min", ""], "max": ["max", ""], "missing": ["missing", ""], "outside": ["outside", ""], "column": ["column", ""], "about": ["about", ""]},
-    "TextOptions": {"max_length": ["maxLength", ""], "missing": ["missing", ""], "column": ["column", ""], "about": ["about", ""]},
-    "VectorOptions": {"missing": ["missing", ""], "column": ["column", ""], "about": ["about", ""]},
+    "CategoryOptions": {"column": ["column", ""], "about": ["about", ""], "missing": ["missing", ""], "values": ["values", ""]},
+    "ImageOptions": {"column": ["column", ""], "about": ["about", ""], "max_bytes": ["maxBytes", ""], "missing": ["missing", ""]},
+    "NumberOptions": {"column": ["column", ""], "about": ["about", ""], "unit": ["unit", ""], "min": ["min", ""], "max": ["max", ""], "missing": ["missing", ""], "outside": ["outside", ""]},
+    "TextOptions": {"column": ["column", ""], "about": ["about", ""], "max_length": ["maxLength", ""], "missing": ["missing", ""]},
+    "VectorOptions": {"column": ["column", ""], "about": ["about", ""], "missing": ["missing", ""]},
     "AlwaysOptions": {"automatic": ["automatic", ""]},
     "PreviousChampionOptions": {"automatic": ["automatic", ""], "otherwise": ["otherwise", ""]},
     "OneOfOptions": {"column": ["column", ""], "known_at": ["knownAt", ""], "review": ["review", {"fields": "ClassBand"}]},
@@ -314,15 +314,15 @@ def define_model(
 def category(
     values: Optional[Sequence[str]] = None,
     *,
-    missing: Optional[Literal["fill"]] = None,
     column: Optional[str] = None,
     about: Optional[str] = None,
+    missing: Optional[Literal["fill"]] = None,
 ) -> Feature:
     r"""Defines a text feature with given values: ``category(['red', 'green'])``. Without values, any text is accepted.
 
-    missing: Whether null may be sent. It is encoded as "other".
     column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
     about: A description for readers.
+    missing: Whether null may be sent. It is encoded as "other".
     """
     raise AssertionError
 
@@ -330,17 +330,17 @@ def category(
 @word
 def image(
     *,
-    max_bytes: Optional[float] = None,
-    missing: Optional[Literal["fill"]] = None,
     column: Optional[str] = None,
     about: Optional[str] = None,
+    max_bytes: Optional[float] = None,
+    missing: Optional[Literal["fill"]] = None,
 ) -> Feature:
     r"""Defines a feature of an image, as base64 of PNG, JPEG, GIF or WebP: ``image(max_bytes=200_000)``. Taken by objects of Python and endpoints.
 
-    max_bytes: The most bytes of an image, as a file; a larger one is refused. Default: 1,000,000.
-    missing: Whether null may be sent. The model gets it as None.
     column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
     about: A description for readers.
+    max_bytes: The most bytes of an image, as a file; a larger one is refused. Default: 1,000,000.
+    missing: Whether null may be sent. The model gets it as None.
     """
     raise AssertionError
 
@@ -348,23 +348,23 @@ def image(
 @word
 def number(
     *,
+    column: Optional[str] = None,
+    about: Optional[str] = None,
     unit: Optional[str] = None,
     min: Optional[float] = None,
     max: Optional[float] = None,
     missing: Optional[Literal["fill"]] = None,
     outside: Optional[Literal["missing"]] = None,
-    column: Optional[str] = None,
-    about: Optional[str] = None,
 ) -> Feature:
     r"""Defines a numeric feature with its expected range: ``number(unit='cm', min=3, max=9)``.
 
+    column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
+    about: A description for readers.
     unit: The unit; displayed, never converted.
     min: The lower end of the expected range. Values outside are served and counted; a batch in which more than 10 % of the values are outside is blocked.
     max: The upper end of the expected range.
     missing: Whether null may be sent. A network of Tenure gets the value fitted in training instead; another model gets the missing value itself.
     outside: ``'missing'``: a value outside ``min`` to ``max`` is imputed like a missing value, in training and serving. A sender that changes its unit then costs this feature, not the prediction. The value is logged and counted as it was sent.
-    column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
-    about: A description for readers.
     """
     raise AssertionError
 
@@ -372,17 +372,17 @@ def number(
 @word
 def text(
     *,
-    max_length: Optional[float] = None,
-    missing: Optional[Literal["fill"]] = None,
     column: Optional[str] = None,
     about: Optional[str] = None,
+    max_length: Optional[float] = None,
+    missing: Optional[Literal["fill"]] = None,
 ) -> Feature:
     r"""Defines a feature of free text: ``text(max_length=2_000)``. Taken by objects of Python, endpoints, and graphs with an input of texts.
 
-    max_length: The most characters of a value, in UTF-16 units; a longer one is refused. Default: 10,000.
-    missing: Whether null may be sent. The model gets it as None, or as an empty text where it is a graph.
     column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
     about: A description for readers.
+    max_length: The most characters of a value, in UTF-16 units; a longer one is refused. Default: 10,000.
+    missing: Whether null may be sent. The model gets it as None, or as an empty text where it is a graph.
     """
     raise AssertionError
 
@@ -391,15 +391,15 @@ def text(
 def vector(
     length: float,
     *,
-    missing: Optional[Literal["fill"]] = None,
     column: Optional[str] = None,
     about: Optional[str] = None,
+    missing: Optional[Literal["fill"]] = None,
 ) -> Feature:
     r"""Defines a feature of several numbers, such as an embedding: ``vector(384)``. Taken by objects of Python and endpoints.
 
-    missing: Whether null may be sent. The model gets it as None.
     column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
     about: A description for readers.
+    missing: Whether null may be sent. The model gets it as None.
     """
     raise AssertionError
 
