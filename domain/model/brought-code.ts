@@ -26,8 +26,10 @@ const pickles = /^[^/]+\.(?:pkl|pickle|joblib)$/
 /** Whether a file at the top of a folder tells that it holds a model. */
 export const isOfCode = (name: string): boolean =>
   name === 'serve.py' || name === 'MLmodel' || pickles.test(name)
-/** A package with its versions. Paths, addresses and options of an installer would bring what nobody has seen, files of the worker, or
- * its environment, whose variables an installer fills in. */
+/**
+ * A package with its versions. With paths, addresses, options or variables, an installer would read files and the environment of the worker,
+ * or install from another place.
+ */
 const requirement =
   /^[a-z0-9][\w.-]*(?:\[[\w.,\s-]*\])?\s*(?:[<>=!~]=?=?\s*[\w.*+-]+\s*,?\s*)*(?:;[^@/\\$]*)?$/i
 
