@@ -90,8 +90,9 @@ interface Queue {
   later: Wait[]
   rows: number
   usedMs: number
-  /** The time of a row, estimated from the batches so far. */
-  rowMs: number
+  /** The time and the rows of the latest batches, of which earlier ones count less: by their ratio, a row takes that long. */
+  recentMs: number
+  recentRows: number
   /** Whether the last batch had several requests. */
   isCrowded: boolean
 }
@@ -169,7 +170,7 @@ export function createBatcher(options: BatcherOptions = {}, now = () => performa
 
   return {
     lane(shape: Queue['shape'], compute: Compute): Lane {
-      const idle = { waits: [], later: [], rows: 0, usedMs: 0, rowMs: 0, isCrowded: false }
+      const idle = { waits: [], later: [], rows: 0, usedMs: 0, recentMs: 0, recentRows: 0, isCrowded: false }
       const queue: Queue = { shape, compute, ...idle }
       queues.add(queue)
       return {
@@ -212,8 +213,10 @@ export function createBatcher(options: BatcherOptions = {}, now = () => performa
 type BatchLimits = Required<Pick<BatcherOptions, 'waitMs' | 'maxRows' | 'batchMs'>>
 
 /** Returns how many rows of a queue one batch takes. */
-const roomOf = ({ rowMs }: Queue, { maxRows, batchMs }: BatchLimits): number =>
-  rowMs === 0 ? Math.min(8, maxRows) : Math.max(1, Math.min(maxRows, Math.floor(batchMs / rowMs)))
+const roomOf = ({ recentMs, recentRows }: Queue, { maxRows, batchMs }: BatchLimits): number =>
+  recentMs === 0
+    ? Math.min(8, maxRows)
+    : Math.max(1, Math.min(maxRows, Math.floor((batchMs * recentRows) / recentMs)))
 
 /** Returns when the batch of a queue starts. */
 function dueAt(queue: Queue, limits: BatchLimits): number {
@@ -224,11 +227,11 @@ function dueAt(queue: Queue, limits: BatchLimits): number {
   return waiting >= roomOf(queue, limits) ? 0 : first.sinceMs + limits.waitMs
 }
 
-/** Updates the estimates of a model from a batch. */
+/** Updates the estimates of a model from a batch. A batch counts by its rows, because a model may take as long for one row as for many. */
 function learn(queue: Queue, parts: readonly Part[], tookMs: number): void {
-  const rowMs = tookMs / rowsOf(parts)
   queue.usedMs += tookMs
-  queue.rowMs = queue.rowMs === 0 ? rowMs : queue.rowMs * 0.8 + rowMs * 0.2
+  queue.recentMs = queue.recentMs * 0.8 + tookMs
+  queue.recentRows = queue.recentRows * 0.8 + rowsOf(parts)
   queue.isCrowded = parts.length > 1
 }
 

@@ -66,6 +66,22 @@ describe('rows', () => {
     expect(log.map(({ rows }) => rows)).toEqual([3, 2])
   })
 
+  it('of a model that takes as long for one as for many are computed in few batches', async () => {
+    let ms = 0
+    const sizes: number[] = []
+    const batcher = createBatcher({ waitMs: 0, maxRows: 2_048, batchMs: 1_000 }, () => ms)
+    const lane = batcher.lane(shape, ({ rows }) => {
+      sizes.push(rows)
+      ms += 60
+      return Promise.resolve(new Float32Array(rows))
+    })
+    const ask = (rows: number) =>
+      lane.run(new Float64Array(rows * 2), rows, new Float32Array(rows), orderOf())
+    for (let call = 0; call < 3; call++) await ask(1)
+    await ask(100)
+    expect(sizes).toEqual([1, 1, 1, 16, 84])
+  })
+
   it('of a single client do not wait for others', async () => {
     const { laneOf, log, goOn } = stage({ waitMs: 60_000 })
     const lane = laneOf('a')
