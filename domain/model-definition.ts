@@ -45,6 +45,8 @@ export interface ModelDefinition {
   seed: number
   /** The program that trains the model. Default: the function of the model file. */
   trainer?: Trainer
+  /** The file of Python whose code answers with what the trainer saves, relative to the folder of the model file. */
+  serve?: string
   /** The model is not trained here: its versions are brought. */
   isBrought?: true
   evaluation: EvaluationDefinition

@@ -79,13 +79,14 @@ async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<Chec
 
 /** Returns why no training runs, with what was checked in its place. */
 async function checkProgram(definition: ModelDefinition, modelsDirectory: string): Promise<string> {
-  const { trainer } = definition
+  const { trainer, serve } = definition
   if (trainer === undefined) return 'its versions are brought'
   if (trainer.kind === 'queue') return `workers of the task queue ${trainer.queue} train it`
   if (trainer.kind === 'command') return 'a program trains it'
   const compiled = (await compileScript(modelsDirectory, trainer))
     ? 'compiles'
     : `is not compiled, as there is no ${trainer.interpreter ?? 'python3'} on this machine`
+  if (serve !== undefined) await compileScript(modelsDirectory, { ...trainer, file: serve }, 'serve')
   const environment = trainer.requirements === undefined ? '' : ` and installs ${trainer.requirements}`
   const text = await readFile(join(modelsDirectory, trainer.file), 'latin1')
   const unfrozen =

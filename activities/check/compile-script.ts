@@ -23,7 +23,7 @@ except (SyntaxError, ValueError) as error:
 export async function compileScript(
   models: string,
   { file, interpreter = 'python3' }: Extract<Trainer, { kind: 'python' }>,
-  part: 'train' | 'source' = 'train',
+  part: 'train' | 'serve' | 'source' = 'train',
 ): Promise<boolean> {
   const found = await promisify(execFile)(
     interpreter,

@@ -1,4 +1,5 @@
 /** Reads a result folder, checks that the model answers as its library did, and stores it as an artifact. */
+import { DomainError } from '../../domain/errors.ts'
 import { openArtifacts, digestOfJson } from '../../store/artifacts.ts'
 import { withArtifactReader } from '../artifact/reader.ts'
 import { storeForeign } from '../artifact/store-foreign.ts'
@@ -11,6 +12,11 @@ import type { ReadResult, ResultJob } from './store-result.ts'
 async function store(job: ResultJob): Promise<ReadResult> {
   const { definition, artifactRoot, snapshotDigest, seed, codeDigest } = job
   const result = await readResultFolder(job.output)
+  if (definition.serve !== undefined && result.artifact.name !== 'model.python')
+    throw new DomainError(
+      'training_failed',
+      `the training program wrote ${result.artifact.name}, and the model file says that ${definition.serve} answers: use job.save, or leave out serve`,
+    )
   const artifacts = openArtifacts(artifactRoot)
   const snapshot = await artifacts.locate('snapshots', snapshotDigest)
   const data = await readPart(snapshot, 'train', {

@@ -95,7 +95,7 @@ export async function trainByProgram(
         PYTHONHASHSEED: String(seed % 4_294_967_296),
         [traceparentVariable]: span?.traceparent,
       }),
-      input: `${JSON.stringify({ ...jobOf(definition, training, { path, folder, limits, bestRound }), traceparent: span?.traceparent })}\n`,
+      input: `${JSON.stringify({ ...jobOf(definition, training, { path, folder, limits, bestRound, models }), traceparent: span?.traceparent })}\n`,
       signal: stopping,
       silentMs: trainer.silenceMs ?? defaultSilenceMs,
       limitMs: limits.limitMs ?? defaultLimitMs,
@@ -172,7 +172,11 @@ function jobOf(
     folder,
     limits,
     bestRound,
-  }: { path: string; folder: AttemptFolder; limits: ProgramLimits; bestRound: number | undefined },
+    models,
+  }: { path: string; folder: AttemptFolder; limits: ProgramLimits } & Pick<
+    ProgramTraining,
+    'bestRound' | 'models'
+  >,
 ): ProgramJob {
   const { memoryMb, limitMs } = limits
   return {
@@ -180,6 +184,7 @@ function jobOf(
     training: id,
     attempt: attempts,
     snapshot: { path, digest: snapshotDigest },
+    serve: definition.serve && join(models, definition.serve),
     seed,
     checkpoints: folder.checkpoints,
     output: folder.output,

@@ -91,10 +91,11 @@ const isOfProject = ({ source }: ModelDefinition): boolean =>
 
 async function issueOfPrograms(
   folder: string,
-  { trainer, source }: ModelDefinition,
+  { trainer, serve, source }: ModelDefinition,
 ): Promise<string | undefined> {
   for (const [part, program] of [
     ['train', trainer],
+    ['serve', trainer?.kind === 'python' && serve !== undefined ? { ...trainer, file: serve } : undefined],
     ['source', source.program],
   ] as const) {
     if (program?.kind !== 'python') continue

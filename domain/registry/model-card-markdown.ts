@@ -65,7 +65,7 @@ export function cardMarkdown(card: ModelCard): string {
       [
         'Library',
         artifact.isCode
-          ? `${artifact.library}, runs ${data.origin === 'brought' ? `code of ${card.created.requestedBy ?? card.created.by}` : 'as code'} in a process of its own`
+          ? `${artifact.library}, runs ${data.origin === 'brought' ? `code of ${card.created.requestedBy ?? card.created.by}` : 'code of its model file'} in a process of its own`
           : artifact.isRemote
             ? `${artifact.library}, which answers outside of this system`
             : artifact.library,

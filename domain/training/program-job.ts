@@ -41,6 +41,8 @@ export interface ProgramJob {
   part: { column: string; train: string; validation?: string }
   /** The weights of the training rows. Absent: all rows have equal weight. */
   weights?: RowWeights
+  /** The file whose code answers: it is stored as `serve.py` with the saved folder. Absent: the saved model answers by itself. */
+  serve?: string | undefined
   seed: number
   hyperparameters: ModelDefinition['hyperparameters']
   /** In a refit, the rounds or epochs of the judged model, if they are known: no rows are left for validation. */

@@ -29,7 +29,7 @@ import { compileSplit } from './split.ts'
 import { compileWeights } from './data/weights.ts'
 import { compileBatches } from './triggers/batches.ts'
 import { compileTraffic } from './traffic.ts'
-import { compileTrainer } from './trainer.ts'
+import { compileServe, compileTrainer } from './trainer.ts'
 import { gateOf } from '../../domain/tasks/tasks.ts'
 
 /** Defines a model. Throws `invalid_model_file` with all issues in `context.issues`; each begins with its place. */
@@ -98,6 +98,7 @@ const fields = fieldNames<AnyModelFile>({
   hyperparameters: 0,
   seed: 0,
   train: 0,
+  serve: 0,
   evaluation: 0,
   tests: 0,
   release: 0,
@@ -125,6 +126,7 @@ function compileModel(report: IssueCollector, file: AnyModelFile): ModelDefiniti
   const definition: ModelDefinition = {
     ...compileParts(report, { ...file, features: joined ?? file.features }, compilers),
     trainer,
+    serve: compileServe(report, file.serve, trainer),
     isBrought: isBrought || undefined,
   }
   checkTaken(report, definition)
@@ -206,7 +208,7 @@ function compileParts(
   report: IssueCollector,
   file: AnyModelFile,
   { part, optional }: Compilers,
-): Omit<ModelDefinition, 'trainer' | 'isBrought'> {
+): Omit<ModelDefinition, 'trainer' | 'serve' | 'isBrought'> {
   const { features, label, source, seed = 1, hyperparameters = {}, subject, owner } = file
   const views =
     part('features', ['features', 'source'], () => compileViews(report, features, source.options)) ?? []

@@ -104,6 +104,11 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
    * `python('train.py')`, `command([…])` or `queue('gpu')`. Without it, users bring versions: `tenure versions register`.
    */
   train?: ((training: Training<F, H>) => LayersModel | Promise<LayersModel>) | TrainerSpec
+  /**
+   * The file whose code answers: `python('serve.py')`, with a class or functions `load(folder)` and `predict(frame)`. `job.save('folder')` of `train`
+   * stores both. Default: the saved model answers by itself.
+   */
+  serve?: TrainerSpec
   /** The requirements of the gate. */
   evaluation: EvaluationSpec
   /** Predictions that every version must make: `exact(…)`, `invariance(…)` and `direction(…)`. A failing test refuses a challenger. */

@@ -36,7 +36,7 @@ export async function digestWithPrograms(
   return digestWithFiles(digest, await filesOfPrograms(folder, definition))
 }
 
-type ProgramOwner = Pick<ModelDefinition, 'name' | 'trainer' | 'source' | 'evaluation'>
+type ProgramOwner = Pick<ModelDefinition, 'name' | 'trainer' | 'serve' | 'source' | 'evaluation'>
 
 /** The files of all programs; undefined where the model has none. */
 export async function filesOfPrograms(
@@ -45,12 +45,14 @@ export async function filesOfPrograms(
 ): Promise<ProgramFiles | undefined> {
   const {
     trainer,
+    serve,
     source: { program },
   } = definition
   const metrics = await programOfMetrics(folder, definition)
   if (trainer === undefined && program === undefined && metrics === undefined) return undefined
   const files = [
     ...(trainer === undefined ? [] : await programFiles(folder, trainer)),
+    ...(serve === undefined ? [] : await programFiles(folder, { kind: 'python', file: serve }, 'serve')),
     ...(program === undefined ? [] : await programFiles(folder, program, 'source')),
     ...(metrics === undefined ? [] : await programFiles(folder, metrics, 'evaluation.metrics')),
   ]
@@ -63,7 +65,7 @@ export async function filesOfPrograms(
  */
 export async function programOfMetrics(
   folder: string,
-  { name, trainer, evaluation }: Omit<ProgramOwner, 'source'>,
+  { name, trainer, evaluation }: Omit<ProgramOwner, 'source' | 'serve'>,
 ): Promise<Extract<Trainer, { kind: 'python' }> | undefined> {
   const file = `${name}.py`
   if (evaluation.policy.custom === undefined || !(await isPythonModel(join(folder, file)))) return undefined
@@ -79,7 +81,7 @@ export function digestWithFiles(digest: string, files: ProgramFiles | undefined)
 }
 
 /** The part of the model file that names a program. */
-type Part = 'train' | 'source' | 'evaluation.metrics'
+type Part = 'train' | 'serve' | 'source' | 'evaluation.metrics'
 
 export type ProgramFiles = readonly (readonly [path: string, digest: string])[]
 

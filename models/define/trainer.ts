@@ -127,6 +127,29 @@ export function compileTrainer(report: IssueCollector, train: unknown): Trainer 
   return { kind: spec.kind, file: spec.file, requirements, interpreter, ...limits }
 }
 
+/** Returns the path of the file whose code answers; undefined without one. */
+export function compileServe(
+  report: IssueCollector,
+  serve: unknown,
+  trainer: Trainer | undefined,
+): string | undefined {
+  if (serve === undefined) return undefined
+  const { kind, file, options } = Object(serve) as { kind?: unknown; file?: unknown; options?: object }
+  if (kind !== 'python') {
+    report('serve', `python('serve.py') is required, not ${JSON.stringify(serve)}`)
+    return undefined
+  }
+  if (Object.keys(options ?? {}).length > 0)
+    report('serve', "python('serve.py') without options is required: it answers with the packages of train")
+  if (trainer?.kind !== 'python')
+    report(
+      'serve',
+      "train: python(…) is required, whose job.save('folder') stores the file: another program puts serve.py into its folder by itself",
+    )
+  checkPath(report, 'serve', file, 'serve.py')
+  return String(file)
+}
+
 const isArgument = (value: unknown): boolean =>
   typeof value === 'string' && value !== '' && value.length <= 4_096 && !value.includes('\0')
 

@@ -69,6 +69,60 @@ it.skipIf('reason' in found)(
   },
 )
 
+/** Saves the weights of a training as text, which the file beside the model file reads. */
+const weights = `def train(job):
+    from sklearn.linear_model import LogisticRegression
+    from pathlib import Path
+    import tempfile
+
+    X, y = job.train()
+    fitted = LogisticRegression().fit(X[["unit_price"]], y)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "line.txt").write_text(f"{fitted.coef_[0, 0]} {fitted.intercept_[0]}")
+        job.save(folder)
+`
+const serve = `"""Answers with a line of text."""
+from pathlib import Path
+
+import numpy
+
+
+def load(folder):
+    global slope, constant
+    slope, constant = map(float, (Path(folder) / "line.txt").read_text().split())
+
+
+def predict(frame):
+    return 1 / (1 + numpy.exp(-(slope * frame["unit_price"] + constant)))
+`
+
+it.skipIf('reason' in found)(
+  'the file that the model file says answers does so with the folder of the training',
+  async () => {
+    let card = ''
+    const { predictions } = await followPythonProject({
+      edit: (text) =>
+        text
+          .replace(/def train\(job\):\n[^]*?\n\n\n/, () => `${weights}\n\n`)
+          .replace(
+            'release=canary(',
+            'serve=python("parts_answer.py"),\n    release=canary(qualification={"p99_us": 2_000_000}, ',
+          ),
+      files: {
+        'requirements.txt': await readFile(join(checkout, 'test', 'interop', requirements), 'utf8'),
+        'parts_answer.py': serve,
+      },
+      whileUp: async ({ tenure }) => {
+        card = await tenure(['versions', 'card', 'orders'])
+      },
+    })
+    const [high, low] = predictions.map(({ probability }) => probability)
+    expect(high).toBeGreaterThan(0.7)
+    expect(low).toBeLessThan(0.3)
+    expect(card).toContain(String.raw`parts\_answer.py, runs code of its model file in a process of its own`)
+  },
+)
+
 it.skipIf('reason' in found)(
   'the Python package passes its tests of objects with their packages',
   async () => {

@@ -437,6 +437,7 @@ const definitions: Readonly<
     source: words.postgres('warehouse', { rows: 'select * from shop.orders', key: ['id'] }),
     split: words.random({ test: 0.3 }),
     evaluation: { floors: { pinball: 10 } },
+    serve: words.python('programs/extract.py'),
     release: words.direct({ approval: { by: 2, within: '1 d' } }),
   },
   several: {

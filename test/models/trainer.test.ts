@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { isError } from '../../domain/errors.ts'
 import { command, python, queue } from '../../models/define.ts'
-import { compileTrainer } from '../../models/define/trainer.ts'
+import { compileServe, compileTrainer } from '../../models/define/trainer.ts'
 import { loadModel, modelsDirectory } from '../../models/index.ts'
 
 function compiled(train: unknown) {
@@ -79,6 +79,31 @@ describe('the words of a training program', () => {
   })
 })
 
+describe('the word of the file that answers', () => {
+  const train = compiled(python('train.py')).trainer
+  function served(serve: unknown, trainer = train) {
+    const issues: string[] = []
+    const file = compileServe((place, message) => issues.push(`${place}: ${message}`), serve, trainer)
+    return { file, issues }
+  }
+
+  it('is its path', () => {
+    expect(served(python('parts/serve.py'))).toEqual({ file: 'parts/serve.py', issues: [] })
+    expect(served(undefined)).toEqual({ file: undefined, issues: [] })
+  })
+
+  it.each([
+    ['a text', 'serve.py', train, /^serve: python\('serve\.py'\) is required, not "serve\.py"$/],
+    ['null', null, train, /^serve: python\('serve\.py'\) is required, not null$/],
+    ['a command', command(['serve']), train, /^serve: python\('serve\.py'\) is required/],
+    ['options', python('serve.py', { limit: '1 h' }), train, /^serve: python\('serve\.py'\) without options/],
+    ['a path that leads out', python('../serve.py'), train, /^serve: a path inside the folder/],
+    ['a training on a queue', python('serve.py'), compiled(queue('gpu')).trainer, /^serve: train: python/],
+  ])('is refused with %s', (_what, serve, trainer, issue) => {
+    expect(served(serve, trainer).issues).toEqual([expect.stringMatching(issue)])
+  })
+})
+
 describe('a model file with a training program', () => {
   let root: string
   let models: string
@@ -135,6 +160,17 @@ export const price = defineModel({
     await write('price/catboost_info/learn_error.tsv', 'made by CatBoost')
     await write('other.py', 'print(2)')
     expect(await digestWith(train)).toBe(last)
+  })
+
+  it('has a code digest that covers the file that answers', async () => {
+    const train = `python('price/train.py'), serve: python('serving/serve.py')`
+    expect(await issuesWith(train)).toEqual([
+      'serve: there is no file serving/serve.py in the folder of the model file: correct the path',
+    ])
+    await write('serving/serve.py', 'print(1)')
+    const first = await digestWith(train)
+    await write('serving/serve.py', 'print(2)')
+    expect(await digestWith(train)).not.toBe(first)
   })
 
   it('covers of the folder of the model files only files of the same kind', async () => {

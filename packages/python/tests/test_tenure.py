@@ -355,6 +355,32 @@ class Results(Folder):
         self.assertEqual(pack_folder(folder), pack_folder(folder))
         self.assertNotIn(b"__pycache__", pack_folder(folder))
 
+    def test_saves_the_file_of_the_model_file_with_a_folder_or_an_object(self) -> None:
+        folder, serve = self.folder / "weights", self.folder / "answer.py"
+        folder.mkdir()
+        (folder / "height.txt").write_text("0.25")
+        serve.write_text(
+            "from pathlib import Path\ndef load(folder):\n    global files\n    files = {file.name: file.read_bytes() for file in Path(folder).iterdir()}\n"
+            "def predict(frame):\n    return [float(files.get('height.txt', 0.5)) for _ in frame]\n"
+        )
+        job = PlainJob(given_job(self.folder, serve=str(serve)), io.StringIO())
+        with self.assertRaisesRegex(ValueError, "save_onnx stores no answer.py, which answers by serve of the model file"):
+            job.save_onnx(b"")
+        with self.assertRaisesRegex(ValueError, "the code of the folder answers alone"):
+            job.save(folder, answer=len)
+        with self.assertRaisesRegex(ValueError, "none is no folder: give save a folder"):
+            job.save(self.folder / "none")
+        job.save(folder)
+        self.assertEqual(self.result(job, "replay.json")["outputs"][0], [0.25])
+        self.assertIn(b'"library": "answer.py"', (job.output / "model.python").read_bytes())
+        (folder / "serve.py").write_text("")
+        with self.assertRaisesRegex(ValueError, "weights has another serve.py than answer.py of the model file"):
+            job.save(folder)
+        with mock.patch("tenure._job._pickled", lambda model: repr(model).encode()):
+            job.save({"of": "an object"})
+        self.assertEqual(self.result(job, "replay.json")["outputs"][0], [0.5])
+        self.assertIn(b"{'of': 'an object'}", (job.output / "model.python").read_bytes())
+
     def test_refuses_an_object_without_the_package_that_stores_it(self) -> None:
         job = PlainJob(given_job(self.folder), io.StringIO())
         with mock.patch.dict(sys.modules, {"cloudpickle": None}), self.assertRaisesRegex(ValueError, "add cloudpickle to the requirements"):
@@ -479,7 +505,7 @@ class Folders(Folder):
         with self.assertRaisesRegex(ValueError, "neither serve.py nor MLmodel, and 2 files"):
             self.answer(len)
         (self.folder / "serve.py").write_text("class Served:\n    pass\n")
-        with self.assertRaisesRegex(ValueError, "serve.py has 0 classes with load"):
+        with self.assertRaisesRegex(ValueError, "serve.py has 0 classes with load.* or functions of these names"):
             self.answer(len)
 
     def test_unpacks_plain_files_of_the_folder_alone(self) -> None:

@@ -240,4 +240,19 @@ describe('a training by a program', () => {
     })
     await rm(join(models, 'other.py'))
   })
+
+  it('that stores another file than the model file says answers is refused', async () => {
+    await writeFile(join(models, 'answer.py'), '')
+    const script = `import runpy, sys\nsys.argv = ['stumps.py', 'plain', '/dev/null']\nrunpy.run_path('stumps.py', run_name='__main__')\n`
+    await writeFile(join(models, 'plain.py'), script)
+    const more = `train: python('plain.py'), serve: python('answer.py'),`
+    await syncExampleModel(deps.store, models, { more })
+    const input = { trainingId: 'trn_served', model: 'roses', snapshotDigest }
+    await expect(activity().run(train(deps, { models }), input)).rejects.toMatchObject({
+      code: 'training_failed',
+      message: expect.stringContaining(
+        'the training program wrote model.txt, and the model file says that answer.py answers: use job.save, or leave out serve',
+      ),
+    })
+  })
 })

@@ -126,13 +126,15 @@ it('finds rows that cannot be read and scripts that do not compile, whatever tra
   writeModel('no-csv', undefined, (model) => model.replaceAll('iris.csv', 'flowers.csv'))
   writeModel('no-script', "python('trian.py')")
   writeModel('bad-script', "python('broken.py')")
-  const { code, models } = check(['bad-column', 'bad-sql', 'no-csv', 'no-script', 'bad-script'])
+  writeModel('bad-serve', "python('train.py'), serve: python('broken.py')")
+  const { code, models } = check(['bad-column', 'bad-sql', 'no-csv', 'no-script', 'bad-script', 'bad-serve'])
   const issue = (text: RegExp) => ({ issues: [expect.stringMatching(text) as string], trained: false })
   expect(models).toMatchObject({
     'bad-column': issue(/sepalLenght/),
     'bad-sql': issue(/the SQL of the source has a syntax error/),
     'no-csv': issue(/flowers\.csv/),
     'no-script': issue(/trian\.py/),
+    'bad-serve': issue(/serve: broken\.py:2: expected ':'/),
     'bad-script': issue(/broken\.py:2: expected ':'/),
   })
   expect(code).toBe(exitCodes.otherwise)

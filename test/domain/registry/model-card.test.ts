@@ -31,7 +31,7 @@ describe('a card', () => {
       'json endpoint at models.example.org, which answers outside of this system',
     )
     expect(of({ artifact: 'python-object', library: 'x' })).toContain(
-      'x, runs as code in a process of its own',
+      'x, runs code of its model file in a process of its own',
     )
     const brought = { ...bare, createdBy: 'ada', lineage: { origin: 'brought' } } as const
     expect(

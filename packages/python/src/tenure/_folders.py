@@ -1,4 +1,4 @@
-"""Loads the model of a folder: a class in ``serve.py``, what MLflow has saved, or a pickle."""
+"""Loads the model of a folder: the code of its ``serve.py``, what MLflow has saved, or a pickle."""
 
 from __future__ import annotations
 
@@ -19,16 +19,24 @@ from ._onnx import scores_outliers
 PICKLES = (".pkl", ".pickle", ".joblib")
 
 
-def pack_folder(folder: Union[str, os.PathLike[str]]) -> bytes:
-    """Returns the files of a folder as a tar. Equal files give equal bytes."""
+def pack_folder(folder: Union[str, os.PathLike[str]], serve: Optional[Path] = None) -> bytes:
+    """Returns the files of a folder as a tar, with ``serve`` as its ``serve.py``. Equal files give equal bytes.
+
+    Raises ``ValueError`` for a folder that is none, or that has another ``serve.py``.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise ValueError(f"{root} is no folder: give save a folder, or the object")
+    files = {file.relative_to(root).as_posix(): file for file in root.rglob("*") if file.is_file() and "__pycache__" not in file.parts}
+    if serve is not None and files.setdefault("serve.py", serve).read_bytes() != serve.read_bytes():
+        raise ValueError(f"{root} has another serve.py than {serve.name} of the model file: leave one of them out")
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for file in sorted(Path(folder).rglob("*")):
-            if file.is_file() and "__pycache__" not in file.parts:
-                entry = tarfile.TarInfo(file.relative_to(folder).as_posix())
-                entry.size = file.stat().st_size
-                with file.open("rb") as content:
-                    archive.addfile(entry, content)
+        for name, file in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size = file.stat().st_size
+            with file.open("rb") as content:
+                archive.addfile(entry, content)
     return packed.getvalue()
 
 
@@ -55,12 +63,12 @@ def open_folder(packed: bytes, head: Mapping[str, Any]) -> Callable[[Any], Any]:
 def answer_of_folder(folder: Path, numbers: bool, classes: Optional[Sequence[str]]) -> Callable[[Any], Any]:
     """Returns the function that answers rows with the model of a folder, as :func:`open_folder` does."""
     if (folder / "serve.py").is_file():
-        return _load_class(folder)
+        return _load_code(folder)
     return _answer_of(load_folder(folder) if (folder / "MLmodel").is_file() else _load_pickle(folder), numbers, classes)
 
 
-def _load_class(folder: Path) -> Callable[[Any], Any]:
-    """Returns ``predict`` of the class in ``serve.py``, which has loaded the folder."""
+def _load_code(folder: Path) -> Callable[[Any], Any]:
+    """Returns ``predict`` of ``serve.py``, a function or that of its class, which has loaded the folder."""
     spec = importlib.util.spec_from_file_location("serve", folder / "serve.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -71,9 +79,10 @@ def _load_class(folder: Path) -> Callable[[Any], Any]:
         for each in vars(module).values()
         if isinstance(each, type) and each.__module__ == "serve" and hasattr(each, "load") and hasattr(each, "predict")
     ]
-    if len(found) != 1:
-        raise ValueError(f"serve.py has {len(found)} classes with load(folder) and predict(frame), expected one")
-    model = found[0]()
+    is_module = not found and callable(getattr(module, "load", None)) and callable(getattr(module, "predict", None))
+    if len(found) != 1 and not is_module:
+        raise ValueError(f"serve.py has {len(found)} classes with load(folder) and predict(frame), expected one, or functions of these names")
+    model = module if is_module else found[0]()
     model.load(str(folder))
     return model.predict  # type: ignore[no-any-return]
 

@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import sys
+import tempfile
 import time
 import traceback
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ def _writes(save: Save) -> Save:
     def reported(job: Job, *arguments: Any, **named: Any) -> Any:
         if job._prepare is not None and save.__name__ != "save":
             raise ValueError(f"{save.__name__} stores no function of Python, and prepare of the model file is one: use job.save(model)")
+        if job._serve is not None and save.__name__ != "save":
+            raise ValueError(f"{save.__name__} stores no {job._serve.name}, which answers by serve of the model file: use job.save")
         job._end_fit()
         with job.part("write artifact"):
             return save(job, *arguments, **named)
@@ -100,6 +103,8 @@ class Job:
         self._rows: Optional[dict[str, Any]] = None
         #: The function ``prepare`` of a model file in Python.
         self._prepare: Optional[Callable[[Any], Any]] = None
+        #: The file of ``serve`` of the model file.
+        self._serve: Optional[Path] = Path(given["serve"]) if given.get("serve") else None
         #: The reported epochs.
         self.curve: list[dict[str, Any]] = []
         self.id: str = given["training"]
@@ -398,15 +403,21 @@ class Job:
         or ``decision_function`` of a scikit-learn detector of outliers. The object is stored by cloudpickle, with the classes and functions
         of this script. Of a folder of MLflow, it is the object that the loader of its flavour returns. If that has no ``predict_proba`` and no
         classes, its ``predict`` gives the probabilities, as of statsmodels. A folder with a ``serve.py`` is stored with all of its files:
-        its class gets them by ``load(folder)``, and answers a data frame by ``predict(frame)``. So is a folder of MLflow whose model is code.
+        its class, or functions of this name, gets them by ``load(folder)``, and answers a data frame by ``predict(frame)``. So is a folder of MLflow
+        whose model is code. With ``serve`` of the model file, its file becomes the ``serve.py`` of the folder; an object is ``model.pkl`` in one.
         """
-        if isinstance(model, (str, os.PathLike)):
-            if flavour_of(model) is None:
-                if answer is not None or self._prepare is not None:
-                    raise ValueError("the code of the folder answers alone: call answer, and prepare of the model file, in its predict")
-                head = {"folder": {"numbers": self.kind in _numbers, "classes": self.classes or None}}
-                self._save_served(f"Python {platform.python_version()}", pack_folder(model), head)
-                return
+        is_folder = isinstance(model, (str, os.PathLike))
+        if self._serve is not None or (is_folder and flavour_of(model) is None):
+            if answer is not None or self._prepare is not None:
+                raise ValueError("the code of the folder answers alone: call answer, and prepare of the model file, in its predict")
+            with tempfile.TemporaryDirectory() as made:
+                if not is_folder:
+                    (Path(made) / "model.pkl").write_bytes(_pickled(model))
+                packed = pack_folder(model if is_folder else made, self._serve)
+            head = {"folder": {"numbers": self.kind in _numbers, "classes": self.classes or None}}
+            self._save_served(self._serve.name if self._serve else f"Python {platform.python_version()}", packed, head)
+            return
+        if is_folder:
             model = load_folder(model)
             if answer is None and not hasattr(model, "predict_proba") and not hasattr(model, "classes_"):
                 answer = model.predict
@@ -448,18 +459,7 @@ class Job:
         return cast(Callable[[Any], Any], answer)
 
     def _save_object(self, model: Any, answer: Callable[[Any], Any], rounds: Optional[int] = None) -> None:
-        try:
-            import cloudpickle
-        except ImportError:
-            raise ValueError("an object of Python is stored by cloudpickle: add cloudpickle to the requirements") from None
-
-        # The modules beside the script are not installed where the model is served.
-        folder = Path(sys.argv[0]).resolve().parent
-        for name, module in list(sys.modules.items()):
-            path = getattr(module, "__file__", None)
-            if name != "__main__" and path is not None and folder in Path(path).resolve().parents and "site-packages" not in path:
-                cloudpickle.register_pickle_by_value(module)
-        self._save_served(_library_of(model), cloudpickle.dumps(answer), {}, rounds)
+        self._save_served(_library_of(model), _pickled(answer), {}, rounds)
 
     def _save_served(self, library: str, body: bytes, more: dict[str, Any], rounds: Optional[int] = None) -> None:
         self._read()
@@ -619,6 +619,21 @@ class Job:
 
     def _write(self, name: str, value: Any) -> None:
         (self.output / name).write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
+
+
+def _pickled(model: Any) -> bytes:
+    try:
+        import cloudpickle
+    except ImportError:
+        raise ValueError("an object of Python is stored by cloudpickle: add cloudpickle to the requirements") from None
+
+    # The modules beside the script are not installed where the model is served.
+    folder = Path(sys.argv[0]).resolve().parent
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if name != "__main__" and path is not None and folder in Path(path).resolve().parents and "site-packages" not in path:
+            cloudpickle.register_pickle_by_value(module)
+    return cast(bytes, cloudpickle.dumps(model))
 
 
 def preparing(prepare: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -152,7 +152,7 @@ WORDS: dict[str, Any] = {
 
 #: The fields of each object: [name in the definition, shape] by name in Python.
 TYPES: dict[str, Any] = {
-    "ModelFile": {"name": ["name", ""], "about": ["about", ""], "owner": ["owner", ""], "risk": ["risk", ""], "features": ["features", ""], "prepare": ["prepare", {"fields": "PrepareSpec"}], "label": ["label", ""], "source": ["source", ""], "expect": ["expect", ""], "split": ["split", ""], "floods": ["floods", ""], "weights": ["weights", {"fields": "WeightsSpec"}], "hyperparameters": ["hyperparameters", ""], "seed": ["seed", ""], "train": ["train", "function"], "evaluation": ["evaluation", {"fields": "EvaluationSpec"}], "tests": ["tests", ""], "release": ["release", ""], "retrain": ["retrain", {"either": [{"list": {"fields": "RetrainFields"}}, {"fields": "RetrainFields"}]}], "batches": ["batches", {"record": {"fields": "ScheduledBatchSpec"}}], "subject": ["subject", ""], "monitor": ["monitor", {"fields": "MonitorSpec"}], "fallback": ["fallback", ""], "traffic": ["traffic", ""], "golden": ["golden", ""]},
+    "ModelFile": {"name": ["name", ""], "about": ["about", ""], "owner": ["owner", ""], "risk": ["risk", ""], "features": ["features", ""], "prepare": ["prepare", {"fields": "PrepareSpec"}], "label": ["label", ""], "source": ["source", ""], "expect": ["expect", ""], "split": ["split", ""], "floods": ["floods", ""], "weights": ["weights", {"fields": "WeightsSpec"}], "hyperparameters": ["hyperparameters", ""], "seed": ["seed", ""], "train": ["train", "function"], "serve": ["serve", ""], "evaluation": ["evaluation", {"fields": "EvaluationSpec"}], "tests": ["tests", ""], "release": ["release", ""], "retrain": ["retrain", {"either": [{"list": {"fields": "RetrainFields"}}, {"fields": "RetrainFields"}]}], "batches": ["batches", {"record": {"fields": "ScheduledBatchSpec"}}], "subject": ["subject", ""], "monitor": ["monitor", {"fields": "MonitorSpec"}], "fallback": ["fallback", ""], "traffic": ["traffic", ""], "golden": ["golden", ""]},
     "PrepareSpec": {"fields": ["fields", ""], "columns": ["columns", ""]},
     "WeightsSpec": {"column": ["column", ""], "classes": ["classes", ""]},
     "EvaluationSpec": {"primary": ["primary", ""], "stand_in": ["standIn", ""], "floors": ["floors", ""], "margin": ["margin", {"fields": "EvaluationSpecMargin"}], "top": ["top", ""], "guards": ["guards", ""], "margins": ["margins", {"record": {"fields": "EvaluationSpecMargin"}}], "metrics": ["metrics", {"record": {"fields": "MetricSpec"}}], "evidence": ["evidence", {"fields": "EvaluationSpecEvidence"}], "calibration": ["calibration", {"fields": "EvaluationSpecCalibration"}], "fairness": ["fairness", {"fields": "EvaluationSpecFairness"}], "leakage": ["leakage", {"fields": "EvaluationSpecLeakage"}], "slices": ["slices", {"list": {"fields": "SliceDefinition"}}], "slice_limits": ["sliceLimits", {"fields": "EvaluationSpecSliceLimits"}], "groups": ["groups", ""], "entity": ["entity", ""], "baseline": ["baseline", ""], "importance": ["importance", {"fields": "ImportancePolicy"}], "cost": ["cost", {"fields": "CostSpec"}]},
@@ -268,6 +268,7 @@ def define_model(
     hyperparameters: Optional[Mapping[str, Union[float, str, bool]]] = None,
     seed: Optional[float] = None,
     train: Optional[Union[Callable[..., Any], TrainerSpec]] = None,
+    serve: Optional[TrainerSpec] = None,
     evaluation: EvaluationSpec,
     tests: Optional[Sequence[BehaviourSpec]] = None,
     release: ReleaseSpec,
@@ -296,6 +297,7 @@ def define_model(
     hyperparameters: Numbers, texts and booleans for ``train``; stored with every version.
     seed: The seed of every random choice. Default: 1.
     train: Builds and fits the network; its output is a softmax for classes and a sigmoid for a probability. Or the training program: ``python('train.py')``, ``command([…])`` or ``queue('gpu')``. Without it, users bring versions: ``tenure versions register``.
+    serve: The file whose code answers: ``python('serve.py')``, with a class or functions ``load(folder)`` and ``predict(frame)``. ``job.save('folder')`` of ``train`` stores both. Default: the saved model answers by itself.
     evaluation: The requirements of the gate.
     tests: Predictions that every version must make: ``exact(…)``, ``invariance(…)`` and ``direction(…)``. A failing test refuses a challenger.
     release: The release strategy of a version that has passed the gate: ``canary(…)`` or another one.
