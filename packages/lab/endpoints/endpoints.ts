@@ -76,11 +76,16 @@ try {
   const added: { direct: number; through: number }[] = []
   /** In short turns, because other work on the machine comes and goes. */
   const pooled: Record<string, number[]> = { other: [], remote: [], slow: [], silent: [], dead: [] }
+  // The first round, in which code is compiled, is not counted. Each later one begins with another endpoint.
+  for (const beside of Object.keys(pooled)) await localTimes(beside)
   for (let round = 0; round < rounds; round++) {
     const direct = quantileOf(await timesOf(addresses.remote, '/', { callers: 1 }), 0.5)
     const through = quantileOf(await timesOf(system.url, pathOf('remote'), { callers: 1 }), 0.5)
     added.push({ direct, through })
-    for (const [beside, found] of Object.entries(pooled)) found.push(...(await localTimes(beside)))
+    const turns = Object.entries(pooled)
+    const first = round % turns.length
+    for (const [beside, found] of [...turns.slice(first), ...turns.slice(0, first)])
+      found.push(...(await localTimes(beside)))
     console.log(round, added.at(-1))
   }
   writeFileSync(out, report(added, pooled))
