@@ -77,7 +77,9 @@ async function runStages(
   const { adopt, evaluate } = training(opened.trainQueue)
 
   if (!(await takeRows(run, reach))) return
-  reach(opened.adopts ? 'adopt' : 'train', { trainingId, queue: trainingQueueOf(opened) })
+  // An artifact is adopted by the workers of Tenure, whoever trains.
+  const queue = trainingQueueOf(opened.adopts ? { trainQueue: opened.trainQueue } : opened)
+  reach(opened.adopts ? 'adopt' : 'train', { trainingId, queue })
   if (opened.adopts) await adopt({ run })
   else await trainOn(opened, run)
 

@@ -29,7 +29,14 @@ export async function adoptCode(
     definition,
     artifact,
     signal,
-  }: { definition: ModelDefinition; artifact: BroughtArtifact; signal: AbortSignal },
+    onInstall,
+  }: {
+    definition: ModelDefinition
+    artifact: BroughtArtifact
+    signal: AbortSignal
+    /** Receives what is installed, and at last undefined. */
+    onInstall?: (step: string | undefined) => void
+  },
 ): Promise<AdoptedCode> {
   const { name: model } = definition
   const { digest, columns } = artifact
@@ -47,9 +54,13 @@ export async function adoptCode(
       signal,
       // Building a package would run its code.
       onlyBuilt: true,
-      onStep: (step) => log.info({ model }, step),
+      onStep(step) {
+        log.info({ model }, step)
+        onInstall?.(step)
+      },
       onFailure: (output) => log.warn({ model, output }, 'the packages cannot be installed'),
     })
+    onInstall?.(undefined)
     const declared =
       columns && parseDeclaredColumns(parseJson((await artifacts.get('artifacts', columns)).toString('utf8')))
     const file = pythonFileOf(archive, code, definition, { packages, declared: declared || undefined })

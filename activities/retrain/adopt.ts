@@ -3,6 +3,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { codeFolder, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
+import type { InstallingBeat } from '../../domain/training/trainer.ts'
 import { beginTraining } from '../../store/training/trainings.ts'
 import type { AdopterJob } from '../artifact/adopter.ts'
 import type { StoredForeign } from '../artifact/store-foreign.ts'
@@ -56,9 +57,14 @@ export const adopt =
           artifacts: artifact.bundle === undefined ? [] : [artifact.digest],
         }),
       )
+      let installing: string | undefined
+      const onInstall = (step: string | undefined) => (installing = step)
       const code =
         artifact.file === codeFolder
-          ? await withHeartbeat(({ signal }) => adoptCode(deps, { definition, artifact, signal }))
+          ? await withHeartbeat(
+              ({ signal }) => adoptCode(deps, { definition, artifact, signal, onInstall }),
+              (): InstallingBeat => ({ installing }),
+            )
           : undefined
       const job: AdopterJob = {
         definition,

@@ -27,7 +27,7 @@ export function waitingFor(
   model: string,
   { stage, queue }: RetrainProgress,
 ): Promise<string | undefined> {
-  if (stage !== 'train' && stage !== 'snapshot') return Promise.resolve(undefined)
+  if (!['snapshot', 'train', 'adopt'].includes(stage)) return Promise.resolve(undefined)
   return temporal
     .call(callTimeoutMs, async (client) => {
       const { raw } = await client.workflow.getHandle(workflowId, runId).describe()

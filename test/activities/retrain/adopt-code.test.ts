@@ -51,20 +51,24 @@ async function adopt(requirements: string, columns?: string) {
     trainedOn: 'roses of March',
   }
   const deps = { artifacts, config: { cacheDir: join(root, 'cache') }, log } as unknown as Deps
+  const steps: (string | undefined)[] = []
   const { brought, packages } = await adoptCode(deps, {
     definition,
     artifact,
     signal: new AbortController().signal,
+    onInstall: (step) => steps.push(step),
   })
   const [, head = ''] = (await artifacts.get('artifacts', brought.digest)).toString('latin1').split('\n')
-  return { brought, packages, head: JSON.parse(head) as object }
+  return { brought, packages, steps, head: JSON.parse(head) as object }
 }
 
 it('resolves its packages from built wheels, and keeps what its user has said', async () => {
-  const { brought, packages, head } = await adopt('# of March\nnumpy  # any\n')
+  const { brought, packages, steps, head } = await adopt('# of March\nnumpy  # any\n')
   expect(brought).toMatchObject({ file: 'model.python', trainedOn: 'roses of March' })
   expect(packages).toEqual({ numpy: '2.4.6', python: '3.11.7' })
   expect(head).toMatchObject({ python: '3.11.7', packages: { numpy: '2.4.6' }, library: 'serve.py' })
+  expect(steps[0]).toMatch(/^installing requirements.txt: /)
+  expect(steps.at(-1)).toBeUndefined()
   const installed = await readFile(join(root, 'installed'), 'utf8')
   expect(installed).toMatch(/^install .*--only-binary :all:.*\nnumpy\n$/)
   expect(await readdir(tmpdir())).not.toContainEqual(expect.stringMatching(/^tenure-adopt-code-/))

@@ -1,4 +1,4 @@
-/** Tests what a training that no worker has taken says about the workers of its queue. Temporal is a stand-in whose queue has no poller. */
+/** Tests what a training, or the reading of a brought artifact, that no worker has taken says about the workers of its queue. Temporal is a stand-in whose queue has no poller. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { waitingFor } from '../../../../api/services/training/waiting-training.ts'
 import type { TemporalClient } from '../../../../api/temporal/client.ts'
@@ -23,14 +23,16 @@ const client = {
 const temporal = {
   call: (_ms: number, work: (given: typeof client) => unknown) => Promise.resolve(work(client)),
 } as unknown as TemporalClient
-const said = (isOwn: boolean) =>
+const said = (isOwn: boolean, stage: RetrainProgress['stage'] = 'train') =>
   waitingFor({ store, temporal }, { workflowId: 'retrain/iris', runId: 'run' }, 'iris', {
-    stage: 'train',
+    stage,
     queue: { name: 'tenure-train', isOwn },
   } as RetrainProgress)
 
 it('a training waits for a busy worker, for one that is missing, or for one of its own queue', async () => {
   expect(await said(false)).toMatch(/^no worker polls tenure-train for activities\. Start one/)
+  expect(await said(false, 'adopt')).toMatch(/^no worker polls tenure-train for activities/)
+  expect(await said(false, 'evaluate')).toBeUndefined()
   const worker = { kind: 'train', process: 'here/1', queue: 'tenure-train', payloadKeys: [] } as const
   const beats = keepHeartbeat(store, worker, () => {})
   await expect.poll(() => listHeartbeats(store)).toHaveLength(1)
