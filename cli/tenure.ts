@@ -1,5 +1,6 @@
 /** Entry point of the `tenure` command. */
 import { commands } from './commands/all-commands.ts'
+import { showInPager } from './pager.ts'
 import { runProgram } from './program.ts'
 
 // A reader that closes the pipe early, such as `head`, is not a failure.
@@ -11,4 +12,5 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 process.exitCode = await runProgram(commands, process.argv.slice(2), {
   out: process.stdout,
   err: process.stderr,
+  page: showInPager,
 })

@@ -29,8 +29,16 @@ export interface Terminal {
 }
 
 export interface Streams {
-  out: { write(text: string): unknown; isTTY?: boolean; columns?: number; hasColors?(): boolean }
+  out: {
+    write(text: string): unknown
+    isTTY?: boolean
+    columns?: number
+    rows?: number
+    hasColors?(): boolean
+  }
   err: { write(text: string): unknown }
+  /** Shows a text of more than one screen, and returns whether it could. */
+  page?(text: string): boolean
 }
 
 const spinnerFrames = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'] as const
@@ -38,7 +46,7 @@ const frameMs = 100
 /** A shorter wait is not shown, in ms. */
 const silentWaitMs = 400
 
-export function openTerminal({ out, err }: Streams, { json = false, wide = false } = {}): Terminal {
+export function openTerminal({ out, err, page }: Streams, { json = false, wide = false } = {}): Terminal {
   const interactive = out.isTTY === true && !json
   const coloured = interactive && out.hasColors?.() === true
   /** Escape codes that this terminal writes itself. */
@@ -80,7 +88,9 @@ export function openTerminal({ out, err }: Streams, { json = false, wide = false
     },
     answer(value, text) {
       clear()
-      out.write(`${json ? visibleText(JSON.stringify(value, null, 2)) : shown(text)}\n`)
+      const whole = `${json ? visibleText(JSON.stringify(value, null, 2)) : shown(text)}\n`
+      const isLong = interactive && out.rows !== undefined && whole.split('\n').length > out.rows
+      if (!isLong || page?.(whole) !== true) out.write(whole)
     },
     complain(text) {
       clear()

@@ -33,7 +33,7 @@ export const unit = [
   'test/docs/{alert-channels,bring-your-model,figures,links,reference-pages,security,states}.test.ts',
   'test/cli/doctor/object-store.test.ts',
   'test/cli/{init,check}/*.test.ts',
-  'test/cli/local-actor.test.ts',
+  'test/cli/{local-actor,pager}.test.ts',
   'test/support/kept-threads.test.ts',
 ]
 
@@ -55,6 +55,7 @@ export const programs = [
   'test/api/serving/request/steps-of-a-message.test.ts',
   'test/api/serving/runtime/{background-process,endpoints,python-process}.test.ts',
   'test/cli/commands/all-commands.test.ts',
+  'test/cli/pager.test.ts',
   'test/cli/{check,init}/*.test.ts',
   'test/docs/{bring-your-model,states}.test.ts',
   'test/domain/simulation/simulate.test.ts',

@@ -320,6 +320,23 @@ describe('the terminal', () => {
     return { terminal, out: () => out }
   }
 
+  it('shows a result of more than one screen in the pager, on a TTY only', () => {
+    const shownBy = (json: boolean, isTTY: boolean, canPage = true) => {
+      const written: string[] = []
+      const paged: string[] = []
+      const out = { write: (text: string) => written.push(text), isTTY, rows: 3, columns: 40 }
+      const page = (text: string) => canPage && paged.push(text) > 0
+      const terminal = openTerminal({ out, err: { write: () => true }, page }, { json })
+      terminal.answer(['a', 'b'], 'a\nb')
+      terminal.answer(['a', 'b', 'c'], 'a\nb\nc')
+      return { written, paged }
+    }
+    expect(shownBy(false, true)).toEqual({ written: ['a\nb\n'], paged: ['a\nb\nc\n'] })
+    expect(shownBy(false, true, false)).toEqual({ written: ['a\nb\n', 'a\nb\nc\n'], paged: [] })
+    expect(shownBy(true, true).paged).toEqual([])
+    expect(shownBy(false, false).paged).toEqual([])
+  })
+
   it('uses colours on a TTY with colour support only', () => {
     expect(opened({ hasColors: true }).terminal.paint('red', 'x')).toContain('\u001b[')
     expect(opened({ hasColors: false }).terminal.paint('red', 'x')).toBe('x')
