@@ -39,15 +39,25 @@ async function seen(expression: string): Promise<string> {
   return /Exception: (.*)$/s.exec((error as Error).message)?.[1] ?? (error as Error).message
 }
 
-/** The processes that serve models on this machine. */
+/** The processes that serve models here, also without a parent. Another test file may have some of its own. */
 const servers = (): string[] =>
   readdirSync('/proc').filter((pid) => {
     try {
-      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('tenure._serve')
+      const isServer =
+        /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('tenure._serve')
+      return isServer && !isOfAnotherFile(Number(pid))
     } catch {
       return false
     }
   })
+
+/** Each test file has a process of its own under that of vitest. */
+function isOfAnotherFile(pid: number): boolean {
+  if (pid === process.pid || pid <= 1) return false
+  // The parent follows the name, which may have spaces.
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  return pid === process.ppid || isOfAnotherFile(Number(stat.slice(stat.lastIndexOf(')')).split(' ')[2]))
+}
 
 /** Where namespaces are forbidden, no such model is run. */
 const isJailed = (() => {
