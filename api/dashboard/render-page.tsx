@@ -16,6 +16,8 @@ export interface MountedPage {
   place: PageEntry
   /** All pages, for the navigation. */
   places: readonly PageEntry[]
+  /** What a form has done, above the page. */
+  notice?: PageElement
 }
 
 /** Loads the chart packages after the first page, because a page with charts usually follows. */
@@ -23,7 +25,7 @@ setTimeout(() => void import('../charts/render.ts').then(({ loadPlot }) => loadP
 
 export async function renderPage(
   deps: ApiDeps,
-  { place, places }: MountedPage,
+  { place, places, notice }: MountedPage,
   ask: RouteRequest<unknown, unknown>,
 ): Promise<RouteResponse> {
   const { actor, params, target, session } = ask
@@ -49,7 +51,7 @@ export async function renderPage(
           actor,
           nav: navOf(places, actor),
           token: session?.token,
-          children: body,
+          children: notice === undefined ? body : [notice, body],
         })
       : withUnbrokenUnits(`<main id="main">${String(await body)}</main>`)
   const timing = [

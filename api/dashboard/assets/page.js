@@ -127,6 +127,19 @@
       ;(next < 0 ? field : links[Math.min(next, links.length - 1)])?.focus()
     })
   }
+  // The sheet of an action opens when it has arrived. Without script, its link leads to a page.
+  const sheet = document.getElementById('sheet')
+  if (sheet?.showModal) {
+    document.addEventListener('htmx:after:swap', () => {
+      if (sheet.childElementCount > 0 && !sheet.open) sheet.showModal()
+    })
+    sheet.addEventListener('close', () => sheet.replaceChildren())
+    sheet.addEventListener('click', (event) => {
+      if (event.target !== sheet && !event.target.closest('[data-closes]')) return
+      event.preventDefault()
+      sheet.close()
+    })
+  }
   // The meaning of a term, on hover, on focus and at the first touch; without script it is the title, and the link leads to the glossary.
   const meaning = document.getElementById('meaning')
   let explained

@@ -1,9 +1,10 @@
 /** Tests the actions on a model from its page: who is offered them, what a page shows before it asks, and what its form does. */
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { modelActionNames, modelActions } from '../../../api/dashboard/pages/model/action-roles.ts'
 import { viewers } from '../../../api/http/route.ts'
 import type { Role } from '../../../domain/roles.ts'
-import { findChampion } from '../../../store/registry/champions.ts'
+import { findChampion, listChampionHistory } from '../../../store/registry/champions.ts'
 import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { irisSpec } from '../../support/serving/artifact.ts'
 import { writeChampion } from '../../support/serving/registration.ts'
@@ -86,6 +87,17 @@ describe.each(viewers)('the page of a model for the role %s', (role) => {
   )
 })
 
+it.each(modelActionNames)(
+  'the sheet of %s has one button, and a reason of one tap where it has one',
+  async (name) => {
+    const { text } = await get(`/${name}`, 'operator')
+    const sheet = /<section class="card sheet" id="ask".*?<\/section>/s.exec(text)![0]
+    expect(sheet.match(/<button/g)).toHaveLength(1)
+    expect(sheet).toMatch(/<p class="lead"><strong>[^<]+<\/strong>/)
+    expect(sheet.includes('name="why"')).toBe(sheet.includes('name="reason"'))
+  },
+)
+
 it.each(modelActionNames)('the form of %s needs the token of its session', async (name) => {
   const fields = { ...(await shown(name)), choice: 'refuse', reason: 'why', token: 'x'.repeat(43) }
   expect((await send(name, 'operator', fields)).status).toBe(403)
@@ -93,18 +105,29 @@ it.each(modelActionNames)('the form of %s needs the token of its session', async
 })
 
 describe('a rollback from the page', () => {
-  it('shows from → to with the consequences, requires a reason, and rolls back once however often it is sent', async () => {
+  it('shows from → to with its evidence, requires a reason, and rolls back once however often it is sent', async () => {
     const [, second, third] = versions
+    const auc = (version: string, value: number) =>
+      fixture.store.query(
+        sql`update versions set lineage = lineage || ${JSON.stringify({ metrics: { accuracy: value } })}::jsonb where version = ${version}`,
+      )
+    await auc(second!, 0.6985)
+    await auc(third!, 0.6846)
     const { text } = await get('/rollback', 'operator')
-    expect(text).toMatch(
-      new RegExp(`From.*${third}.*To.*${second}.*is withdrawn.*Roll back to ${second}`, 's'),
+    const words = text.replaceAll(/<[^>]*>/g, '').replaceAll(/\s+/g, ' ')
+    expect(words).toMatch(
+      /v1\.2\.0 → v1\.1\.0 · proven \d{4}-\d\d-\d\d \d\d:\d\d UTC · Accuracy 0\.6985 vs 0\.6846, other rows · withdraws v1\.2\.0 for good/,
     )
+    expect(words).toContain('Roll back to v1.1.0')
     const fields = { ...fieldsOf(text), choice: 'rollback' }
     const blank = await send('rollback', 'operator', { ...fields, reason: ' ' })
     expect([blank.status, await championNow()]).toEqual([400, third])
     const done = await send('rollback', 'operator', { ...fields, reason: 'complaints' })
     expect([done.status, await championNow()]).toEqual([200, second])
-    expect(done.text).toMatch(new RegExp(`Rolled back.*${third} is rolled back, ${second} serves`, 's'))
+    expect(done.text).toMatch(
+      new RegExp(`Rolled back.*${third} is rolled back, ${second} serves.*has no undo`, 's'),
+    )
+    expect(done.text).not.toContain('>Undo<')
     const again = await send('rollback', 'operator', { ...fields, reason: 'complaints' })
     expect([again.status, await championNow()]).toEqual([200, second])
     expect(again.text).toContain('is rolled back already, nothing changed')
@@ -123,7 +146,21 @@ describe('a rollback from the page', () => {
       await send('rollback', 'operator', { ...(await shown('rollback')), choice: 'rollback', reason: 'why' })
     const { text } = await get('/rollback', 'approver')
     expect(text).toContain(`${versions[0]} is the only proven version of ${model}`)
+    expect(text).toContain('The kill switch can refuse all requests. It needs the role operator or admin.')
     expect(text).not.toContain('name="choice"')
+    const fallback = JSON.stringify({ fallback: { kind: 'answer', outputs: [1, 0, 0] } })
+    await fixture.store.query(
+      sql`update models set definition = definition || ${fallback}::jsonb where name = ${model}`,
+    )
+    expect((await get('/rollback', 'operator')).text).toMatch(
+      new RegExp(`can serve by kill switch\\. *<a href="/models/${model}/kill-switch">`),
+    )
+  })
+  it('takes a suggested reason, with what is added to it', async () => {
+    const fields = { ...(await shown('rollback')), why: 'Requests fail', reason: 'half of them' }
+    await send('rollback', 'operator', fields)
+    const [change] = await listChampionHistory(fixture.store, model, 1)
+    expect(change).toMatchObject({ cause: 'rollback', reason: 'Requests fail: half of them' })
   })
 })
 
@@ -147,6 +184,23 @@ describe('a kill switch from the page', () => {
     })
     expect(ended.status).toBe(200)
     expect(await findKillSwitch(fixture.store, model)).toMatchObject({ serve: 'normal' })
+  })
+  it('is undone from the notice, unless it has changed since', async () => {
+    const set = await send('kill-switch', 'operator', {
+      ...(await shown('kill-switch')),
+      choice: 'refuse',
+      why: 'Wrong inputs',
+    })
+    const notice = /<section class="notice.*?<\/section>/s.exec(set.text)![0]
+    expect(notice).toContain('Undo')
+    expect(notice).toContain(`action="/models/${model}/kill-switch"`)
+    const undone = await send('kill-switch', 'operator', fieldsOf(notice))
+    expect(undone.text).toContain('Kill switch ended')
+    expect(await findKillSwitch(fixture.store, model)).toMatchObject({
+      serve: 'normal',
+      reason: 'undone: Wrong inputs',
+    })
+    expect((await send('kill-switch', 'operator', fieldsOf(notice))).status).toBe(409)
   })
   it('that was set meanwhile stays as it is', async () => {
     const fields = { ...(await shown('kill-switch')), reason: 'why' }

@@ -44,7 +44,7 @@ import { calibrationOf, scoredOutcomes, type ScoredOutcomes } from '../../compon
 import { qualityPoints } from '../../components/quality-points.ts'
 import { VersionTable } from '../../components/version-table.tsx'
 import { ChampionHistory, DriftSection, QualitySection } from './model-parts.tsx'
-import { ModelActions } from './actions.tsx'
+import { ActionSheet, ModelActions } from './actions.tsx'
 import { shortVersion } from '../overview/cells.tsx'
 import { plain, shortReason, verdictTones } from '../../labels.ts'
 import { countText } from '../../../charts/figures.ts'
@@ -229,6 +229,7 @@ export const modelPage = definePage({
         )}
         <DriftSection drift={data.drift} windows={data.driftWindows} path={path} />
         <ChampionHistory changes={data.changes} />
+        <ActionSheet />
       </>
     )
   },
