@@ -1,13 +1,14 @@
 /** Computes what several charts share: time axes, the width of labels, and positions that keep labels apart. */
+import { instantMs, wallMs, wallText } from '../../domain/zoned-time.ts'
 import { characterCount, figureText } from './figures.ts'
 
-/** The shortest format of times in UTC that a span allows. */
-export function timeFormat(spanMs: number): (at: Date | number) => string {
-  const text = (at: Date | number) => new Date(at).toISOString()
+/** The shortest format of times in a zone that a span allows. */
+export function timeFormat(spanMs: number, zone = 'UTC'): (at: Date | number) => string {
+  const text = (at: Date | number) => wallText(Number(at), zone)
   if (spanMs < 3 * 60_000) return (at) => text(at).slice(11, 19)
   if (spanMs < 36 * 3_600_000) return (at) => text(at).slice(11, 16)
   if (spanMs < 2 * 366 * 86_400_000)
-    return (at) => `${months[new Date(at).getUTCMonth()]} ${new Date(at).getUTCDate()}`
+    return (at) => `${months[Number(text(at).slice(5, 7)) - 1]} ${Number(text(at).slice(8, 10))}`
   return (at) => text(at).slice(0, 7)
 }
 
@@ -21,18 +22,53 @@ export function timeDomain(times: readonly number[]): [Date, Date] {
   return [new Date(from - around), new Date(to + around)]
 }
 
-/** An axis of time in UTC, whose first time of day says so. Labels with seconds are wide, so that a short span gets fewer. */
-export function timeAxis(domain: [Date, Date], ticks: number) {
+/**
+ * An axis of time in the zone of the page, which names it; without a page in UTC, and the first time of day says so. Labels with seconds
+ * are wide, so that a short span gets fewer.
+ */
+export function timeAxis(domain: [Date, Date], ticks: number, zone?: string) {
   const spanMs = domain[1].getTime() - domain[0].getTime()
-  const text = timeFormat(spanMs)
+  const text = timeFormat(spanMs, zone)
+  const count = spanMs < 3 * 60_000 ? Math.ceil(ticks / 2) : ticks
   return {
     type: 'utc' as const,
     domain,
     label: null,
-    ticks: spanMs < 3 * 60_000 ? Math.ceil(ticks / 2) : ticks,
+    ticks: zone === undefined || zone === 'UTC' ? count : zonedTicks(domain, count, zone),
     tickFormat: (at: Date | number, place: number) =>
-      place === 0 && text(at).includes(':') ? `${text(at)} UTC` : text(at),
+      place === 0 && zone === undefined && text(at).includes(':') ? `${text(at)} UTC` : text(at),
   }
+}
+
+const [s, min, h, d] = [1_000, 60_000, 3_600_000, 86_400_000]
+const steps = [
+  s,
+  5 * s,
+  15 * s,
+  30 * s,
+  min,
+  5 * min,
+  15 * min,
+  30 * min,
+  h,
+  3 * h,
+  6 * h,
+  12 * h,
+  d,
+  2 * d,
+  7 * d,
+]
+
+/** Round times of a zone, at most `most`, where those of UTC would fall on odd hours or on the day before. */
+function zonedTicks([from, to]: [Date, Date], most: number, zone: string): Date[] {
+  const [first, last] = [wallMs(from.getTime(), zone), wallMs(to.getTime(), zone)]
+  const step =
+    steps.find((each) => (last - first) / each <= most) ??
+    30 * d * Math.ceil((last - first) / (30 * d * most))
+  const ticks: Date[] = []
+  for (let wall = Math.ceil(first / step) * step; wall <= last; wall += step)
+    ticks.push(new Date(instantMs(wall, zone)))
+  return ticks
 }
 
 /** An axis with one band per row, named by its key. */

@@ -147,7 +147,7 @@ export async function evidenceSvg(given: readonly EvidencePoint[], frame: ChartP
     marginRight: narrow ? 84 : 116,
     marginTop,
     marginBottom,
-    x: timeAxis([from, to], narrow ? 3 : 7),
+    x: timeAxis([from, to], narrow ? 3 : 7, frame.zone),
     y: {
       domain: [0, top],
       label: null,

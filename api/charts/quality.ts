@@ -76,7 +76,7 @@ export async function qualitySvg(
     marginRight: 20,
     marginTop: 26,
     marginBottom: 28,
-    x: { ...timeAxis([from, to], narrow ? 4 : 8), inset: 14 },
+    x: { ...timeAxis([from, to], narrow ? 4 : 8, frame.zone), inset: 14 },
     y: figureAxis(metricName(metric)),
     color: { type: 'identity' },
     marks: qualityMarks(plot, measured, metric),

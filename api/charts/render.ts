@@ -11,6 +11,8 @@ export interface ChartPlace {
   title: string
   /** In pixels of the drawing; 640 by default. */
   width?: number
+  /** The time zone of the page around the chart; without a page, the chart is in UTC and says so. */
+  zone?: string
 }
 
 export interface ChartFrame extends ChartPlace {
@@ -84,6 +86,7 @@ export async function drawChart(
   svg.setAttribute('aria-labelledby', `${named}-title ${named}-desc`)
   svg.setAttribute('xmlns', 'http://www.w3.org/2000/svg')
   svg.setAttribute('font-size', '11')
+  if (frame.zone !== undefined) svg.setAttribute('data-zone', frame.zone)
   return svg.outerHTML
 }
 

@@ -83,7 +83,7 @@ export async function timelineSvg(timeline: Timeline, frame: ChartPlace): Promis
     marginRight: 18,
     marginTop: 30,
     marginBottom: 28,
-    x: timeAxis([from, to], narrow ? 4 : 8),
+    x: timeAxis([from, to], narrow ? 4 : 8, frame.zone),
     y: {
       domain: [0, 1],
       label: null,

@@ -4,9 +4,9 @@ import type { RouteResponse } from '../http/route.ts'
 import type { Problem } from '../http/problem.ts'
 import { headersOf } from '../http/problem.ts'
 import type { Principal } from '../http/principal.ts'
+import { zoneOf } from './clock.ts'
 import { withCode } from './components/elements.tsx'
 import { listHref } from './components/pager.tsx'
-import { readable } from './labels.ts'
 import { navOf, pageText } from './render-page.tsx'
 import { pageRegistry } from './page-registry.ts'
 import type { PageElement } from './page.ts'
@@ -34,6 +34,7 @@ export async function errorPage(
   const text = await pageText({
     title: headingOf(problem),
     path: target.split('?')[0]!,
+    zone: zoneOf(header),
     ...(reader?.actor !== undefined && {
       actor: reader.actor,
       nav: navOf(pageRegistry, reader.actor),
@@ -87,7 +88,7 @@ const Failure = ({ problem, form, unfiltered }: FailureParts): PageElement => (
   <article class="failure">
     <p class="status">{problem.status}</p>
     <h1>{headingOf(problem)}</h1>
-    <p>{withCode(sentence(readable(problem.detail)))}</p>
+    <p>{withCode(sentence(problem.detail))}</p>
     <p>{withCode(remedies[problem.code] ?? problem.remedy)}</p>
     {problem.code === 'postgres_unavailable' && (
       <p>

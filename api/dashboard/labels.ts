@@ -1,6 +1,5 @@
 /** Names and colours the states of releases, verdicts and versions in the same way on every page. */
 import type { ReleaseOutcomeKind, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
-import { timesInSentence } from '../../domain/figures.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import type { VerdictKind } from '../../domain/verdict.ts'
 import type { Tone } from './components/elements.tsx'
@@ -84,9 +83,9 @@ export const levelText = (level: string): string => (level === 'warn' ? 'warning
 /** Returns the first 12 hexadecimal digits of a digest. */
 export const shortDigest = (digest: string): string => digest.replace(/^sha256:/, '').slice(0, 12)
 
-/** Removes release ids from a stored reason, because its page links to the release, and shortens its times. */
+/** Removes release ids from a stored reason, because its page links to the release. */
 export const withoutIds = (reason: string): string =>
-  readable(reason.replace(/: release rel_\w+ started/, '').replace(/^release rel_\w+, /, ''))
+  reason.replace(/: release rel_\w+ started/, '').replace(/^release rel_\w+, /, '')
 
 /**
  * Shortens a stored reason for a list: without ids and evidence, and only the first of several reasons. Of the lines of a program, only the
@@ -105,9 +104,6 @@ export function shortReason(reason: string): string {
 /** Leaves out the words that stand before a reason: `rolled back by ada` → `by ada`. */
 export const withoutFirst = (words: string, reason: string): string =>
   reason.startsWith(`${words} `) ? reason.slice(words.length + 1) : reason
-
-/** Shortens the times in a sentence to minutes. */
-export const readable = (sentence: string): string => sentence.replaceAll(timesInSentence, '$1 $2 UTC')
 
 /** The parts of a page: code and fields as they are, tags, and a space between a digit and its unit. */
 const spacedUnits =

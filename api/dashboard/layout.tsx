@@ -1,5 +1,6 @@
 /** Renders the frame of every page: head, navigation, signed-in user and main content. */
 import type { Child } from 'hono/jsx'
+import { zoneName } from '../../domain/zoned-time.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { AssetName } from './assets.ts'
 import type { PageElement } from './page.ts'
@@ -21,6 +22,8 @@ export interface PageFrame {
   nav?: readonly NavItem[]
   /** The session's token for the sign-out form. */
   token?: string | undefined
+  /** The reader's time zone. */
+  zone: string
   children?: Child
 }
 
@@ -38,6 +41,7 @@ export const PageLayout = ({
   actor,
   nav = [],
   token,
+  zone,
   children,
 }: PageFrame): PageElement => (
   <html lang="en">
@@ -67,6 +71,9 @@ export const PageLayout = ({
             Search <kbd>Ctrl K</kbd>
           </a>
         )}
+        <span class="zone" data-zone={zone} title={`Times are in ${zone}`}>
+          {zoneName(zone, Date.now())}
+        </span>
         {actor && <Account actor={actor} token={token} />}
         <div id="meaning" role="tooltip" popover="auto"></div>
       </header>
@@ -77,7 +84,7 @@ export const PageLayout = ({
       </main>
       <footer class="bottom">
         <a href="/docs">API</a> · <a href="/docs/errors">Routes and errors</a> ·{' '}
-        <a href="/glossary">Glossary</a> · <a href="/guide">Guide</a> · Times in UTC
+        <a href="/glossary">Glossary</a> · <a href="/guide">Guide</a>
       </footer>
     </body>
   </html>

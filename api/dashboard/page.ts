@@ -20,6 +20,8 @@ export interface PageRequest<Query = undefined> {
   target: string
   /** The CSRF token for forms; absent for a key without a session, which may only read. */
   token: string | undefined
+  /** The reader's time zone. */
+  zone: string
 }
 
 export interface Page<Data, Query = undefined> {

@@ -6,6 +6,7 @@ import type { RouteResponse, RouteRequest } from '../http/route.ts'
 import { checkInput } from '../http/schemas.ts'
 import type { ApiDeps } from '../deps.ts'
 import { assetPaths } from './assets.ts'
+import { inZone, zoneOf } from './clock.ts'
 import type { PageRequest, PageEntry, PageElement } from './page.ts'
 import { withUnbrokenUnits } from './labels.ts'
 import { html, pageHeaders } from './security-headers.ts'
@@ -37,6 +38,7 @@ export async function renderPage(
     query: found.query && queryOf(found.query, target),
     target,
     token: session?.token,
+    zone: zoneOf(ask.header),
   }
   const counted = countStatements(deps.store)
   const fromMs = performance.now()
@@ -51,9 +53,10 @@ export async function renderPage(
           actor,
           nav: navOf(places, actor),
           token: session?.token,
+          zone: asked.zone,
           children: notice === undefined ? body : [notice, body],
         })
-      : withUnbrokenUnits(`<main id="main">${String(await body)}</main>`)
+      : finished(`<main id="main">${String(await body)}</main>`, asked.zone)
   const timing = [
     `statements;desc="${counted.statements()}"`,
     `load;dur=${(loadedMs - fromMs).toFixed(1)}`,
@@ -66,8 +69,11 @@ export async function renderPage(
 export async function pageText(frame: Omit<PageFrame, 'assets'>): Promise<string> {
   const assets = await assetPaths()
   const view: PageElement = <PageLayout {...frame} assets={assets} />
-  return withUnbrokenUnits(`<!doctype html>${String(await view)}`)
+  return finished(`<!doctype html>${String(await view)}`, frame.zone)
 }
+
+/** Returns rendered HTML with its times in the reader's zone. */
+export const finished = (html: string, zone: string): string => withUnbrokenUnits(inZone(html, zone))
 
 /** Validates the query of a page. */
 export function queryOf<Query>(query: z.ZodType<Query>, target: string): Query {

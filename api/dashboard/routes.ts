@@ -11,6 +11,7 @@ import { metricTable } from '../metrics/metric-catalogue.ts'
 import { createThrottledLog } from '../http/log-throttle.ts'
 import { getRelease } from '../services/release-commands.ts'
 import { findPageAsset } from './assets.ts'
+import { zoneOf } from './clock.ts'
 import { changeFeedLimits, createChangeFeed, lookAtReleases } from './change-feed.ts'
 import type { OverviewSubject } from './pages/overview/overview.tsx'
 import { reportPath } from './security-headers.ts'
@@ -104,7 +105,7 @@ function overviewChanges({ store, stopping }: ApiDeps): RouteDefinition {
         import('./render-page.tsx'),
       ])
       const { seen, ...query } = queryOf(streamQuery, target)
-      const subject: OverviewSubject = { ...query, role: actor!.role }
+      const subject: OverviewSubject = { ...query, role: actor!.role, zone: zoneOf(header) }
       return { events: feed.open(JSON.stringify(subject), header('last-event-id') ?? seen) }
     },
   })

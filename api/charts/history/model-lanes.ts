@@ -144,7 +144,7 @@ export async function modelLanesSvg(data: LaneData, frame: ChartPlace): Promise<
     marginRight: 24,
     marginTop: 4,
     marginBottom: 24,
-    x: timeAxis([new Date(data.fromMs), new Date(endMs)], narrow ? 4 : 8),
+    x: timeAxis([new Date(data.fromMs), new Date(endMs)], narrow ? 4 : 8, frame.zone),
     y: { type: 'band', domain: rows, axis: null, paddingInner: 0.3 },
     color: { type: 'identity' },
     marks: [

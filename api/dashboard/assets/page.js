@@ -1,14 +1,25 @@
-// Shows a lost connection, follows changes, opens the search, shows local times, reloads a release page whose form is out of date, and keeps forms from being sent twice. The pages work
-// without it.
+// Shows a lost connection, follows changes, opens the search, tells the server the reader's zone, shows near times as relative, reloads a
+// release page whose form is out of date, and keeps forms from being sent twice. The pages work without it.
 ;(() => {
+  // The server writes times in the zone of a cookie. A page in another zone, the first of a browser, is loaded again.
+  const shownZone = document.querySelector('[data-zone]').dataset.zone
+  const zoneInCookie = () => /(?:^|; )tenure_zone=([^;]*)/.exec(document.cookie)?.[1]
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone
+  if (zone && zoneInCookie() !== zone) {
+    const secure = location.protocol === 'https:' ? '; secure' : ''
+    document.cookie = `tenure_zone=${zone}; path=/; max-age=31536000; samesite=lax${secure}`
+    if (zone !== shownZone && zoneInCookie() === zone) location.replace(location.href)
+  }
   const connection = document.getElementById('connection')
   let lostAt
   const shown = document.querySelector('[data-stage]')?.dataset.stage
   const lost = () => {
     if (connection === null || lostAt !== undefined) return
     lostAt = new Date()
-    const time = lostAt.toISOString().slice(11, 19)
-    connection.textContent = `Connection lost at ${time} UTC. Retrying…`
+    const time = document.createElement('time')
+    time.dateTime = lostAt.toISOString()
+    time.textContent = lostAt.toLocaleTimeString('sv-SE', { timeZone: shownZone })
+    connection.replaceChildren('Connection lost at ', time, '. Retrying…')
   }
   const found = () => {
     if (connection === null || lostAt === undefined) return
@@ -209,21 +220,35 @@
       setTimeout(() => delete meaning.dataset.pinned, 300)
     })
   }
-  // Every time is in UTC, with that of the reader in its title; in the cells of a table the last hour is the time since.
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone
-  const clock = new Intl.DateTimeFormat('sv-SE', { dateStyle: 'short', timeStyle: 'short' })
+  // Near times are relative: in the cells of a table the time since within the last hour, unless two of a column would be the same, and the
+  // time left until a deadline. Their titles are absolute.
+  const isoTitle = /\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/
   const showTimes = () => {
-    for (const time of document.querySelectorAll('time.clock')) {
-      const at = Date.parse(time.dateTime)
-      const minutes = Math.floor((Date.now() - at) / 60000)
-      const isRecent = minutes >= 0 && minutes < 60
-      const utc = new Date(at).toISOString()
-      if (time.matches('td > .clock'))
-        time.textContent = isRecent
-          ? `${minutes || '< 1'} min ago`
-          : `${utc.slice(0, 16).replace('T', '\u00a0')} UTC`
-      if (zone !== 'UTC')
-        time.title = `${utc.slice(0, 19).replace('T', ' ')} UTC, ${clock.format(at)} in ${zone}`
+    const columns = new Map()
+    for (const time of document.querySelectorAll('time[data-shows=time]')) {
+      const cell = time.parentElement
+      if (cell.tagName !== 'TD') continue
+      const minutes = Math.floor((Date.now() - Date.parse(time.dateTime)) / 60000)
+      time.dataset.written ??= time.textContent
+      time.textContent = time.dataset.written
+      if (minutes < 0 || minutes >= 60) continue
+      const column = `${cell.cellIndex} ${minutes}`
+      const table = cell.closest('table')
+      if (!columns.has(table)) columns.set(table, new Map())
+      const same = columns.get(table)
+      same.set(column, [...(same.get(column) ?? []), time])
+      time.textContent = `${minutes || '< 1'} min ago`
+    }
+    for (const same of columns.values())
+      for (const times of same.values())
+        if (times.length > 1)
+          for (const time of times) time.textContent = isoTitle.exec(time.title)[0].replace(' ', '\u00a0')
+    for (const time of document.querySelectorAll('time[data-shows=due]')) {
+      const minutes = Math.round((Date.parse(time.dateTime) - Date.now()) / 60000)
+      time.textContent = time.textContent.replace(
+        /in\s\d+\smin|now/,
+        minutes > 0 ? `in\u00a0${minutes}\u00a0min` : 'now',
+      )
     }
   }
   showTimes()

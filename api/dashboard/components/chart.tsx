@@ -8,14 +8,23 @@ export interface ChartSizes {
   narrow: string
 }
 
-/** Draws a chart once per width. `data` must contain everything that the chart shows, because it is the cache key. */
+/** Draws a chart once per width. The frame and `data` contain everything that the chart shows, because they are the cache key; a chart with times needs a zone. */
 export async function drawChartSizes<Data>(
-  { id, title, wide = 640, narrow = 340 }: { id: string; title: string; wide?: number; narrow?: number },
+  {
+    id,
+    title,
+    wide = 640,
+    narrow = 340,
+    zone,
+  }: { id: string; title: string; wide?: number; narrow?: number; zone?: string },
   data: Data,
-  draw: (data: Data, frame: { id: string; title: string; width: number }) => Promise<string>,
+  draw: (data: Data, frame: { id: string; title: string; width: number; zone?: string }) => Promise<string>,
 ): Promise<ChartSizes> {
-  const key = `${id} ${title} ${JSON.stringify(data)}`
-  const of = (width: number) => cachedChart(`${width} ${key}`, () => draw(data, { id, title, width }))
+  const key = JSON.stringify([id, title, zone, data])
+  const of = (width: number) =>
+    cachedChart(`${width} ${key}`, () =>
+      draw(data, { id, title, width, ...(zone !== undefined && { zone }) }),
+    )
   return { wide: await of(wide), narrow: await of(narrow) }
 }
 

@@ -1,6 +1,7 @@
 /** Renders elements that several pages share. Texts from outside are only children or attributes, which the renderer escapes. */
 import type { Child } from 'hono/jsx'
 import { raw } from 'hono/html'
+import type { TimeLook } from '../clock.ts'
 import type { PageElement } from '../page.ts'
 import { Term } from '../glossary.tsx'
 
@@ -18,42 +19,25 @@ export const withCode = (text: string): (string | PageElement)[] =>
 interface TimeParts {
   /** ISO 8601 in UTC. */
   at: string | undefined
-  /** Default: the date and the minute. `clock` is the time of the day to the second, `minute` to the minute. */
-  shows?: 'milliseconds' | 'clock' | 'minute' | undefined
+  /** `time` by default: the date and the minute. */
+  shows?: TimeLook | undefined
 }
 
-/**
- * Shows a time in UTC, like every sentence, chart and message. Only the title, which a script writes, is in the reader's zone, so that no
- * page has two clocks.
- */
-export const Time = ({ at, shows }: TimeParts): PageElement =>
+/** Shows a time. Rendering ends with filling it in the reader's zone, with its zone on hover. */
+export const Time = ({ at, shows = 'time' }: TimeParts): PageElement =>
   at === undefined ? (
     <>—</>
   ) : (
-    <time class="clock" datetime={at} title={`${at.slice(0, 19).replace('T', ' ')} UTC`}>
-      {utcText(at, shows)}
+    <time datetime={at} data-shows={shows}>
+      {at}
     </time>
   )
-
-const utcText = (at: string, shows: TimeParts['shows']): string => {
-  const [from, to] = { milliseconds: [0, 23], clock: [11, 19], minute: [11, 16], default: [0, 16] }[
-    shows ?? 'default'
-  ] as [number, number]
-  // In a narrow table only the zone goes to the next line.
-  return `${at.slice(from, to).replace('T', '\u00a0')} UTC`
-}
 
 /** Shows the time since a moment. */
 export const Age = ({ at, nowMs }: { at: string | undefined; nowMs: number }): PageElement =>
-  at === undefined ? (
-    <>—</>
-  ) : (
-    <time datetime={at} title={at}>
-      {durationText(nowMs - Date.parse(at))}
-    </time>
-  )
+  at === undefined ? <>—</> : <time datetime={at}>{durationText(nowMs - Date.parse(at))}</time>
 
-/** Shows a time and the time since then: `2026-11-21 05:25 UTC (51 min)`. */
+/** Shows a time and the time since then: `2026-11-21 05:25 (51 min)`. */
 export const Since = ({ at, nowMs }: { at: string | undefined; nowMs: number }): PageElement =>
   at === undefined ? (
     <span class="quiet">—</span>

@@ -24,7 +24,7 @@ export const FailedRequestsTable = ({ rows }: { rows: readonly VersionFailure[] 
       rows={rows}
       empty=""
       columns={[
-        { head: 'Time', names: true, cell: ({ at }) => <Time at={at} /> },
+        { head: 'Time', names: true, cell: ({ at }) => <Time at={at} shows="second" /> },
         { head: 'Arm, replica', cell: ({ arm, replica }) => `${arm}, ${replica}` },
         { head: 'Failure', cell: ({ code, message }) => `${code}: ${message}` },
         { head: 'Routing key', cell: ({ routingKey }) => routingKey ?? '–' },

@@ -17,7 +17,7 @@ import {
 } from '../../support/serving/serving-fixture.ts'
 import { seedHalfYear } from '../../support/dashboard/half-year-rows.ts'
 import { gateOfRows, profitPolicy } from '../../support/release/certificates.ts'
-import { pagesOf, pagesWithTests, unzonedTimes } from '../../support/dashboard/page-texts.ts'
+import { pagesOf, pagesWithTests, clockIssues } from '../../support/dashboard/page-texts.ts'
 import { seedSweep, seedTriggers } from '../../support/dashboard/training-rows.ts'
 
 const hostile = `"><img src=x onerror="window.hurt=1"><script>window.hurt=1</script>`
@@ -32,8 +32,9 @@ const apiKeys = {} as Record<Name | 'predictor', string>
 const sessions = {} as Record<Name, { cookie: string; token: string }>
 
 const browser = { accept: 'text/html', host: 'localhost' }
-const get = async (path: string, as: Name = 'viewer') => {
-  const page = await api.request('GET', path, { headers: { ...browser, cookie: sessions[as].cookie } })
+const get = async (path: string, as: Name = 'viewer', zone = 'UTC') => {
+  const cookie = `${sessions[as].cookie}; tenure_zone=${zone}`
+  const page = await api.request('GET', path, { headers: { ...browser, cookie } })
   return { ...page, text: page.text.replaceAll('\u00a0', ' ') }
 }
 const post = (path: string, form: Record<string, string>, as: Name, token = sessions[as].token) =>
@@ -118,13 +119,19 @@ it('a page of the registry has a text here, or its own test', () => {
 describe.each(pages)('the page %s', (path, words) => {
   it('shows its content with at most 14 statements, and escapes hostile texts', async () => {
     const { status, text, headers } = await get(path)
-    expect([status, unzonedTimes(text)]).toEqual([200, []])
+    expect([status, clockIssues(text, 'UTC')]).toEqual([200, []])
     expect(text).toContain(words)
     expect(text).not.toMatch(/<img src=x|<script>window|<style|\sstyle=|NaN|\[object|undefined</)
     expect(headers.get('content-security-policy')).toContain("default-src 'none'")
     expect(
       Number(/statements;desc="(\d+)"/.exec(headers.get('server-timing') ?? '')?.[1]),
     ).toBeLessThanOrEqual(14)
+  })
+  it('shows its times on the clock of each reader', async () => {
+    for (const zone of ['Asia/Calcutta', 'America/New_York', 'Asia/Calcutta']) {
+      const { status, text } = await get(path, 'viewer', zone)
+      expect([status, clockIssues(text, zone)]).toEqual([200, []])
+    }
   })
   it('redirects to sign-in without a session', async () => {
     const sent = await api.request('GET', path, { headers: browser })
@@ -436,7 +443,7 @@ describe('an alert', () => {
     expect(resolved).toMatch(/Acknowledged by olga: on it<.*Resolved by root: fixed</)
     expect(resolved).toContain('Resolved automatically')
     expect((await post(`/alerts/${id}`, { action: 'resolve' }, 'admin')).text).toMatch(
-      /Alert \d+ was resolved at \d{4}-\d\d-\d\d \d\d:\d\d UTC\./,
+      /Alert \d+ was resolved at <time [^>]*>\d{4}-\d\d-\d\d\s\d\d:\d\d<\/time>\./,
     )
     const rows = await listAudit(servers.store, { limit: 10 })
     expect(

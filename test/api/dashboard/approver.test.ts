@@ -18,7 +18,7 @@ import {
   overflowPx,
   openSession,
 } from '../../support/dashboard/browser-session.ts'
-import { unzonedTimes } from '../../support/dashboard/page-texts.ts'
+import { clockIssues } from '../../support/dashboard/page-texts.ts'
 import { openSignedSessions, type SignedSessions } from '../../support/dashboard/signed-sessions.ts'
 
 let browser: Browser
@@ -133,35 +133,47 @@ const reloadTerms = `new Promise((resolve) => {
   document.querySelector('tbody a.term').closest('[hx-get]').dispatchEvent(new Event('changed'))
 })`
 
-it('times are in UTC in every zone, with the time of the reader on hover', async () => {
+it('times are in UTC without script, and else in the zone of the browser, also those that a reload brings', async () => {
   const path = `/models/${dashboard.model}`
-  const textOf = async (options: { timezone?: string; scripts?: boolean }) => {
+  const textOf = async (zone: string, options: { timezone?: string; scripts?: boolean }) => {
     const { page, signIn, close } = await openSession(browser, { url: dashboard.url, ...options })
     await signIn(dashboard.keys.vera, path)
-    const times = page.locator('time.clock')
-    const found = { html: await page.content(), times: await times.allInnerTexts() }
-    const titles = await times.evaluateAll((each) => each.map(({ title }: { title: string }) => title))
+    expect(clockIssues(await page.content(), zone)).toEqual([])
+    const since = page.locator('.facts time').first()
+    const found = { header: await page.locator('.zone').innerText(), since: await since.innerText() }
+    await page.goto('/')
+    await page.evaluate(`document.querySelector('#overview').dispatchEvent(new Event('changed'))`)
+    expect(clockIssues(await page.content(), zone)).toEqual([])
     await close()
-    return { ...found, titles }
+    return { ...found, ms: Date.parse(`${found.since.replace('\u00a0', 'T')}:00Z`) }
   }
-  const [utc, far] = [await textOf({ scripts: false }), await textOf({ timezone: 'Asia/Tokyo' })]
-  for (const { html } of [utc, far]) expect(unzonedTimes(html)).toEqual([])
-  const old = far.times.findIndex((text) => !text.endsWith('min ago'))
-  expect(far.times[old]).toBe(utc.times[old])
-  const [, then, here] = /^(.* UTC), (.*) in Asia\/Tokyo$/.exec(far.titles[old]!)!
-  expect(then).toBe(utc.titles[old])
-  expect((Date.parse(`${here}Z`) - Date.parse(`${then!.slice(0, 16)}Z`)) / 3_600_000).toBe(9)
+  const utc = await textOf('UTC', { scripts: false, timezone: 'Asia/Tokyo' })
+  const far = await textOf('Asia/Tokyo', { timezone: 'Asia/Tokyo' })
+  expect([utc.header, far.header]).toEqual(['UTC', 'GMT+9'])
+  expect((far.ms - utc.ms) / 3_600_000).toBe(9)
 })
 
-it('a time in a table that is seconds old is less than a minute ago', async () => {
+it('times of the last hour in a table are relative, unless two of a column would be the same', async () => {
   const { page, signIn, close } = await openSession(browser, { url: dashboard.url })
   await signIn(dashboard.keys.vera, `/models/${dashboard.model}`)
-  const text = await page.evaluate(`(() => {
-    document.querySelector('td > time.clock').dateTime = new Date().toISOString()
-    document.dispatchEvent(new Event('htmx:after:swap'))
-    return document.querySelector('td > time.clock').textContent
-  })()`)
-  expect(text).toBe('< 1 min ago')
+  const texts = (agesMs: number[]) =>
+    page.evaluate<string[]>(`(() => {
+      const table = document.querySelector('td > time[data-shows=time]').closest('table')
+      const row = table.querySelector('td > time').closest('tr')
+      const times = ${JSON.stringify(agesMs)}.map((ageMs) => {
+        const copy = row.cloneNode(true)
+        const time = copy.querySelector('time')
+        time.dateTime = new Date(Date.now() - ageMs).toISOString()
+        return time
+      })
+      table.tBodies[0].replaceChildren(...times.map((time) => time.closest('tr')))
+      document.dispatchEvent(new Event('htmx:after:swap'))
+      return times.map(({ textContent }) => textContent.replace('\u00a0', ' '))
+    })()`)
+  expect(await texts([1_000, 300_000])).toEqual(['< 1 min ago', '5 min ago'])
+  const [one, other, old] = await texts([301_000, 302_000, 480_000])
+  expect([one, other]).toEqual(Array(2).fill(expect.stringMatching(/^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$/)))
+  expect(old).toBe('8 min ago')
   await close()
 })
 

@@ -21,7 +21,7 @@ import {
   type DashboardFixture,
 } from '../../support/dashboard/dashboard-fixture.ts'
 import { keepNotice, loseConnection } from '../../support/dashboard/lost-connection.ts'
-import { deniedPages, emptyAddresses, unzonedTimes } from '../../support/dashboard/page-texts.ts'
+import { deniedPages, emptyAddresses, clockIssues } from '../../support/dashboard/page-texts.ts'
 import { openSignedSessions, type SignedSessions } from '../../support/dashboard/signed-sessions.ts'
 import { ownServers } from '../../support/servers/servers.ts'
 
@@ -63,7 +63,7 @@ it('every page fits each screen, reads well in light and dark, is small, and wor
     expect(Number(statements), path).toBeLessThanOrEqual(16)
     const lost = await page.evaluate<{ text: string; place: string } | undefined>(loseConnection)
     const found = [...(await issuesOfLooks(page, { notice: lost?.text })), ...(await keyboardIssues(page))]
-    found.push(...unzonedTimes(await page.content()))
+    found.push(...clockIssues(await page.content(), 'UTC'))
     issues.push(...found.map((issue) => `${path}: ${issue}`))
     expect(await hasRunMarkup(page), path).toBe(false)
     if (lost === undefined) continue

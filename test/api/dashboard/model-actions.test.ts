@@ -116,7 +116,7 @@ describe('a rollback from the page', () => {
     const { text } = await get('/rollback', 'operator')
     const words = text.replaceAll(/<[^>]*>/g, '').replaceAll(/\s+/g, ' ')
     expect(words).toMatch(
-      /v1\.2\.0 → v1\.1\.0 · proven \d{4}-\d\d-\d\d \d\d:\d\d UTC · Accuracy 0\.6985 vs 0\.6846, other rows · withdraws v1\.2\.0 for good/,
+      /v1\.2\.0 → v1\.1\.0 · proven \d{4}-\d\d-\d\d \d\d:\d\d · Accuracy 0\.6985 vs 0\.6846, other rows · withdraws v1\.2\.0 for good/,
     )
     expect(words).toContain('Roll back to v1.1.0')
     const fields = { ...fieldsOf(text), choice: 'rollback' }

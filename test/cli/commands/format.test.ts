@@ -1,6 +1,5 @@
-/** Tests how commands, and pages, format values. */
+/** Tests how commands format values. */
 import { expect, it } from 'vitest'
-import { readable } from '../../../api/dashboard/labels.ts'
 import { prose, shownMetrics } from '../../../cli/commands/format.ts'
 
 it('the times in a sentence are written as those of tables are', () => {
@@ -15,7 +14,6 @@ it('the time of an option stays as a command takes it', () => {
     'its last row became known at 2001-07-01T08:34:00Z: train again, such as --as-of 2001-07-01T08:34:01.000Z'
   const kept = 'train again, such as --as-of 2001-07-01T08:34:01.000Z'
   expect(prose(sentence)).toBe(`its last row became known at 2001-07-01 08:34:00 UTC: ${kept}`)
-  expect(readable(sentence)).toBe(`its last row became known at 2001-07-01 08:34 UTC: ${kept}`)
 })
 
 it('a table of three metrics has the default primary ones and one of a model file, which may be primary too', () => {

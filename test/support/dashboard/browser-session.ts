@@ -72,6 +72,8 @@ export async function openSession(
     problems,
     async signIn(key, next = '/') {
       await page.goto(next)
+      // The first page of a browser in another zone is loaded again, which would empty the field.
+      if (scripts) await page.locator(`.zone[data-zone='${timezone}']`).waitFor()
       await page.getByLabel('API key').fill(key)
       await page.getByRole('button', { name: 'Sign in' }).click()
       await page.getByRole('button', { name: 'Sign out' }).waitFor()

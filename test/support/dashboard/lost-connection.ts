@@ -11,7 +11,7 @@ export const loseConnection = `(() => {
   const around = []
   for (let part = notice.parentElement; part; part = part.parentElement) around.push(part.cloneNode(false).outerHTML)
   const styles = [...document.styleSheets].map(({ href }) => href)
-  const found = notice.outerHTML.replace(/\\d\\d:\\d\\d:\\d\\d/, 'then')
+  const found = notice.outerHTML.replace(/\\d{4}-[\\d-]+T[\\d:.]+Z|\\d\\d:\\d\\d:\\d\\d/g, 'then')
   const text = notice.textContent
   notice.textContent = ''
   return { text, place: JSON.stringify([found, around, styles]) }

@@ -90,18 +90,32 @@ export const addressesOf = ({
 })
 
 /**
- * Returns the times of day on a page that do not name their zone, without fields and code to paste. In a chart one label names it for all.
+ * Returns what breaks the one clock of a page: a time of day outside of a `<time>`, a time whose title is not on the clock of the zone, and
+ * a part or a chart of another zone. Fields and code to paste are left out.
  */
-export function unzonedTimes(html: string): string[] {
+export function clockIssues(html: string, zone: string): string[] {
   const charts = html.match(/<svg[^]*?<\/svg>/g) ?? []
+  const times = Array.from(html.matchAll(/<time datetime="([^"]*)"([^>]*)>/g))
+  const clock = new Intl.DateTimeFormat('sv-SE', {
+    timeZone: zone,
+    dateStyle: 'short',
+    timeStyle: 'medium',
+  })
   const text = html
-    .replaceAll(/<(svg|script|textarea)\b[^]*?<\/\1>/g, ' ')
+    .replaceAll(/<(svg|script|textarea|time|code|pre)\b[^]*?<\/\1>/g, ' ')
     .replaceAll(/<[^>]*>/g, '')
     .replaceAll('\u00a0', ' ')
   return [
-    ...charts.filter((chart) => /\d\d:\d\d</.test(chart) && !chart.includes('UTC<')),
-    ...(text.match(/.{0,40}(?<![\d:])\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?![\d:.]*(?:Z| UTC))(?![\d:]).{0,20}/g) ??
-      []),
+    ...(html.match(/<header[^]*?data-zone="[^"]*"/)?.[0].endsWith(`"${zone}"`)
+      ? []
+      : ['the header names another zone']),
+    ...Array.from(html.matchAll(/data-zone="([^"]*)"/g)).flatMap(([, each]) =>
+      each === zone ? [] : [`a part in ${each}`],
+    ),
+    ...charts.filter((chart) => />\d\d:\d\d(?::\d\d)?</.test(chart) && !/data-(?:zone|shows)=/.test(chart)),
+    ...charts.filter((chart) => /\d\d:\d\d.{0,4} UTC/.test(chart)),
+    ...times.flatMap(([whole, at, rest]) => (rest!.includes(clock.format(Date.parse(at!))) ? [] : [whole])),
+    ...(text.match(/.{0,40}(?<![\d:])\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?![\d:]).{0,20}/g) ?? []),
   ]
 }
 

@@ -102,6 +102,7 @@ it('a training on a queue that no worker polls says so, in the words of the doct
       query: undefined,
       target: '/',
       token: undefined,
+      zone: 'UTC',
     }
     const deps = { store: pipeline.store, temporal } as unknown as ApiDeps
     return String(retrainingPage.view(await retrainingPage.load(deps, ask), ask))

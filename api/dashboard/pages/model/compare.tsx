@@ -7,7 +7,7 @@ import { Crumbs, modelHref, versionHref } from '../../components/links.tsx'
 import { countText } from '../../../charts/figures.ts'
 import type { ComparedField, Section, VersionComparison } from '../../../../domain/registry/version-diff.ts'
 import { capitalized, gainText, metricName, metricText, numberText } from '../../../../domain/figures.ts'
-import { plain, readable, shortDigest } from '../../labels.ts'
+import { plain, shortDigest } from '../../labels.ts'
 
 const name = z.string().min(1).max(200)
 
@@ -180,7 +180,7 @@ const Value = ({ section, value, best }: ValueProps): PageElement => {
         {valueText(section, value)}
       </>
     )
-  const text = readable(String(value))
+  const text = String(value)
   if (/^sha256:[0-9a-f]{64}$/.test(text))
     return (
       <code class="code" title={text}>

@@ -124,14 +124,9 @@ const OtherMetric = ({ value, low, high }: Partial<WindowMetric>): PageElement =
 )
 
 /** Shows the end of a point: a week ends on a day, a window at a time. */
-const Until = ({ at, weekly }: { at: string; weekly: boolean }): PageElement =>
-  weekly ? (
-    <time datetime={at} title={at}>
-      {at.slice(0, 10)}
-    </time>
-  ) : (
-    <Time at={at} />
-  )
+const Until = ({ at, weekly }: { at: string; weekly: boolean }): PageElement => (
+  <Time at={at} shows={weekly ? 'day' : undefined} />
+)
 
 interface DriftParts {
   drift?: DriftPart

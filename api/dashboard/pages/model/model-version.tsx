@@ -16,7 +16,7 @@ import { FailedRequestsTable, shownFailedRequests } from '../../components/faile
 import { drawImportance, ImportanceSection } from '../../components/importance.tsx'
 import { ModelCrumbs, snapshotHref } from '../../components/links.tsx'
 import { statusTones } from '../../components/version-table.tsx'
-import { plain, readable } from '../../labels.ts'
+import { plain } from '../../labels.ts'
 import { gateIntervals } from '../release/evaluation.tsx'
 import { Markdown } from '../../components/markdown.tsx'
 
@@ -100,7 +100,7 @@ export const versionPage = definePage({
       )}
       <ImportanceSection importance={card.evaluation?.importance} chart={importance} />
       <section class="card">
-        <Markdown source={readable(cardMarkdown(withoutShown(card))).replace(/^# .*\n/, '')} />
+        <Markdown source={cardMarkdown(withoutShown(card)).replace(/^# .*\n/, '')} />
       </section>
     </>
   ),
@@ -122,7 +122,7 @@ export const cardPage = definePage({
     <>
       <ModelCrumbs model={card.model} />
       <section class="card">
-        <Markdown source={readable(cardMarkdown(card))} />
+        <Markdown source={cardMarkdown(card)} />
       </section>
       <Links card={card} />
     </>

@@ -1,5 +1,6 @@
 /** Shows one model: its champion now and at a point in time, its versions, live quality, calibration and drift. */
 import { z } from 'zod'
+import { knownZone } from '../../../../domain/zoned-time.ts'
 import { refitText } from '../../../../domain/training/refit.ts'
 import { metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import type { Calibration } from '@tenure/sequential'
@@ -33,7 +34,8 @@ import { findRunningRetraining } from '../../../../store/training/retrainings.ts
 import { getModel } from '../../../../store/registry/models.ts'
 import { cursorText } from '../../../http/page-cursor.ts'
 import { cursorOfKey, keyOfCursor } from '../../../http/version-cursor.ts'
-import { searchedTime } from '../../../http/schemas.ts'
+import { checkInput, searchedTime } from '../../../http/schemas.ts'
+import { typedInstant, typedText } from '../../clock.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { listHref, CursorPager } from '../../components/pager.tsx'
@@ -70,18 +72,20 @@ export function outcomesDueAt(
   return dueMs > nowMs ? new Date(dueMs).toISOString() : undefined
 }
 
-/** Accepts a time also as the field shows it: `2026-03-01 12:00` or with seconds, in UTC. */
-export const typedTime = z.preprocess(
-  (typed) =>
-    typeof typed === 'string'
-      ? typed.trim().replace(/^(\S{10}) (\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)$/, '$1T$2Z')
-      : typed,
-  searchedTime,
-)
+const zoneName = z.string().refine((name) => knownZone(name) !== undefined, { error: 'is not a time zone' })
 
 export const modelPage = definePage({
-  query: z.strictObject({ at: typedTime.optional(), cursor: cursorText.optional() }),
-  async load({ store }, { params, query: { at, cursor } }) {
+  query: z.strictObject({
+    /** ISO 8601, or as typed on a clock of `zone`. */
+    at: z.string().max(40).optional(),
+    /** That of the reader who typed the time, so that a shared address means one instant. */
+    zone: z.string().max(64).optional(),
+    cursor: cursorText.optional(),
+  }),
+  async load({ store }, { params, query: { at: typed, zone: typedIn, cursor }, zone }) {
+    const typedZone = typedIn === undefined ? zone : checkInput(zoneName, typedIn, 'zone')
+    const at =
+      typed === undefined ? undefined : checkInput(searchedTime, typedInstant(typed, typedZone), 'at')
     const { name, definition } = await getModel(store, params['name']!)
     const [champion, flag, found, changes, byWeek, byWindow, lastDrift, driftWindows, live, runs] =
       await Promise.all([
@@ -120,7 +124,7 @@ export const modelPage = definePage({
     const calibrated = calibrationOf(answered, version?.manifest.output)
     const output = version?.manifest.output
     const [qualityChart, driftChart, calibration, curves] = await Promise.all([
-      drawQuality(name, metric, points),
+      drawQuality(name, { metric, points, zone }),
       lastDrift && drawDrift(name, lastDrift),
       calibrated && drawCalibration(name, calibrated),
       runs.length === 0 ? undefined : drawRuns(name, runs, champion),
@@ -142,6 +146,7 @@ export const modelPage = definePage({
         threshold === undefined ? undefined : { scored: scoredOutcomes(answered, output), threshold },
       curves,
       lastLosses: lastLosses(runs, name),
+      at,
       live,
       first,
       versions: found.versions,
@@ -161,7 +166,8 @@ export const modelPage = definePage({
     }
   },
   title: ({ name }) => name,
-  view: (data, { actor, token, query: { at, cursor } }) => {
+  view: (data, { actor, token, query: { cursor }, zone }) => {
+    const { at } = data
     const path = modelHref(data.name)
     return (
       <>
@@ -178,7 +184,14 @@ export const modelPage = definePage({
         <div class="grid">
           <Now {...data} path={path} />
           {(at !== undefined || data.changes.length > 0) && (
-            <LiveAtForm path={path} at={at} live={data.live} first={data.first} model={data.name} />
+            <LiveAtForm
+              path={path}
+              zone={zone}
+              at={at}
+              live={data.live}
+              first={data.first}
+              model={data.name}
+            />
           )}
         </div>
         <section class="card">
@@ -254,9 +267,14 @@ const drawDrift = (model: string, { report, policy: { warn, alarm } }: LastDrift
     ({ rows, ...limits }, frame) => driftSvg(rows, { ...frame, ...limits }),
   )
 
-const drawQuality = (model: string, metric: string, points: readonly QualityPoint[]): Promise<ChartSizes> =>
-  drawChartSizes({ id: 'quality', title: `Live ${metricName(metric)} of ${model}` }, points, (data, frame) =>
-    qualitySvg(data, { ...frame, metric }),
+const drawQuality = (
+  model: string,
+  { metric, points, zone }: { metric: string; points: readonly QualityPoint[]; zone: string },
+): Promise<ChartSizes> =>
+  drawChartSizes(
+    { id: 'quality', title: `Live ${metricName(metric)} of ${model}`, zone },
+    points,
+    (data, frame) => qualitySvg(data, { ...frame, metric }),
   )
 
 const drawCalibration = (model: string, calibrated: Calibration): Promise<ChartSizes> =>
@@ -351,22 +369,24 @@ function liveFacts(
 
 interface LiveAtParts {
   path: string
+  zone: string
   at?: string
   live?: LiveAt
   first?: { version: string; at: string }
   model: string
 }
 
-export const LiveAtForm = ({ path, at, live, first, model }: LiveAtParts): PageElement => (
+export const LiveAtForm = ({ path, zone, at, live, first, model }: LiveAtParts): PageElement => (
   <section class="card">
     <h2>Live at a point in time</h2>
     <form class="filter" method="get" action={path} role="search" aria-label="Live at a point in time">
       <div>
-        <label for="at">Time (UTC)</label>
+        <input type="hidden" name="zone" value={zone} />
+        <label for="at">Time</label>
         <input
           id="at"
           name="at"
-          value={at === undefined ? '' : typedText(at)}
+          value={at === undefined ? '' : typedText(at, zone)}
           placeholder="2026-03-01 12:00"
           maxlength={40}
           required
@@ -378,7 +398,7 @@ export const LiveAtForm = ({ path, at, live, first, model }: LiveAtParts): PageE
     </form>
     {at === undefined ? (
       <p class="hint" id="at-hint">
-        A day or an ISO 8601 time, e.g. 2026-03-01T12:00:00Z
+        A day, or a day and a time: <code>2026-03-01 12:00</code>
       </p>
     ) : live === undefined ? (
       <p id="at-hint">
@@ -395,13 +415,6 @@ export const LiveAtForm = ({ path, at, live, first, model }: LiveAtParts): PageE
     )}
   </section>
 )
-
-/** Writes the time as it may be typed: `2026-03-01 12:00`, with seconds when it has any. */
-const typedText = (at: string): string =>
-  at
-    .replace('T', ' ')
-    .replace(/(?:\.0+)?Z$/, '')
-    .replace(/(:\d\d):00$/, '$1')
 
 const ChampionThen = ({ live, path }: { live: LiveAt; path: string }): PageElement => {
   const { version, since, until, cause, actor, reason, evaluation, decisions, audit } = live

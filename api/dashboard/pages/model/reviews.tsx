@@ -57,7 +57,7 @@ const Waiting = ({ queue, token }: { queue: ReviewQueue; token: string | undefin
     rows={queue.waiting}
     empty="No answer waits for a review"
     columns={[
-      { head: 'Answered', names: true, cell: ({ at }) => <Time at={at} /> },
+      { head: 'Answered', names: true, cell: ({ at }) => <Time at={at} shows="second" /> },
       {
         head: 'Row',
         cell: ({ row }) =>

@@ -135,7 +135,7 @@ export const auditPage = definePage({
                 numeric: true,
                 cell: ({ seq, hash }) => <span title={`hash ${hash}`}>{seq}</span>,
               },
-              { head: 'Time', cell: ({ at }) => <Time at={at} /> },
+              { head: 'Time', cell: ({ at }) => <Time at={at} shows="second" /> },
               { head: 'Actor', cell: (row) => filterLink('actor', row.actor) },
               { head: 'Action', names: true, cell: (row) => filterLink('action', row.action) },
               {

@@ -1,6 +1,7 @@
 /** Lists drills with their detection time, recovery time and affected requests. */
 import { listModelNames } from '../../../../store/registry/models.ts'
 import { z } from 'zod'
+import { wallText } from '../../../../domain/zoned-time.ts'
 import { spansSvg } from '../../../charts/spans.ts'
 import { drillKinds } from '../../../../domain/drill.ts'
 import { findDrill, listDrills, type Drill } from '../../../../store/release/drills.ts'
@@ -21,7 +22,7 @@ const barsDrawn = 12
 
 export const drillsPage = definePage({
   query: z.strictObject({ model: modelName.optional(), before: z.string().max(100).optional() }),
-  async load({ store }, { query: { model, before } }) {
+  async load({ store }, { query: { model, before }, zone }) {
     if (before !== undefined && (await findDrill(store, before)) === undefined)
       throw new DomainError('not_found', `there is no drill ${JSON.stringify(before)}`)
     const models = await listModelNames(store)
@@ -32,7 +33,7 @@ export const drillsPage = definePage({
       .filter(({ endedAt, held }) => endedAt !== undefined && held)
       .slice(0, barsDrawn)
       .map(({ kind, model: of, startedAt, detectionMs, recoveryMs, passed }) => ({
-        label: `${plain(kind)}${several ? ` ${of}` : ''}, ${startedAt.slice(5, 16).replace('T', ' ')} UTC`,
+        label: `${plain(kind)}${several ? ` ${of}` : ''}, ${wallText(Date.parse(startedAt), zone).slice(5, 16).replace('T', ' ')}`,
         short: `${plain(kind)}${several ? ` ${of}` : ''}`,
         detectionMs: detectionMs ?? null,
         recoveryMs: recoveryMs ?? null,
@@ -42,7 +43,7 @@ export const drillsPage = definePage({
       bars.length === 0
         ? undefined
         : await drawChartSizes(
-            { id: 'drills', title: 'Detection and recovery time of drills', wide: 720 },
+            { id: 'drills', title: 'Detection and recovery time of drills', wide: 720, zone },
             bars,
             spansSvg,
           )

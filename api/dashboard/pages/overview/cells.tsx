@@ -72,7 +72,7 @@ export const coarseAge = (ms: number): string =>
   ms < 60_000 ? '< 1 min' : durationText(ms).split(' ').slice(0, 2).join(' ')
 
 const sinceTitle = ({ since, actor }: NonNullable<OverviewRow['champion']>): string =>
-  `since ${since.slice(0, 16).replace('T', ' ')} UTC${actor === undefined ? '' : ` by ${actor}`}`
+  `since ${since}${actor === undefined ? '' : ` by ${actor}`}`
 
 /** A dot whose form repeats its colour; its word is read aloud. */
 const State = ({ row, worst, minute }: ModelLine): PageElement => {

@@ -56,11 +56,7 @@ export const RecentChanges = ({
       <ul class="plain-list changes">
         {changes.slice(0, shownChanges).map((change) => (
           <li>
-            <time
-              class="quiet small"
-              datetime={change.at}
-              title={`${change.at.slice(0, 19).replace('T', ' ')} UTC`}
-            >
+            <time datetime={change.at} class="quiet small">
               {coarseAge(nowMs - Date.parse(change.at))} ago
             </time>{' '}
             <a href={hrefOf(change)}>{changeText(change)}</a>

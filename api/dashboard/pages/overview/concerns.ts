@@ -12,7 +12,7 @@ import type { AlertGroup, ModelState } from '../../../../store/dashboard/overvie
 import { percentOf, truncated } from '../../../charts/figures.ts'
 import type { Tone } from '../../components/elements.tsx'
 import { modelHref } from '../../components/links.tsx'
-import { readable, sentenceCase } from '../../labels.ts'
+import { sentenceCase } from '../../labels.ts'
 import type { StageNow } from '../../stage-badge.tsx'
 import { modelActions, type ModelActionName } from '../model/action-roles.ts'
 import { alertHandlers } from '../operations/alert-roles.ts'
@@ -141,7 +141,7 @@ function askedBy({ state, warning }: StageNow, role: Role): Concern[] {
       model,
       text,
       // What the stage plans is not what happens while there is a warning.
-      detail: kind === 'unwatched' ? undefined : readable(warning ?? whyWaiting(state)),
+      detail: kind === 'unwatched' ? undefined : (warning ?? whyWaiting(state)),
       action: { href: `/releases/${id}`, word: may.includes(role) ? word : 'Open' },
     },
   ]

@@ -8,7 +8,7 @@ import { listRetrainings, type Retraining } from '../../../../store/training/ret
 import { definePage, type PageElement } from '../../page.ts'
 import { modelHref, retrainingHref } from '../../components/links.tsx'
 import { Live } from '../../components/elements.tsx'
-import { plain, readable } from '../../labels.ts'
+import { plain } from '../../labels.ts'
 import { readStages, StageBadge, type StageNow } from '../../stage-badge.tsx'
 
 /** The maximum number of releases shown; enough for a first run. */
@@ -105,7 +105,7 @@ const Now = ({
     return (
       <p>
         Now: <a href={`/releases/${open.state.id}`}>{open.state.version}</a> <StageBadge {...open} />{' '}
-        {open.warning === undefined && readable(whyWaiting(open.state))}
+        {open.warning === undefined && whyWaiting(open.state)}
       </p>
     )
   if (retraining !== undefined)

@@ -14,8 +14,8 @@ import type { FeedEvent } from '../../change-feed.ts'
 import { Live, Time } from '../../components/elements.tsx'
 import { FirstVersion } from '../../components/links.tsx'
 import { listHref } from '../../components/pager.tsx'
-import { withUnbrokenUnits } from '../../labels.ts'
 import { definePage, type PageElement } from '../../page.ts'
+import { finished } from '../../render-page.tsx'
 import { ModelRow, rowId, shortVersion, trafficPartMs, trafficParts, type ModelLine } from './cells.tsx'
 import { maxChanges, RecentChanges } from './changes.tsx'
 import {
@@ -53,6 +53,8 @@ export const streamQuery = z.strictObject({
 /** The readers that see the same. */
 export interface OverviewSubject extends OverviewQuery {
   role: Role
+  /** The time zone. */
+  zone: string
 }
 
 export interface OverviewData {
@@ -66,7 +68,10 @@ export interface OverviewData {
   nowMs: number
 }
 
-async function loadOverview(store: Database, { q = '', rows, role }: OverviewSubject): Promise<OverviewData> {
+async function loadOverview(
+  store: Database,
+  { q = '', rows, role }: Omit<OverviewSubject, 'zone'>,
+): Promise<OverviewData> {
   const fromAt = new Date(Date.now() - dayMs).toISOString()
   const [measured, fleet, changes] = await Promise.all([
     readMeasured(store),
@@ -108,8 +113,8 @@ interface Parts {
   order: string[]
 }
 
-export function partsOf(data: OverviewData, query: OverviewQuery): Parts {
-  const htmlOf = (part: PageElement) => withUnbrokenUnits(String(part))
+export function partsOf(data: OverviewData, query: OverviewQuery, zone: string): Parts {
+  const htmlOf = (part: PageElement) => finished(String(part), zone)
   return {
     sentence: htmlOf(<Sentence {...data} />),
     now: htmlOf(<Now {...data} />),
@@ -143,7 +148,7 @@ export async function lookAtOverview(
   store: Database,
   subject: OverviewSubject,
 ): Promise<(seen: string | undefined) => FeedEvent | undefined> {
-  const parts = partsOf(await loadOverview(store, subject), subject)
+  const parts = partsOf(await loadOverview(store, subject), subject, subject.zone)
   return (seen) => eventOf(parts, seen)
 }
 
@@ -151,8 +156,8 @@ export const overviewPage = definePage<OverviewData, OverviewQuery>({
   query: overviewQuery,
   load: ({ store }, { query, actor }) => loadOverview(store, { ...query, role: actor.role }),
   title: () => 'Tenure',
-  view(data, { target, query }) {
-    const parts = partsOf(data, query)
+  view(data, { target, query, zone }) {
+    const parts = partsOf(data, query, zone)
     return (
       <>
         <Live id="overview" target={target} stream={listHref('/changes', { ...query, seen: seenOf(parts) })}>

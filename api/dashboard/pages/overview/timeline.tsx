@@ -17,14 +17,17 @@ const stepMs = 300_000
 const leastSpanMs = 2 * stepMs
 
 export const timelinePage = definePage({
-  async load({ store }, { actor }) {
+  async load({ store }, { actor, zone }) {
     const [measured, { nowMs }] = await Promise.all([readMeasured(store), readFleet(store)])
     const models = inOrderOfTrouble(measured.states, worstOf(concernsOf(measured, actor.role)))
     const shown = models.slice(0, maxLaneModels).map(({ model }) => model)
     const fromMs = Math.floor((nowMs - lanesSpanMs) / 60_000) * 60_000
     const fromAt = new Date(fromMs).toISOString()
     const spans = await listModelHistory(store, { models: shown, fromAt, limit: maxSpans })
-    return { chart: await drawModelLanes({ spans, fromMs, nowMs }), hidden: models.length - shown.length }
+    return {
+      chart: await drawModelLanes({ spans, fromMs, nowMs }, zone),
+      hidden: models.length - shown.length,
+    }
   },
   title: () => 'Timeline',
   view: ({ chart, hidden }) => (
@@ -40,7 +43,7 @@ export const timelinePage = definePage({
   ),
 })
 
-export const drawModelLanes = ({ spans, fromMs, nowMs }: LaneData): Promise<ChartSizes> => {
+export const drawModelLanes = ({ spans, fromMs, nowMs }: LaneData, zone: string): Promise<ChartSizes> => {
   const endMs = Math.ceil(nowMs / stepMs) * stepMs
   // In a young installation, the axis starts at its first event. A window of drift or quality begins before the data in it.
   const first = Math.min(
@@ -55,7 +58,7 @@ export const drawModelLanes = ({ spans, fromMs, nowMs }: LaneData): Promise<Char
   const openMs = Math.min(stepMs, (endMs - axisMs) / 120)
   const lastMs = Math.floor(nowMs / openMs) * openMs
   return drawChartSizes(
-    { id: 'lanes', title: 'Releases, drift, quality and incidents of the last 7 days', wide: 1_240 },
+    { id: 'lanes', title: 'Releases, drift, quality and incidents of the last 7 days', wide: 1_240, zone },
     { spans: begun, fromMs: axisMs, nowMs: lastMs, endMs },
     modelLanesSvg,
   )

@@ -268,7 +268,7 @@ export const CommandLog = ({ subject: { commands, release } }: { subject: Releas
         rows={commands}
         empty="No activity yet"
         columns={[
-          { head: 'Time', cell: ({ at }) => <Time at={at} /> },
+          { head: 'Time', cell: ({ at }) => <Time at={at} shows="second" /> },
           { head: 'Actor', names: true, cell: ({ actor }) => actor },
           { head: 'Action', cell: ({ command }) => commandWord(command) },
           {

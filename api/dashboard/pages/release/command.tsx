@@ -20,6 +20,7 @@ import { deferredMessage } from '../../../../store/commands.ts'
 import { getRelease, sendReleaseCommand } from '../../../services/release-commands.ts'
 import { navOf, pageText } from '../../render-page.tsx'
 import type { PageFrame } from '../../layout.tsx'
+import { zoneOf } from '../../clock.ts'
 import type { PageElement, PageEntry } from '../../page.ts'
 import { html, pageHeaders } from '../../security-headers.ts'
 import { checkEntry, checkInput, writtenReason } from '../../../http/schemas.ts'
@@ -51,7 +52,7 @@ export async function submitReleaseCommand(
   const { command, once, artifact, evaluation, policy, reason: typed } = form
   requireRole(actor, commandRoles[command])
   const { state } = await getRelease(deps.store, id)
-  const frame = { actor, nav: navOf(places, actor), token: ask.session?.token }
+  const frame = { actor, nav: navOf(places, actor), token: ask.session?.token, zone: zoneOf(ask.header) }
   const result = { frame, state, command, typed }
   const terms = commandTerms[command]
   const isUnexplained = terms.reason === 'optional' && typed.trim() === ''
@@ -97,7 +98,7 @@ const stageName = (at: { stage: string; stage_index?: string; stageIndex?: numbe
 const readable = (value: string): string => (value.startsWith('sha256:') ? shortDigest(value) : value)
 
 interface CommandResult {
-  frame: Pick<PageFrame, 'actor' | 'nav' | 'token'>
+  frame: Pick<PageFrame, 'actor' | 'nav' | 'token' | 'zone'>
   state: ReleaseState
   command: CommandName
   /** The reason as it was typed. */

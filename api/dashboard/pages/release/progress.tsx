@@ -20,6 +20,7 @@ export interface ProgressCharts {
 export async function drawProgress(
   { release: { state, endedAt }, verdicts, nowMs }: ReleaseSubject,
   stages: readonly StageRow[],
+  zone: string,
 ): Promise<ProgressCharts | undefined> {
   const begun = stages.filter(({ fromMs }) => fromMs !== undefined)
   if (begun.length === 0) return undefined
@@ -29,7 +30,7 @@ export async function drawProgress(
     stage: nameOf.get(`${stage}${stageIndex}`) ?? plain(stage),
     verdict: { kind, reasons, statistics },
   }))
-  const key = `${state.id} ${verdicts.at(-1)?.id ?? 0} ${begun.length} ${state.stage} ${endedAt ?? ''}`
+  const key = `${zone} ${state.id} ${verdicts.at(-1)?.id ?? 0} ${begun.length} ${state.stage} ${endedAt ?? ''}`
   const [timeline, evidence] = await Promise.all([
     cachedChart(`timeline ${key}`, () =>
       timelineSvg(
@@ -48,7 +49,7 @@ export async function drawProgress(
           harmBudget: state.policy.limits.harmBudget,
           nowMs,
         },
-        { id: 'timeline', title: 'Traffic share and excess failures over time', width: 560 },
+        { id: 'timeline', title: 'Traffic share and excess failures over time', width: 560, zone },
       ),
     ),
     cachedChart(`evidence ${key}`, () =>
@@ -56,6 +57,7 @@ export async function drawProgress(
         id: 'evidence',
         title: 'Evidence as a share of its decision thresholds',
         width: 560,
+        zone,
       }),
     ),
   ])

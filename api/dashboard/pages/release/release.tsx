@@ -24,7 +24,7 @@ import { runningStage, stageRows } from './stages.ts'
 import { plain } from '../../labels.ts'
 
 export const releasePage = definePage({
-  async load({ store }, { params }) {
+  async load({ store }, { params, zone }) {
     const subject = await readSubject(store, params['id']!)
     const { candidate } = subject
     const stages = stageRows(subject)
@@ -32,7 +32,7 @@ export const releasePage = definePage({
     const [gates, importance, progress, tiles] = await Promise.all([
       candidate?.report && drawGates(candidate.report),
       drawImportance(subject.release.state.version, candidate?.report?.importance),
-      drawProgress(subject, stages),
+      drawProgress(subject, stages, zone),
       now === undefined ? [] : readMetricTiles(subject, now),
     ])
     return { subject, stages, gates, importance, progress, tiles }

@@ -17,7 +17,6 @@ import { Age, Badge, durationText, shareText, Time, type Tone } from '../../comp
 import {
   outcomeTones,
   plain,
-  readable,
   sentenceCase,
   stageText,
   stageTone,
@@ -168,7 +167,7 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
         <Badge tone={tone}>{word}</Badge> {why}
       </p>
       {isOpen && (pinned !== undefined || problem === undefined) && (
-        <p>{pinned === undefined ? readable(whyWaiting(state, { verdict: false })) : `${pinned}.`}</p>
+        <p>{pinned === undefined ? whyWaiting(state, { verdict: false }) : `${pinned}.`}</p>
       )}
       {isOpen && candidate?.report?.needsPerson === true && (
         <p>

@@ -13,6 +13,7 @@ import { sealSession } from '../../../auth/session.ts'
 import { pageText } from '../../render-page.tsx'
 import { createAttempts } from '../../../auth/sign-in-limit.ts'
 import type { PageElement } from '../../page.ts'
+import { zoneOf } from '../../clock.ts'
 import { html, pageHeaders } from '../../security-headers.ts'
 
 type AnyAsk = RouteRequest<unknown, unknown>
@@ -32,14 +33,14 @@ export async function showSignIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteRespo
   if (ask.session !== undefined) return { status: 303, headers: { ...pageHeaders, location: next } }
   const hadSession = sessionIn(ask.header('cookie'), isSecure(ask.header, deps.oidc?.redirect)) !== undefined
   const message = query.has('unsent') ? unsentText : hadSession ? endedText : undefined
-  return signInPage({ next, hasSso: deps.oidc !== undefined, message })
+  return signInPage({ next, hasSso: deps.oidc !== undefined, message, zone: zoneOf(ask.header) })
 }
 
 export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse> {
   // Reads the raw bytes, because keys are redacted in the parsed body.
   const form = new URLSearchParams(ask.bytes.toString('utf8'))
   const next = nextOf(form.get('next'))
-  const hasSso = deps.oidc !== undefined
+  const shown = { next, hasSso: deps.oidc !== undefined, zone: zoneOf(ask.header) }
   const key = (form.get('key') ?? '').trim()
   try {
     const { actor, session, expiresAtMs } = deps.authentication.identify(key)
@@ -58,14 +59,14 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse>
     // Behind a proxy all clients have one address, so the address only counts for a text without a key id.
     const tried = idOfKey(key) ?? ask.address
     const waitS = attempts.waitS(tried)
-    if (waitS > 0) return tooMany(waitS, { next, hasSso })
+    if (waitS > 0) return tooMany(waitS, shown)
     attempts.failed(tried)
     deps.log.warn({ address: ask.address, key: idOfKey(key) }, 'sign-in refused')
-    return signInPage({ next, hasSso, status: 403, message })
+    return signInPage({ ...shown, status: 403, message })
   }
 }
 
-const tooMany = (waitS: number, asked: Pick<SignIn, 'next' | 'hasSso'>): Promise<RouteResponse> =>
+const tooMany = (waitS: number, asked: Pick<SignIn, 'next' | 'hasSso' | 'zone'>): Promise<RouteResponse> =>
   signInPage({
     ...asked,
     status: 429,
@@ -99,6 +100,7 @@ export function nextOf(sent: string | null): string {
 
 interface SignIn {
   next: string
+  zone: string
   status?: number
   message?: string
   headers?: Record<string, string>
@@ -108,6 +110,7 @@ interface SignIn {
 
 export async function signInPage({
   next,
+  zone,
   status = 200,
   message,
   headers = {},
@@ -116,6 +119,7 @@ export async function signInPage({
   const text = await pageText({
     title: 'Sign in',
     path: '/sign-in',
+    zone,
     children: <SignInForm next={next} message={message} hasSso={hasSso} />,
   })
   return { status, text, type: html, headers: { ...pageHeaders, ...headers } }

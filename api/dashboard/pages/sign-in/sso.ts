@@ -6,6 +6,7 @@ import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import { cookieIn, isSecure, sessionMs, setCookie } from '../../../auth/cookie.ts'
 import { sealSession } from '../../../auth/session.ts'
+import { zoneOf } from '../../clock.ts'
 import { pageHeaders } from '../../security-headers.ts'
 import { attemptCookie, attemptMs, beginSignIn, finishSignIn, readAttempt } from '../../../auth/oidc.ts'
 import { nextOf, signInPage } from './sign-in.tsx'
@@ -61,7 +62,7 @@ export async function completeSso(deps: ApiDeps, ask: AnyAsk): Promise<RouteResp
     if (!isError(error, 'unauthenticated') && !isError(error, 'forbidden')) throw error
     deps.log.warn({ address: ask.address, why: error.message }, 'sign-in refused')
     const message = `Sign-in failed: ${error.message}.`
-    return signInPage({ next: '/', status: 403, message, hasSso: true })
+    return signInPage({ next: '/', status: 403, message, hasSso: true, zone: zoneOf(ask.header) })
   }
 }
 

@@ -8,7 +8,7 @@ import { retrainingHref, versionHref } from '../../components/links.tsx'
 import { ModelFilterForm } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
 import { Badge, Live, Pager, DataTable, Time, type Tone } from '../../components/elements.tsx'
-import { readable, retrainingWords, shortReason } from '../../labels.ts'
+import { retrainingWords, shortReason } from '../../labels.ts'
 import { shortVersion } from '../overview/cells.tsx'
 
 const rowsAPage = 25
@@ -51,7 +51,7 @@ export const retrainingsPage = definePage({
                 cell: ({ id, model, startedAt }) => (
                   <a class="name" href={retrainingHref(id)}>
                     {model}
-                    <span class="aloud"> retraining of {readable(startedAt)}</span>
+                    <span class="aloud"> retraining of {startedAt}</span>
                   </a>
                 ),
               },

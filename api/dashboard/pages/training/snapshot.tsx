@@ -83,7 +83,11 @@ export const snapshotPage = definePage({
               rows={earlier}
               empty=""
               columns={[
-                { head: 'Time', names: true, cell: ({ createdAt }) => <Time at={createdAt} /> },
+                {
+                  head: 'Time',
+                  names: true,
+                  cell: ({ createdAt }) => <Time at={createdAt} shows="second" />,
+                },
                 {
                   head: 'Verdict',
                   cell: ({ verdict }) => <Badge tone={verdictToneOf[verdict]}>{levelText(verdict)}</Badge>,

@@ -50,7 +50,7 @@ export const triggersPage = definePage({
               { head: 'Waits for', cell: ({ waitsFor }) => <span class="small wrap">{waitsFor}</span> },
               { head: 'Last fired', cell: ({ firedAt }) => <Time at={firedAt} /> },
               { head: 'Started', cell: (trigger) => <Started {...trigger} /> },
-              { head: 'Next', cell: ({ nextAt }) => <Time at={nextAt} /> },
+              { head: 'Next', cell: ({ nextAt }) => <Time at={nextAt} shows="due" /> },
               { head: 'Problem', cell: ({ problem }) => <span class="small wrap">{problem ?? ''}</span> },
               { head: 'Reason', cell: ({ message }) => <span class="small wrap">{message ?? ''}</span> },
             ]}

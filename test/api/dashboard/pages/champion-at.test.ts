@@ -1,8 +1,9 @@
 /** Tests the form of the model page that asks for the champion at a point in time. */
 import { expect, it } from 'vitest'
-import { LiveAtForm, typedTime } from '../../../../api/dashboard/pages/model/model.tsx'
+import { typedInstant } from '../../../../api/dashboard/clock.ts'
+import { LiveAtForm } from '../../../../api/dashboard/pages/model/model.tsx'
 
-const parts = { path: '/models/m', model: 'm', live: undefined, first: undefined }
+const parts = { path: '/models/m', zone: 'UTC', model: 'm', live: undefined, first: undefined }
 
 it.each([
   ['2026-03-01T12:00:00.000Z', '2026-03-01 12:00'],
@@ -11,8 +12,8 @@ it.each([
   ['2026-03-01T12:00:00.250Z', '2026-03-01 12:00:00.250'],
 ])('keeps the time %s that it was asked for, and sends it again', async (at, shown) => {
   const html = String(await LiveAtForm({ ...parts, at }))
-  expect(/ value="([^"]*)"/.exec(html)?.[1]).toBe(shown)
-  expect(typedTime.parse(shown)).toBe(at)
+  expect(/ id="at"[^>]* value="([^"]*)"/.exec(html)?.[1]).toBe(shown)
+  expect(typedInstant(shown, 'UTC')).toBe(at)
 })
 
 it('tells of more verdicts than it shows without a number, because only the newest are read', async () => {

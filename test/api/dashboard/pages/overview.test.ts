@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest'
+import { inZone } from '../../../../api/dashboard/clock.ts'
 import { coarseAge, ModelRow } from '../../../../api/dashboard/pages/overview/cells.tsx'
 import { changeCount, RecentChanges } from '../../../../api/dashboard/pages/overview/changes.tsx'
 import {
@@ -53,7 +54,7 @@ const dataOf = (measured: Measured, role: Role = 'admin'): OverviewData => {
   }))
   return { measured, concerns, lines, found: lines.length, changes: [], replicas: 2, nowMs }
 }
-const shown = (measured: Measured, role?: Role) => partsOf(dataOf(measured, role), query)
+const shown = (measured: Measured, role?: Role) => partsOf(dataOf(measured, role), query, 'UTC')
 const textOf = (html: string) => html.replaceAll(/<[^>]+>/g, ' ').replaceAll(/\s+/g, ' ')
 
 const alertOf = (model: string, kind: string, more: Partial<AlertGroup> = {}): AlertGroup => ({
@@ -90,23 +91,23 @@ const troubles: Record<
       minutes: new Map([[model, { requests: 200, failed: 98 }]]),
       alerts: [alertOf(model, 'champion_failing')],
     }),
-    sentence: 'MODEL fails: 49 % of requests in the last minute v1.0.0 since 12:29 UTC',
+    sentence: 'MODEL fails: 49 % of requests in the last minute v1.0.0 since 12:29',
     action: ['/models/MODEL/rollback', 'Roll back…'],
   },
   critical: {
     given: (model) => ({ alerts: [alertOf(model, 'release_rolled_back', { count: 3 })] }),
-    sentence: 'MODEL: rolled back, 3 alerts since 12:29 UTC',
+    sentence: 'MODEL: rolled back, 3 alerts since 12:29',
     action: ['/alerts?model=MODEL#a7', 'Acknowledge…'],
   },
   pinned: {
     state: { pin: { serve: 'refuse', at: since, actor: 'olga' } },
-    sentence: 'MODEL is pinned to refuse by olga v1.0.0 since 12:29 UTC',
+    sentence: 'MODEL is pinned to refuse by olga v1.0.0 since 12:29',
     action: ['/models/MODEL/kill-switch', 'Kill switch…'],
   },
   quality_lost: {
     state: { quality: 'lost' },
     given: (model) => ({ alerts: [alertOf(model, 'quality_lost')] }),
-    sentence: 'MODEL: quality lost v1.0.0 since 12:29 UTC',
+    sentence: 'MODEL: quality lost v1.0.0 since 12:29',
     action: ['/models/MODEL/retrain', 'Retrain…'],
   },
   drift_alarm: {
@@ -136,20 +137,20 @@ const troubles: Record<
   },
   warning: {
     given: (model) => ({ alerts: [alertOf(model, 'service_latency', { isCritical: false })] }),
-    sentence: 'MODEL: predictions are slow since 12:29 UTC',
+    sentence: 'MODEL: predictions are slow since 12:29',
     action: ['/alerts?model=MODEL#a7', 'Acknowledge…'],
   },
   drift_warn: {
     state: { drift: 'warn' },
     given: (model) => ({ alerts: [alertOf(model, 'drift_warn', { isCritical: false })] }),
-    sentence: 'MODEL: input drift v1.0.0 since 12:29 UTC',
+    sentence: 'MODEL: input drift v1.0.0 since 12:29',
     action: ['/models/MODEL/retrain', 'Retrain…'],
   },
   acknowledged: {
     given: (model) => ({
       alerts: [alertOf(model, 'service_latency', { isAcknowledged: true, acknowledgedBy: 'ada' })],
     }),
-    sentence: 'MODEL: predictions are slow, acknowledged by ada since 12:29 UTC',
+    sentence: 'MODEL: predictions are slow, acknowledged by ada since 12:29',
     action: ['/alerts?model=MODEL#a7', 'Acknowledge…'],
   },
 }
@@ -289,15 +290,18 @@ it('an age is in its largest unit, so that a row does not change with every minu
 it('the axis of a young installation starts at its first event, and not a day before it at the start of a window', async () => {
   const hourMs = 3_600_000
   const nowMs = 500 * 24 * hourMs
-  const lanes = await drawModelLanes({
-    nowMs,
-    fromMs: nowMs - 7 * 24 * hourMs,
-    spans: [
-      { model: 'iris', kind: 'drift', fromMs: nowMs - 24 * hourMs, toMs: nowMs, level: 'warn', name: 'v1' },
-      { model: 'iris', kind: 'release', fromMs: nowMs - 120_000, level: 'canary', name: 'v1' },
-    ],
-  })
-  const hours = [...lanes.wide.matchAll(/>(\d\d:\d\d(?: UTC)?)</g)].map(([, at]) => at)
+  const lanes = await drawModelLanes(
+    {
+      nowMs,
+      fromMs: nowMs - 7 * 24 * hourMs,
+      spans: [
+        { model: 'iris', kind: 'drift', fromMs: nowMs - 24 * hourMs, toMs: nowMs, level: 'warn', name: 'v1' },
+        { model: 'iris', kind: 'release', fromMs: nowMs - 120_000, level: 'canary', name: 'v1' },
+      ],
+    },
+    'UTC',
+  )
+  const hours = [...lanes.wide.matchAll(/>(\d\d:\d\d)</g)].map(([, at]) => at)
   expect(hours.length).toBeGreaterThan(2)
   expect(hours.every((at) => at! >= '23:50' || at === '00:00')).toBe(true)
 })
@@ -324,9 +328,9 @@ it('all changes of a day are counted, though the newest ten are listed', () => {
   expect(list(15).match(/<li>/g)).toHaveLength(10)
 })
 
-it('times in the reason of a change are written to the minute', () => {
-  expect(String(RecentChanges({ changes: [change], nowMs: Date.now() }))).toContain(
-    'rolled back at 2026-11-26 05:06 UTC',
+it('times in the reason of a change are on the clock of the reader', () => {
+  expect(inZone(String(RecentChanges({ changes: [change], nowMs: Date.now() })), 'Asia/Tokyo')).toMatch(
+    /rolled back at <time [^>]*>2026-11-26\s14:06</,
   )
 })
 
@@ -344,7 +348,7 @@ it('the bar of an open alert ends now, and the axis of the timeline up to five m
   const nowMs = Date.parse('2026-11-26T12:41:00Z')
   const alert = { model: 'iris', kind: 'incident', level: 'critical', name: 'quality' } as const
   const spans = [{ ...alert, fromMs: nowMs - 60_000 }]
-  const { wide } = await drawModelLanes({ spans, fromMs: nowMs - 7 * 86_400_000, nowMs })
+  const { wide } = await drawModelLanes({ spans, fromMs: nowMs - 7 * 86_400_000, nowMs }, 'UTC')
   const [, width, x] = /<rect [^>]*width="([\d.]+)" x="([\d.]+)"/.exec(wide)!.map(Number)
   const at = (time: string) =>
     Number(new RegExp(`translate\\(([\\d.]+),24\\)" y="0.71em">${time}<`).exec(wide)?.[1])
@@ -356,9 +360,9 @@ it('the timeline of a young installation begins at its first event', async () =>
   const nowMs = Date.parse('2026-11-26T12:40:00Z')
   const span = { model: 'iris', kind: 'release', level: 'canary', name: 'iris_v1.0.0' } as const
   const spans = [{ ...span, fromMs: nowMs - 18 * 60_000 }]
-  const { wide } = await drawModelLanes({ spans, fromMs: nowMs - 7 * 86_400_000, nowMs })
-  const times = [...wide.matchAll(/>(\d\d:\d\d(?: UTC)?)</g)].map(([, time]) => time)
-  expect(times[0]).toBe('12:20 UTC')
+  const { wide } = await drawModelLanes({ spans, fromMs: nowMs - 7 * 86_400_000, nowMs }, 'UTC')
+  const times = [...wide.matchAll(/>(\d\d:\d\d)</g)].map(([, time]) => time)
+  expect(times[0]).toBe('12:20')
   expect(times.at(-1)).toBe('12:40')
 })
 
@@ -370,7 +374,7 @@ it('a window of drift is drawn from the first event of an installation, not from
     { ...drift, fromMs: nowMs - 60 * 60_000, toMs: nowMs - 3 * 60_000 },
     { ...release, fromMs: nowMs - 5 * 60_000 },
   ]
-  const { wide } = await drawModelLanes({ spans, fromMs: nowMs - 7 * 86_400_000, nowMs })
+  const { wide } = await drawModelLanes({ spans, fromMs: nowMs - 7 * 86_400_000, nowMs }, 'UTC')
   expect(wide).toContain('drift of iris_v1.0.0: stable, 2026-11-26 12:35 UTC to 2026-11-26 12:37 UTC')
 })
 

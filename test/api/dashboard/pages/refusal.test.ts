@@ -1,6 +1,5 @@
 /** Tests the sentence that explains why a challenger was refused, and the gate table of a first version. */
 import { expect, it } from 'vitest'
-import { readable } from '../../../../api/dashboard/labels.ts'
 import { Gates, refusalText } from '../../../../api/dashboard/pages/release/evaluation.tsx'
 import { defaultGatePolicy } from '../../../../domain/evaluation/policy.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
@@ -33,11 +32,6 @@ it('names the figures of the metric that has failed', () => {
 it('shows as many decimals as tell a bound from the limit that it misses', () =>
   expect(refusalText(reportOf([{ ...row, metric: 'auc', oneSidedLow: -0.00502 }]))).toMatch(
     /worst case −0\.005020, limit −0\.005000$/,
-  ))
-
-it('keeps the time of an option as its command takes it', () =>
-  expect(readable('known at 2001-07-01T08:34:00.000Z: train with --as-of 2001-07-01T08:34:00.000Z')).toBe(
-    'known at 2001-07-01 08:34 UTC: train with --as-of 2001-07-01T08:34:00.000Z',
   ))
 
 it('names the first reason when no deciding metric has failed', () =>

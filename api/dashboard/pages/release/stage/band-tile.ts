@@ -1,5 +1,5 @@
 /** Draws a share of requests over time: its estimate, its confidence sequence as a band, and the limit above which an approver decides. */
-import { timeFormat } from '../../../../charts/axis.ts'
+import { timeLabel } from '../../../clock.ts'
 import { colours } from '../../../../charts/colours.ts'
 import { percentOf } from '../../../../charts/figures.ts'
 
@@ -42,7 +42,6 @@ export function bandTileSvg(tile: BandTile, { id, title }: { id: string; title: 
     ...points.toReversed().map(({ atMs, low }) => place(atMs, low)),
   ].join('L')
   const stroke = last !== undefined && last.low > limit ? colours.bad : colours.main
-  const clock = timeFormat(to - from)
   const text = (at: [number, number], anchor: string, words: string) =>
     `<text x="${at[0]}" y="${at[1]}" text-anchor="${anchor}">${words}</text>`
   const level = (share: number, more: string) =>
@@ -61,7 +60,10 @@ export function bandTileSvg(tile: BandTile, { id, title }: { id: string; title: 
           `<circle cx="${x(to).toFixed(1)}" cy="${y(last.mean).toFixed(1)}" r="3" fill="${stroke}"/>`,
         ]),
     ...(to > from
-      ? [text([left, height - 4], 'start', clock(from)), text([right, height - 4], 'end', `${clock(to)} UTC`)]
+      ? [
+          timeLabel({ x: left, y: height - 4 }, from, to - from),
+          timeLabel({ x: right, y: height - 4, anchor: 'end' }, to, to - from),
+        ]
       : []),
     '</svg>',
   ].join('')

@@ -2,7 +2,7 @@
  * Draws the rate of the candidate as a multiple of the control's over time: a band of the ratios not refuted yet, and the limits that it is
  * judged by.
  */
-import { timeFormat } from '../../../../charts/axis.ts'
+import { timeLabel } from '../../../clock.ts'
 import { colours } from '../../../../charts/colours.ts'
 import { figureText } from '../../../../charts/figures.ts'
 
@@ -76,7 +76,6 @@ export function ratioTileSvg(tile: RatioTile, { id, title }: { id: string; title
   const known = points.filter(({ estimate }) => estimate !== undefined)
   const path = known.map(({ atMs, estimate }) => place(atMs, estimate!)).join('L')
   const stroke = (last?.low ?? 0) >= limit ? colours.bad : colours.main
-  const clock = timeFormat(to - from)
   const text = (at: [number, number], anchor: string, words: string) =>
     `<text x="${at[0]}" y="${at[1]}" text-anchor="${anchor}">${words}</text>`
   return [
@@ -103,7 +102,10 @@ export function ratioTileSvg(tile: RatioTile, { id, title }: { id: string; title
       ? []
       : [`<circle cx="${x(to).toFixed(1)}" cy="${y(last.estimate).toFixed(1)}" r="3" fill="${stroke}"/>`]),
     ...(to > from
-      ? [text([left, height - 4], 'start', clock(from)), text([right, height - 4], 'end', `${clock(to)} UTC`)]
+      ? [
+          timeLabel({ x: left, y: height - 4 }, from, to - from),
+          timeLabel({ x: right, y: height - 4, anchor: 'end' }, to, to - from),
+        ]
       : []),
     '</svg>',
   ].join('')
