@@ -283,7 +283,14 @@ it.skipIf(missing !== undefined)(
             seen.clear()
             for (let caller = 0; caller < 30; caller++) await ask()
             expect([...seen.keys()], name).toEqual(['orders_v1.0.0'])
-            if (name === 'the stand-in') await compareEmbeddings(String(files[0]!['address']))
+            if (name === 'the stand-in') {
+              const newer = { ...files[0], model: 'newer' }
+              await expect(askDirectly(newer, row)).rejects.toThrow('answers 400')
+              expect(await askDirectly({ ...newer, maxTokensField: 'max_completion_tokens' }, row)).toEqual([
+                expect.closeTo(0.5, 6),
+              ])
+              await compareEmbeddings(String(files[0]!['address']))
+            }
           } finally {
             await stop()
           }

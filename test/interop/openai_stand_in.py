@@ -2,7 +2,7 @@
 
 Its embeddings are real: those of the weights that the package wordllama ships. Its completions are a rule about the prices in a
 prompt, because no package ships a model that completes texts. Each completion says so by its model, ``stand-in``. A request to ``/other``
-replaces the rule by another one under the same name.
+replaces the rule by another one under the same name. The model ``newer`` refuses ``max_tokens``, as newer models of OpenAI do.
 """
 
 import json
@@ -35,11 +35,14 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_POST(self):
+        status = 200
         asked = json.loads(self.rfile.read(int(self.headers["content-length"])) or "{}")
         if self.path == "/v1/embeddings":
             data = [{"object": "embedding", "index": i, "embedding": embed(t)} for i, t in enumerate(asked["input"])]
             used = sum(len(tokens(text)) for text in asked["input"])
             answer = {"object": "list", "model": asked["model"], "data": data, "usage": {"prompt_tokens": used}}
+        elif self.path == "/v1/chat/completions" and asked["model"] == "newer" and "max_tokens" in asked:
+            status, answer = 400, {"error": {"code": "unsupported_parameter", "param": "max_tokens"}}
         elif self.path == "/v1/chat/completions":
             prompt = asked["messages"][-1]["content"]
             price = float(re.search(r"costs ([\d.]+)", prompt)[1])
@@ -54,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
             rule["above"] = 95
             answer = {}
         body = json.dumps(answer).encode()
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))
         self.end_headers()

@@ -551,6 +551,14 @@ describe('a completion', () => {
     )
   })
 
+  it('limits the tokens by the field that its server takes', async () => {
+    const newer = { ...words, maxTokensField: 'max_completion_tokens' }
+    const { asked } = await say(newer, classes, 'red')
+    const body = JSON.parse(String(asked[0]!.body)) as object
+    expect(body).toMatchObject({ max_completion_tokens: 16 })
+    expect(body).not.toHaveProperty('max_tokens')
+  })
+
   it('means a class or a number by its words, whatever their case and punctuation', async () => {
     const { given } = await say(words, classes, ' "Crimson."\n', 'OFF-white')
     expect(given).toEqual([1, 0, 0, 1])

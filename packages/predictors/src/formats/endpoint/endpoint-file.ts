@@ -101,6 +101,8 @@ const openaiKinds = [
     /** Asks for JSON, and reads its numbers, or the one word, at these places. */
     json: z.array(place).min(1).max(1_000).optional(),
     maxTokens: z.int().min(1).max(100_000).default(16),
+    /** The field of the request that limits the tokens: newer models of OpenAI refuse the older one. */
+    maxTokensField: z.enum(['max_tokens', 'max_completion_tokens']).default('max_tokens'),
     seed: z.int().min(0).max(2_147_483_647).default(0),
   }),
   z.strictObject({

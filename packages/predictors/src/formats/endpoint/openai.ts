@@ -14,7 +14,7 @@ type Completion = Extract<OpenAi, { kind: 'completion' }>
 export const openai: Protocol<'openai'> = {
   encode(endpoint, columns, rows) {
     if (endpoint.kind === 'embedding') return embeddingOf(endpoint, columns, rows)
-    const { model, system, prompt, maxTokens, seed, json, columns: declared } = endpoint
+    const { model, system, prompt, maxTokens, maxTokensField, seed, json, columns: declared } = endpoint
     const values = new Map(declared.map(({ name, as = name }, at) => [as, columns[at]![0]]))
     const content = prompt.replace(placeholder, (_, name: string) => String(values.get(name) ?? ''))
     return {
@@ -27,7 +27,7 @@ export const openai: Protocol<'openai'> = {
         ],
         temperature: 0,
         seed,
-        max_tokens: maxTokens,
+        [maxTokensField]: maxTokens,
         ...(json === undefined ? {} : { response_format: { type: 'json_object' } }),
       },
     }
