@@ -4,7 +4,7 @@
  */
 import { execFile, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { dirname, join } from 'node:path'
@@ -100,12 +100,17 @@ const servers: Record<keyof typeof requirements, Start> = {
     await writeFile(join(folder, 'settings.json'), JSON.stringify(settings))
     const { stop } = startProgram(join(bin, 'mlserver'), ['start', folder])
     const address = `http://127.0.0.1:${http_port}`
-    await answers(`${address}/v2/models/orders/ready`)
+    for (const model of ['orders', 'vectors']) await answers(`${address}/v2/models/${model}/ready`)
+    const grpc = `grpc://127.0.0.1:${grpc_port}`
+    await compareVectors(
+      [address, grpc],
+      Number(await readFile(join(folder, 'vectors', 'answer.json'), 'utf8')),
+    )
     const asked = { ...inference, revision: 'v1', pandas: true }
     return {
       name: 'MLServer',
       files: [
-        { ...asked, address: `grpc://127.0.0.1:${grpc_port}` },
+        { ...asked, address: grpc },
         { ...asked, address },
       ],
       replace: async () => {
@@ -299,6 +304,17 @@ it.skipIf(missing !== undefined)(
     })
   },
 )
+
+/** A vector arrives as the numbers that it has, in tensors of both types. */
+async function compareVectors(addresses: readonly string[], expected: number): Promise<void> {
+  for (const address of addresses)
+    for (const datatype of ['FP32', 'FP64'] as const)
+      for (const more of [{ datatype }, { tensor: { name: 'x', datatype } }]) {
+        const columns = [{ name: 'order', vector: 2 }]
+        const file = { ...inference, address, model: 'vectors', columns, ...more }
+        expect((await askDirectly(file, { order: '[52.5,3]' }))[0]).toBeCloseTo(expected, 6)
+      }
+}
 
 /** The embeddings of the stand-in are real: near meanings have near numbers. */
 async function compareEmbeddings(address: string): Promise<void> {

@@ -1,6 +1,6 @@
 """Writes a model folder of MLServer, or with a fourth word one of MLflow: ``orders_model.py FOLDER ORDERS SEED [mlflow]``.
 
-Another seed gives another model.
+Another seed gives another model. Beside it, the folder gets a model of vectors in ``vectors/``, with its answer to one of them.
 """
 
 import json
@@ -26,6 +26,15 @@ settings = {
     "parameters": {"uri": str(folder / "model.joblib"), "version": "v1", "content_type": "pd"},
 }
 (folder / "model-settings.json").write_text(json.dumps(settings))
+# The price and the pieces as one vector.
+matrix = rows[["unit_price", "pieces"]].to_numpy()
+trees = RandomForestClassifier(20, random_state=seed).fit(matrix, rows["returned"] == "yes")
+vectors = folder / "vectors"
+vectors.mkdir(exist_ok=True)
+joblib.dump(trees, vectors / "model.joblib")
+settings = {"name": "vectors", "implementation": "mlserver_sklearn.SKLearnModel", "parameters": {"uri": str(vectors / "model.joblib")}}
+(vectors / "model-settings.json").write_text(json.dumps(settings))
+(vectors / "answer.json").write_text(json.dumps(trees.predict_proba([[52.5, 3]])[0, 1]))
 if len(sys.argv) > 4:
     import mlflow.sklearn
 

@@ -8,6 +8,8 @@ export interface Feature {
   kind: 'number' | 'category' | 'text' | 'vector' | 'image'
   /** The values that a category may take; any text when absent. */
   values?: readonly string[]
+  /** How many numbers a vector has. */
+  length?: number
 }
 
 /** How one feature reaches the model, in the order of its inputs. */

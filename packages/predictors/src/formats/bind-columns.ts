@@ -117,8 +117,20 @@ const takersOf = {
 function fitOf(
   name: string,
   feature: Feature,
-  { categories, isText, isOfWords, hasCutNames, fill }: Omit<ArtifactColumn, 'name'> & { fill?: number },
+  {
+    categories,
+    isText,
+    isOfWords,
+    vector,
+    hasCutNames,
+    fill,
+  }: Omit<ArtifactColumn, 'name'> & { fill?: number },
 ): FeatureFit {
+  const length = feature.kind === 'vector' ? (feature.length ?? 0) : 0
+  if (vector !== undefined && vector !== length)
+    refuse(
+      `the column ${quoted(name)} takes ${vector === 0 ? 'no vector' : `a vector of ${vector} numbers`}, the feature is ${length === 0 ? 'none' : `a vector of ${length}`}: ${length === 0 ? 'leave "vector" out' : `write "vector": ${length} in the column`}`,
+    )
   if (feature.kind === 'number') {
     if (isText === true) refuse(`the column ${quoted(name)} takes texts, the feature is a number`)
     if (categories !== undefined && !categories.every((value, code) => Number(value) === code))

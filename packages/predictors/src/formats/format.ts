@@ -31,6 +31,8 @@ export interface ArtifactColumn {
   isText?: boolean
   /** Whether a text is one of words, and a vector or an image as a text means nothing to the model. */
   isOfWords?: boolean
+  /** How many numbers a vector of it has; 0 where it takes none. Absent: a column of texts takes a vector of any length as its JSON. */
+  vector?: number
   /** The texts that the model knows, or more; absent where the file does not tell. For a column of texts. */
   knownTexts?: KnownTexts
 }

@@ -200,6 +200,39 @@ describe('columns', () => {
     expect(bind({ isText: true }).fits).toHaveLength(1)
   })
 
+  it.each([
+    [
+      'a vector of another length',
+      { kind: 'vector', length: 3 },
+      2,
+      'takes a vector of 2 numbers, the feature is a vector of 3: write "vector": 3 in the column',
+    ],
+    [
+      'a vector, where it takes none',
+      { kind: 'vector', length: 3 },
+      0,
+      'takes no vector, the feature is a vector of 3: write "vector": 3 in the column',
+    ],
+    [
+      'a text, where it takes a vector',
+      { kind: 'text' },
+      2,
+      'takes a vector of 2 numbers, the feature is none: leave "vector" out',
+    ],
+    [
+      'a number, where it takes a vector',
+      { kind: 'number' },
+      2,
+      'takes a vector of 2 numbers, the feature is none: leave "vector" out',
+    ],
+  ] as const)('of vectors refuse %s', (_what, feature, vector, why) => {
+    const bind = (columns: { vector: number }) =>
+      bindColumns({ columns: [{ name: 'scan', isText: true, ...columns }], features: { scan: feature } })
+    expect(() => bind({ vector })).toThrow(`the column "scan" ${why}`)
+    if (feature.kind !== 'number')
+      expect(bind({ vector: feature.kind === 'vector' ? 3 : 0 }).fits).toHaveLength(1)
+  })
+
   it('of texts take the text itself', () =>
     expect(bindColumns({ columns: [{ name: 'city', isText: true }], features }).fits[0]).toEqual({
       name: 'city',

@@ -260,7 +260,7 @@ describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
       library: `${String(file(width)['endpoint'])} endpoint at ${host}`,
       columns: preprocessingOf(file(width))
         .slice(0, (file(width)['columns'] as unknown[]).length)
-        .map(({ name, kind }) => ({ name, isText: kind === 'category' })),
+        .map(({ name, kind }) => ({ name, isText: kind === 'category', vector: 0 })),
       outputs: width,
     })
   })
@@ -309,6 +309,80 @@ describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
       expect(isPredictorError(failure, 'model_unavailable')).toBe(true)
     },
   )
+})
+
+describe.each(names.filter((name) => name !== 'embedding'))('%s with a vector', (protocol) => {
+  const tested: Tested = protocols[protocol]
+  const file = {
+    ...tested.file(1),
+    columns: ['size', { name: 'colour', as: 'COLOUR', vector: 2 }],
+  }
+  const answers = tested.answers([[1], [2]]).map((answer) => ({
+    body: tested.bytesOf?.(answer) ?? JSON.stringify(answer),
+  }))
+  const [vector, row] = ['[0.25,-1]', ['[0.25,-1]', null]]
+  const tensor = (datatype: string) => ({
+    name: 'COLOUR',
+    shape: [2, 2],
+    datatype,
+    data: [0.25, -1, null, null],
+  })
+  const sent = {
+    'open-inference': { inputs: [{ name: 'size', shape: [2, 1] }, tensor('FP64')] },
+    grpc: undefined,
+    json: {
+      instances: [
+        { size: 1.5, COLOUR: [0.25, -1] },
+        { size: null, COLOUR: null },
+      ],
+    },
+    mlflow: {
+      dataframe_split: {
+        data: [
+          [1.5, [0.25, -1]],
+          [null, null],
+        ],
+      },
+    },
+    sagemaker: { instances: [{ COLOUR: [0.25, -1] }, { COLOUR: null }] },
+    completion: { messages: [{ content: `A ${vector} rose of 1.5 cm: answer JSON.` }] },
+  }
+
+  it('sends its numbers, and says how many it takes', async () => {
+    const { asked, failure } = await ask(file, { kind: 'number' }, answers, row)
+    expect(failure).toBeUndefined()
+    const { body } = asked[0]!
+    if (protocol === 'grpc')
+      for (const numbers of [Float64Array.of(0.25, -1, NaN, NaN), Float64Array.of(1.5, NaN)])
+        expect(Buffer.from(body).includes(Buffer.from(numbers.buffer))).toBe(true)
+    else expect(JSON.parse(String(body))).toMatchObject(sent[protocol]!)
+    const files = { 'endpoint.json': bytesOf(file) }
+    expect((await formatOf({ artifact: 'endpoint' }).inspect(files, { kind: 'number' })).columns).toEqual([
+      { name: 'size', isText: false, vector: 0 },
+      { name: 'colour', isText: true, vector: 2 },
+    ])
+  })
+
+  if (protocol === 'open-inference' || protocol === 'grpc')
+    it('sends tensors of the type that the file names, or one for all numbers', async () => {
+      const typed = { ...file, datatype: 'FP32' }
+      const matrix = { ...file, tensor: { name: 'x', datatype: 'FP32' } }
+      const bodies = []
+      for (const each of [typed, matrix])
+        bodies.push((await ask(each, { kind: 'number' }, answers, row)).asked[0]!.body)
+      if (protocol === 'open-inference') {
+        expect(bodies.map((body) => JSON.parse(String(body)) as unknown)).toMatchObject([
+          { inputs: [{ name: 'size', datatype: 'FP32' }, tensor('FP32')] },
+          {
+            inputs: [{ name: 'x', shape: [2, 3], datatype: 'FP32', data: [1.5, 0.25, -1, null, null, null] }],
+          },
+        ])
+        return
+      }
+      const [each, all] = bodies.map((body) => Buffer.from(body))
+      expect(each!.includes(Buffer.from(Float32Array.of(0.25, -1, NaN, NaN).buffer))).toBe(true)
+      expect(all!.includes(Buffer.from(Float32Array.of(1.5, 0.25, -1, NaN, NaN, NaN).buffer))).toBe(true)
+    })
 })
 
 /** Opens a version of one number, whose answers come in this order. */
@@ -686,6 +760,11 @@ describe('a file is refused', () => {
     ['without columns', { ...json, columns: [] }, '"columns": '],
     ['with one name twice', { ...json, columns: ['a', { name: 'b', as: 'a' }] }, 'sends two columns as "a"'],
     ['without outputs', { ...json, outputs: [] }, '"outputs": '],
+    [
+      'with a text that is a vector',
+      { ...json, columns: [{ name: 'a', text: true, vector: 2 }] },
+      '"columns.0": is a text or a vector',
+    ],
     [
       'with a place without its row',
       { ...json, outputs: ['score'] },

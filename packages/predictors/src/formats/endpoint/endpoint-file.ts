@@ -20,7 +20,18 @@ export const isGrpc = (address: string): boolean => /^grpcs?:/.test(address)
 /** A feature, and the name under which the endpoint takes it. Default: its own. */
 const column = z.preprocess(
   (given) => (typeof given === 'string' ? { name: given } : given),
-  z.strictObject({ name: word, as: word.optional(), text: z.boolean().default(false) }),
+  z
+    .strictObject({
+      name: word,
+      as: word.optional(),
+      text: z.boolean().default(false),
+      /** How many numbers it has. */
+      vector: z.int().min(1).max(10_000).optional(),
+    })
+    .refine(
+      ({ text, vector }) => !text || vector === undefined,
+      'is a text or a vector: leave one of them out',
+    ),
 )
 
 const addressOf = (protocol: RegExp, error: string) =>
@@ -126,6 +137,8 @@ const schema = z.discriminatedUnion(
       revision: pathName.optional(),
       /** Asks for one frame of pandas, as MLServer makes it of the columns. */
       pandas: z.boolean().default(false),
+      /** The type of a tensor of numbers. */
+      datatype: z.enum(['FP32', 'FP64']).default('FP64'),
       /** Sends all numbers as one tensor, in place of one for each column. */
       tensor: z.strictObject({ name: word, datatype: z.enum(['FP32', 'FP64']) }).optional(),
       outputs: z

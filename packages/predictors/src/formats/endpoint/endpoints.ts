@@ -10,7 +10,7 @@ import type { Hosts, OutgoingQuestion, OutgoingReply } from '../../runtime/hosts
 import type { RuntimeOptions, TextsOf } from '../../runtime/runtime.ts'
 import { isGrpc, type Endpoint } from './endpoint-file.ts'
 import { decodeInfer, encodeInfer, inferPath, type InferQuestion } from './infer-message.ts'
-import type { Columns, Question } from './protocol.ts'
+import type { Columns, Question, Value } from './protocol.ts'
 import { protocolOf, widthOf } from './protocols.ts'
 
 export interface Endpoints {
@@ -185,15 +185,16 @@ function questionOf(
 /** Returns the values of each column of the file. The inputs of features that it does not take come last in each row. */
 function columnsOf({ address, columns: declared }: Endpoint, { input, rows, texts }: ModelBatch): Columns {
   const inputs = input.length / rows
-  const columns: (number | string | null)[][] = declared.map(() => [])
+  const columns: Value[][] = declared.map(() => [])
   let at = 0
   for (let row = 0; row < rows; row++) {
     let place = row * inputs
-    for (const [index, { text }] of declared.entries()) {
-      if (text) {
+    for (const [index, { text, vector }] of declared.entries()) {
+      if (text || vector !== undefined) {
         const length = texts.readUInt32LE(at)
         const to = at + 4 + (length === noText ? 0 : length)
-        columns[index]!.push(length === noText ? null : texts.toString('utf8', at + 4, to))
+        const value = length === noText ? null : texts.toString('utf8', at + 4, to)
+        columns[index]!.push(text || value === null ? value : (JSON.parse(value) as number[]))
         at = to
       } else {
         const value = input[place++]!

@@ -4,7 +4,7 @@ import { inputWidthOf } from '../../features.ts'
 import type { ArtifactFiles, ArtifactFormat } from '../format.ts'
 import { clampProbabilities } from '../onnx/clamp-probabilities.ts'
 import { textsOfColumns } from '../texts-of-categories.ts'
-import { endpointFileBytes, endpointFileName, readEndpoint } from './endpoint-file.ts'
+import { endpointFileBytes, endpointFileName, readEndpoint, type Endpoint } from './endpoint-file.ts'
 import { widthOf } from './protocols.ts'
 
 export const endpointFormat: ArtifactFormat = {
@@ -12,10 +12,10 @@ export const endpointFormat: ArtifactFormat = {
   recognises: (head) => (/^\s*\{\s*"endpoint"\s*:/.test(head) ? endpointFileName : undefined),
   inspect(files, output) {
     const file = readEndpoint(bytesOf(files))
-    const { address, endpoint, columns } = file
+    const { address, endpoint } = file
     return {
       library: `${endpoint} endpoint at ${new URL(address).host}`,
-      columns: columns.map(({ name, text }) => ({ name, isText: text })),
+      columns: columnsOf(file),
       outputs: widthOf(file, output),
     }
   },
@@ -24,7 +24,7 @@ export const endpointFormat: ArtifactFormat = {
     const bytes = bytesOf(files)
     const endpoint = readEndpoint(bytes)
     const textsOf = textsOfColumns(
-      endpoint.columns.map(({ name, text }) => ({ name, isText: text })),
+      columnsOf(endpoint),
       preprocessing,
       (name) => `${endpointFileName} has other columns than the manifest, the first of them ${name}`,
     )
@@ -39,6 +39,14 @@ export const endpointFormat: ArtifactFormat = {
     })
   },
 }
+
+/** The numbers of a vector come as a text, as all that is no number. */
+const columnsOf = ({ columns }: Endpoint) =>
+  columns.map(({ name, text, vector = 0 }) => ({
+    name,
+    isText: text || vector > 0,
+    vector,
+  }))
 
 const bytesOf = (files: ArtifactFiles): Uint8Array =>
   files[endpointFileName] ?? refuse(`the artifact lacks ${endpointFileName}`)

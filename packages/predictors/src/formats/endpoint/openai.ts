@@ -16,7 +16,10 @@ export const openai: Protocol<'openai'> = {
     if (endpoint.kind === 'embedding') return embeddingOf(endpoint, columns, rows)
     const { model, system, prompt, maxTokens, maxTokensField, seed, json, columns: declared } = endpoint
     const values = new Map(declared.map(({ name, as = name }, at) => [as, columns[at]![0]]))
-    const content = prompt.replace(placeholder, (_, name: string) => String(values.get(name) ?? ''))
+    const content = prompt.replace(placeholder, (_, name: string) => {
+      const value = values.get(name) ?? ''
+      return Array.isArray(value) ? JSON.stringify(value) : String(value)
+    })
     return {
       path: '/chat/completions',
       body: {

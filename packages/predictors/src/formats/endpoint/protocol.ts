@@ -2,8 +2,11 @@
 import type { Output } from '../../features.ts'
 import type { Endpoint, EndpointOf, ProtocolName } from './endpoint-file.ts'
 
-/** The rows of one request, column by column in the order of the file; null is missing. */
-export type Columns = readonly (readonly (number | string | null)[])[]
+/** The value of a column in a row: a list is a vector, null is missing. */
+export type Value = number | string | readonly number[] | null
+
+/** The rows of one request, column by column in the order of the file. */
+export type Columns = readonly (readonly Value[])[]
 
 export interface Question {
   /** Follows the address of the file. */

@@ -2,7 +2,7 @@
 import type { Output } from '../../features.ts'
 import type { Endpoint, ProtocolName } from './endpoint-file.ts'
 import { openai, openAiWidth } from './openai.ts'
-import { field, namesOf, numberOf, type Columns, type Protocol } from './protocol.ts'
+import { field, namesOf, numberOf, type Columns, type Protocol, type Value } from './protocol.ts'
 
 const rowsOf = (names: readonly string[], columns: Columns, rows: number): object[] =>
   Array.from({ length: rows }, (_, row) =>
@@ -29,24 +29,32 @@ function atPaths(
 
 /** The Open Inference Protocol over HTTP: https://github.com/kserve/open-inference-protocol. */
 const openInference: Protocol<'open-inference'> = {
-  encode({ model, revision, columns: declared, tensor, pandas, outputs, ...rest }, columns, rows) {
-    const names = namesOf({ columns: declared, ...rest } as Endpoint)
+  encode(endpoint, columns, rows) {
+    const { model, revision, columns: declared, tensor, datatype, pandas, outputs } = endpoint
+    const widths = declared.map(({ vector = 1 }) => vector)
+    /** The numbers of a row; those of a missing vector are missing. */
+    const numbersAt = (at: number, row: number) => {
+      const value = columns[at]![row]!
+      return Array.isArray(value) ? (value as number[]) : Array<Value>(widths[at]!).fill(value)
+    }
     const inputs =
       tensor === undefined
-        ? names.map((name, at) => ({
+        ? namesOf(endpoint).map((name, at) => ({
             name,
-            shape: [rows, 1],
+            shape: [rows, widths[at]],
             ...(declared[at]!.text
               ? { datatype: 'BYTES', parameters: { content_type: 'str' } }
-              : { datatype: 'FP64' }),
-            data: columns[at],
+              : { datatype }),
+            data: columns[at]!.flatMap((_, row) => numbersAt(at, row)),
           }))
         : [
             {
               name: tensor.name,
-              shape: [rows, names.length],
+              shape: [rows, widths.reduce((sum, width) => sum + width)],
               datatype: tensor.datatype,
-              data: Array.from({ length: rows }, (_, row) => columns.map((each) => each[row])).flat(),
+              data: Array.from({ length: rows }, (_, row) =>
+                columns.flatMap((_each, at) => numbersAt(at, row)),
+              ).flat(),
             },
           ]
     return {
