@@ -103,7 +103,7 @@ export const pageRegistry: readonly PageEntry[] = [
       find: async () => (await import('./pages/training/snapshot.tsx')).snapshotPage,
     },
     '/alerts': {
-      summary: 'List alerts, open ones first.',
+      summary: 'List open alerts by model and kind, the worst first, and resolved ones.',
       nav: 'Alerts',
       find: async () => (await import('./pages/operations/alerts.tsx')).alertsPage,
     },
@@ -199,9 +199,9 @@ export const formRegistry: readonly FormEntry[] = [
     find: async () => (await import('./pages/sign-in/sign-in.tsx')).signOut,
   },
   {
-    path: '/alerts/:id',
+    path: '/alerts',
     allow: alertHandlers,
-    summary: 'Acknowledge or resolve an alert.',
+    summary: 'Acknowledge or resolve groups of alerts.',
     find: async () => (await import('./pages/operations/alert-action.ts')).submitAlertAction,
   },
 ]

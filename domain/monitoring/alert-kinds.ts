@@ -281,24 +281,25 @@ export const isAlertKind = (kind: string): kind is AlertKind => Object.hasOwn(ki
 export const findKindOfAlert = (kind: string): KindOfAlert | undefined =>
   isAlertKind(kind) ? kindsOfAlerts[kind] : undefined
 
-/** What callers notice, and the next step with the names of the alert. */
-export function guidanceOf({
-  kind,
-  model,
-  evidence,
-}: {
+interface Named {
   kind: string
   model?: string
   evidence?: Readonly<Record<string, unknown>>
-}): string[] {
-  const known = findKindOfAlert(kind)
-  if (known === undefined) return []
+}
+
+/** Puts the names of an alert in the places of `<model>`, `<version>` and `<release>`; one that it does not have stays. */
+export function withNames(text: string, { model, evidence }: Omit<Named, 'kind'>): string {
   const names: Readonly<Record<string, unknown>> = { ...evidence, model }
-  const next = known.next.replaceAll(/<(model|version|release)>/g, (placeholder, name: string) => {
+  return text.replaceAll(/<(model|version|release)>/g, (placeholder, name: string) => {
     const value = names[name]
-    return typeof value === 'string' ? value : placeholder
+    return typeof value === 'string' && /^[\w./-]+$/.test(value) ? value : placeholder
   })
-  return [`Callers: ${known.callers}`, `Next: ${next}`]
+}
+
+/** What callers notice, and the next step with the names of the alert. */
+export function guidanceOf(alert: Named): string[] {
+  const known = findKindOfAlert(alert.kind)
+  return known === undefined ? [] : [`Callers: ${known.callers}`, `Next: ${withNames(known.next, alert)}`]
 }
 
 export const kindsThatEnd = (...ends: AlertEnd[]): AlertKind[] =>

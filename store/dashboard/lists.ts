@@ -1,5 +1,6 @@
 /** Reads the lists of the pages: alerts, data, models and the results of a search. */
 import sql, { raw } from 'sql-template-tag'
+import { kindsThatEnd } from '../../domain/monitoring/alert-kinds.ts'
 import * as schema from '../../domain/schema.ts'
 import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -26,22 +27,29 @@ const audited = (what: string, action: string) =>
   )
 const note = audited(`detail ->> 'reason'`, 'acknowledged')
 
-/** The most severe first, then the newest. */
-export const listOpenAlerts = (database: Database, { limit, ...filter }: ModelFilter & { limit: number }) =>
-  rowsFrom(database).list<ShownAlert>(sql`
-    select *, ${note} as note from alerts where resolved_at is null and ${ofModel(filter)}
-    order by array_position(array['critical', 'warning', 'info'], severity), id desc limit ${limit}`)
+interface AlertFilter extends ModelFilter {
+  kind?: string
+  limit: number
+}
+const ofKind = ({ kind = null }: { kind?: string | null }) => sql`(${kind}::text is null or kind = ${kind})`
 
-/** The newest first; with `before`, only those before that id. */
+/** The newest first. */
+export const listOpenAlerts = (database: Database, { limit, ...filter }: AlertFilter) =>
+  rowsFrom(database).list<ShownAlert>(sql`
+    select *, ${note} as note from alerts where resolved_at is null and ${ofModel(filter)} and ${ofKind(filter)}
+    order by id desc limit ${limit}`)
+
+/** The newest first, without what releases asked and news of them; with `before`, only those before that id. */
 export const listResolvedAlerts = (
   database: Database,
-  { before, limit, ...filter }: ModelFilter & { before?: number; limit: number },
+  { before, limit, ...filter }: AlertFilter & { before?: number },
 ) =>
   rowsFrom(database).list<ResolvedAlert>(sql`
     select *, ${note} as note, ${audited('actor', 'resolved')} as resolved_by,
       ${audited(`detail ->> 'reason'`, 'resolved')} as resolved_note
     from alerts
-    where resolved_at is not null and ${ofModel(filter)} and (${before ?? null}::bigint is null or id < ${before ?? null})
+    where resolved_at is not null and kind <> all(${kindsThatEnd('answered', 'notice')}::text[])
+      and ${ofModel(filter)} and ${ofKind(filter)} and (${before ?? null}::bigint is null or id < ${before ?? null})
     order by id desc limit ${limit}`)
 
 // Reads the snapshot pages: snapshots with their validations, and one snapshot with the versions trained on it.

@@ -4,9 +4,11 @@
  */
 import sql, { type Sql } from 'sql-template-tag'
 import type { DriftLevel } from '../../domain/monitoring/drift.ts'
+import type { AlertGroup } from '../../domain/monitoring/alert-groups.ts'
 import { kindsThatEnd } from '../../domain/monitoring/alert-kinds.ts'
 import type { KillSwitchMode } from '../../domain/serving/kill-switch.ts'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
+import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { isListedModel } from '../maintenance/expected-work.ts'
 import type { Database } from '../postgres.ts'
@@ -44,31 +46,19 @@ export const listModelStates = (database: Database) =>
       left join lateral (select level from (${lastDrift}) as judged) as drift on true
     where ${isListedModel} order by models.name`)
 
-/** The open alerts of one kind of a model. */
-export interface AlertGroup {
-  /** Absent for alerts of the installation. */
-  model?: string
-  kind: string
-  isCritical: boolean
-  /** Whether every one is acknowledged. */
-  isAcknowledged: boolean
-  acknowledgedBy?: string
-  count: number
-  since: string
-  /** The newest, first of those that are not acknowledged. */
-  id: number
-  message: string
-}
-
-/** Neither news nor the questions of releases, which the releases themselves ask. */
-export const listAlertGroups = (database: Database) =>
+/** Open alerts by model and kind, in no order. What releases ask is no alert here: the releases show it. */
+export const listAlertGroups = (
+  database: Database,
+  { kind = null, ...filter }: ModelFilter & { kind?: string | null } = {},
+) =>
   rowsFrom(database).list<AlertGroup>(sql`
-    select model, kind, bool_or(severity = 'critical') as is_critical, bool_and(acknowledged_at is not null) as is_acknowledged,
-      min(acknowledged_by) as acknowledged_by, count(*)::int as count, min(raised_at) as since,
-      (array_agg(id order by acknowledged_at nulls first, id desc))[1]::float8 as id,
+    select model, kind, (array_agg(severity order by array_position(array['critical', 'warning', 'info'], severity)))[1] as severity,
+      count(*)::int as count, count(acknowledged_at)::int as acknowledged, min(acknowledged_by) as acknowledged_by,
+      min(raised_at) as since, max(coalesce(worst_since, raised_at)) as changed_at, max(id)::float8 as id,
       left((array_agg(message order by acknowledged_at nulls first, id desc))[1], 400) as message
     from alerts
-    where resolved_at is null and severity <> 'info' and kind <> all(${kindsThatEnd('answered')}::text[])
+    where resolved_at is null and kind <> all(${kindsThatEnd('answered')}::text[]) and ${ofModel(filter)}
+      and (${kind}::text is null or kind = ${kind})
     group by model, kind`)
 
 /** One row of the overview, with the last measured quality of the champion and its source. */

@@ -1,4 +1,5 @@
 /** Builds the notification of an alert, equal for every channel: summary, severity, times, evidence and links. */
+import { groupPath } from '../../../domain/monitoring/alert-groups.ts'
 import { findKindOfAlert, guidanceOf, runbookPage } from '../../../domain/monitoring/alert-kinds.ts'
 import { visibleText } from '../../../domain/visible-text.ts'
 import type { About } from '../../../domain/monitoring/alert-escalation.ts'
@@ -31,7 +32,9 @@ export function runbookOf({ publicUrl, runbooks }: Addresses, kind: string): str
 export function linkOf({ publicUrl }: Addresses, alert: Alert): string | undefined {
   if (publicUrl === undefined) return undefined
   const { kind, id } = pageOf(alert)
-  return kind === 'alert' ? `${publicUrl}/alerts#a${id}` : `${publicUrl}/${kind}s/${encodeURIComponent(id)}`
+  return kind === 'alert'
+    ? `${publicUrl}${groupPath(alert)}#a${id}`
+    : `${publicUrl}/${kind}s/${encodeURIComponent(id)}`
 }
 
 /** The page that shows most about an alert: its release, its retraining, or its own entry. */

@@ -4,6 +4,7 @@ import { appendAudit } from '../../../store/audit/audit-log.ts'
 import {
   acknowledgeAlert,
   findAlert,
+  listOfSameGroups,
   resolveAlertById,
   type Alert,
 } from '../../../store/monitoring/alerts.ts'
@@ -33,7 +34,7 @@ export async function updateAlert(
   actor: Actor,
   { id: text, action, reason }: UpdateAlertInput,
 ): Promise<Alert> {
-  const id = /^\d{1,15}$/.test(text) ? Number(text) : 0
+  const id = idOf(text)
   const found = requireFound(await findAlert(store, id), { what: 'alert', id: text })
   const { audited, update } = updates[action]
   const alert = await store.transaction(async (database) => {
@@ -51,6 +52,27 @@ export async function updateAlert(
   log.info({ alert: id, by: actor.name, action }, 'alert updated')
   return alert
 }
+
+/**
+ * Does the same to all open alerts of the groups of these alerts, up to each of them: a newer one has not been shown. Where none is left to
+ * do it to, throws as for the alert itself.
+ */
+export async function updateAlertGroups(
+  deps: Pick<CommandDeps, 'store' | 'log'>,
+  actor: Actor,
+  { ids, action, reason }: Omit<UpdateAlertInput, 'id'> & { ids: readonly string[] },
+): Promise<Alert[]> {
+  for (const id of ids) requireFound(await findAlert(deps.store, idOf(id)), { what: 'alert', id })
+  const unassigned = action === 'acknowledge'
+  const open = await listOfSameGroups(deps.store, { ids: ids.map(idOf), unassigned })
+  const updated: Alert[] = []
+  for (const id of open.length === 0 ? ids : open)
+    updated.push(await updateAlert(deps, actor, { id: String(id), action, reason }))
+  return updated
+}
+
+/** 0 for a text that is no id; no alert has it. */
+const idOf = (text: string): number => (/^\d{1,15}$/.test(text) ? Number(text) : 0)
 
 function unchanged(alert: Alert, { name }: Actor): Alert {
   const { id, resolvedAt, acknowledgedBy } = alert

@@ -1,51 +1,109 @@
-/** `tenure alerts`: lists the open alerts, and acknowledges and resolves one. */
-import { path } from '../../client/client.ts'
+/** `tenure alerts`: lists the groups of open alerts, and acknowledges and resolves groups or single alerts. */
+import {
+  groupName,
+  groupSentence,
+  maxGroupSentence,
+  type AlertGroup,
+} from '../../../domain/monitoring/alert-groups.ts'
+import { counted } from '../../../domain/figures.ts'
+import { failure, path, type Client } from '../../client/client.ts'
 import type { AlertAnswer } from '../../client/responses.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'
 import { orDash, time } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { severityStyles } from './status.ts'
 
+/** As the API sends it. */
+type GroupAnswer = Pick<AlertGroup, 'id' | 'kind' | 'severity' | 'count' | 'acknowledged' | 'message'> & {
+  model?: string | null
+  since: string
+  acknowledged_by?: string | null
+}
+
+const keyOf = ({ model, kind }: Pick<GroupAnswer, 'model' | 'kind'>) => ({
+  kind,
+  ...(model != null && { model }),
+})
+
 export const alertsGroup: CommandGroup = {
   name: 'alerts',
   summary: 'List open alerts, acknowledge and resolve them',
   commands: [
-    listCommand<AlertAnswer>({
-      summary: 'List the open alerts, newest first',
+    listCommand<GroupAnswer>({
+      summary: 'List the open alerts by model and kind, the worst first',
       ofModels: true,
       examples: ['alerts', 'alerts flight-delay', 'alerts list --json'],
-      path: '/v1/alerts',
-      field: 'alerts',
-      query: { open: true },
-      pages: 'limit',
-      // All that the API answers: a critical alert may be older than a hundred warnings.
+      path: '/v1/alerts/groups',
+      field: 'groups',
+      pages: 'all',
       limit: 1_000,
-      droppable: ['acknowledged by', 'since (UTC)', 'severity'],
+      droppable: ['message', 'since (UTC)', 'acknowledged by', 'severity'],
       none: 'No open alerts',
       columns: {
-        id: 'id',
+        group: (each) => groupName(keyOf(each)),
         severity: ({ severity }, { paint }) => paint(severityStyles[severity][0], severity),
-        model: 'model',
-        'since (UTC)': (each) => time(each.raised_at),
-        'acknowledged by': (each) => orDash(each.acknowledged_by),
-        message: 'message',
+        alert: (each) => groupSentence({ ...keyOf(each), count: each.count }),
+        'since (UTC)': (each) => time(each.since),
+        'acknowledged by': ({ count, acknowledged, acknowledged_by: by }) =>
+          acknowledged > 0 && acknowledged < count ? `${by}, ${acknowledged} of ${count}` : orDash(by),
+        message: ({ message }) => message.slice(0, maxGroupSentence),
+      },
+      below: (_, { groups }) => {
+        const found = groups as GroupAnswer[]
+        const alerts = found.reduce((sum, { count }) => sum + count, 0)
+        return found.length === 0 ? '' : `${counted(alerts, 'alert')} in ${counted(found.length, 'group')}`
       },
     }),
-    actionCommand('acknowledge', 'Acknowledge an alert: it is not sent again and does not escalate'),
-    actionCommand('resolve', 'Resolve an alert, and record why'),
+    actionCommand('acknowledge', 'Acknowledge alerts: they are not sent again and do not escalate'),
+    actionCommand('resolve', 'Resolve alerts, and record why'),
   ],
 }
 
 function actionCommand(action: 'acknowledge' | 'resolve', summary: string): CommandSpec {
   return {
-    name: `${action} <id>`,
+    name: `${action} <groups-or-ids...>`,
     summary,
     options: [['--reason <text>', 'Reason, stored in the audit log']],
-    examples: [`alerts ${action} 17`, `alerts ${action} 17 --reason "the source is being repaired"`],
+    examples: [
+      `alerts ${action} flight-delay/release_rolled_back`,
+      `alerts ${action} 17 iris/drift_warn --reason "the source is being repaired"`,
+    ],
     async run({ terminal, api }, { args, options }) {
       const { reason } = options
-      const alert = await api().post<AlertAnswer>(path`/v1/alerts/${args[0]}/${action}`, { reason })
-      terminal.answer(alert, `Alert ${alert.id} is ${action}d: ${alert.message}`)
+      // Looks before it changes anything.
+      const found = await findTargets(api(), args)
+      const alerts: AlertAnswer[] = []
+      const lines: string[] = []
+      for (const { id, group } of found) {
+        const body = group === undefined ? { reason } : { reason, group: true }
+        const alert = await api().post<AlertAnswer>(path`/v1/alerts/${id}/${action}`, body)
+        alerts.push(alert)
+        lines.push(
+          group === undefined
+            ? `Alert ${alert.id} is ${action}d: ${alert.message}`
+            : `${groupSentence({ ...keyOf(group), count: group.count })}: ${action}d`,
+        )
+      }
+      terminal.answer({ alerts }, lines.join('\n'))
     },
   }
+}
+
+/** Finds the newest alert of each named group. Throws `not_found` for a group without open alerts. */
+async function findTargets(
+  client: Client,
+  named: readonly string[],
+): Promise<{ id: number | string; group?: GroupAnswer }[]> {
+  if (named.every((each) => /^\d+$/.test(each))) return named.map((id) => ({ id }))
+  const { groups } = await client.get<{ groups: GroupAnswer[] }>('/v1/alerts/groups')
+  return named.map((each) => {
+    if (/^\d+$/.test(each)) return { id: each }
+    const group = groups.find((one) => groupName(keyOf(one)) === each)
+    if (group !== undefined) return { id: group.id, group }
+    throw failure({
+      code: 'not_found',
+      detail: `No open alerts of the group ${each}`,
+      remedy: 'List the groups: `tenure alerts`.',
+    })
+  })
 }

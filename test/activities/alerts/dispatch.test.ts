@@ -126,7 +126,9 @@ describe('alert dispatch', () => {
       'Callers: Worse answers.',
       'Next: Retrain when the cause is found: `tenure retrain iris --watch`.',
       expect.stringMatching(/^since 20.* UTC$/) as unknown,
-      expect.stringMatching(/^<https:\/\/tenure\.example\/alerts#a\d+\|Open alert>$/) as unknown,
+      expect.stringMatching(
+        /^<https:\/\/tenure\.example\/alerts\?model=iris&kind=quality_lost#a\d+\|Open alert>$/,
+      ) as unknown,
       '<https://runbooks.example/quality-lost.md|Runbook>',
     ])
     expect(texts[1]?.[0]).toBe('*RESOLVED iris: quality lost*')

@@ -405,7 +405,7 @@ it('every statement of a request is in the scope of its key, on whatever connect
     // What the streams read; the last one ends them.
     const looks: Record<string, string> = {
       '/releases/:id/changes': 'as mark',
-      '/changes': 'as is_acknowledged',
+      '/changes': 'as changed_at',
     }
     const asked = callsAbout(own).map(async ({ route, path, body }) => {
       const request: Sent = { inScope: [], beside: [] }

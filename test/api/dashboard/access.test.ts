@@ -135,7 +135,7 @@ describe('a session', () => {
   })
 
   it('that has ended sends its form to sign-in, which says so and returns to the page of the form', async () => {
-    const from = (referer: string) => send('/alerts/1', { action: 'resolve' }, { referer })
+    const from = (referer: string) => send('/alerts', { a1: 'on', action: 'resolve' }, { referer })
     const path = (await from('http://localhost/alerts?model=a')).headers.get('location')!
     expect(path).toBe('/sign-in?next=%2Falerts%3Fmodel%3Da&unsent=form')
     const { text } = await get(path)

@@ -3,7 +3,8 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { pageRegistry } from '../../../api/dashboard/page-registry.ts'
 import { markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
-import { resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
+import { listAlerts, resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
+import { writeDeliverySign } from '../../../store/monitoring/notifications.ts'
 import { appendAudit, listAudit } from '../../../store/audit/audit-log.ts'
 import { listOverviewRows } from '../../../store/dashboard/overview.ts'
 import { recordUnheldDrill } from '../../../store/release/drills.ts'
@@ -194,7 +195,7 @@ describe('the overview', () => {
     await servers.store.query(sql`delete from alerts where message = 'newer'`)
     expect(now).toMatch(/quality lost.*other: predictions are slow, 501 alerts/s)
     expect(now).not.toContain('Approve it?')
-    expect((await get('/alerts')).text).toMatch(/Approve it\?.*href="\/releases\/rel_01a2">View release/s)
+    expect((await get('/alerts')).text).not.toContain('Approve it?')
     await resolveAlert(servers.store, 'of a release', 'measured')
   })
   it('shows the models with a part of a name, and more rows on demand', async () => {
@@ -405,17 +406,26 @@ describe('an alert', () => {
       message: key,
     })
 
+  const sheet = `/alerts?model=${model}&kind=drift_warn`
+  const act = (id: number, action: string, by: Parameters<typeof post>[2], reason = '') =>
+    post('/alerts', { [`a${id}`]: 'on', action, reason }, by)
+
   it('shows its form to operators alone, and the server refuses other roles', async () => {
     const id = await raise('for operators')
-    expect((await get('/alerts')).text).not.toContain(`action="/alerts/${id}"`)
-    expect((await get('/alerts', 'operator')).text).toContain(`action="/alerts/${id}"`)
-    expect((await post(`/alerts/${id}`, { action: 'acknowledge' }, 'viewer')).status).toBe(403)
-    expect((await post(`/alerts/${id}`, { action: 'acknowledge' }, 'elsewhere')).status).toBe(404)
-    expect((await post(`/alerts/${id}`, { action: 'acknowledge' }, 'operator', 'x'.repeat(43))).status).toBe(
-      403,
+    const form = 'action="/alerts"'
+    expect((await get('/alerts')).text).not.toContain(`method="post" ${form}`)
+    for (const path of ['/alerts', sheet]) expect((await get(path, 'operator')).text).toContain(form)
+    expect((await act(id, 'acknowledge', 'viewer')).status).toBe(403)
+    expect((await act(id, 'acknowledge', 'elsewhere')).status).toBe(404)
+    const forged = await post(
+      '/alerts',
+      { [`a${id}`]: 'on', action: 'acknowledge' },
+      'operator',
+      'x'.repeat(43),
     )
+    expect(forged.status).toBe(403)
   })
-  it('is shortened on the overview', async () => {
+  it('is shortened on the overview, and whole on the sheet of its group, with the steps of its runbook', async () => {
     const message = `${'long '.repeat(40)}end`
     await upsertAlert(servers.store, {
       dedupeKey: message,
@@ -427,22 +437,26 @@ describe('an alert', () => {
     const { text } = await get('/')
     expect(text).toMatch(/long…</)
     expect(text).not.toContain(message)
-    expect((await get('/alerts')).text).toContain(message)
+    const href = `/alerts?model=${model}&amp;kind=service_latency`
+    expect(text).toContain(`href="${href}"`)
+    const shown = (await get(href.replace('&amp;', '&'))).text
+    expect(shown).toContain(message)
+    expect(shown).toMatch(/<h2 id="steps">What to do<\/h2>.*<ol>/s)
   })
   it('is acknowledged once and resolved once, and the audit has both', async () => {
     const id = await raise('acknowledged')
-    const done = await post(`/alerts/${id}`, { action: 'acknowledge', reason: 'on it' }, 'operator')
-    expect([done.status, done.headers.get('location')]).toEqual([303, `/alerts#a${id}`])
-    expect((await get('/alerts', 'admin')).text).toMatch(/Acknowledged by olga at .*: on it/s)
-    const late = await post(`/alerts/${id}`, { action: 'acknowledge' }, 'admin')
+    const done = await act(id, 'acknowledge', 'operator', 'on it')
+    expect([done.status, done.headers.get('location')]).toEqual([303, sheet])
+    expect((await get(sheet, 'admin')).text).toMatch(/acknowledged by olga: on it/)
+    const late = await act(id, 'acknowledge', 'admin')
     expect(late.status).toBe(409)
     expect(late.text).toContain(`Alert ${id} is acknowledged by olga.`)
     expect(late.text).not.toContain('See the release: ')
-    expect((await post(`/alerts/${id}`, { action: 'resolve', reason: 'fixed' }, 'admin')).status).toBe(303)
-    const resolved = /<caption>Resolved.*$/s.exec((await get('/alerts')).text)![0]
-    expect(resolved).toMatch(/Acknowledged by olga: on it<.*Resolved by root: fixed</)
+    expect((await act(id, 'resolve', 'admin', 'fixed')).status).toBe(303)
+    const resolved = /<h2 id="resolved">.*$/s.exec((await get('/alerts')).text)![0]
+    expect(resolved).toMatch(/Acknowledged by olga: on it<.*Resolved by root: fixed</s)
     expect(resolved).toContain('Resolved automatically')
-    expect((await post(`/alerts/${id}`, { action: 'resolve' }, 'admin')).text).toMatch(
+    expect((await act(id, 'resolve', 'admin')).text).toMatch(
       /Alert \d+ was resolved at <time [^>]*>\d{4}-\d\d-\d\d\s\d\d:\d\d<\/time>\./,
     )
     const rows = await listAudit(servers.store, { limit: 10 })
@@ -454,16 +468,88 @@ describe('an alert', () => {
     ])
   })
   it.each([
-    ['/alerts/999999999', { action: 'resolve' }, 404],
-    ['/alerts/x', { action: 'resolve' }, 404],
-    ['/alerts/1', { action: 'forget' }, 400],
-    ['/alerts/1', { action: 'toString' }, 400],
-    ['/alerts/1', {}, 400],
-    ['/alerts/1', { action: 'resolve', reason: 'x'.repeat(3_000) }, 400],
-    ['/alerts/1', { action: 'resolve', reason: 'a log line \u001b[31m' }, 400],
-  ])('posting to %s with %o is refused', async (path, form, status) =>
-    expect((await post(path, form as Record<string, string>, 'operator')).status).toBe(status),
+    [{ a999999999: 'on', action: 'resolve' }, 404],
+    [{ ax: 'on', action: 'resolve' }, 400],
+    [{ action: 'resolve' }, 400],
+    [{ a1: 'on', action: 'forget' }, 400],
+    [{ a1: 'on', action: 'toString' }, 400],
+    [{ a1: 'on' }, 400],
+    [{ a1: 'on', action: 'resolve', reason: 'x'.repeat(3_000) }, 400],
+    [{ a1: 'on', action: 'resolve', reason: 'a log line \u001b[31m' }, 400],
+  ])('posting %o is refused', async (form, status) =>
+    expect((await post('/alerts', form as unknown as Record<string, string>, 'operator')).status).toBe(
+      status,
+    ),
   )
+})
+
+describe('several alerts', () => {
+  const raise = (of: string, kind: 'release_rolled_back' | 'release_expired', place: number) =>
+    upsertAlert(servers.store, {
+      dedupeKey: `${kind} ${of} ${place}`,
+      model: of,
+      severity: 'warning',
+      kind,
+      message: `${kind} ${place}`,
+    })
+  const openOf = async (of: string, kind: string) =>
+    (await listAlerts(servers.store, { model: of, open: true })).filter((alert) => alert.kind === kind)
+
+  it('of one cause are one row and one acknowledgement, which a newer one that was not shown does not get', async () => {
+    for (let place = 0; place < 8; place++) await raise('other', 'release_rolled_back', place)
+    const { text } = await get('/alerts', 'operator')
+    expect(text).toContain('other: rolled back 8 times')
+    const box =
+      /<input type="checkbox" name="(a\d+)"[^>]*aria-label="Select other: rolled back 8 times"/.exec(
+        text,
+      )![1]!
+    const late = await raise('other', 'release_rolled_back', 8)
+    const sent = await post(
+      '/alerts',
+      { [box]: 'on', action: 'acknowledge', reason: 'one cause' },
+      'operator',
+    )
+    expect(sent.status).toBe(303)
+    const open = await openOf('other', 'release_rolled_back')
+    expect(open.filter(({ acknowledgedBy }) => acknowledgedBy === 'olga')).toHaveLength(8)
+    expect(open.find(({ id }) => id === late)?.acknowledgedBy).toBeUndefined()
+    expect((await get('/alerts?model=other&kind=release_rolled_back', 'operator')).text).toMatch(
+      /8 of 9 acknowledged by olga.*Acknowledge<\/button>.*Resolve 9<\/button>/s,
+    )
+  })
+
+  it('of several groups are acknowledged with one form, all selected without a script', async () => {
+    await raise('other', 'release_expired', 0)
+    await raise(model, 'release_expired', 0)
+    const { text } = await get('/alerts?select=all', 'operator')
+    const boxes = [...text.matchAll(/<input type="checkbox" name="(a\d+)" value="on" checked/g)].map(
+      ([, name]) => name!,
+    )
+    expect(boxes.length).toBeGreaterThanOrEqual(3)
+    const fields = Object.fromEntries(boxes.map((name) => [name, 'on']))
+    const sent = await post('/alerts', { ...fields, action: 'acknowledge' }, 'operator')
+    expect([sent.status, sent.headers.get('location')]).toEqual([303, '/alerts'])
+    const open = await listAlerts(servers.store, { open: true })
+    const unassigned = open.filter(({ acknowledgedBy }) => acknowledgedBy === undefined)
+    // What a release asks is no alert of this page.
+    expect(new Set(unassigned.map(({ kind }) => kind))).toEqual(new Set(['approval_needed']))
+    expect((await get('/alerts', 'operator')).text).toMatch(/<h1>\d+ open alerts, acknowledged<\/h1>/)
+  })
+})
+
+describe('no open alerts', () => {
+  it('are no sign of health while the control worker is silent', async () => {
+    const calm = async () =>
+      /<header class="sentence (\w+)"><h1>No open alert.*?<\/header>/s.exec(
+        (await get('/alerts?model=other&kind=disk_full')).text,
+      )!
+    await writeDeliverySign(servers.store)
+    expect((await calm())[0]).not.toContain('silent')
+    await servers.store.query(
+      sql`update service_state set at = now() - interval '1 minute' where name like '%deliver%'`,
+    )
+    expect((await calm())[0]).toContain('has been silent for more than 30 s')
+  })
 })
 
 describe('the audit verification', () => {

@@ -39,7 +39,7 @@ export function pagesOf({ model, champion }: Record<'model' | 'champion', string
     ['/compare', 'Compare two versions'],
     ['/data', 'Snapshots'],
     [`/data/${encodeURIComponent(snapshotOf(champion))}`, 'Not validated yet'],
-    ['/alerts', 'Quality lost'],
+    ['/alerts', 'quality lost'],
     ['/runbooks/quality-lost', 'Quality lost'],
     ['/runbooks/overloaded', 'What to do'],
     ['/drills', 'lost-replica'],

@@ -1,85 +1,201 @@
-/** Lists open alerts with their actions, and resolved ones below. */
-import { listModelNames } from '../../../../store/registry/models.ts'
+/** Lists open alerts by model and kind, the worst first; one group with what to do; and resolved ones below. */
 import { z } from 'zod'
-import { listOpenAlerts, listResolvedAlerts, type ResolvedAlert } from '../../../../store/dashboard/lists.ts'
+import { counted } from '../../../../domain/figures.ts'
+import {
+  isUnassigned,
+  worstGroupsFirst,
+  type AlertGroup,
+} from '../../../../domain/monitoring/alert-groups.ts'
+import { findKindOfAlert, runbookPage } from '../../../../domain/monitoring/alert-kinds.ts'
+import { listOpenAlerts, listResolvedAlerts } from '../../../../store/dashboard/lists.ts'
+import { listAlertGroups } from '../../../../store/dashboard/overview.ts'
+import { isDelivering } from '../../../../store/monitoring/notifications.ts'
+import { listModelNames } from '../../../../store/registry/models.ts'
 import { modelName, rowNumber } from '../../../http/schemas.ts'
-import { definePage } from '../../page.ts'
+import { definePage, type PageElement } from '../../page.ts'
+import { TokenField } from '../../components/csrf-field.tsx'
+import type { Tone } from '../../components/elements.tsx'
+import { Crumbs } from '../../components/links.tsx'
 import { ModelFilterForm } from '../../components/model-filter.tsx'
 import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
-import { DataTable, Time } from '../../components/elements.tsx'
 import { alertHandlers } from './alert-roles.ts'
-import { AlertCard, RunbookLink, SeverityBadge } from './alert-card.tsx'
+import { AlertRows, AlertSheet, ResolvedRows } from './alert-card.tsx'
+import { readRunbook, stepsOf } from './runbook.tsx'
 
-const maxOpen = 100
+const maxGroups = 100
+/** The alerts of a group that its sheet shows. */
+const maxOfGroup = 20
 const rowsAPage = 30
+/** The control worker records a sign every five seconds. */
+const maxSilentMs = 30_000
+
+const alertsQuery = z.strictObject({
+  model: modelName.optional(),
+  kind: z
+    .string()
+    .regex(/^[a-z][a-z_]{0,60}$/)
+    .optional(),
+  before: rowNumber.optional(),
+  /** `all` ticks every box, for a browser without script. */
+  select: z.literal('all').optional(),
+})
 
 export const alertsPage = definePage({
-  query: z.strictObject({ model: modelName.optional(), before: rowNumber.optional() }),
-  async load({ store, serving }, { query: { model, before } }) {
-    const models = await listModelNames(store)
-    const [open, resolved] = await Promise.all([
-      before === undefined ? listOpenAlerts(store, { model, limit: maxOpen + 1 }) : [],
-      listResolvedAlerts(store, { model, before, limit: rowsAPage + 1 }),
+  query: alertsQuery,
+  async load({ store, serving }, { query: { model, kind, before } }) {
+    const filter = { model, kind }
+    const [models, found, resolved, isWatched] = await Promise.all([
+      listModelNames(store),
+      before === undefined ? listAlertGroups(store, filter) : [],
+      listResolvedAlerts(store, { ...filter, before, limit: rowsAPage + 1 }),
+      isDelivering(store, maxSilentMs),
     ])
+    const groups = worstGroupsFirst(found)
+    const [group] = kind !== undefined && groups.length === 1 ? groups : []
+    const alerts = group && (await listOpenAlerts(store, { ...filter, limit: maxOfGroup }))
+    const runbook = group && (await readRunbook(runbookPage(group.kind).replace(/\.md$/, '')))
     return {
       models,
-      open: open.slice(0, maxOpen),
-      moreOpen: open.length > maxOpen,
+      groups,
+      isWatched,
+      sheet: group && alerts && { group, alerts, steps: runbook && stepsOf(runbook, alerts[0] ?? group) },
       resolved: resolved.slice(0, rowsAPage),
       more: resolved.length > rowsAPage,
       nowMs: serving.wall(),
     }
   },
-  title: ({ open, moreOpen }) =>
-    open.length === 0 ? 'Alerts' : `Alerts (${open.length}${moreOpen ? '+' : ''})`,
-  view: ({ models, open, moreOpen, resolved, more, nowMs }, { query: { model, before }, actor, token }) => (
-    <>
-      <h1>Alerts</h1>
-      <ModelFilterForm path="/alerts" label="Alerts" models={models} chosen={model} />
-      {before === undefined && open.length === 0 && <p class="notice good">No open alerts</p>}
-      {open.map((alert) => (
-        <AlertCard
-          alert={alert}
-          nowMs={nowMs}
-          token={alertHandlers.includes(actor.role) ? token : undefined}
-        />
-      ))}
-      {moreOpen && <p class="hint">Showing the {maxOpen} most severe alerts; more are open.</p>}
-      <section class="card">
-        <DataTable
-          caption="Resolved"
-          rows={resolved}
-          empty={
-            <EmptyList rows="resolved alerts" path="/alerts" query={{ model, before }}>
-              No resolved alerts
-            </EmptyList>
-          }
-          columns={[
-            { head: 'Raised', cell: ({ raisedAt }) => <Time at={raisedAt} /> },
-            { head: 'Resolved', cell: ({ resolvedAt }) => <Time at={resolvedAt} /> },
-            { head: 'Severity', cell: ({ severity }) => <SeverityBadge severity={severity} /> },
-            { head: 'Kind', names: true, cell: ({ kind }) => <RunbookLink kind={kind} /> },
-            { head: 'Model', cell: (alert) => <span class="wrap">{alert.model ?? '—'}</span> },
-            { head: 'Alert', cell: ({ message }) => <span class="small wrap">{message}</span> },
-            {
-              head: 'Handled',
-              cell: (alert) => handlingOf(alert).map((line) => <div class="small wrap">{line}</div>),
-            },
-          ]}
-        />
-        <CursorPager
-          first={before === undefined ? undefined : listHref('/alerts', { model })}
-          next={more ? listHref('/alerts', { model, before: resolved.at(-1)!.id }) : undefined}
-        />
-      </section>
-    </>
-  ),
+  title: ({ groups }) => {
+    const open = alertsOf(groups)
+    return open === 0 ? 'Alerts' : `Alerts (${open})`
+  },
+  view: (
+    { models, groups, isWatched, sheet, resolved, more, nowMs },
+    { query: { model, kind, before, select }, actor, token: given },
+  ) => {
+    const token = alertHandlers.includes(actor.role) ? given : undefined
+    return (
+      <>
+        {kind !== undefined && <Crumbs to={[['/alerts', 'Alerts']]} />}
+        {sheet !== undefined ? (
+          <AlertSheet {...sheet} nowMs={nowMs} token={token} />
+        ) : (
+          <>
+            {before === undefined ? (
+              <Sentence groups={groups} kind={kind} isWatched={isWatched} />
+            ) : (
+              <h1>Alerts</h1>
+            )}
+            {models.length > 1 && (
+              <ModelFilterForm path="/alerts" label="Alerts" models={models} chosen={model} />
+            )}
+            <OpenGroups groups={groups} nowMs={nowMs} token={token} isSelected={select === 'all'} />
+          </>
+        )}
+        <section aria-labelledby="resolved">
+          <h2 id="resolved">Resolved</h2>
+          {resolved.length === 0 ? (
+            <p class="empty">
+              <EmptyList rows="resolved alerts" path="/alerts" query={{ model, kind, before }}>
+                No resolved alerts
+              </EmptyList>
+            </p>
+          ) : (
+            <ResolvedRows alerts={resolved} nowMs={nowMs} />
+          )}
+          <CursorPager
+            first={before === undefined ? undefined : listHref('/alerts', { model, kind })}
+            next={more ? listHref('/alerts', { model, kind, before: resolved.at(-1)!.id }) : undefined}
+          />
+        </section>
+        {sheet === undefined && (
+          <p class="small quiet">
+            Promotions and approvals are in the <a href="/releases">releases</a> and the{' '}
+            <a href="/timeline">timeline</a>.
+          </p>
+        )}
+      </>
+    )
+  },
 })
 
-function handlingOf({ acknowledgedBy, note, resolvedBy, resolvedNote }: ResolvedAlert): string[] {
-  const withNote = (text: string, given?: string) => (given === undefined ? text : `${text}: ${given}`)
-  return [
-    ...(acknowledgedBy === undefined ? [] : [withNote(`Acknowledged by ${acknowledgedBy}`, note)]),
-    resolvedBy === undefined ? 'Resolved automatically' : withNote(`Resolved by ${resolvedBy}`, resolvedNote),
-  ]
+const alertsOf = (groups: readonly AlertGroup[]): number => groups.reduce((sum, { count }) => sum + count, 0)
+
+/** How many alerts need someone. Without the control worker, no alerts are no sign of health. */
+const Sentence = ({
+  groups,
+  kind,
+  isWatched,
+}: {
+  groups: readonly AlertGroup[]
+  kind: string | undefined
+  isWatched: boolean
+}): PageElement => {
+  const open = groups.filter(isUnassigned)
+  const unassigned = alertsOf(open) - open.reduce((sum, { acknowledged }) => sum + acknowledged, 0)
+  const [text, tone]: [string, Tone] =
+    open.length > 0
+      ? [
+          `${counted(unassigned, 'alert')} to acknowledge`,
+          open.some(({ severity }) => severity === 'critical') ? 'bad' : 'warn',
+        ]
+      : groups.length > 0
+        ? [`${counted(alertsOf(groups), 'open alert')}, acknowledged`, 'warn']
+        : kind !== undefined
+          ? [`No open alert: ${findKindOfAlert(kind)?.title ?? kind}`, 'quiet']
+          : ['No open alerts', isWatched ? 'good' : 'quiet']
+  return (
+    <header class={`sentence ${tone}`}>
+      <h1>{text}</h1>
+      {!isWatched && (
+        <p>The control worker has been silent for more than 30 s: new problems may be missing here.</p>
+      )}
+    </header>
+  )
+}
+
+const OpenGroups = ({
+  groups,
+  nowMs,
+  token,
+  isSelected,
+}: {
+  groups: readonly AlertGroup[]
+  nowMs: number
+  token: string | undefined
+  isSelected: boolean
+}): PageElement => {
+  const shown = groups.slice(0, maxGroups)
+  const [open, acknowledged] = [shown.filter(isUnassigned), shown.filter((group) => !isUnassigned(group))]
+  return (
+    <>
+      {open.length > 0 &&
+        (token === undefined ? (
+          <AlertRows groups={open} nowMs={nowMs} />
+        ) : (
+          <form class="alert-list" method="post" action="/alerts" aria-label="Open alerts">
+            <TokenField token={token} />
+            <AlertRows groups={open} nowMs={nowMs} selects isSelected={isSelected} />
+            <div class="bar">
+              <a href={isSelected ? '/alerts' : '/alerts?select=all'}>
+                {isSelected ? 'Select none' : 'Select all'}
+              </a>
+              <button name="action" value="acknowledge">
+                Acknowledge selected
+              </button>
+            </div>
+          </form>
+        ))}
+      {acknowledged.length > 0 && (
+        <section aria-labelledby="acknowledged">
+          <h2 id="acknowledged">Acknowledged</h2>
+          <AlertRows groups={acknowledged} nowMs={nowMs} />
+        </section>
+      )}
+      {groups.length > maxGroups && (
+        <p class="hint">
+          Showing {maxGroups} of {groups.length} groups, the worst first.
+        </p>
+      )}
+    </>
+  )
 }

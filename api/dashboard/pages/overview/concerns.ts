@@ -3,16 +3,20 @@
  * calls healthy what it does not know.
  */
 import { counted } from '../../../../domain/figures.ts'
-import { findKindOfAlert } from '../../../../domain/monitoring/alert-kinds.ts'
+import {
+  groupPath,
+  groupSentence,
+  isUnassigned,
+  type AlertGroup,
+} from '../../../../domain/monitoring/alert-groups.ts'
 import { isMinuteFailing, type LastMinute } from '../../../../domain/monitoring/champion-watch.ts'
 import { commandRoles } from '../../../../domain/release/state.ts'
 import type { Role } from '../../../../domain/roles.ts'
 import { whyWaiting } from '../../../../domain/release/explain.ts'
-import type { AlertGroup, ModelState } from '../../../../store/dashboard/overview.ts'
+import type { ModelState } from '../../../../store/dashboard/overview.ts'
 import { percentOf, truncated } from '../../../charts/figures.ts'
 import type { Tone } from '../../components/elements.tsx'
 import { modelHref } from '../../components/links.tsx'
-import { sentenceCase } from '../../labels.ts'
 import type { StageNow } from '../../stage-badge.tsx'
 import { modelActions, type ModelActionName } from '../model/action-roles.ts'
 import { alertHandlers } from '../operations/alert-roles.ts'
@@ -88,7 +92,7 @@ export function concernsOf(measured: Measured, role: Role): Concern[] {
     const measuredAs = (kind: ConcernKind, text: string, action: ModelActionName): Concern => {
       const same = (groupsOf.get(model) ?? []).filter((group) => sameAs[kind]?.includes(group.kind))
       for (const group of same) said.add(group)
-      const isHandled = kind !== 'failing' && same.length > 0 && same.every((group) => group.isAcknowledged)
+      const isHandled = kind !== 'failing' && same.length > 0 && same.every((group) => !isUnassigned(group))
       return {
         kind: isHandled ? 'acknowledged' : kind,
         model,
@@ -148,18 +152,15 @@ function askedBy({ state, warning }: StageNow, role: Role): Concern[] {
 }
 
 function alertConcern(group: AlertGroup, role: Role): Concern {
-  const { model, kind, count, since, id, message, isCritical, isAcknowledged, acknowledgedBy } = group
-  const title = findKindOfAlert(kind)?.title ?? sentenceCase(kind)
-  const times = count > 1 ? `, ${count} alerts` : ''
-  const by = isAcknowledged ? `, acknowledged by ${acknowledgedBy}` : ''
-  const list = model === undefined ? '/alerts' : `/alerts?model=${encodeURIComponent(model)}`
+  const { model, since, message, severity, acknowledgedBy } = group
+  const isHandled = !isUnassigned(group)
   return {
-    kind: isAcknowledged ? 'acknowledged' : isCritical ? 'critical' : 'warning',
+    kind: isHandled ? 'acknowledged' : severity === 'critical' ? 'critical' : 'warning',
     model,
-    text: `${model === undefined ? sentenceCase(title) : `${model}: ${title}`}${times}${by}`,
+    text: `${groupSentence(group)}${isHandled ? `, acknowledged by ${acknowledgedBy}` : ''}`,
     since,
     detail: truncated(message, maxMessage),
-    action: { href: `${list}#a${id}`, word: alertHandlers.includes(role) ? 'Acknowledge…' : 'Open' },
+    action: { href: groupPath(group), word: alertHandlers.includes(role) ? 'Acknowledge…' : 'Open' },
   }
 }
 

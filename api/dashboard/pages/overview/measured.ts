@@ -25,5 +25,10 @@ export async function readMeasured(database: Database): Promise<Measured> {
       open.map(({ state }) => state),
     ),
   ])
-  return { states, alerts, minutes, stages: [...stages.values()] }
+  return {
+    states,
+    alerts: alerts.filter(({ severity }) => severity !== 'info'),
+    minutes,
+    stages: [...stages.values()],
+  }
 }

@@ -12,9 +12,10 @@ import {
 } from '../../../../api/dashboard/pages/overview/concerns.ts'
 import { eventOf, partsOf, type OverviewData } from '../../../../api/dashboard/pages/overview/overview.tsx'
 import { drawModelLanes } from '../../../../api/dashboard/pages/overview/timeline.tsx'
+import type { AlertGroup } from '../../../../domain/monitoring/alert-groups.ts'
 import type { Role } from '../../../../domain/roles.ts'
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
-import type { AlertGroup, ModelState, OverviewRow } from '../../../../store/dashboard/overview.ts'
+import type { ModelState, OverviewRow } from '../../../../store/dashboard/overview.ts'
 
 const nowMs = Date.parse('2026-11-26T12:40:00Z')
 const since = '2026-11-26T12:29:00.000Z'
@@ -60,10 +61,11 @@ const textOf = (html: string) => html.replaceAll(/<[^>]+>/g, ' ').replaceAll(/\s
 const alertOf = (model: string, kind: string, more: Partial<AlertGroup> = {}): AlertGroup => ({
   model,
   kind,
-  isCritical: true,
-  isAcknowledged: false,
+  severity: 'critical',
   count: 1,
+  acknowledged: 0,
   since,
+  changedAt: since,
   id: 7,
   message: 'what was seen',
   ...more,
@@ -96,8 +98,8 @@ const troubles: Record<
   },
   critical: {
     given: (model) => ({ alerts: [alertOf(model, 'release_rolled_back', { count: 3 })] }),
-    sentence: 'MODEL: rolled back, 3 alerts since 12:29',
-    action: ['/alerts?model=MODEL#a7', 'Acknowledge…'],
+    sentence: 'MODEL: rolled back 3 times since 12:29',
+    action: ['/alerts?model=MODEL&amp;kind=release_rolled_back', 'Acknowledge…'],
   },
   pinned: {
     state: { pin: { serve: 'refuse', at: since, actor: 'olga' } },
@@ -136,22 +138,22 @@ const troubles: Record<
     action: ['/releases/rel_1', 'Decide…'],
   },
   warning: {
-    given: (model) => ({ alerts: [alertOf(model, 'service_latency', { isCritical: false })] }),
+    given: (model) => ({ alerts: [alertOf(model, 'service_latency', { severity: 'warning' })] }),
     sentence: 'MODEL: predictions are slow since 12:29',
-    action: ['/alerts?model=MODEL#a7', 'Acknowledge…'],
+    action: ['/alerts?model=MODEL&amp;kind=service_latency', 'Acknowledge…'],
   },
   drift_warn: {
     state: { drift: 'warn' },
-    given: (model) => ({ alerts: [alertOf(model, 'drift_warn', { isCritical: false })] }),
+    given: (model) => ({ alerts: [alertOf(model, 'drift_warn', { severity: 'warning' })] }),
     sentence: 'MODEL: input drift v1.0.0 since 12:29',
     action: ['/models/MODEL/retrain', 'Retrain…'],
   },
   acknowledged: {
     given: (model) => ({
-      alerts: [alertOf(model, 'service_latency', { isAcknowledged: true, acknowledgedBy: 'ada' })],
+      alerts: [alertOf(model, 'service_latency', { acknowledged: 1, acknowledgedBy: 'ada' })],
     }),
     sentence: 'MODEL: predictions are slow, acknowledged by ada since 12:29',
-    action: ['/alerts?model=MODEL#a7', 'Acknowledge…'],
+    action: ['/alerts?model=MODEL&amp;kind=service_latency', 'Acknowledge…'],
   },
 }
 
@@ -197,7 +199,9 @@ it('all kinds at once are in the order of their severity, with five in view and 
 it('an alert that says what was measured is no second entry, and acknowledged it needs nobody else', () => {
   const states = [{ ...healthy('m'), drift: 'alarm' as const }]
   const ofAlert = (isAcknowledged: boolean) =>
-    shown(measuredOf(states, { alerts: [alertOf('m', 'drift_alarm', { isAcknowledged })] }))
+    shown(
+      measuredOf(states, { alerts: [alertOf('m', 'drift_alarm', { acknowledged: Number(isAcknowledged) })] }),
+    )
   expect(ofAlert(false).now.match(/<li/g)).toHaveLength(1)
   expect(ofAlert(true).now).toBe('<div id="now"></div>')
   expect(textOf(ofAlert(true).sentence)).toContain('m: strong input drift')
@@ -206,7 +210,7 @@ it('an alert that says what was measured is no second entry, and acknowledged it
 it('a failing champion needs someone although its alert is acknowledged', () => {
   const measured = measuredOf([healthy('m')], {
     minutes: new Map([['m', { requests: 200, failed: 98 }]]),
-    alerts: [alertOf('m', 'champion_failing', { isAcknowledged: true, acknowledgedBy: 'ada' })],
+    alerts: [alertOf('m', 'champion_failing', { acknowledged: 1, acknowledgedBy: 'ada' })],
   })
   expect(textOf(shown(measured).now)).toContain('m fails')
 })
@@ -215,7 +219,7 @@ it('an alert of the installation is in the list, though it is of no model', () =
   const { model: _, ...broken } = alertOf('m', 'audit_broken')
   const parts = shown(measuredOf([healthy('m')], { alerts: [broken] }))
   expect(textOf(parts.sentence)).toContain('Audit log broken')
-  expect(parts.now).toContain('href="/alerts#a7"')
+  expect(parts.now).toContain('href="/alerts?kind=audit_broken"')
 })
 
 it.each<[string, Measured, string]>([

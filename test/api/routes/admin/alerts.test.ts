@@ -88,3 +88,53 @@ describe('an alert', () => {
     expect(await audited('alert.resolved', id)).toMatchObject([{ actor: 'olga' }])
   })
 })
+
+describe('a group of alerts', () => {
+  const raiseAt = (place: number, model = 'iris') =>
+    upsertAlert(fixture.store, {
+      dedupeKey: `r/${model}/${place}`,
+      model,
+      severity: place === 1 ? 'critical' : 'warning',
+      kind: 'release_rolled_back',
+      message: `rolled back ${place}`,
+    })
+  const groupsOf = async (who: string) => {
+    const { json } = await api.request('GET', '/v1/alerts/groups', { key: keys[who]! })
+    return (json['groups'] as Record<string, unknown>[]).filter(({ kind }) => kind === 'release_rolled_back')
+  }
+
+  it('is listed with its count, and is acknowledged with one request, up to the alert that is named', async () => {
+    const ids = [await raiseAt(0), await raiseAt(1), await raiseAt(2)]
+    const other = await raiseAt(0, 'wine')
+    expect((await groupsOf('olga')).find(({ model }) => model === 'iris')).toMatchObject({
+      severity: 'critical',
+      count: 3,
+      acknowledged: 0,
+      id: ids[2],
+      message: 'rolled back 2',
+    })
+    const body = { reason: 'one cause', group: true }
+    const answer = await api.request('POST', `/v1/alerts/${ids[1]}/acknowledge`, { key: keys['olga']!, body })
+    expect(answer).toMatchObject({ status: 200, json: { id: ids[1], acknowledged_by: 'olga' } })
+    const open = await listAlerts(fixture.store, { open: true })
+    const handled = open.filter(
+      ({ kind, acknowledgedBy }) => kind === 'release_rolled_back' && acknowledgedBy !== undefined,
+    )
+    expect(handled.map(({ id }) => id).toSorted((one, other) => one - other)).toEqual([ids[0], ids[1]])
+    expect(open.find(({ id }) => id === other)?.acknowledgedBy).toBeUndefined()
+    for (const id of ids.slice(0, 2))
+      expect(await audited('alert.acknowledged', id)).toMatchObject([
+        { actor: 'olga', detail: { reason: 'one cause' } },
+      ])
+  })
+
+  it('has only the alerts of the models that the key may see, and a viewer changes none', async () => {
+    expect((await groupsOf('anna')).map(({ model }) => model)).toEqual(['wine'])
+    const [group] = await groupsOf('anna')
+    const refused = await api.request('POST', `/v1/alerts/${String(group!['id'])}/resolve`, {
+      key: keys['vera']!,
+      body: { group: true },
+    })
+    expect(refused.status).toBe(403)
+  })
+})

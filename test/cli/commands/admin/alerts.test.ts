@@ -34,6 +34,7 @@ beforeAll(async () => {
       const lists = {
         kill_switches,
         alerts: [...warnings, alert].slice(0, limit),
+        groups,
         models,
         releases: [drill],
       }
@@ -54,10 +55,27 @@ const drill = {
   why: 'Waits.',
 }
 
-it('lists the open alerts with id, severity, model, time and text', async () => {
-  const { out } = await runCommand([alertsGroup], ['alerts', '--url', url])
-  expect(out).toMatch(/17 +critical +iris +2026-03-01 12:00:00 +– +iris lost quality/)
-  expect(asked).toEqual(['GET /v1/alerts?open=true&limit=1000 '])
+const groups = [
+  { ...alert, count: 8, acknowledged: 2, acknowledged_by: 'ada', since: alert.raised_at },
+  {
+    id: 9,
+    kind: 'disk_full',
+    severity: 'critical',
+    count: 1,
+    acknowledged: 0,
+    since: alert.raised_at,
+    message: 'full',
+  },
+]
+
+it('lists the groups of open alerts with severity, sentence and time, and counts their alerts', async () => {
+  const { out } = await runCommand([alertsGroup], ['alerts', '--wide', '--url', url])
+  expect(out).toMatch(
+    /iris\/quality_lost +critical +iris: quality lost, 8 alerts +2026-03-01 12:00:00 +ada, 2 of 8 +iris lost quality/,
+  )
+  expect(out).toMatch(/disk_full +critical +A disk is full /)
+  expect(out).toContain('9 alerts in 2 groups')
+  expect(asked).toEqual(['GET /v1/alerts/groups '])
 })
 
 it.each(['acknowledge', 'resolve'])('%ss an alert with a reason', async (action) => {
@@ -68,11 +86,32 @@ it.each(['acknowledge', 'resolve'])('%ss an alert with a reason', async (action)
   expect(asked).toEqual([`POST /v1/alerts/17/${action} {"reason":"in repair"}`])
 })
 
-it('an alert that is older than a hundred warnings is listed, and is the first one of the status', async () => {
+it('acknowledges several groups, each with one request', async () => {
+  asked.length = 0
+  const words = ['alerts', 'acknowledge', 'iris/quality_lost', 'disk_full', '--url', url]
+  const { out } = await runCommand([alertsGroup], words)
+  expect(out).toBe('iris: quality lost, 8 alerts: acknowledged\nA disk is full: acknowledged\n')
+  expect(asked).toEqual([
+    'GET /v1/alerts/groups ',
+    'POST /v1/alerts/17/acknowledge {"group":true}',
+    'POST /v1/alerts/9/acknowledge {"group":true}',
+  ])
+})
+
+it('a group without open alerts is refused before any is changed', async () => {
+  asked.length = 0
+  const words = ['alerts', 'acknowledge', 'disk_full', 'rain/failed', '--url', url]
+  const { err, code } = await runCommand([alertsGroup], words)
+  expect([code === 0, err]).toEqual([
+    false,
+    expect.stringContaining('No open alerts of the group rain/failed'),
+  ])
+  expect(asked).toEqual(['GET /v1/alerts/groups '])
+})
+
+it('an alert that is older than a hundred warnings is the first one of the status', async () => {
   const warning = { ...alert, severity: 'warning', kind: 'failed', message: 'no new version' }
   warnings = Array.from({ length: 120 }, (_, i) => ({ ...warning, id: 200 - i }))
-  const list = await runCommand([alertsGroup], ['alerts', '--url', url])
-  expect(list.out).toContain('iris lost quality')
   const status = await runCommand([statusCommand], ['status', '--url', url])
   warnings = []
   expect(status.out).toMatch(/✗ critical iris .*: iris lost quality/)
