@@ -13,7 +13,8 @@ create table predictions (
   routing_key text,
   instances integer not null,
   -- The inputs, to seven digits: the number features as 32-bit floats, row by row, little-endian (NaN for null), then the
-  -- others, row by row, each as a four-byte little-endian length and UTF-8 (all ones for null). The order is that of
+  -- others, row by row, each as a four-byte little-endian length and UTF-8 (all ones for null). The highest bit of a length is set for the
+  -- digest of a feature whose value is not logged: JSON with `sha256` and the parts of the value. The order is that of
   -- `preprocessing` in the manifest; instance_of decodes it. JSON costs three times the ingest and twice the space.
   features bytea not null,
   -- The outputs of the network, instance by instance.
@@ -69,7 +70,7 @@ create function float_at(features bytea, at integer) returns real language sql i
       ((get_byte(features, at + 2) & 127) << 16) + (get_byte(features, at + 1) << 8) + get_byte(features, at) as mantissa
   ) as bits);
 
--- One instance of a request, from 0, as {"feature": value}; `fits` is `preprocessing` of the version's manifest.
+-- One instance of a request, from 0, as {"feature": value}, where a digest is an object; `fits` is `preprocessing` of the version's manifest.
 create function instance_of(features bytea, fits jsonb, instances integer, instance integer) returns jsonb
 language plpgsql immutable strict parallel safe as $$
 declare
@@ -78,13 +79,15 @@ declare
   number_at integer := instance * numbers * 4;
   text_at integer := instances * numbers * 4;
   length bigint;
+  bytes integer;
+  value text;
   fit jsonb;
   found jsonb := '{}';
 begin
   for skipped in 1 .. instance * texts loop
     length := get_byte(features, text_at) + (get_byte(features, text_at + 1) << 8) + (get_byte(features, text_at + 2) << 16)
       + (get_byte(features, text_at + 3)::bigint << 24);
-    text_at := text_at + 4 + case length when 4294967295 then 0 else length end;
+    text_at := text_at + 4 + case length when 4294967295 then 0 else length & 2147483647 end;
   end loop;
   for fit in select * from jsonb_array_elements(fits) loop
     if fit ->> 'kind' = 'number' then
@@ -93,9 +96,11 @@ begin
     else
       length := get_byte(features, text_at) + (get_byte(features, text_at + 1) << 8) + (get_byte(features, text_at + 2) << 16)
         + (get_byte(features, text_at + 3)::bigint << 24);
-      found := found || jsonb_build_object(fit ->> 'name', case length when 4294967295 then null
-        else convert_from(substr(features, text_at + 5, length::integer), 'UTF8') end);
-      text_at := text_at + 4 + case length when 4294967295 then 0 else length end;
+      bytes := case length when 4294967295 then 0 else length & 2147483647 end;
+      value := convert_from(substr(features, text_at + 5, bytes), 'UTF8');
+      found := found || jsonb_build_object(fit ->> 'name', case when length = 4294967295 then null
+        when length > 2147483647 then value::jsonb else to_jsonb(value) end);
+      text_at := text_at + 4 + bytes;
     end if;
   end loop;
   return found;

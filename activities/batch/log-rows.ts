@@ -6,7 +6,6 @@ import { createHash } from 'node:crypto'
 import type { ShardRange } from '../../domain/model/batch-spec.ts'
 import { featureOfProfile, partReader } from '../../domain/model/feature-parts.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
-import { loggedRowOf } from '../../domain/model/logged-rows.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { hash32 } from '../../domain/serving/route.ts'
 import { textLiteral } from '../../domain/sql-text.ts'
@@ -22,6 +21,7 @@ import {
   defaultCountMs,
   roundedProfile,
 } from '../../domain/model/reference-profile.ts'
+import { rowLogger } from '../../store/serving/log-policy.ts'
 import type { FeatureCounts } from '../../store/serving/feature-counts.ts'
 import { scoreOfAnswer } from '../../domain/tasks/tasks.ts'
 
@@ -62,12 +62,13 @@ export async function logRows(
   const subjects =
     subject !== undefined && key.includes(subject) ? await readKeys(duck, path, [subject], part) : []
   const answers = places.map((place) => outputs.slice(place * width, (place + 1) * width))
+  const bytesOf = rowLogger(manifest)
   const rows = places.map((place, at) => {
     const routingKey = subjects[place]?.[subject!]
     return {
       id: ids.get(place)!,
       routingKey: routingKey == null ? undefined : String(routingKey),
-      features: loggedRowOf(values[at]!, manifest.preprocessing),
+      features: bytesOf(values[at]!),
       outputs: answers[at]!,
     }
   })

@@ -1,4 +1,6 @@
 /** Checks the SQL in a model file, slices and the business metric, before a training or a window of the monitor needs it. */
+import { digestedFeatures } from '../../domain/model/features.ts'
+import { digestReason } from '../../domain/model/logged-rows.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import {
   snapshotColumns,
@@ -14,7 +16,7 @@ import { withDuck, type Duck } from './duckdb.ts'
 import { columnTypes } from './rows.ts'
 import { firstLineOf, missingIn } from './source-errors.ts'
 import { unreadable } from './source-views.ts'
-import { loadServed, sliceMembers, answerColumns } from './served-table.ts'
+import { loadServed, sliceMembers, answerColumns, type ServedTable } from './served-table.ts'
 
 /** Throws `source_unreadable` for a slice that cannot be computed for the test rows of a snapshot. */
 export async function requireSlices(
@@ -72,7 +74,7 @@ export async function issueOfBusiness(definition: ModelDefinition): Promise<stri
   const meant = Object.keys(definition.features).find((name) => answerColumns.includes(name.toLowerCase()))
   if (meant !== undefined)
     return `monitor.business.perPrediction: the feature "${meant}" has the name of a column that each prediction has: rename the feature`
-  return withServed(definition, async (duck) => {
+  return withServed(definition, async ({ duck, digested }) => {
     try {
       const types = await columnTypes(duck, `(select (${business.perPrediction}) as value from served)`)
       if (types.get('value') === 'VARCHAR')
@@ -80,6 +82,9 @@ export async function issueOfBusiness(definition: ModelDefinition): Promise<stri
       await duck.run(`select cast((${business.perPrediction}) as double) from served`)
       return undefined
     } catch (error) {
+      const digest = digested.find((name) => name.toLowerCase() === missingIn(error)?.toLowerCase())
+      if (digest !== undefined)
+        return `monitor.business.perPrediction: ${digestReason([digest])}, so it cannot be computed: write log: 'value', or leave the feature out`
       const names = [...Object.keys(definition.features), ...answerColumns]
       return `monitor.business.perPrediction: ${reasonIn(error, names)}`
     }
@@ -100,28 +105,30 @@ export async function gateOnlyPartsOf(definition: ModelDefinition): Promise<stri
 async function gateOnlySlicesOf(definition: ModelDefinition): Promise<string | undefined> {
   const { groups, slices } = definition.evaluation
   if (groups.length + slices.length === 0) return undefined
-  const named = await withServed(definition, async (duck) => {
+  const named = await withServed(definition, async (table) => {
     const compared = groups.map((name) => ({ name, where: `${quotedIdentifier(name)} is null` }))
     const unknown = async (parts: readonly SliceDefinition[]) =>
-      (await sliceMembers(duck, parts)).flatMap(({ name, rows }) => (typeof rows === 'string' ? [name] : []))
+      (await sliceMembers(table, parts)).flatMap(({ name, rows }) => (typeof rows === 'string' ? [name] : []))
     return [
       ...(await unknown(compared)).map((name) => `the groups of ${name}`),
       ...(await unknown(slices)).map((name) => `the slice ${name}`),
     ]
   })
   if (named.length === 0) return undefined
-  return `only the gate judges ${named.join(', ')}: the log of predictions has features, and no other columns of the source`
+  const digested = digestedFeatures(definition.features)
+  const without = digested.length === 0 ? '' : `, and ${digestReason(digested)}`
+  return `only the gate judges ${named.join(', ')}: the log of predictions has features, and no other columns of the source${without}`
 }
 
 /** Runs work with an empty table `served`, as the monitor fills it. */
 function withServed<T>(
   { features, label: { output } }: ModelDefinition,
-  work: (duck: Duck) => Promise<T>,
+  work: (table: ServedTable) => Promise<T>,
 ): Promise<T> {
   const preprocessing = Object.entries(features).map(([name, { kind }]) => ({ name, kind }))
   return withDuck(async (duck) => {
-    await loadServed(duck, [], { output, preprocessing: preprocessing as Manifest['preprocessing'] })
-    return work(duck)
+    const kinds = preprocessing as Manifest['preprocessing']
+    return work(await loadServed(duck, [], { output, features, preprocessing: kinds }))
   }, closed)
 }
 

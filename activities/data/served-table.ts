@@ -1,6 +1,7 @@
 /** Loads served rows into DuckDB, so that slice conditions have the same meaning as in the evaluation gate. */
 import { scorePlace, decisionNames, numbersOf, taskOf } from '../../domain/tasks/tasks.ts'
-import type { FeatureRow } from '../../domain/model/features.ts'
+import { digestedFeatures } from '../../domain/model/features.ts'
+import { digestedIn, digestText, type LoggedRow } from '../../domain/model/logged-rows.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import type { SliceDefinition } from '../../domain/model-definition.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
@@ -9,7 +10,7 @@ import type { Duck } from './duckdb.ts'
 import { firstLineOf, missingIn } from './source-errors.ts'
 
 export interface ServedRow {
-  row: FeatureRow
+  row: LoggedRow
   outputs: readonly number[]
   /** The index of the decision, or of the class. */
   predicted: number
@@ -17,9 +18,16 @@ export interface ServedRow {
   truth: readonly number[] | null
 }
 
+/** The loaded rows. */
+export interface ServedTable {
+  duck: Duck
+  /** The features that have no column, because their values are not logged. */
+  digested: readonly string[]
+}
+
 /** Computes an SQL expression for each loaded row; returns a text with the reason when it cannot be computed. */
 export async function readServed<T>(
-  duck: Duck,
+  { duck, digested }: ServedTable,
   expression: string,
   as: (cell: BatchCell) => T,
 ): Promise<T[] | string> {
@@ -28,6 +36,8 @@ export async function readServed<T>(
     return Array.from(columns['cell'] ?? [], as)
   } catch (error) {
     const missing = missingIn(error)
+    const digest = digested.find((name) => name.toLowerCase() === missing?.toLowerCase())
+    if (digest !== undefined) return digestText([digest])
     return missing === undefined
       ? firstLineOf(error)
       : `the log of predictions has no column "${missing}": it has the features of a version, and no other columns of the source`
@@ -36,12 +46,12 @@ export async function readServed<T>(
 
 /** The row positions of each slice; a text with the reason when they cannot be determined. */
 export async function sliceMembers(
-  duck: Duck,
+  table: ServedTable,
   slices: readonly SliceDefinition[],
 ): Promise<{ name: string; rows: number[] | string }[]> {
   const parts = []
   for (const { name, where } of slices) {
-    const hits = await readServed(duck, `coalesce((${where}), false)`, (cell) => cell === true)
+    const hits = await readServed(table, `coalesce((${where}), false)`, (cell) => cell === true)
     const rows = typeof hits === 'string' ? hits : hits.flatMap((hit, place) => (hit ? [place] : []))
     parts.push({ name, rows })
   }
@@ -51,13 +61,17 @@ export async function sliceMembers(
 /** What the table `served` has besides the features. A feature of the same name, in any case, stands in its place. */
 export const answerColumns: readonly string[] = ['prediction', 'predicted', 'outcome']
 
-/** Creates the table `served`: features, `prediction`, `predicted` and `outcome`, in row order. Several numbers are a struct of their names. */
+/**
+ * Creates the table `served`: features, `prediction`, `predicted` and `outcome`, in row order. Several numbers are a struct of their names.
+ * A feature that is logged as a digest has no column, so that no condition is computed on it.
+ */
 export async function loadServed(
   duck: Duck,
   rows: readonly ServedRow[],
-  { output, preprocessing }: Pick<Manifest, 'output' | 'preprocessing'>,
-): Promise<void> {
-  const features = (preprocessing ?? []).map(({ name, kind }) => ({ name, kind }))
+  { output, preprocessing, features: declared }: Pick<Manifest, 'output' | 'preprocessing' | 'features'>,
+): Promise<ServedTable> {
+  const digested = [...new Set([...digestedFeatures(declared ?? {}), ...digestedIn(rows)])]
+  const features = (preprocessing ?? []).filter(({ name }) => !digested.includes(name))
   const type = typeOf(output)
   const { labelKind } = taskOf(output)
   const isText = labelKind === 'text'
@@ -93,6 +107,7 @@ export async function loadServed(
     appender.endRow()
   }
   appender.closeSync()
+  return { duck, digested }
 }
 
 function typeOf(output: Manifest['output']): string {

@@ -72,9 +72,17 @@ async function run(
   const { artifactDigest, manifest } = registered
   verifyArtifact(openPublicKeys(config.signing, 'artifacts'), registered)
   await bringCopies(artifacts, { artifacts: [artifactDigest] })
-  const logged = peak && (await listPeakRequests(store, { model, ...peak, limit: maxRequests }))
-  const source = logged === undefined || logged.length === 0 ? 'test' : 'log'
-  const given = source === 'log' ? logged! : (await testRows(deps, registered)).map((row) => [row])
+  const { requests: logged = [], digested = [] } =
+    peak === undefined
+      ? {}
+      : await listPeakRequests(store, {
+          model,
+          ...peak,
+          limit: maxRequests,
+          features: Object.keys(manifest.features),
+        })
+  const source = logged.length === 0 ? 'test' : 'log'
+  const given = source === 'log' ? logged : (await testRows(deps, registered)).map((row) => [row])
   const requests = upTo(maxRows, given).map((rows) => rows.map((row) => sentOf(row, manifest.features)))
   const argv = [config.artifactRoot, artifactDigest, version]
   const outputs = await answersOfBatch(argv, beat, { rows: requests.flat(), features: manifest.features })
@@ -97,7 +105,8 @@ async function run(
   if (!found.ok) throw new DomainError('artifact_invalid', `${version} cannot be served: ${found.message}`)
   const { ok: _, ...result } = found
   const asked = { rate, seconds, ...(factor !== undefined && { factor }), ...(peak && { peak }) }
-  return { ...asked, ...result, source, limitMs, requests: requests.length }
+  const notRepeated = digested.length > 0 && { digested }
+  return { ...asked, ...result, source, limitMs, requests: requests.length, ...notRepeated }
 }
 
 /** The first requests with at most this many rows, and at least one request. */

@@ -14,6 +14,7 @@ import {
   watchTickMs,
   type FailingComparison,
 } from '../../domain/monitoring/champion-watch.ts'
+import { valuesOfLogged } from '../../domain/model/logged-rows.ts'
 import { completeMonitorPolicy, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { groupedDigits, percentText } from '../../domain/figures.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -274,7 +275,10 @@ export async function compareFailing(
   const whole = failed.filter(({ inputs, instances }) => inputs.length === instances)
   const rows = whole.flatMap(({ inputs }) => inputs.map((row) => ({ row })))
   if (rows.length === 0) return { requests: 0, formerFailed: 0 }
-  const answers = await answersBy(deps, await getVersion(deps.store, to), rows)
+  const target = await getVersion(deps.store, to)
+  const values = valuesOfLogged(rows, Object.keys(target.manifest.features))
+  if ('digested' in values) return { requests: 0, formerFailed: 0, ...values }
+  const answers = await answersBy(deps, target, values)
   let at = 0
   const isFailed = ({ instances }: { instances: number }) =>
     answers.slice(at, (at += instances)).some((each) => each === null)

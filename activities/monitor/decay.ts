@@ -20,6 +20,8 @@ import { DomainError } from '../../domain/errors.ts'
 import { percentText } from '../../domain/figures.ts'
 import { answerProfiles, scoreRanges, binner, defaultCountMs } from '../../domain/model/reference-profile.ts'
 import { answerCounts } from '../../domain/monitoring/drift-window.ts'
+import type { FeatureRow } from '../../domain/model/features.ts'
+import { digestText, valuesOfLogged } from '../../domain/model/logged-rows.ts'
 import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { listLogged, listMaturedRows, type MaturedRow } from '../../store/monitoring/matured-outcomes.ts'
 import { findMonitorWindow, type Span } from '../../store/monitoring/monitor-windows.ts'
@@ -142,8 +144,13 @@ async function compareQuality(
   const asked = { model, version: from, fromMs, toMs, nowMs, fits: manifest.preprocessing ?? [], width }
   const { rows } = await listMaturedRows(store, asked, maxRows)
   if (rows.length === 0) return 'no matured rows to compare on'
-  return judgeReturn(differencesOf(rows, champion, await answersBy(deps, target, rows)), target.version)
+  const values = valuesOfLogged(rows, Object.keys(target.manifest.features))
+  if ('digested' in values) return notCompared(target, values.digested)
+  return judgeReturn(differencesOf(rows, champion, await answersBy(deps, target, values)), target.version)
 }
+
+const notCompared = ({ version }: Version, digested: readonly string[]): string =>
+  `${version} was ${digestText(digested)}`
 
 /** Whether the previous version still gives varied answers (or the one number of them) to the requests of the window. */
 async function compareSpread(
@@ -167,7 +174,9 @@ async function compareSpread(
   const { output, profile } = target.manifest
   const place = number === undefined || truthWidth(output) === 1 ? 0 : numbersOf(output).indexOf(number)
   const score = answerProfiles(profile)[place]
-  const answers = (await answersBy(deps, target, rows)).filter((each) => each !== null)
+  const values = valuesOfLogged(rows, Object.keys(target.manifest.features))
+  if ('digested' in values) return notCompared(target, values.digested)
+  const answers = (await answersBy(deps, target, values)).filter((each) => each !== null)
   if (score === undefined || answers.length === 0) return 'no logged rows to compare on'
   const counts = score.counts.map(() => 0)
   const binOf = binner(score)
@@ -206,7 +215,7 @@ async function findTops(
 export async function answersBy(
   { artifacts, config }: Pick<Deps, 'artifacts' | 'config'>,
   target: Version,
-  rows: readonly Pick<MaturedRow, 'row'>[],
+  rows: readonly { row: FeatureRow }[],
 ): Promise<(number[] | null)[]> {
   verifyArtifact(openPublicKeys(config.signing, 'artifacts'), target)
   const { manifest, artifactDigest, version } = target

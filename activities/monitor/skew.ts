@@ -5,6 +5,7 @@
 import { outputWidth } from '@tenure/predictors/features'
 import { DomainError } from '../../domain/errors.ts'
 import { sentFeatures, type FeatureRow, type Features } from '../../domain/model/features.ts'
+import { digestText, valuesOfLogged } from '../../domain/model/logged-rows.ts'
 import { computedColumns } from '../../domain/model/prepare.ts'
 import type { SkewReport } from '../../domain/monitoring/training-serving-skew.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -32,7 +33,9 @@ export interface SkewInput {
 }
 
 export interface SkewResult extends Pick<SkewReport, 'compared' | 'mismatchedRows' | 'columns'> {
-  status: SkewReport['status'] | 'no_champion'
+  /** `not_checked`: a feature of the rows is logged as a digest, as `reason` says. */
+  status: SkewReport['status'] | 'no_champion' | 'not_checked'
+  reason?: string
   version?: string
   judgementId?: number
 }
@@ -63,8 +66,11 @@ export const checkServingSkew =
       const { preprocessing: fits, output } = manifest
       const logged = await listLogged(store, { ...span, fits, width: outputWidth(output) }, most)
       if (logged.length === 0) return { ...nothing('no_data'), version }
+      const values = valuesOfLogged(logged, Object.keys(manifest.features))
+      if ('digested' in values)
+        return { ...nothing('not_checked'), version, reason: digestText(values.digested) }
       await bringCopies(artifacts, { artifacts: [artifactDigest] })
-      const rows = await withRecomputed(manifest.features, logged)
+      const rows = await withRecomputed(manifest.features, values)
       const found = await runServingChild<{ ok: true; report: SkewReport }>(
         [config.artifactRoot, artifactDigest, version],
         { script: 'api/processes/skew-replayer.ts', timeoutMs: childMs, input: JSON.stringify(rows) },

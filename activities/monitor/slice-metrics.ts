@@ -140,16 +140,16 @@ async function partsOf(
   return withDuck(async (duck) => {
     const { manifest, predicted } = models
     const served = rows.map((each, i) => ({ ...each, truth: each.y, predicted: predicted[i] ?? 0 }))
-    await loadServed(duck, served, manifest)
-    const parts = await sliceMembers(duck, slices)
+    const table = await loadServed(duck, served, manifest)
+    const parts = await sliceMembers(table, slices)
     const compared = []
     for (const attribute of groups) {
       const text = `cast(${quotedIdentifier(attribute)} as varchar)`
-      const values = await readServed(duck, text, (cell) => (cell === null ? null : String(cell)))
+      const values = await readServed(table, text, (cell) => (cell === null ? null : String(cell)))
       compared.push({ attribute, values })
     }
     const each = business && `cast((${business.perPrediction}) as double)`
-    const worth = each && (await readServed(duck, each, (cell) => (cell === null ? null : Number(cell))))
+    const worth = each && (await readServed(table, each, (cell) => (cell === null ? null : Number(cell))))
     return { slices: parts, groups: compared, worth }
   })
 }

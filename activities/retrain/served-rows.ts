@@ -14,8 +14,8 @@ import {
 import { DomainError } from '../../domain/errors.ts'
 import { counted } from '../../domain/figures.ts'
 import type { ModelDefinition, ServedSource } from '../../domain/model-definition.ts'
-import { readLoggedRows } from '../../domain/model/logged-rows.ts'
-import { sentFeatures, type Features } from '../../domain/model/features.ts'
+import { digestReason, readLoggedRows } from '../../domain/model/logged-rows.ts'
+import { digestedFeatures, sentFeatures, storedKind, type Features } from '../../domain/model/features.ts'
 import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { labelText } from '../../domain/model/outcome.ts'
 import { ageText, type ServedFacts, type ServedVersion } from '../../domain/training/served-facts.ts'
@@ -65,7 +65,7 @@ export async function loadServedRows(
   const versions = await listAnsweringVersions(store, span)
   const facts: ServedFacts = { ...matured, since: span.since, ...emptyCounts(versions, features) }
   const fills = source.derive !== undefined
-  const usable = versions.filter(({ version }) => fills || !isExcluded(facts.versions[version], features))
+  const usable = versions.filter(({ version }) => !isExcluded(facts.versions[version], definition))
   const columns = await createTable(duck, definition)
   if (usable.length > 0) {
     const query = servedRequestsQuery(
@@ -123,16 +123,26 @@ async function findAge(
 
 function emptyCounts(versions: readonly AnsweringVersion[], features: Features) {
   const sum = (of: (each: AnsweringVersion) => number) => versions.reduce((all, each) => all + of(each), 0)
-  const found = versions.map(({ version, fits, predictions, young }): [string, ServedVersion] => {
-    const kinds = new Map((fits ?? []).map(({ name, kind }) => [name, kind]))
-    const lacks = Object.keys(sentFeatures(features)).filter(
-      (name) => kinds.get(name) !== features[name]?.kind,
-    )
-    return [
-      version,
-      { predictions: predictions - young, rows: 0, lacks: lacks.length === 0 ? undefined : lacks },
-    ]
-  })
+  const found = versions.map(
+    ({ version, features: logged, fits, predictions, young }): [string, ServedVersion] => {
+      const kinds = new Map((fits ?? []).map(({ name, kind }) => [name, kind]))
+      const lacks = Object.keys(sentFeatures(features)).filter(
+        (name) => kinds.get(name) !== storedKind(features[name]!),
+      )
+      const digested = digestedFeatures(logged ?? {}).filter((name) =>
+        Object.hasOwn(sentFeatures(features), name),
+      )
+      return [
+        version,
+        {
+          predictions: predictions - young,
+          rows: 0,
+          lacks: lacks.length === 0 ? undefined : lacks,
+          digested: digested.length === 0 ? undefined : digested,
+        },
+      ]
+    },
+  )
   return {
     predictions: sum(({ predictions, young }) => predictions - young),
     young: sum(({ young }) => young),
@@ -143,7 +153,13 @@ function emptyCounts(versions: readonly AnsweringVersion[], features: Features) 
   }
 }
 
-const isExcluded = (version: ServedVersion | undefined, features: Features): boolean =>
+/** A digest is no missing value, which could be imputed. */
+const isExcluded = (
+  version: ServedVersion | undefined,
+  { features, source }: Pick<ModelDefinition, 'features' | 'source'>,
+): boolean => version?.digested !== undefined || (source.derive === undefined && isLacking(version, features))
+
+const isLacking = (version: ServedVersion | undefined, features: Features): boolean =>
   version?.lacks?.some((name) => features[name]?.missing !== 'fill') ?? false
 
 interface Columns {
@@ -270,28 +286,29 @@ function labelOf(name: string): string {
 }
 
 function tooFew(
-  { name: model, features, source }: ModelDefinition,
+  definition: ModelDefinition,
   facts: ServedFacts,
   versions: readonly AnsweringVersion[],
   asOf: string,
 ): DomainError {
+  const { name: model, source } = definition
   const { rows, young, predictions, unreadable, removed, since, maturedMs, isLearnt } = facts
   const reasons: string[] = []
   const add = (count: number, reason: string) => {
     if (count > 0) reasons.push(`${count} ${reason}`)
   }
-  const excluded = Object.entries(facts.versions).filter(
-    ([, each]) => source.derive === undefined && isExcluded(each, features),
-  )
+  const excluded = Object.entries(facts.versions).filter(([, each]) => isExcluded(each, definition))
   const lacking = excluded.reduce((sum, [, each]) => sum + each.predictions, 0)
   add(young, `younger than ${ageText(maturedMs)}${isLearnt ? ', by when 95 % of outcomes have arrived' : ''}`)
   add(predictions - lacking - rows - unreadable - removed, 'without an outcome yet')
   add(unreadable, 'with an outcome that is not a value of the label')
   add(removed, 'without inputs in the log, from which they were removed')
-  for (const [version, { predictions: asked, lacks = [] }] of excluded)
+  for (const [version, { predictions: asked, lacks = [], digested }] of excluded)
     add(
       asked,
-      `answered by ${version} without ${lacks.map((name) => `"${name}"`).join(', ')} (write missing: 'fill', or fill it in with derive)`,
+      digested === undefined
+        ? `answered by ${version} without ${lacks.map((name) => `"${name}"`).join(', ')} (write missing: 'fill', or fill it in with derive)`
+        : `answered by ${version}, for which ${digestReason(digested)}`,
     )
   const [first] = versions
   const all = predictions + young

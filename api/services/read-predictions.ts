@@ -5,7 +5,7 @@
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { DomainError, requireFound } from '../../domain/errors.ts'
 import { readLoggedRows } from '../../domain/model/logged-rows.ts'
-import type { FeatureRow } from '../../domain/model/features.ts'
+import type { LoggedRow } from '../../domain/model/logged-rows.ts'
 import type { LoggedArm } from '../../domain/serving/route.ts'
 import { whyArm, type ArmReason } from '../../domain/serving/why-arm.ts'
 import { canonicalNumber } from '../../domain/values/names.ts'
@@ -79,7 +79,7 @@ export const shownPrediction = schema.extend(loggedPrediction, {
 export type LoggedPrediction = Omit<
   schema.TypeOf<typeof loggedPrediction>,
   'outcome' | 'review' | 'inputs' | 'answer'
-> & { inputs?: FeatureRow; answer?: object; outcome?: object; review?: object }
+> & { inputs?: LoggedRow; answer?: object; outcome?: object; review?: object }
 
 export interface PredictionSearch {
   model: string

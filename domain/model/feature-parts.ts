@@ -91,7 +91,26 @@ export function partReader(
   }
 }
 
-type ReadPart = (text: string | null) => number | string | null
+type Part = number | string | null
+type ReadPart = (text: string | null) => Part
+
+/** Returns a function that reads all parts of a value of the kind. Without the tokens of training, a text has no share of unknown ones. */
+export function partsReader(
+  kind: 'text' | 'vector' | 'image',
+  tokens: readonly string[] | undefined,
+): (text: string) => Record<string, Part> {
+  const known = tokens && new Set(tokens)
+  const parts: Readonly<Record<string, ReadPart>> = {
+    text: {
+      length: lengthOf,
+      script: scriptOf,
+      ...(known && { unknown: (text: string | null) => unknownShareOf(text, known) }),
+    },
+    vector: vectorParts,
+    image: imageParts,
+  }[kind]
+  return (text) => Object.fromEntries(Object.entries(parts).map(([part, read]) => [part, read(text)]))
+}
 
 /** Remembers the last result, because the parts of one value are read one after the other. */
 function remembering<T>(read: (text: string) => T): (text: string | null) => T | null {

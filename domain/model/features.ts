@@ -48,7 +48,16 @@ export interface CategoryFeature extends AnyFeature {
   missing?: 'fill'
 }
 
-export interface TextFeature extends AnyFeature {
+/** What texts, vectors and images have. */
+interface MediaFeature extends AnyFeature {
+  /**
+   * What the prediction log keeps. `'digest'`: the SHA-256 of the value and the parts in which it drifts, never the value, so that no check
+   * can repeat the request. Default: `'value'`.
+   */
+  log?: 'value' | 'digest'
+}
+
+export interface TextFeature extends MediaFeature {
   kind: 'text'
   /** The most characters of a value, in UTF-16 units; a longer one is refused. Default: 10,000. */
   maxLength?: number
@@ -56,7 +65,7 @@ export interface TextFeature extends AnyFeature {
   missing?: 'fill'
 }
 
-export interface VectorFeature extends AnyFeature {
+export interface VectorFeature extends MediaFeature {
   kind: 'vector'
   /** How many numbers a value has. */
   length: number
@@ -64,7 +73,7 @@ export interface VectorFeature extends AnyFeature {
   missing?: 'fill'
 }
 
-export interface ImageFeature extends AnyFeature {
+export interface ImageFeature extends MediaFeature {
   kind: 'image'
   /** The most bytes of an image, as a file; a larger one is refused. Default: 1,000,000. */
   maxBytes?: number
@@ -88,6 +97,14 @@ export const maxBytesOf = ({ maxBytes = 1_000_000 }: ImageFeature): number => ma
  */
 export const storedKind = ({ kind }: Feature): 'number' | 'category' =>
   kind === 'number' ? 'number' : 'category'
+
+/** The features of which the prediction log keeps a digest in place of the value, by name. */
+export const digestedFeatures = (features: Features): string[] =>
+  Object.keys(features)
+    .filter((name) => isDigested(features[name]!))
+    .sort()
+
+export const isDigested = (feature: Feature): boolean => 'log' in feature && feature.log === 'digest'
 
 /** The values that reach the model unchanged; others are imputed. */
 export function acceptedRange({ min, max, outside }: NumberFeature): { low: number; high: number } {

@@ -4,6 +4,7 @@
  */
 import { groupedDigits, numberText } from '../figures.ts'
 import type { FeatureRow } from './features.ts'
+import { digestReason } from './logged-rows.ts'
 
 /** The busiest interval of the last week, over all replicas. */
 export interface Peak {
@@ -50,6 +51,8 @@ export interface LoadReport extends LoadPlan {
   /** The requests that were repeated, and where they come from: those of the peak in the prediction log, or rows of the test set. */
   requests: number
   source: 'log' | 'test'
+  /** The features that are logged as digests, so that their logged requests were not repeated. */
+  digested?: string[]
   /** The limit of the 99th percentile: the latency limit of the model's monitor. */
   limitMs: number
   /** The message of the first request that was refused or failed. */
@@ -112,12 +115,14 @@ const rateText = ({ rate, factor, peak }: LoadPlan): string =>
 /** `holds 240 requests/s (2 times the busiest 10 s of the last week) for 15 s: 3,612 answers as in a batch, none failed, …`. */
 export function loadText({ report, message, at }: LoadTest): string {
   if (report === undefined) return `could not be run: ${message ?? 'unknown'} (${at})`
-  const { run, requests, source, limitMs, heldRate, machine, firstError } = report
+  const { run, requests, source, limitMs, heldRate, machine, firstError, digested } = report
   const issue = loadIssue(run, limitMs)
+  const why =
+    digested === undefined ? 'the log has no requests of that time with their inputs' : digestReason(digested)
   const rows =
     source === 'log'
       ? `${groupedDigits(requests)} logged requests of that time, repeated`
-      : `${groupedDigits(requests)} rows of the test set, repeated, because the log has no requests of that time with their inputs`
+      : `${groupedDigits(requests)} rows of the test set, repeated, because ${why}`
   return [
     issue === undefined
       ? `holds ${rateText(report)} for ${run.seconds} s: all ${groupedDigits(run.due)} answers are as in a batch`

@@ -4,6 +4,7 @@
  */
 import { addToDetector, binomialCdf, detectorThreshold, pairedEvidence } from '@tenure/sequential'
 import { groupedDigits, percentText } from '../figures.ts'
+import { digestText } from '../model/logged-rows.ts'
 
 /** The length of a tick. */
 export const watchTickMs = 10_000
@@ -156,6 +157,8 @@ function calmOf(
 export interface FailingComparison {
   requests: number
   formerFailed: number
+  /** The features that are logged as digests, so that no request was asked again. */
+  digested?: string[]
 }
 
 /**
@@ -163,7 +166,7 @@ export interface FailingComparison {
  * fault, and a rollback would help no caller.
  */
 export function judgeFormer(
-  { requests, formerFailed }: FailingComparison,
+  { requests, formerFailed, digested }: FailingComparison,
   { to, callers }: { to: string; callers: number },
 ): { isBetter: boolean; isAlike: boolean; message: string } {
   const failedAt = `${to} fails at ${groupedDigits(formerFailed)} of the ${groupedDigits(requests)} last failing requests`
@@ -172,8 +175,8 @@ export function judgeFormer(
     return { isBetter: true, isAlike: false, message: failedAt }
   if (2 * formerFailed > requests) return { isBetter: false, isAlike: true, message: `${failedAt} too` }
   const isBetter = callers >= severalCallers
-  const kept =
-    requests === 0 ? 'no failing request is kept' : `too few failing requests are kept: ${requests}`
+  const none = digested === undefined ? 'no failing request is kept' : `${to} was ${digestText(digested)}`
+  const kept = requests === 0 ? none : `too few failing requests are kept: ${requests}`
   const message = isBetter
     ? `${kept}, and ${callers} callers failed in one tick`
     : `${kept}, and at most ${callers} of ${severalCallers} callers failed in one tick`

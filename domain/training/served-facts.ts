@@ -28,6 +28,8 @@ export interface ServedVersion {
   rows: number
   /** Features of the model file that the requests to this version lack. */
   lacks?: string[]
+  /** Features of the model file of which the log has digests only, so that the requests are no rows. */
+  digested?: string[]
 }
 
 /** The text for a lineage: `900 of 1,000 answered rows with their outcomes, at least 2 h old, answered by roses_v1.0.0 (900)`. */

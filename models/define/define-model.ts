@@ -5,7 +5,8 @@ import { higherIsBetter } from '../../domain/evaluation/metrics.ts'
 import { builtInPrimary, hasCustomPrimary } from '../../domain/evaluation/policy.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { counted } from '../../domain/figures.ts'
-import { modelFeatures, sentFeatures, type Features } from '../../domain/model/features.ts'
+import { isDigested, modelFeatures, sentFeatures, type Features } from '../../domain/model/features.ts'
+import { digestReason } from '../../domain/model/logged-rows.ts'
 import { floodPolicies } from '../../domain/validation/floods.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
 import { compileTests } from './behaviour/tests.ts'
@@ -291,6 +292,11 @@ function checkSubject(report: IssueCollector, { subject, features }: AnyModelFil
     report(
       'subject',
       `${subject} is a number among the features, and the prediction log rounds numbers, so a person cannot be found by it: declare it as category(), or leave it out of the features and send it as the routing key`,
+    )
+  else if (isObject(features) && features[subject] !== undefined && isDigested(features[subject]))
+    report(
+      'subject',
+      `${digestReason([subject])}, so a person cannot be found by it: write log: 'value', or send the person as the routing key`,
     )
 }
 

@@ -10,7 +10,7 @@ import type { Verdict } from '../../domain/verdict.ts'
 import type { VersionLineage } from '../../domain/registry/version.ts'
 import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
-import type { FeatureRow } from '../../domain/model/features.ts'
+import type { LoggedRow } from '../../domain/model/logged-rows.ts'
 import { listFailedRequests, maxFailedRequests } from '../review/failed-requests.ts'
 import type { Database } from '../postgres.ts'
 import type { DriftJudgement } from '../monitoring/monitor-windows.ts'
@@ -192,7 +192,7 @@ export interface ExposedRequest {
   code?: string
   message?: string
   /** The rows of a failed request. */
-  inputs?: FeatureRow[]
+  inputs?: LoggedRow[]
 }
 
 /** The requests that the candidate served or failed, newest first. */

@@ -2,7 +2,7 @@
 import type { FeatureFit } from '@tenure/predictors/features'
 import sql, { empty, type Sql } from 'sql-template-tag'
 import type { OutcomeValue } from '../../domain/tasks/output.ts'
-import type { FeatureRow } from '../../domain/model/features.ts'
+import type { LoggedRow } from '../../domain/model/logged-rows.ts'
 import type { QualityEvidence } from '../../domain/monitoring/quality.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -136,7 +136,7 @@ export const listLogged = (
   { fits, width, ...span }: VersionSpan & { fits: readonly FeatureFit[]; width: number },
   limit: number,
 ) =>
-  database.query<{ predictionId: string; row: FeatureRow; outputs: number[] }>(sql`
+  database.query<{ predictionId: string; row: LoggedRow; outputs: number[] }>(sql`
     with ${instanceSample(span, limit, sql`, features, outputs`)}
     select prediction_id as "predictionId", instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
       ${outputsOf(width)}
@@ -145,7 +145,7 @@ export const listLogged = (
 // Reads matured rows with features, prediction and outcome, for metrics of slices.
 
 export interface MaturedRow {
-  row: FeatureRow
+  row: LoggedRow
   outputs: number[]
   /** The routing key of the request, or the prediction without one. */
   entity: string

@@ -3,7 +3,7 @@ import type { FeatureFit } from '@tenure/predictors/features'
 import sql from 'sql-template-tag'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import type { LoadTest, Peak } from '../../domain/model/load-test.ts'
-import { readLoggedRows } from '../../domain/model/logged-rows.ts'
+import { readLoggedRows, valuesOfLogged } from '../../domain/model/logged-rows.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
@@ -30,11 +30,20 @@ export const findPeak = (database: Database, model: string) =>
     ) as counted
     group by place, seconds order by requests_per_second desc, at desc limit 1`)
 
-/** The first logged requests of an interval, as rows; those without inputs, such as erased ones, are left out. */
+/**
+ * The first logged requests of an interval, as rows with the values of these features; those without inputs, such as erased ones, are left
+ * out. `digested`: the features that are logged as digests in other requests, which are left out too.
+ */
 export async function listPeakRequests(
   database: Database,
-  { model, at, seconds, limit }: { model: string; limit: number } & Pick<Peak, 'at' | 'seconds'>,
-): Promise<FeatureRow[][]> {
+  {
+    model,
+    at,
+    seconds,
+    limit,
+    features: names,
+  }: { model: string; limit: number; features: readonly string[] } & Pick<Peak, 'at' | 'seconds'>,
+): Promise<{ requests: FeatureRow[][]; digested: string[] }> {
   const found = await rowsFrom(database).list<{
     features: Uint8Array
     instances: number
@@ -48,8 +57,17 @@ export async function listPeakRequests(
         where model = ${model} and tick >= ${at}::timestamptz and tick < ${at}::timestamptz + ${seconds} * interval '1 second')
       and at >= ${at}::timestamptz and at < ${at}::timestamptz + ${seconds} * interval '1 second'
     order by at, id limit ${limit}`)
-  return found.flatMap(({ features, instances, fits }) => {
+  const digested = new Set<string>()
+  const requests = found.flatMap(({ features, instances, fits }) => {
     const rows = features.byteLength === 0 ? undefined : readLoggedRows(features, fits, instances)
-    return rows === undefined || rows.length === 0 ? [] : [rows]
+    if (rows === undefined || rows.length === 0) return []
+    const values = valuesOfLogged(
+      rows.map((row) => ({ row })),
+      names,
+    )
+    if (!('digested' in values)) return [values.map(({ row }) => row)]
+    for (const name of values.digested) digested.add(name)
+    return []
   })
+  return { requests, digested: [...digested] }
 }

@@ -6,7 +6,7 @@ import type { Arm } from '../../domain/serving/route.ts'
 import { prepared } from '../database/prepared.ts'
 import { readEach } from '../database/cursor.ts'
 import type { Database, Store } from '../postgres.ts'
-import type { FeatureRow } from '../../domain/model/features.ts'
+import type { LoggedRow } from '../../domain/model/logged-rows.ts'
 import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
 import type { BusinessRow } from '../../domain/canary/business-metric.ts'
 import type { ExternalRow, ExternalReading } from '../../domain/canary/external/external-metric.ts'
@@ -258,7 +258,7 @@ export const listLoggedPredictions = (
   database: Database,
   { ids, fits, width }: { ids: readonly string[]; fits: readonly FeatureFit[]; width: number },
 ) =>
-  database.query<{ predictionId: string; row: FeatureRow; outputs: number[] }>(sql`
+  database.query<{ predictionId: string; row: LoggedRow; outputs: number[] }>(sql`
     select asked.id as "predictionId",
       instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, instance_index(asked.id)) as row,
       outputs[instance_index(asked.id) * ${width}::int + 1 : (instance_index(asked.id) + 1) * ${width}::int] as outputs

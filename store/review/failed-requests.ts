@@ -1,7 +1,7 @@
 /** Stores the newest requests that each version failed, with their inputs, and reads them. */
 import sql, { empty } from 'sql-template-tag'
 import { shown } from '../../domain/postgres-text.ts'
-import type { FeatureRow } from '../../domain/model/features.ts'
+import type { LoggedRow } from '../../domain/model/logged-rows.ts'
 import * as schema from '../../domain/schema.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
@@ -71,7 +71,7 @@ export const versionFailure = schema.record(
     instances: schema.count,
     latencyUs: schema.count,
     /** The rows of the request; empty where the log does not know the features of the version. */
-    inputs: schema.list(schema.dataOf<FeatureRow>()),
+    inputs: schema.list(schema.dataOf<LoggedRow>()),
   },
   { releaseId: schema.text, routingKey: schema.text },
 )

@@ -1,6 +1,6 @@
 /** Lists the predictions that need a review, stores reviews, and counts the predictions of a period for the accuracy estimate. */
 import sql, { type Sql } from 'sql-template-tag'
-import type { FeatureRow } from '../../domain/model/features.ts'
+import type { LoggedRow } from '../../domain/model/logged-rows.ts'
 import type { OutcomeValue } from '../../domain/tasks/output.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
@@ -11,7 +11,7 @@ export interface WaitingReview {
   /** ISO 8601. */
   at: string
   version: string
-  row: FeatureRow
+  row: LoggedRow
   outputs: number[]
 }
 

@@ -3,8 +3,8 @@
  * all versions, counted again in its bins.
  */
 import sql from 'sql-template-tag'
-import { featureOfProfile, partReader } from '../../domain/model/feature-parts.ts'
-import type { FeatureRow } from '../../domain/model/features.ts'
+import { partReader } from '../../domain/model/feature-parts.ts'
+import { isLoggedDigest, type LoggedRow } from '../../domain/model/logged-rows.ts'
 import {
   countBins,
   defaultCountMs,
@@ -16,6 +16,8 @@ import type { CountedHour } from '../../domain/monitoring/drift-history.ts'
 import type { Database } from '../postgres.ts'
 import { iso, type VersionSpan } from '../monitoring/monitor-windows.ts'
 import { listHours } from './feature-counts.ts'
+
+type ReadPart = ReturnType<typeof partReader>
 
 const dayMs = 86_400_000
 /** Instances per day that are counted again: enough for the PSI of a feature, few enough to do it every hour. */
@@ -75,31 +77,39 @@ async function listOwnHours(
 async function countAgain(
   database: Database,
   { features, tokens, everyMs = defaultCountMs }: ReferenceProfile,
-  { model, fromMs, toMs }: VersionSpan,
+  { model, version, fromMs, toMs }: VersionSpan,
 ): Promise<CountedHour[]> {
-  const rows = await database.query<{ at_ms: number; row: FeatureRow }>(sql`
+  const rows = await database.query<{ at_ms: number; version: string; row: LoggedRow }>(sql`
     with sample as (
       select id, at, version, instances, features from predictions
       where model = ${model} and at >= ${iso(fromMs)} and at < ${iso(toMs)} order by md5(id::text) limit ${recounted}
     )
-    select (extract(epoch from at) * 1000)::float8 as at_ms,
+    select (extract(epoch from at) * 1000)::float8 as at_ms, version,
       instance_of(sample.features, manifest -> 'preprocessing', instances, place) as row
     from sample join versions using (version), generate_series(0, instances - 1) as place
     where manifest -> 'preprocessing' is not null
     order by md5(id::text), place limit ${recounted}`)
   const partOf = new Map(features.map((profile) => [profile, partReader({ tokens }, profile.name)]))
-  const hours = new Map<number, FeatureRow[]>()
-  for (const { at_ms: atMs, row } of rows) {
-    const hourMs = Math.floor(atMs / everyMs) * everyMs
-    hours.set(hourMs, [...(hours.get(hourMs) ?? []), row])
+  const hours = new Map<number, (typeof rows)[number][]>()
+  for (const each of rows) {
+    const hourMs = Math.floor(each.at_ms / everyMs) * everyMs
+    hours.set(hourMs, [...(hours.get(hourMs) ?? []), each])
+  }
+  /** A digest has its parts. The share of unknown tokens is that of the version that served, which is no measure of another. */
+  const valuesOf = (name: string, { row, version: servedBy }: (typeof rows)[number], read: ReadPart) => {
+    const [feature, part] = name.split('.')
+    const value = row[feature!]
+    if (value === undefined) return []
+    if (!isLoggedDigest(value)) return [read(value)]
+    const isComparable = part !== undefined && part in value && (part !== 'unknown' || servedBy === version)
+    return isComparable ? [value[part]!] : []
   }
   return [...hours].map(([hourMs, asked]) => ({
     hourMs,
     counts: {
       features: Object.fromEntries(
         features.map((profile) => {
-          const name = featureOfProfile(profile.name)
-          const values = asked.flatMap((row) => (name in row ? [partOf.get(profile)!(row[name])] : []))
+          const values = asked.flatMap((each) => valuesOf(profile.name, each, partOf.get(profile)!))
           return [profile.name, countBins(roundedProfile(profile), values)]
         }),
       ),

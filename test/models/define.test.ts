@@ -333,6 +333,38 @@ describe('a model file', () => {
     ['subject', { subject: '' }, 'subject: the name of a column'],
     ['subject that is not a text', { subject: 7 }, 'subject: the name of a column'],
     ['subject that is a number', { subject: 'size' }, 'subject: size is a number among the features'],
+    [
+      'subject that is logged as a digest',
+      { subject: 'note', features: { ...features, note: words.text({ log: 'digest' }) } },
+      'subject: `note` is logged as a digest, so a person cannot be found by it',
+    ],
+    [
+      'word for the log',
+      { features: { ...features, note: words.text({ log: 'hash' } as never) } },
+      "features.note.log: 'value' or 'digest' is required, not \"hash\"",
+    ],
+    [
+      'log of a category',
+      { features: { ...features, hue: words.category({ log: 'digest' } as never) } },
+      'features.hue: has the fields missing, column, about, values, not log',
+    ],
+    [
+      'served rows of a feature that is logged as a digest',
+      {
+        features: { ...features, note: words.text({ log: 'digest' }) },
+        source: words.served(),
+        label: words.yesNo({ positive: 'blooms', column: 'outcome' }),
+      },
+      'features.note.log: `note` is logged as a digest, so served rows have no value of it to train on',
+    ],
+    [
+      'text that is computed from a feature that is logged as a digest',
+      {
+        features: { ...features, hue: words.category() },
+        prepare: { fields: { note: words.text({ log: 'digest' }) }, columns: { hue: 'lower("Note")' } },
+      },
+      'prepare.columns.hue: reads note, and `note` is logged as a digest, but the log would keep this text',
+    ],
     ['hyperparameter', { hyperparameters: { rate: NaN } }, 'hyperparameters.rate: a finite'],
     ['primary', { evaluation: { primary: 'f2', floors: { auc: 1 } } }, 'evaluation.primary: a binary model'],
     ['guard', { evaluation: { guards: ['r2'], floors: { auc: 1 } } }, 'evaluation.guards: a binary model'],

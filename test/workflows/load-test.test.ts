@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { withDuck } from '../../activities/data/duckdb.ts'
 import { runServingChild } from '../../activities/runtime/serving-child.ts'
 import { readCard } from '../../api/services/model-card.ts'
-import { loggedRowOf } from '../../domain/model/logged-rows.ts'
+import { rowLogger } from '../../store/serving/log-policy.ts'
 import {
   loadIssue,
   loadText,
@@ -88,7 +88,7 @@ describe('a load test', () => {
         { x: i / 7, y: -i },
         { x: 3, y: i / 3 },
       ].slice(0, 1 + (i % 2))
-      const features = Buffer.concat(rows.map((row) => loggedRowOf(row, manifest.preprocessing)))
+      const features = Buffer.concat(rows.map(rowLogger(manifest)))
       await store.query(sql`
         insert into predictions (id, at, model, version, arm, generation, instances, features, outputs, latency_us)
         values (gen_random_uuid(), ${peak.at}::timestamptz + interval '3 seconds', ${model}, ${champion}, 'champion', 1, ${rows.length},

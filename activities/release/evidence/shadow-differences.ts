@@ -119,8 +119,7 @@ async function membersOf(
     predicted: decisionOf(output, outputs) ?? 0,
   }))
   const parts = await withDuck(async (duck) => {
-    await loadServed(duck, rows, manifest)
-    return sliceMembers(duck, slices)
+    return sliceMembers(await loadServed(duck, rows, manifest), slices)
   })
   return parts.flatMap(({ name, rows: members }) =>
     typeof members === 'string'

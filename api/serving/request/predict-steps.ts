@@ -3,6 +3,7 @@
  * are counted in the same way.
  */
 import { DomainError, isError } from '../../../domain/errors.ts'
+import { loggedTexts } from '../../../store/serving/log-policy.ts'
 import type { PredictionRecord } from '../../../store/serving/prediction-log.ts'
 import type { FeatureHistograms } from '../counters/feature-histograms.ts'
 import type { Clock } from '../clock.ts'
@@ -29,6 +30,11 @@ export interface StepDeps {
   failures: FailedRequests
 }
 
+/** Errors whose messages quote nothing of a request. */
+const ownCodes: ReadonlySet<DomainError['code']> = new Set(['output_invalid', 'deadline_exceeded'])
+const withheldMessage =
+  'the message is not kept, because it may quote a feature that is logged as a digest; the caller has received it'
+
 export type Steps = ReturnType<typeof createSteps>
 
 /** Creates the steps. The slot holds the state of the request, whose id must be the current one. */
@@ -47,7 +53,9 @@ export function createSteps(deps: StepDeps) {
     const { version } = loaded
     if (!failures.takes(version)) return
     const { input } = slot
+    const { logPolicy } = loaded
     const numberBytes = input.rows * loaded.columns.numbers * 4
+    const texts = input.texts.subarray(0, input.textBytes)
     failures.add({
       id: `${ids.prefix()}${instanceSuffix(0)}`,
       atMs: Math.floor(clock.wall()),
@@ -56,12 +64,12 @@ export function createSteps(deps: StepDeps) {
       arm,
       release,
       code: error.code,
-      message: error.message,
+      message: logPolicy === undefined || ownCodes.has(error.code) ? error.message : withheldMessage,
       routingKey: input.routingKey,
       instances: input.rows,
       features: Buffer.concat([
         input.numberBytes.subarray(0, numberBytes),
-        input.texts.subarray(0, input.textBytes),
+        logPolicy === undefined ? texts : loggedTexts(texts, logPolicy),
       ]),
       latencyUs: latencyOf(slot),
     })
@@ -97,20 +105,24 @@ export function createSteps(deps: StepDeps) {
     keep(live, slot, error)
     return error
   }
-  const fill = ({ loaded }: LiveArm, slot: RequestSlot, latencyUs: number): PredictionRecord => {
+  const fill = ({ loaded }: LiveArm, slot: RequestSlot, latencyUs: number): void => {
     const { input, outputs } = slot
     record.routingKey = input.routingKey
     record.reference = input.reference
     record.instances = input.rows
     record.numbers = input.numberBytes
     record.numberBytes = input.rows * loaded.columns.numbers * 4
-    record.texts = input.texts
-    record.textBytes = input.textBytes
     record.outputs = outputs
     record.outputCount = input.rows * loaded.format.width
     record.atMs = Math.floor(clock.wall())
     record.latencyUs = latencyUs
     record.keyId = slot.keyId
+  }
+  /** Adds the texts of a row that is logged now, as the log keeps them. */
+  const withTexts = ({ loaded: { logPolicy } }: LiveArm, { input }: RequestSlot): PredictionRecord => {
+    const { texts, textBytes } = input
+    record.texts = logPolicy === undefined ? texts : loggedTexts(texts.subarray(0, textBytes), logPolicy)
+    record.textBytes = logPolicy === undefined ? textBytes : record.texts.byteLength
     return record
   }
   /** Writes the response, which is valid until the next call. */
@@ -141,7 +153,10 @@ export function createSteps(deps: StepDeps) {
     countOnly: (arm: LiveArm, slot: RequestSlot) =>
       void count(arm, slot, latencyOf(slot), issueOf(arm, slot)),
     /** Returns the row for the log, valid until the next call. */
-    recordOf: (arm: LiveArm, slot: RequestSlot) => fill(arm, slot, latencyOf(slot)),
+    recordOf(arm: LiveArm, slot: RequestSlot): PredictionRecord {
+      fill(arm, slot, latencyOf(slot))
+      return withTexts(arm, slot)
+    },
     /** Runs the network, or starts it. A failure here counts against the model and not the caller. */
     run(arm: LiveArm, slot: RequestSlot): Promise<void> | undefined {
       const { loaded } = arm
@@ -173,7 +188,7 @@ export function createSteps(deps: StepDeps) {
       const error = count(arm, slot, latencyUs, issue)
       if (error !== undefined) throw error
       fill(arm, slot, latencyUs)
-      if (!log.waits) log.append(arm.origin, record)
+      if (!log.waits) log.append(arm.origin, withTexts(arm, slot))
       bins.count(arm.loaded, record.atMs, slot.input, slot.outputs)
       if (request.version === undefined) mirror(protocol, request.body, table, arm, slot)
       return writer

@@ -2,11 +2,13 @@
  * Repeats the stored response of a request that its caller sends again. The id of such a request is derived from the caller's id in the
  * same way on every replica, so that the log shows whether it was served before.
  */
-import { noText } from '@tenure/predictors/features'
 import { hash } from 'node:crypto'
 import { DomainError } from '../../../domain/errors.ts'
 import { idempotencyHeader } from '../../../domain/request-headers.ts'
 import { fallbackName } from '../../../domain/serving/kill-switch.ts'
+import type { Feature } from '../../../domain/model/features.ts'
+import { loggedTextAt, type LoggedText } from '../../../domain/model/logged-rows.ts'
+import { isDigestOf } from '../../../store/serving/log-policy.ts'
 import type { StoredPrediction } from '../../../store/serving/prediction-replays.ts'
 import type { InputBuffer } from '../codec/input-buffer.ts'
 import type { RequestSlot } from './request-slot.ts'
@@ -89,28 +91,40 @@ function isOther(
   if (layout === null || layout.length !== all.length || !layout.every(isSame)) return false
   const compared = layout.map((column) => ({
     ...column,
-    isSent:
-      !column.looked_up &&
-      manifest.features[column.name]?.from === undefined &&
-      manifest.features[column.name]?.sql === undefined,
+    feature: manifest.features[column.name]!,
+    isSent: !column.looked_up && isSentFeature(manifest.features[column.name]!),
   }))
-  const sent = (row: Buffer): Buffer => {
-    const parts: Buffer[] = []
-    let at = 0
-    for (const kind of ['number', 'category'] as const)
-      for (let instance = 0; instance < input.rows; instance++)
-        for (const column of compared) {
-          if (column.kind !== kind) continue
-          const length = kind === 'number' ? noText : row.readUInt32LE(at)
-          const end = at + 4 + (length === noText ? 0 : length)
-          if (column.isSent) parts.push(row.subarray(at, end))
-          at = end
-        }
-    return Buffer.concat(parts)
-  }
-  const asked = Buffer.concat([
+  const sent = Buffer.concat([
     input.numberBytes.subarray(0, input.rows * numbers * 4),
     input.texts.subarray(0, input.textBytes),
   ])
-  return !sent(asked).equals(sent(features))
+  let [at, storedAt] = [0, 0]
+  for (const kind of ['number', 'category'] as const)
+    for (let instance = 0; instance < input.rows; instance++)
+      for (const column of compared) {
+        if (column.kind !== kind) continue
+        let isEqual: boolean
+        if (kind === 'number') {
+          isEqual = sent.subarray(at, at + 4).equals(features.subarray(storedAt, storedAt + 4))
+          at += 4
+          storedAt += 4
+        } else {
+          const text = loggedTextAt(sent, at)
+          const stored = loggedTextAt(features, storedAt)
+          if (text === undefined || stored === undefined) return true
+          isEqual = isSameText(text.bytes, stored, column.feature)
+          at = text.end
+          storedAt = stored.end
+        }
+        if (column.isSent && !isEqual) return true
+      }
+  return false
+}
+
+const isSentFeature = ({ from, sql }: Feature): boolean => from === undefined && sql === undefined
+
+/** Whether a text was sent that is the stored one, or the one of which the log has the digest. */
+function isSameText(text: Uint8Array | null, stored: LoggedText, feature: Feature): boolean {
+  if (text === null || stored.bytes === null) return text === stored.bytes
+  return stored.isDigest ? isDigestOf(stored.bytes, feature, text) : Buffer.compare(text, stored.bytes) === 0
 }

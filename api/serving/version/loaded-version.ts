@@ -7,6 +7,7 @@ import { isRemote } from '@tenure/predictors/format-names'
 import { isError } from '../../../domain/errors.ts'
 import { agrees } from '../../../domain/model/golden-answers.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
+import { logPolicyOf, type LogPolicy } from '../../../store/serving/log-policy.ts'
 import { columnsOf, type FeatureColumns } from '../codec/feature-columns.ts'
 import {
   type ArtifactFiles,
@@ -36,6 +37,8 @@ export interface LoadedVersion {
   cells: CellReader
   jsonRow: JsonRow
   format: OutputFormat
+  /** How its rows are logged; undefined where the log keeps all values. */
+  logPolicy: LogPolicy | undefined
   /** Whether requests may carry a field that is no feature of this version. */
   ignores: (field: string) => boolean
   /** How many fields a row may have, with those that are ignored. */
@@ -224,6 +227,7 @@ function loadedOf(
     memoryBytes,
     columns,
     format,
+    logPolicy: logPolicyOf(manifest),
     cells: compileCells(columns, checks),
     jsonRow: compileJsonRow(columns, checks),
     ignores: () => false,

@@ -1,6 +1,12 @@
 /** `tenure predictions`: lists, shows and exports the predictions of the log. */
 import { resolve } from 'node:path'
 import type { ExplainedPredictions } from '../../../domain/explanation/explained-predictions.ts'
+import {
+  digestedIn,
+  digestReason,
+  isLoggedDigest,
+  type LoggedRow,
+} from '../../../domain/model/logged-rows.ts'
 import { failure, path, usageError, type Client, type QueryParameters } from '../../client/client.ts'
 import { fileFormats, formatOf, writePredictions } from '../../export/prediction-file.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
@@ -24,7 +30,7 @@ interface PredictionAnswer {
   routing_key?: string
   reference?: string
   key_id?: string
-  inputs?: Record<string, string | number | null>
+  inputs?: LoggedRow
   answer?: Record<string, unknown>
   outcome?: { value: unknown; observed_at: string }
   review?: { value: unknown; reviewed_at: string }
@@ -161,7 +167,7 @@ async function showPrediction(
     row('outcome', outcome && `${valueText(outcome.value)}, observed ${outcome.observed_at}`),
     ...(review === undefined ? [] : [row('review', `${valueText(review.value)}, ${review.reviewed_at}`)]),
   ]
-  const rows = Object.entries(inputs).map(([name, value]) => row(name, value ?? 'missing'))
+  const rows = Object.entries(inputs).map(([name, value]) => row(name, inputText(value)))
   const parts = [
     tableOf([], facts),
     rows.length === 0 ? 'The log has no inputs of it.' : tableOf(['feature', 'value'], rows),
@@ -170,12 +176,27 @@ async function showPrediction(
   terminal.answer(explained === undefined ? shown : { ...shown, explanation: explained }, parts.join('\n\n'))
 }
 
+/** A digest has no value to show; its parts are in the row. */
+function inputText(value: LoggedRow[string]): string | number {
+  if (!isLoggedDigest(value)) return value ?? 'missing'
+  const { sha256, ...parts } = value
+  const listed = Object.entries(parts).map(([name, part]) => `${name} ${part ?? 'missing'}`)
+  return `logged as a digest: ${[`SHA-256 ${sha256}`, ...listed].join(', ')}`
+}
+
 function explain(api: Client, { model, version, inputs }: PredictionAnswer): Promise<ExplainedPredictions> {
   if (inputs === undefined)
     throw failure({
       code: 'not_found',
       detail: 'the log has no inputs of this prediction, so it cannot be explained',
       remedy: 'Show it without --explain.',
+    })
+  const digested = digestedIn([{ row: inputs }])
+  if (digested.length > 0)
+    throw failure({
+      code: 'not_found',
+      detail: `the prediction cannot be explained: ${digestReason(digested)}`,
+      remedy: 'Show it without --explain, or send its row to `tenure explain`.',
     })
   return api.post<ExplainedPredictions>(path`/v1/models/${model}/explain`, { instances: [inputs], version })
 }

@@ -40,6 +40,10 @@ const parts: readonly Part[] = [
         '`vector(384)`, or `vector(384, { … })`, of several numbers ([who takes it](../how-to/images-and-vectors.md)):',
       ],
       ['ImageFeature', '`image({ … })` ([who takes it](../how-to/images-and-vectors.md)):'],
+      [
+        'MediaFeature',
+        'Texts, vectors and images also ([what works with a digest](../how-to/images-and-vectors.md#the-log)):',
+      ],
       ['AnyFeature', 'Each also:'],
     ],
   },

@@ -75,9 +75,9 @@ const shared = { kind: 0, missing: 0, column: 0, about: 0, from: 0, sql: 0, use:
 const fields = {
   number: fieldNames<NumberFeature>({ ...shared, unit: 0, min: 0, max: 0, outside: 0 }),
   category: fieldNames<CategoryFeature>({ ...shared, values: 0 }),
-  text: fieldNames<TextFeature>({ ...shared, maxLength: 0 }),
-  vector: fieldNames<VectorFeature>({ ...shared, length: 0 }),
-  image: fieldNames<ImageFeature>({ ...shared, maxBytes: 0 }),
+  text: fieldNames<TextFeature>({ ...shared, maxLength: 0, log: 0 }),
+  vector: fieldNames<VectorFeature>({ ...shared, length: 0, log: 0 }),
+  image: fieldNames<ImageFeature>({ ...shared, maxBytes: 0, log: 0 }),
 }
 /** What builders and `prepare` set. */
 const own = ['kind', 'from', 'sql', 'use']
@@ -157,6 +157,9 @@ export function checkFeatures(report: IssueCollector, features: Features, where 
         `made with number(), category(), text(), vector() or image()${isTextWord(kind) ? `: ${textAdvice}` : ''}`,
       )
     }
+    const log: unknown = feature != null && 'log' in feature ? feature.log : undefined
+    if (log !== undefined && log !== 'value' && log !== 'digest')
+      report(`${place}.log`, `'value' or 'digest' is required, not ${JSON.stringify(log)}`)
     if (feature?.missing !== undefined && feature.missing !== 'fill')
       report(`${place}.missing`, `'fill' or nothing is required, not ${JSON.stringify(feature.missing)}`)
   }

@@ -1,5 +1,6 @@
 /** Checks the `prepare` of a model file, and joins its fields and expressions to the features. */
-import type { Features } from '../../../domain/model/features.ts'
+import { digestedFeatures, isDigested, type Features } from '../../../domain/model/features.ts'
+import { digestReason } from '../../../domain/model/logged-rows.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
 import { checkFeatures } from './features.ts'
@@ -13,6 +14,10 @@ export interface PrepareSpec {
 
 const names = fieldNames<PrepareSpec>({ fields: 0, columns: 0 })
 const maxLength = 4_000
+
+/** The first of the features that the expression names. */
+const namedIn = (sql: string, names: readonly string[]): string | undefined =>
+  names.find((name) => sql.toLowerCase().split(/\W+/).includes(name.toLowerCase()))
 
 /** Returns all features: those of the model, the computed ones with their expressions, and the fields that only these read. */
 export function withPrepare(report: IssueCollector, features: Features, prepare: unknown): Features {
@@ -32,6 +37,7 @@ export function withPrepare(report: IssueCollector, features: Features, prepare:
   }
   if (Object.keys(columns).length === 0) report('prepare.columns', 'at least one expression is required')
   const computed: Features = {}
+  const digested = digestedFeatures({ ...features, ...fields })
   for (const [name, sql] of Object.entries(columns) as [string, unknown][]) {
     const place = `prepare.columns.${name}`
     const feature = Object.hasOwn(features, name) ? features[name] : undefined
@@ -44,7 +50,15 @@ export function withPrepare(report: IssueCollector, features: Features, prepare:
         place,
         `DuckDB SQL of up to ${maxLength} characters is required, such as 'charges / nullif(months, 0)'`,
       )
-    else if (feature !== undefined) computed[name] = { ...feature, sql: sql.trim() }
+    else if (feature !== undefined) {
+      const read = feature.kind === 'number' || isDigested(feature) ? undefined : namedIn(sql, digested)
+      if (read !== undefined)
+        report(
+          place,
+          `reads ${read}, and ${digestReason([read])}, but the log would keep this text: compute a number, declare ${name} as text({ log: 'digest' }), or write log: 'value' for ${read}`,
+        )
+      computed[name] = { ...feature, sql: sql.trim() }
+    }
   }
   const unmodelled = Object.entries(fields).map(([name, field]) => [name, { ...field, use: 'prepare' }])
   return { ...features, ...computed, ...(Object.fromEntries(unmodelled) as Features) }

@@ -3,7 +3,8 @@
  * feature is never computed differently than at prediction time.
  */
 import type { LabelDefinition, ModelDefinition, ServedSource } from '../../../domain/model-definition.ts'
-import type { Features } from '../../../domain/model/features.ts'
+import { digestedFeatures, sentFeatures, type Features } from '../../../domain/model/features.ts'
+import { digestReason } from '../../../domain/model/logged-rows.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
@@ -110,6 +111,12 @@ export function labelOfServed(
     )
   if (label.knownAt !== undefined && label.knownAt !== knownAt)
     report('label.knownAt', `of served rows it is "${knownAt}": leave it out`)
+  const [digested] = digestedFeatures(sentFeatures(features))
+  if (digested !== undefined)
+    report(
+      `features.${digested}.log`,
+      `${digestReason([digested])}, so served rows have no value of it to train on: write log: 'value', or train from files or a table`,
+    )
   for (const name of Object.keys(features))
     if (taken.includes(name.toLowerCase()))
       report(`features.${name}`, `served rows have a column of this name: give the feature another one`)

@@ -1,6 +1,7 @@
 import type { FeatureFit } from '@tenure/predictors/features'
 import { expect, it } from 'vitest'
-import { loggedRowOf, readLoggedRows } from '../../../domain/model/logged-rows.ts'
+import { readLoggedRows } from '../../../domain/model/logged-rows.ts'
+import { rowLogger } from '../../../store/serving/log-policy.ts'
 
 const fits: FeatureFit[] = [
   { name: 'size', kind: 'number', mean: 0, std: 1, fill: 0 },
@@ -28,7 +29,9 @@ it('logged rows have the numbers that were sent, to seven digits, and their text
   expect(readLoggedRows(bytes, fits, rows.length)).toEqual(rows))
 
 it('a row that is written for the log is read again as it was', () =>
-  expect(rows.flatMap((row) => readLoggedRows(loggedRowOf(row, fits), fits, 1))).toEqual(rows))
+  expect(
+    rows.flatMap((row) => readLoggedRows(rowLogger({ features: {}, preprocessing: fits })(row), fits, 1)),
+  ).toEqual(rows))
 
 it('inputs of which bytes are gone are not read', () => {
   for (let length = 0; length < bytes.length; length++)

@@ -17,7 +17,7 @@ const pinned: Record<string, string> = {
   '0005_releases.sql': '7bb8abf7e54d38899fc3ebedbc3cb573a7a4c96037cf5b2fdc2dc501e8539ca7',
   '0006_champions.sql': 'c2a702eb07ca52c97092d42750bb6d978ca4bc84116d1a779d4f6680a221efc0',
   '0007_serving.sql': '2d533021108b282e153b0b7729fb47f996b1bea9a38d37aa413fde699f25c50e',
-  '0008_predictions.sql': 'a9b899094a21fc8542ec25710d59fe9820f245517b6d5b89376fc8ec0e63a807',
+  '0008_predictions.sql': 'cd8c3ca1a1e0cb7cb9fe3e06e71dc7d18ca93c9a2215f097a0249e3a3def3f07',
   '0009_evidence.sql': '03d9a1275055404cfbbc290f0a8930765cb36890b0b2e4a111e5a18927fd3123',
   '0010_batches.sql': '0c35880ad5a9cfb49c2fad20a8ec7331056b0339b4171d62dc72cd6c22cf4870',
   '0011_outcomes.sql': 'f8fc24d6d94999b64a806e9be793e686f6445fa663d319906aadea0932caaaec',

@@ -27,6 +27,7 @@ export interface ArtifactSpec {
   /** Additional layers after the first, in tfjs's format; the golden outputs ignore them. */
   behind?: object[]
   golden: FeatureRow[]
+  profile?: Manifest['profile']
 }
 
 /** Adds an identity layer that the compiler does not support. */
@@ -108,7 +109,7 @@ export function lookingSpec(name: string): ArtifactSpec {
 }
 
 export function artifactManifest(spec: ArtifactSpec, files: Readonly<Record<string, FileDigest>>): Manifest {
-  const { model, features, output, preprocessing, golden } = spec
+  const { model, features, output, preprocessing, golden, profile } = spec
   return {
     format: 'tenure-artifact@1',
     model,
@@ -117,6 +118,7 @@ export function artifactManifest(spec: ArtifactSpec, files: Readonly<Record<stri
     output,
     preprocessing,
     files,
+    ...(profile && { profile }),
     golden: { instances: golden, outputs: golden.map((row) => answerOf(spec, row)) },
     training: { snapshot: 'none', seed: 1, code: 'none', dependencies: 'none', hyperparameters: {}, rows: 2 },
   }

@@ -1,6 +1,7 @@
 /** Lists predictions of a model that wait for a review, with one button for each label. */
 import { countText } from '../../../charts/figures.ts'
 import { percentText, numberText } from '../../../../domain/figures.ts'
+import { isLoggedDigest, type LoggedRow } from '../../../../domain/model/logged-rows.ts'
 import { decisionText } from '../../../../domain/tasks/output.ts'
 import type { ReviewStratum } from '../../../../domain/review/estimate.ts'
 import {
@@ -62,7 +63,7 @@ const Waiting = ({ queue, token }: { queue: ReviewQueue; token: string | undefin
         head: 'Row',
         cell: ({ row }) =>
           Object.entries(row)
-            .map(([name, value]) => `${name} ${value ?? 'missing'}`)
+            .map(([name, value]) => `${name} ${loggedText(value)}`)
             .join(', '),
       },
       { head: 'Answer', cell: ({ answer }) => textOf(queue, answer) },
@@ -91,6 +92,11 @@ const Waiting = ({ queue, token }: { queue: ReviewQueue; token: string | undefin
     ]}
   />
 )
+
+const loggedText = (value: LoggedRow[string]): string | number =>
+  isLoggedDigest(value)
+    ? `is not shown: it is logged as a digest (SHA-256 ${value.sha256.slice(0, 16)}…)`
+    : (value ?? 'missing')
 
 const textOf = ({ positive }: ReviewQueue, answer: ReviewQueue['waiting'][number]['answer']): string =>
   positive !== undefined && typeof answer === 'boolean' ? decisionText({ positive }, answer) : String(answer)

@@ -180,10 +180,10 @@ TYPES: dict[str, Any] = {
     "MonitorSpecCooldown": {"after": ["after", {"fields": "MonitorSpecCooldownAfter"}], "max": ["max", ""], "max_per_week": ["maxPerWeek", ""], "week": ["week", ""], "new_rows": ["newRows", ""]},
     "MonitorSpecCooldownAfter": {"drift": ["drift", ""], "quality": ["quality", ""], "labels": ["labels", ""]},
     "CategoryOptions": {"column": ["column", ""], "about": ["about", ""], "missing": ["missing", ""], "values": ["values", ""]},
-    "ImageOptions": {"column": ["column", ""], "about": ["about", ""], "max_bytes": ["maxBytes", ""], "missing": ["missing", ""]},
+    "ImageOptions": {"column": ["column", ""], "about": ["about", ""], "log": ["log", ""], "max_bytes": ["maxBytes", ""], "missing": ["missing", ""]},
     "NumberOptions": {"column": ["column", ""], "about": ["about", ""], "unit": ["unit", ""], "min": ["min", ""], "max": ["max", ""], "missing": ["missing", ""], "outside": ["outside", ""]},
-    "TextOptions": {"column": ["column", ""], "about": ["about", ""], "max_length": ["maxLength", ""], "missing": ["missing", ""]},
-    "VectorOptions": {"column": ["column", ""], "about": ["about", ""], "missing": ["missing", ""]},
+    "TextOptions": {"column": ["column", ""], "about": ["about", ""], "log": ["log", ""], "max_length": ["maxLength", ""], "missing": ["missing", ""]},
+    "VectorOptions": {"column": ["column", ""], "about": ["about", ""], "log": ["log", ""], "missing": ["missing", ""]},
     "AlwaysOptions": {"automatic": ["automatic", ""]},
     "PreviousChampionOptions": {"automatic": ["automatic", ""], "otherwise": ["otherwise", ""]},
     "OneOfOptions": {"column": ["column", ""], "known_at": ["knownAt", ""], "review": ["review", {"fields": "ClassBand"}]},
@@ -334,6 +334,7 @@ def image(
     *,
     column: Optional[str] = None,
     about: Optional[str] = None,
+    log: Optional[Literal["value", "digest"]] = None,
     max_bytes: Optional[float] = None,
     missing: Optional[Literal["fill"]] = None,
 ) -> Feature:
@@ -341,6 +342,7 @@ def image(
 
     column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
     about: A description for readers.
+    log: What the prediction log keeps. ``'digest'``: the SHA-256 of the value and the parts in which it drifts, never the value, so that no check can repeat the request. Default: ``'value'``.
     max_bytes: The most bytes of an image, as a file; a larger one is refused. Default: 1,000,000.
     missing: Whether null may be sent. The model gets it as None.
     """
@@ -376,6 +378,7 @@ def text(
     *,
     column: Optional[str] = None,
     about: Optional[str] = None,
+    log: Optional[Literal["value", "digest"]] = None,
     max_length: Optional[float] = None,
     missing: Optional[Literal["fill"]] = None,
 ) -> Feature:
@@ -383,6 +386,7 @@ def text(
 
     column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
     about: A description for readers.
+    log: What the prediction log keeps. ``'digest'``: the SHA-256 of the value and the parts in which it drifts, never the value, so that no check can repeat the request. Default: ``'value'``.
     max_length: The most characters of a value, in UTF-16 units; a longer one is refused. Default: 10,000.
     missing: Whether null may be sent. The model gets it as None, or as an empty text where it is a graph.
     """
@@ -395,12 +399,14 @@ def vector(
     *,
     column: Optional[str] = None,
     about: Optional[str] = None,
+    log: Optional[Literal["value", "digest"]] = None,
     missing: Optional[Literal["fill"]] = None,
 ) -> Feature:
     r"""Defines a feature of several numbers, such as an embedding: ``vector(384)``. Taken by objects of Python and endpoints.
 
     column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
     about: A description for readers.
+    log: What the prediction log keeps. ``'digest'``: the SHA-256 of the value and the parts in which it drifts, never the value, so that no check can repeat the request. Default: ``'value'``.
     missing: Whether null may be sent. The model gets it as None.
     """
     raise AssertionError

@@ -15,6 +15,7 @@ import { createPredictProtocol } from '../../../../api/serving/request/native-pr
 import type { Protocol } from '../../../../api/serving/request/protocol.ts'
 import type { LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import type { FeatureRow, Features } from '../../../../domain/model/features.ts'
+import type { LoggedRow } from '../../../../domain/model/logged-rows.ts'
 import { compileEncoder, unreadFits } from '../../../../domain/model/preprocessing.ts'
 import { textLiteral } from '../../../../domain/sql-text.ts'
 import { defineModel, category, csv, direct, number, random, yesNo } from '../../../../models/define.ts'
@@ -275,7 +276,7 @@ describe('a served version with computed columns', () => {
       )
     const window = { model: spec.model, version, fromMs: Date.now() - 60_000, toMs: Date.now() + 60_000 }
     const logged = await listLogged(fixture.store, { ...window, fits: spec.preprocessing, width: 1 }, 100)
-    const labels = (rows: readonly FeatureRow[]) => rows.map(({ label }) => String(label)).toSorted()
+    const labels = (rows: readonly LoggedRow[]) => rows.map(({ label }) => String(label)).toSorted()
     expect(labels(logged.map(({ row }) => row))).toEqual(labels([...trained, ...trained]))
   })
 
