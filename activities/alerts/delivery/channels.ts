@@ -110,15 +110,51 @@ export function slackMessage(message: Message, hasButtons: boolean): object {
     text: wholeText(message),
     blocks: [
       { type: 'header', text: plain(title.slice(0, maxHeader)) },
-      { type: 'section', text: plain(body.join('\n').slice(0, maxSection)) },
+      {
+        type: 'rich_text',
+        elements: [{ type: 'rich_text_section', elements: withDates(body.join('\n').slice(0, maxSection)) }],
+      },
       {
         type: 'context',
-        elements: [mrkdwn([escaped(times), ...linked].join('  ·  ').slice(0, maxSection))],
+        elements: [mrkdwn([dated(escaped(times)), ...linked].join('  ·  ').slice(0, maxSection))],
       },
       ...(buttons.length === 0 ? [] : [{ type: 'actions', elements: buttons }]),
     ],
   }
 }
+
+const timeText = /(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z| UTC))/g
+
+interface ShownDate {
+  timestamp: number
+  format: string
+  fallback: string
+}
+
+/** In the zone of each reader: https://docs.slack.dev/reference/block-kit/block-elements/date-element; undefined for no date. */
+function dateOf(time: string): ShownDate | undefined {
+  const ms = Date.parse(time.replace(' UTC', 'Z').replace(' ', 'T'))
+  if (Number.isNaN(ms)) return undefined
+  return {
+    timestamp: Math.floor(ms / 1_000),
+    format: '{date_num} {time}',
+    fallback: `${new Date(ms).toISOString().slice(0, 16).replace('T', ' ')} UTC`,
+  }
+}
+
+/** Literal texts, and the times in them as dates. */
+const withDates = (text: string): object[] =>
+  text.split(timeText).flatMap((part, i): object[] => {
+    const date = i % 2 === 1 ? dateOf(part) : undefined
+    if (date !== undefined) return [{ type: 'date', ...date }]
+    return part === '' ? [] : [{ type: 'text', text: part }]
+  })
+
+const dated = (text: string): string =>
+  text.replaceAll(timeText, (time) => {
+    const date = dateOf(time)
+    return date === undefined ? time : `<!date^${date.timestamp}^${date.format}|${date.fallback}>`
+  })
 
 function wholeText(message: Message): string {
   return messageLines(message)

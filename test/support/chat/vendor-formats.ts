@@ -23,13 +23,27 @@ const button = z.strictObject({
   value: z.string().max(2_000),
   confirm: z.strictObject({ title: plain(100), text: plain(300), confirm: plain(30), deny: plain(30) }),
 })
+const richText = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('text'), text: z.string().min(1).max(3_000) }),
+  z.strictObject({
+    type: z.literal('date'),
+    timestamp: z.int(),
+    format: z.string().min(1),
+    fallback: z.string().min(1),
+  }),
+])
 export const slackFormat = z.strictObject({
   text: z.string().min(1).max(40_000),
   blocks: z
     .array(
       z.discriminatedUnion('type', [
         z.strictObject({ type: z.literal('header'), text: plain(150) }),
-        z.strictObject({ type: z.literal('section'), text: plain(3_000) }),
+        z.strictObject({
+          type: z.literal('rich_text'),
+          elements: z.tuple([
+            z.strictObject({ type: z.literal('rich_text_section'), elements: z.array(richText).min(1) }),
+          ]),
+        }),
         z.strictObject({ type: z.literal('context'), elements: z.array(mrkdwn(3_000)).min(1).max(10) }),
         z.strictObject({ type: z.literal('actions'), elements: z.array(button).min(1).max(25) }),
       ]),

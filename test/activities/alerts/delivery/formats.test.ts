@@ -83,6 +83,22 @@ it.each(['raised', 'reminder', 'resolved'] as const)(
   },
 )
 
+it('the times of a message to Slack are in the zone of each reader, those of others in UTC, which they name', async () => {
+  receiver.received.length = 0
+  const message = messageOf('raised')
+  message.alert.message =
+    'Expires 2026-01-02 00:00 UTC; seen at 2026-01-01T12:00:00.000Z, not 2026-99-99 00:00 UTC'
+  for (const target of targets().slice(0, 2)) await send(target, message, 'all')
+  const [slack, teams] = receiver.received.map(({ body }) => JSON.stringify(body))
+  const date = (timestamp: number, fallback: string) =>
+    JSON.stringify({ type: 'date', timestamp, format: '{date_num} {time}', fallback })
+  expect(slack).toContain(date(1_767_312_000, '2026-01-02 00:00 UTC'))
+  expect(slack).toContain(date(1_767_268_800, '2026-01-01 12:00 UTC'))
+  expect(slack).toContain('{"type":"text","text":"2026-99-99 00:00 UTC"}')
+  expect(slack).toContain('until <!date^1767312000^{date_num} {time}|2026-01-02 00:00 UTC>')
+  expect(teams).toContain('until 2026-01-02 00:00 UTC')
+})
+
 it('the buttons of Slack carry the release with its three digests, only where a click can be verified', async () => {
   receiver.received.length = 0
   const [slack] = targets()
