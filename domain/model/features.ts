@@ -104,7 +104,11 @@ export const digestedFeatures = (features: Features): string[] =>
     .filter((name) => isDigested(features[name]!))
     .sort()
 
-export const isDigested = (feature: Feature): boolean => 'log' in feature && feature.log === 'digest'
+/** Also asked of a file whose features are anything. */
+export const isDigested = (feature: Feature): feature is TextFeature | VectorFeature | ImageFeature =>
+  (feature as Partial<MediaFeature> | null | undefined)?.log === 'digest' &&
+  feature.kind !== 'number' &&
+  feature.kind !== 'category'
 
 /** The values that reach the model unchanged; others are imputed. */
 export function acceptedRange({ min, max, outside }: NumberFeature): { low: number; high: number } {

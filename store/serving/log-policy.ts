@@ -25,7 +25,7 @@ export function logPolicyOf({
 
 function digesterOf(feature: Feature | undefined, tokens: readonly string[] | undefined): LogPolicy[number] {
   if (feature === undefined || !isDigested(feature)) return undefined
-  const { kind } = feature as Extract<Feature, { log?: unknown }>
+  const { kind } = feature
   const partsOf = partsReader(kind, tokens)
   return (bytes) => {
     const text = bytes.toString()

@@ -157,7 +157,7 @@ export function checkFeatures(report: IssueCollector, features: Features, where 
         `made with number(), category(), text(), vector() or image()${isTextWord(kind) ? `: ${textAdvice}` : ''}`,
       )
     }
-    const log: unknown = feature != null && 'log' in feature ? feature.log : undefined
+    const log: unknown = (feature as Partial<TextFeature> | null | undefined)?.log
     if (log !== undefined && log !== 'value' && log !== 'digest')
       report(`${place}.log`, `'value' or 'digest' is required, not ${JSON.stringify(log)}`)
     if (feature?.missing !== undefined && feature.missing !== 'fill')
