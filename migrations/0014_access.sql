@@ -42,6 +42,17 @@ create table revoked_sessions (
 );
 create index revoked_sessions_by_end on revoked_sessions (until);
 
+-- The code with which the holder of a key signs in on another device, in place of the key: one a key, for two minutes and one use.
+create table sign_in_codes (
+  key_id text primary key references api_keys on delete cascade,
+  hash bytea not null unique,
+  -- Identifies the secret of the key that opened the session.
+  mark text not null,
+  expires_at timestamptz not null,
+  -- The end of the session that made the code, and of the one that it opens.
+  session_until timestamptz not null
+);
+
 -- The response to each command, under the key and the name that its sender chose. A repetition gets the same response.
 create table idempotent_requests (
   key_id text not null,

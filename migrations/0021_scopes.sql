@@ -106,6 +106,7 @@ call scope_exempt('migrations', 'the version of the schema');
 
 call scope_hidden('api_keys', 'only a key of all models may see or make keys');
 call scope_hidden('revoked_sessions', 'a session is read before its key is known');
+call scope_hidden('sign_in_codes', 'a code is read before its key is known');
 call scope_hidden('alert_channels', 'a channel receives the alerts of all models');
 call scope_hidden('sent_alerts', 'the process that sends alerts keeps it');
 call scope_hidden('replica_resources', 'the memory of replicas is in metrics, which need a key of all models');

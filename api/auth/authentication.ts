@@ -13,6 +13,12 @@ import {
   storeKeyUse,
   type RefusedKey,
 } from '../../store/access/api-keys.ts'
+import {
+  createSignInCode,
+  redeemSignInCode,
+  type CodeSession,
+  type SignInCode,
+} from '../../store/access/sign-in-codes.ts'
 import type { SessionKey } from './session.ts'
 import type { Store } from '../../store/postgres.ts'
 import { replaceFile } from '../../store/replace-file.ts'
@@ -47,6 +53,11 @@ export interface Authentication {
    * `actorOf`.
    */
   sessionOf(session: SessionKey): Actor | undefined
+  /** The codes for other devices, of keys of some models too. */
+  codes: {
+    create(session: CodeSession): Promise<SignInCode | undefined>
+    redeem(code: string): Promise<CodeSession | undefined>
+  }
   /** Reloads the keys now. */
   refresh(): Promise<unknown>
   /** Stores the use of the keys now. */
@@ -155,6 +166,10 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
       return key && { actor: key.actor, session: { key: id, mark: markOf(key.hash) } }
     },
     sessionOf,
+    codes: {
+      create: (session) => createSignInCode(options.store, session),
+      redeem: (code) => redeemSignInCode(options.store, code),
+    },
     callerOf: (authorization) =>
       authorization === undefined && options.publicPredictions ? anonymous : actorOf(authorization),
     refresh: following.refresh,

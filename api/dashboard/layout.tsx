@@ -85,6 +85,7 @@ export const PageLayout = ({
       <footer class="bottom">
         <a href="/docs">API</a> · <a href="/docs/errors">Routes and errors</a> ·{' '}
         <a href="/glossary">Glossary</a> · <a href="/guide">Guide</a>
+        {token !== undefined && [' · ', <a href="/device">Sign in on another device</a>]}
       </footer>
     </body>
   </html>

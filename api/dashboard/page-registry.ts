@@ -119,6 +119,10 @@ export const pageRegistry: readonly PageEntry[] = [
       summary: 'Search models, versions, releases, runs and the audit log.',
       find: async () => (await import('./pages/search/search.tsx')).searchPage,
     },
+    '/device': {
+      summary: 'Explain the code that signs in on another device.',
+      find: async () => (await import('./pages/sign-in/device.tsx')).devicePage,
+    },
     '/drills': {
       summary: 'List drills with their detection and recovery times.',
       nav: 'Drills',
@@ -191,6 +195,12 @@ export const formRegistry: readonly FormEntry[] = [
     allow: 'public',
     summary: 'Sign in with an API key.',
     find: async () => (await import('./pages/sign-in/sign-in.tsx')).signIn,
+  },
+  {
+    path: '/device',
+    allow: viewers,
+    summary: 'Make a code that signs in on another device.',
+    find: async () => (await import('./pages/sign-in/device.tsx')).createCode,
   },
   {
     path: '/sign-out',

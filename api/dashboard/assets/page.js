@@ -8,8 +8,11 @@
   if (zone && zoneInCookie() !== zone) {
     const secure = location.protocol === 'https:' ? '; secure' : ''
     document.cookie = `tenure_zone=${zone}; path=/; max-age=31536000; samesite=lax${secure}`
-    if (zone !== shownZone && zoneInCookie() === zone) location.replace(location.href)
+    if (zone !== shownZone && zoneInCookie() === zone) location.reload()
   }
+  // The link to another device has its code behind the #, which no server and no log sees.
+  const keyField = document.querySelector('form[action="/sign-in"] #key')
+  if (keyField && location.hash) keyField.value = location.hash.slice(1, 20)
   const connection = document.getElementById('connection')
   let lostAt
   const shown = document.querySelector('[data-stage]')?.dataset.stage

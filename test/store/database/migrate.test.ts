@@ -23,14 +23,14 @@ const pinned: Record<string, string> = {
   '0011_outcomes.sql': 'f8fc24d6d94999b64a806e9be793e686f6445fa663d319906aadea0932caaaec',
   '0012_monitoring.sql': '57ef72b790922670587758020085dc36e4679825a6a467c505ee0df3133a2103',
   '0013_alerts.sql': '273a1915ccd2a61a7d95e1c960a3a22befc2b4410f20d72afc298567873c11b1',
-  '0014_access.sql': 'ea78898364f974d747067054d4a48ff5c3f758a65d439f33e8f1be6eeaefae17',
+  '0014_access.sql': 'b04b883eb3f2c148ac3d3105711835f311863a8a425b81695c2da56531aea1bd',
   '0015_privacy.sql': 'd297ee1e82bffb46712d83a42325b957ea69409840b597a75d2a1c01608211ed',
   '0016_features.sql': '327f948e54a05e560998e1145e9307d19e133ce142b37cc16b6e2f193161973e',
   '0017_streams.sql': 'f90ca4e41696640ff464d4dc475278abd5bd48cac782b32f07d89eb6b2cabe54',
   '0018_integrations.sql': 'e408c1c0e2eff6703bbdbb3569e164785b03a8831521fe66737cc1d83366c5b7',
   '0019_audit.sql': '250fb2151aaf5b13a14fb59ef7f257d0e93b7c4cc25fe76ad2da67892fda5e7d',
   '0020_roles.sql': 'd5904f0023ee53dfa8a47bc1b109707b1ce701a96257e1e67818932ac21a226d',
-  '0021_scopes.sql': '664ffb46bcd6d1a80fec47541bf852c46b846578673c460c700831c753ae7a20',
+  '0021_scopes.sql': '02ca1bf61e5b4cfeb19e824f30272ee057433ce73a07698c074d08692ae4baf3',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

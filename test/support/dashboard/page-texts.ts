@@ -27,6 +27,7 @@ export function pagesOf({ model, champion }: Record<'model' | 'champion', string
     [at(`/versions/${champion}/card`), 'Inputs'],
     [at(''), 'What another threshold would do'],
     [at(''), 'Training loss of the last runs'],
+    ['/device', 'Show a code'],
     ['/glossary', 'Population stability index'],
     ['/triggers', 'a request with region'],
     ['/triggers', 'batch <span class="badge quiet">waiting</span>'],

@@ -8,6 +8,8 @@ import { idOfKey } from '../../../../store/access/api-keys.ts'
 import { revokeSession } from '../../../../store/access/sso-keys.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
+import type { Authentication } from '../../../auth/authentication.ts'
+import { parseCode } from '../../../../store/access/sign-in-codes.ts'
 import { isSecure, sessionIn, sessionMs, setCookie } from '../../../auth/cookie.ts'
 import { sealSession } from '../../../auth/session.ts'
 import { pageText } from '../../render-page.tsx'
@@ -42,8 +44,14 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse>
   const next = nextOf(form.get('next'))
   const shown = { next, hasSso: deps.oidc !== undefined, zone: zoneOf(ask.header) }
   const key = (form.get('key') ?? '').trim()
+  const code = parseCode(key)
+  // A code is short, so that its attempts are limited before it is looked up; keys are not affected.
+  const tried = code === undefined ? (idOfKey(key) ?? ask.address) : `code ${ask.address}`
+  const waitS = attempts.waitS(tried)
+  if (code !== undefined && waitS > 0) return tooMany(waitS, shown)
   try {
-    const { actor, session, expiresAtMs } = deps.authentication.identify(key)
+    const { actor, session, expiresAtMs } =
+      code === undefined ? deps.authentication.identify(key) : await identifyByCode(deps, code)
     if (programRoles.includes(actor.role)) throw new DomainError('forbidden', `a ${actor.role}`)
     const untilMs = Math.min(deps.serving.wall() + sessionMs, expiresAtMs)
     const cookie = setCookie(
@@ -56,14 +64,22 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse>
     if (!isError(error)) throw error
     const message = messageOf(error)
     if (message === undefined) throw error
-    // Behind a proxy all clients have one address, so the address only counts for a text without a key id.
-    const tried = idOfKey(key) ?? ask.address
-    const waitS = attempts.waitS(tried)
     if (waitS > 0) return tooMany(waitS, shown)
     attempts.failed(tried)
     deps.log.warn({ address: ask.address, key: idOfKey(key) }, 'sign-in refused')
     return signInPage({ ...shown, status: 403, message })
   }
+}
+
+/** Throws `unauthenticated` for a code that is unknown, used or expired, or whose key has another secret or is no longer valid. */
+async function identifyByCode(
+  { authentication }: ApiDeps,
+  code: string,
+): Promise<ReturnType<Authentication['identify']>> {
+  const session = await authentication.codes.redeem(code)
+  const actor = session && authentication.sessionOf(session)
+  if (session === undefined || actor === undefined) throw new DomainError('unauthenticated', 'invalid code')
+  return { actor, session, expiresAtMs: session.untilMs }
 }
 
 const tooMany = (waitS: number, asked: Pick<SignIn, 'next' | 'hasSso' | 'zone'>): Promise<RouteResponse> =>
@@ -88,7 +104,7 @@ export async function signOut(deps: ApiDeps, { session, header }: AnyAsk): Promi
 
 /** Explains a failed sign-in; undefined for errors that another key does not fix. */
 function messageOf({ code }: DomainError): string | undefined {
-  if (code === 'unauthenticated') return 'Invalid or expired key'
+  if (code === 'unauthenticated') return 'Invalid or expired key or code'
   if (code === 'forbidden') return 'This key is for predictions and outcomes only'
   return undefined
 }
@@ -148,7 +164,7 @@ const SignInForm = ({ next, message, hasSso }: Pick<SignIn, 'next' | 'message' |
     )}
     <form method="post" action="/sign-in">
       <input type="hidden" name="next" value={next} />
-      <label for="key">API key</label>
+      <label for="key">API key or code</label>
       <input
         id="key"
         name="key"
@@ -162,8 +178,8 @@ const SignInForm = ({ next, message, hasSso }: Pick<SignIn, 'next' | 'message' |
         autofocus
       />
       <p id="hint" class="hint">
-        Create one: <code>tenure keys create ada --role approver</code>. The session lasts 8 h; the browser
-        does not store the key.
+        Create a key: <code>tenure keys create ada --role approver</code>. For a code, follow “Sign in on
+        another device” at the foot of a page where you are signed in.
       </p>
       <div class="actions">
         <button>Sign in</button>
