@@ -113,8 +113,8 @@ export const glossary: readonly GlossaryEntry[] = [
       'The log of how much likelier the counts are under a regression than without one. At the threshold the release rolls back.',
   },
   {
-    term: 'Excess failures',
-    words: ['Excess failures'],
+    term: 'Failure budget',
+    words: ['Failure budget', 'Excess failures'],
     meaning:
       'Failures beyond what the control would have had on the same requests: the harm of the release so far.',
   },

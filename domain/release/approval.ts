@@ -50,6 +50,9 @@ export const isApproved = (state: Approvals): boolean => missingApprovals(state)
 export const isSamePerson = (one: Person, other: Person): boolean =>
   one.by === other.by || (one.key !== undefined && one.key === other.key)
 
+/** How the reason begins when another version has become champion while a release waited for approval. */
+export const championChanged = 'Champion changed'
+
 /**
  * Why a release that waits for approval can never be released; undefined while it can. Another evaluation of the version can still be approved;
  * another champion needs another evaluation, which only a retraining makes.
@@ -59,7 +62,7 @@ export function lostBasis(state: ReleaseState, basis: ReleaseBasis): string | un
   if (issue === undefined || isReevaluated(issue, basis)) return undefined
   const { kind, message } = issue
   return kind === 'champion' || kind === 'comparison'
-    ? `Champion changed: ${message}. Retrain with \`tenure retrain ${state.model}\``
+    ? `${championChanged}: ${message}. Retrain with \`tenure retrain ${state.model}\``
     : message
 }
 

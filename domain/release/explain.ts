@@ -120,7 +120,7 @@ function watching(state: ReleaseState, untilMs: number | undefined, verdict: boo
   const until = untilMs === undefined ? '' : `; rolls back automatically at ${time(untilMs)}`
   if (state.stage === 'awaiting_decision') {
     const reason = withoutEvidence(state.lastVerdict?.reason ?? releaseStages.awaiting_decision)
-    return `Approve, resume or reject${until}${verdict ? `: ${reason}` : '.'}`
+    return `Approve, resume or roll back${until}${verdict ? `: ${reason}` : '.'}`
   }
   if (state.paused)
     return `Paused${state.pause === undefined ? '' : ` by ${state.pause.by}`}; an approver resumes it${until}.`

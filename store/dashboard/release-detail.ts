@@ -131,16 +131,20 @@ export const recentCommands = (database: Database, { release, limit }: { release
     from commands where release_id = ${release} and answered_at is not null order by answered_at desc, id limit ${limit}`)
 
 /** The requests to one version in one routing generation of one release. */
-export type ArmTotal = Pick<
+export interface ArmTotal extends Pick<
   TickCounts,
   'generation' | 'version' | 'arm' | 'requests' | 'errors' | 'invalid' | 'slow95' | 'slow99'
->
+> {
+  /** The tick of the first failed request; absent without one. */
+  firstBadAt?: string
+}
 
 /** A generation has a few arms, and a release has a few dozen generations. */
 export const sumArms = (database: Database, { model, release }: { model: string; release: string }) =>
-  database.query<ArmTotal>(sql`
+  rowsFrom(database).list<ArmTotal>(sql`
     select generation, version, arm, sum(requests)::float8 as requests, sum(errors)::float8 as errors,
-      sum(invalid)::float8 as invalid, sum(slow95)::float8 as slow95, sum(slow99)::float8 as slow99
+      sum(invalid)::float8 as invalid, sum(slow95)::float8 as slow95, sum(slow99)::float8 as slow99,
+      min(tick) filter (where errors + invalid > 0) as first_bad_at
     from tick_counters where model = ${model} and release_id = ${release}
     group by 1, 2, 3 order by 1, 2, 3 limit 500`)
 

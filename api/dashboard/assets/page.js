@@ -35,11 +35,16 @@
   // The form shows an earlier stage than the page around it: reload, unless a reason has been typed.
   document.addEventListener('htmx:after:swap', () => {
     const stage = document.querySelector('[data-stage]')?.dataset.stage
-    const form = document.querySelector('form[data-shows]')
-    if (stage === undefined || stage === (form?.dataset.shows ?? shown)) return
-    const typed = form?.querySelector('textarea')?.value.trim()
+    const bar = document.querySelector('[data-shows]')
+    if (stage === undefined || stage === (bar?.dataset.shows ?? shown)) return
+    const typed = [...(bar?.querySelectorAll('textarea') ?? [])].some(({ value }) => value.trim())
     if (typed) document.getElementById('moved')?.removeAttribute('hidden')
     else location.reload()
+  })
+  // A suggested reason is written into its field.
+  document.addEventListener('click', ({ target }) => {
+    const field = document.getElementById(target.closest?.('[data-reason]')?.dataset.reason)
+    if (field) field.value = [field.value.trim(), target.textContent.trim()].filter(Boolean).join('; ')
   })
   // A reload of a part closes the details in it.
   const opened = new Map()

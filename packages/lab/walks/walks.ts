@@ -58,6 +58,10 @@ const walksOf = ({ model, release }: { model: string; release: string }): Walk[]
     steps: [
       { name: 'verdict', reads: (page) => page.getByRole('region', { name: 'Verdict' }) },
       {
+        name: 'gain, worst slice, data, risk',
+        reads: (page) => page.getByRole('group', { name: 'What the decision rests on' }),
+      },
+      {
         name: 'approved',
         act: (page) => page.getByRole('button', { name: 'Approve' }).click(),
         taps: 1,
@@ -129,6 +133,18 @@ const walksOf = ({ model, release }: { model: string; release: string }): Walk[]
   },
 ]
 
+/** How many screens the reader has to scroll until the end of the answer stands above the form that covers the bottom. */
+async function screensAway(page: Page, answer: ReturnType<Page['locator']>): Promise<number> {
+  const box = (await answer.boundingBox())!
+  const bar = await page
+    .locator('#decide')
+    .first()
+    .boundingBox({ timeout: 1_000 })
+    .catch(() => null)
+  const height = bar?.y ?? page.viewportSize()!.height
+  return Math.max(0, (box.y + box.height - height) / height)
+}
+
 async function walk(page: Page, { name, question, limitMs, from, steps }: Walk): Promise<string[]> {
   await page.goto(from)
   const rows: string[] = []
@@ -139,6 +155,7 @@ async function walk(page: Page, { name, question, limitMs, from, steps }: Walk):
     const answer = reads(page).first()
     await answer.waitFor()
     const pageMs = performance.now() - startedMs
+    const screens = await screensAway(page, answer)
     const words = (await answer.innerText()).split(/\s+/).length
     const readerMs = decideMs + taps * tapMs + keys * keyMs + words * wordMs
     totalMs += pageMs + readerMs
@@ -148,10 +165,10 @@ async function walk(page: Page, { name, question, limitMs, from, steps }: Walk):
     await client.detach()
     writeFileSync(join(pictures, file), Buffer.from(data, 'base64'))
     rows.push(
-      `| ${i === 0 ? question : ''} | ${step} | ${taps} | ${(pageMs / 1_000).toFixed(1)} | ${(readerMs / 1_000).toFixed(1)} | |`,
+      `| ${i === 0 ? question : ''} | ${step} | ${taps} | ${screens.toFixed(1)} | ${(pageMs / 1_000).toFixed(1)} | ${(readerMs / 1_000).toFixed(1)} | |`,
     )
   }
-  rows.push(`| | **total** | | | | **${(totalMs / 1_000).toFixed(1)} s of ${limitMs / 1_000} s** |`)
+  rows.push(`| | **total** | | | | | **${(totalMs / 1_000).toFixed(1)} s of ${limitMs / 1_000} s** |`)
   if (totalMs > limitMs) process.exitCode = 1
   return rows
 }
@@ -183,12 +200,17 @@ await withServers(async (servers) => {
     await signIn(dashboard.keys.anna)
     const [first, ...rest] = walksOf({ model: dashboard.model, release })
     const rows = await walk(page, first!)
-    await page.getByLabel('Reason').fill('3 of 71 responses invalid')
+    await page.locator('summary', { hasText: 'Roll back' }).click()
+    await page.locator('#reason-stop').fill('3 of 71 responses invalid')
     await page.getByRole('button', { name: 'Roll back', exact: true }).click()
     await page.getByRole('heading', { name: 'What happened' }).waitFor()
     for (const each of rest) rows.push(...(await walk(page, each)))
     console.log(
-      ['| question | step | taps | page, s | reader, s | |', '|---|---|---|---|---|---|', ...rows].join('\n'),
+      [
+        '| question | step | taps | screens | page, s | reader, s | |',
+        '|---|---|---|---|---|---|---|',
+        ...rows,
+      ].join('\n'),
     )
     if (problems.length > 0) throw new Error(problems.join('\n'))
   } finally {

@@ -1,5 +1,5 @@
 /** Tests the dashboard in a real browser, on a real replica with real workflows. */
-import type { Browser } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { accessibilityIssues } from '../../support/dashboard/axe.ts'
@@ -88,7 +88,8 @@ it('the explanation of a term appears for pointer, keyboard and touch, and links
       ? await openSession(browser, { url: dashboard.url, ...options })
       : await signedIn('vera', path)
     if (options) await session.signIn(dashboard.keys.vera, path)
-    const term = session.page.locator('tbody a.term').first()
+    await session.page.goto(`${path}#gates`)
+    const term = session.page.locator('#gates tbody a.term').first()
     const meaning = session.page.getByRole('tooltip')
     return { ...session, term, meaning, text: (await term.getAttribute('title'))! }
   }
@@ -106,7 +107,7 @@ it('the explanation of a term appears for pointer, keyboard and touch, and links
   await pointer.page.mouse.move(0, 0)
   await pointer.term.focus()
   await pointer.meaning.waitFor()
-  const described = pointer.page.locator('tbody a.term[aria-describedby="meaning"]:not([title])')
+  const described = pointer.page.locator('#gates tbody a.term[aria-describedby="meaning"]:not([title])')
   await described.waitFor()
   // The page reloads its parts meanwhile.
   await pointer.page.evaluate(reloadTerms)
@@ -130,7 +131,7 @@ it('the explanation of a term appears for pointer, keyboard and touch, and links
 /** Reloads the part of the page that contains the terms of its table. */
 const reloadTerms = `new Promise((resolve) => {
   document.addEventListener('htmx:after:swap', () => setTimeout(resolve), { once: true })
-  document.querySelector('tbody a.term').closest('[hx-get]').dispatchEvent(new Event('changed'))
+  document.querySelector('#gates tbody a.term').closest('[hx-get]').dispatchEvent(new Event('changed'))
 })`
 
 it('times are in UTC without script, and else in the zone of the browser, also those that a reload brings', async () => {
@@ -181,6 +182,7 @@ describe('a viewer', () => {
   it('reads the release without command buttons, and the server refuses a forged approval', async () => {
     const session = await signedIn('vera', releasePath())
     const { page } = session
+    await page.getByRole('link', { name: 'Gates', exact: true }).click()
     await page.getByRole('heading', { name: 'Gates' }).waitFor()
     expect(await page.getByRole('button').allInnerTexts()).toEqual(['Sign out'])
     const token = await page.locator('input[name=token]').first().getAttribute('value')
@@ -194,6 +196,42 @@ describe('a viewer', () => {
     await session.close()
   })
 })
+
+it.each([true, false])(
+  'each part of a release opens by its link and by its address, with scripts: %s',
+  async (scripts) => {
+    const { page, signIn, problems, close } = await openSession(browser, { url: dashboard.url, scripts })
+    await signIn(dashboard.keys.anna, releasePath())
+    const shown = () => page.locator('.panels > div:visible')
+    expect(await shown().getAttribute('id')).toBe('evidence')
+    for (const [name, heading] of Object.entries({
+      Gates: 'Gates',
+      Data: 'Data and drift',
+      Plan: 'Rollout plan',
+      Activity: 'Approvals and commands',
+    })) {
+      await page.getByRole('navigation', { name: 'Parts of the release' }).getByRole('link', { name }).click()
+      await page.getByRole('heading', { name: heading }).waitFor()
+      expect(await shown().count()).toBe(1)
+      if (scripts) expect(await issuesOfLooks(page), name).toEqual([])
+    }
+    // The address of an element opens the part that contains it.
+    await page.goto(`${releasePath()}#slices-heading`)
+    expect(await shown().getAttribute('id')).toBe('gates')
+    if (scripts) {
+      await page.evaluate(reloadTerms)
+      expect(await shown().getAttribute('id')).toBe('gates')
+    }
+    expect(problems).toEqual([])
+    await close()
+  },
+)
+
+/** Opens the reason beside the buttons and types it. */
+async function giveReason(page: Page, reason: string): Promise<void> {
+  await page.locator('summary', { hasText: 'Reason…' }).click()
+  await page.locator('#reason-direct').fill(reason)
+}
 
 /** Reads the hidden fields of the form that this user sees. */
 async function shownTo(who: keyof DashboardFixture['keys']): Promise<Record<string, string>> {
@@ -220,13 +258,21 @@ describe('an approver', () => {
       page.getByText('Needs 1 approval by'),
       page.getByRole('button', { name: 'Approve' }),
       page.getByText('Starts canary 10 %'),
-      page.getByRole('button', { name: 'Reject' }),
+      page.locator('summary', { hasText: 'Reject…' }),
       page.getByText('Ends the release; production unchanged'),
     ]) {
       const box = await part.boundingBox()
       expect(box!.y).toBeGreaterThanOrEqual(0)
       expect(box!.y + box!.height).toBeLessThanOrEqual(844)
     }
+    // What the message of the request says stands above the form.
+    const { y: top } = (await page.locator('#decide').boundingBox())!
+    for (const name of ['Gain', 'Worst slice', 'Data', 'Risk']) {
+      const part = page.locator('.summary section', { has: page.getByRole('heading', { name }) })
+      const box = (await part.boundingBox())!
+      expect(box.y + box.height, name).toBeLessThanOrEqual(top)
+    }
+    expect(await page.locator('.summary').innerText()).toMatch(/Failure budget: 0 of 50 used/)
     expect(
       (await page.getByRole('button', { name: 'Approve' }).boundingBox())!.height,
     ).toBeGreaterThanOrEqual(44)
@@ -235,7 +281,7 @@ describe('an approver', () => {
 
   it('sends a new command from a page that the back button has restored', async () => {
     const session = await signedIn('anna', releasePath())
-    const once = () => session.page.locator('#decide input[name=once]').inputValue()
+    const once = () => session.page.locator('#decide input[name=once]').first().inputValue()
     const first = await once()
     await session.page.evaluate(
       `window.dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))`,
@@ -251,7 +297,7 @@ describe('an approver', () => {
     const blank = { token: token!, command: 'reject', reason: ' ', once: 'b', ...(await shownTo('anna')) }
     const refused = await ben.page.request.post(`${releasePath()}/commands`, { form: blank })
     expect(await refused.text()).toContain('The reason must not be empty')
-    await ben.page.getByLabel('Reason').fill('looks good')
+    await giveReason(ben.page, 'looks good')
     const anna = await visited()
     await anna.page.goto('/')
     await anna.page.getByLabel('API key').fill('tnr_000000000000_wrong')
@@ -266,13 +312,15 @@ describe('an approver', () => {
     await page.getByText('Needs 1 approval by').waitFor()
 
     // The browser does not send a rejection without a reason.
+    await page.locator('summary', { hasText: 'Reject…' }).click()
     await page.getByRole('button', { name: 'Reject' }).click()
     expect(new URL(page.url()).pathname).toBe(releasePath())
     await page.getByText('Needs 1 approval by').waitFor()
-    await page.getByLabel('Reason').fill(`better where it matters ${hostileMarkup}`)
+    await giveReason(page, `better where it matters ${hostileMarkup}`)
     await page.getByRole('button', { name: 'Approve' }).click()
     await page.getByText('Serving 10 % of traffic').waitFor()
     await page.getByRole('heading', { name: 'Candidate against control: canary 10 %' }).waitFor()
+    await page.getByRole('link', { name: 'Activity', exact: true }).click()
     await page.getByRole('cell', { name: hostileMarkup }).first().waitFor()
     expect(await hasRunMarkup(page)).toBe(false)
 
@@ -297,7 +345,7 @@ describe('an approver', () => {
     expect(stream.headers()['content-type']).toBe('text/event-stream')
 
     const stopTraffic = dashboard.startTraffic()
-    await page.getByText('promoted', { exact: true }).first().waitFor()
+    await page.getByRole('heading', { name: /^Promoted/ }).waitFor()
     await page.getByText(/Left \S+ as champion/).waitFor()
     await stopTraffic()
     expect(await issuesOfLooks(page), 'promoted').toEqual([])
@@ -312,14 +360,19 @@ describe('an approver', () => {
     const anna = await signedIn('anna', releasePath())
     const { page } = anna
     const press = async (name: string) => {
-      await page.getByLabel('Reason').fill(`because of ${name}`)
+      if (name === 'Roll back') {
+        await page.locator('summary', { hasText: 'Roll back…' }).click()
+        await page.getByRole('button', { name: 'Wrong data' }).click()
+        await page.locator('#reason-stop').press('End')
+        await page.locator('#reason-stop').pressSequentially(' again')
+      } else await giveReason(page, `because of ${name}`)
       await page.getByRole('button', { name, exact: true }).click()
     }
     await page.getByRole('button', { name: 'Approve' }).waitFor()
     await press('Approve')
     await page.getByRole('button', { name: 'Pause' }).waitFor()
     const other = await signedIn('anna', releasePath())
-    await other.page.getByLabel('Reason').fill('once more')
+    await giveReason(other.page, 'once more')
     const stopTraffic = dashboard.startTraffic()
     await page.locator('.tiles.evidence').waitFor()
     await stopTraffic()
@@ -336,7 +389,7 @@ describe('an approver', () => {
     await press('Resume')
     await page.getByRole('button', { name: 'Pause' }).waitFor()
     await press('Roll back')
-    await page.getByText('rolled back', { exact: true }).first().waitFor()
+    await page.getByRole('heading', { name: /^Rolled back by anna/ }).waitFor()
     await page.getByRole('heading', { name: 'What happened' }).waitFor()
     // The page of the open release loads itself again when the release ends; that of an ended one does not.
     await page.goto(releasePath())
@@ -347,7 +400,7 @@ describe('an approver', () => {
     const draft = await file('post-mortem.md')
     expect(draft.headers()['content-disposition']).toBe(`attachment; filename="post-mortem-${next}.md"`)
     expect(await draft.text()).toMatch(
-      /# Post-mortem: .* rolled back\n[^]*## What was seen\n\nrolled back by anna: because of Roll back\n/,
+      /# Post-mortem: .* rolled back\n[^]*## What was seen\n\nrolled back by anna: Wrong data again\n/,
     )
     expect((await (await file('exposed.csv')).text()).split('\n')[0]).toBe(
       'prediction_id,at,instances,latency_us,routing_key,failure,message,inputs',
@@ -361,12 +414,20 @@ describe('an approver', () => {
     const stopTraffic = dashboard.startTraffic()
     const { page, problems, close } = await signedIn('anna', releasePath())
     await page.getByRole('button', { name: 'Approve' }).click()
-    await page.locator('.badge', { hasText: 'decision needed' }).first().waitFor()
+    await page.getByRole('heading', { name: /^Decision needed/ }).waitFor()
     await stopTraffic()
     expect(await issuesOfLooks(page), 'decision needed').toEqual([])
     await page.goto('/')
     await page.locator('#now').getByText('needs a decision').first().waitFor()
     expect(await issuesOfLooks(page), 'overview with a decision').toEqual([])
+    // A rollback after which the version may be released again is an abort.
+    await page.goto(releasePath())
+    await page.locator('summary', { hasText: 'Roll back…' }).click()
+    expect(await issuesOfLooks(page), 'rollback opened').toEqual([])
+    await page.getByLabel('may be released again').check()
+    await page.getByRole('button', { name: 'Wrong data' }).click()
+    await page.getByRole('button', { name: 'Roll back', exact: true }).click()
+    await page.getByRole('heading', { name: 'Aborted by anna: Wrong data' }).waitFor()
     expect(problems).toEqual([])
     await close()
   })

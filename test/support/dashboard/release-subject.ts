@@ -1,4 +1,5 @@
 /** Builds what a release page reads, from a state. */
+import type { Actor } from '../../../api/auth/authentication.ts'
 import type { ReleaseSubject } from '../../../api/dashboard/pages/release/load.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
 import type { ArmTotal } from '../../../store/dashboard/release-detail.ts'
@@ -40,3 +41,5 @@ export const armTotal = (
   requests: number,
   errors = 0,
 ): ArmTotal => ({ generation, version, arm, requests, errors, invalid: 0, slow95: 2, slow99: 1 })
+
+export const viewer: Actor = { id: 'key-of-vera', name: 'vera', role: 'viewer' }

@@ -16,7 +16,7 @@ export const AnswersSection = ({ evidence }: { evidence: AnswerEvidence }): Page
   const { disagreement, answers, business, external } = evidence
   if ((disagreement ?? answers ?? business ?? external) === undefined) return <></>
   return (
-    <section class="card" aria-labelledby="answers-heading">
+    <section aria-labelledby="answers-heading">
       <h2 id="answers-heading">Answers beside the champion</h2>
       {disagreement !== undefined && <Disagreement report={disagreement} />}
       {answers !== undefined && <Shares answers={answers} />}

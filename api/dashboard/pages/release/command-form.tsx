@@ -1,17 +1,17 @@
 /**
- * Renders the commands that the user may send to a release, in one form with a reason. The form contains the digests and the stage shown on
- * the page, so that an approval applies to exactly what was shown.
+ * Renders the commands that the user may send to a release: buttons first, and reasons that open on demand. Each form contains the digests and
+ * the stage shown on the page, so that an approval applies to exactly what was shown.
  */
 import { advanceByCommand, type Advance } from '../../../../domain/release/reducer.ts'
 import { approvalSides, type ApprovalSide } from '../../../../domain/release/rules/approval-policy.ts'
 import {
   commandNames,
   commandRoles,
-  commandTerms,
   stepsOf,
   type CommandName,
   type ReleaseState,
 } from '../../../../domain/release/state.ts'
+import type { Child } from 'hono/jsx'
 import type { Actor } from '../../../auth/authentication.ts'
 import type { PageElement } from '../../page.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
@@ -76,9 +76,6 @@ function firstStep(state: ReleaseState): string {
   return step === undefined ? '100 %' : stepText(step.stage, step.policy.shareBp)
 }
 
-/** The commands in the order of their use; the first two are always visible. */
-const inOrder: readonly CommandName[] = ['approve', 'reject', 'resume', 'pause', 'rollback', 'abort']
-
 type Viewed = Pick<ReleaseSubject, 'release' | 'nowMs'>
 
 /** Returns the answer of the release to a command as if this user gave it now, so that a page offers what the release accepts. */
@@ -103,6 +100,35 @@ export function possibleCommands(actor: Actor, subject: Viewed): CommandName[] {
     abort: state.promoted,
   }
   return commandNames.filter((name) => !repeated[name] && answerTo(name, actor, subject).applied)
+}
+
+/** The buttons of the bar. */
+export interface DecisionBar {
+  /** Sent with one tap; a reason is optional. */
+  direct: CommandName[]
+  /** The one button that ends the release. */
+  stop?: {
+    command: 'rollback' | 'reject' | 'abort'
+    /** Whether the version may stay releasable: the release is then aborted. */
+    mayRelease: boolean
+  }
+  breakGlass: boolean
+}
+
+/**
+ * Arranges the commands. After its first request a release is rolled back, by one button: a rejection would do the same, and an abort differs in
+ * that the version may be released again. Before it, nothing serves, so it is rejected by those who approve and aborted by others.
+ */
+export function decisionBar(commands: readonly CommandName[], state: ReleaseState): DecisionBar {
+  const has = (name: CommandName) => commands.includes(name)
+  const stop = (isUnexposed(state) ? (['reject', 'abort'] as const) : (['rollback', 'abort'] as const)).find(
+    has,
+  )
+  return {
+    direct: (['approve', 'resume', 'pause'] as const).filter(has),
+    ...(stop !== undefined && { stop: { command: stop, mayRelease: stop === 'rollback' && has('abort') } }),
+    breakGlass: has('promoteNow'),
+  }
 }
 
 /** Explains why an approver cannot approve a release that waits for approval; undefined for an approver who can. */
@@ -138,16 +164,19 @@ interface FormParts {
   once: string
 }
 
+/** Suggested reasons, which a tap writes into the field. */
+const approvalReasons = ['Metrics look good', 'Checked slices', 'Checked data']
+const stopReasons = ['Wrong data', 'Metrics look wrong', 'Callers report errors']
+
 export const CommandForm = ({ subject, actor, token, once }: FormParts): PageElement => {
   const { state } = subject.release
   const commands = possibleCommands(actor, subject)
   if (commands.length === 0 || token === undefined) return <></>
   const refusal = approvalRefusal(actor, subject)
-  const regular = inOrder.filter((name) => commands.includes(name))
-  const inView = state.stage === 'awaiting_decision' ? 3 : 2
-  const [first, others] = [regular.slice(0, inView), regular.slice(inView)]
+  const { direct, stop, breakGlass } = decisionBar(commands, state)
+  const form = { subject, token, once }
   return (
-    <section class="card decide" aria-labelledby="decide-heading" id="decide">
+    <section class="card decide" aria-labelledby="decide-heading" id="decide" data-shows={stageKey(subject)}>
       <h2 id="decide-heading" class="aloud">
         Decide
       </h2>
@@ -155,57 +184,99 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
       <p id="moved" class="notice warn" role="status" hidden>
         This release has changed. <a href={`/releases/${state.id}`}>Reload</a>
       </p>
-      <form method="post" action={`/releases/${state.id}/commands`} data-shows={stageKey(subject)}>
-        <TokenField token={token} />
-        <input type="hidden" name="once" value={once} />
-        {Object.entries(shownFields(subject)).map(([name, value]) => (
-          <input type="hidden" name={name} value={value} />
-        ))}
-        <div class="why">
-          <label for="reason">
-            Reason{' '}
-            <span id="reason-hint" class="hint">
-              logged with your name
+      <div class="bar">
+        {direct.length > 0 && (
+          <SentForm {...form}>
+            {direct.map((name) => (
+              <Choice name={name} state={state} />
+            ))}
+            <details id="with-reason">
+              <summary class="button second">Reason…</summary>
+              <Reason name="direct" suggestions={approvalReasons} />
+            </details>
+          </SentForm>
+        )}
+        {stop !== undefined && (
+          <div class="stop">
+            <details id="stop">
+              <summary class="button danger" aria-describedby={`does-${stop.command}`}>
+                {buttons[stop.command].word}…
+              </summary>
+              <SentForm {...form}>
+                <Reason name="stop" suggestions={stopReasons} required />
+                {stop.mayRelease && (
+                  <label class="check">
+                    <input type="checkbox" name="again" value="yes" /> may be released again
+                  </label>
+                )}
+                <CommandButton name={stop.command} />
+              </SentForm>
+            </details>
+            <span id={`does-${stop.command}`} class="quiet small">
+              {buttons[stop.command].does(state)}
             </span>
-          </label>
-          <textarea
-            id="reason"
-            name="reason"
-            rows={1}
-            required
-            maxlength={2_000}
-            aria-describedby="reason-hint"
-          ></textarea>
-        </div>
-        <div class="choices">
-          {first.map((name) => (
-            <Choice name={name} state={state} />
-          ))}
-        </div>
-        {(others.length > 0 || commands.includes('promoteNow')) && (
-          <details>
-            <summary>More actions</summary>
-            <div class="choices">
-              {others.map((name) => (
-                <Choice name={name} state={state} />
-              ))}
-            </div>
-            {commands.includes('promoteNow') && (
-              <>
-                <p class="small">
-                  A <Term word="break-glass promotion" /> skips approvals, minimum times and all stages but
-                  one: its requests, then 100 % if no regression, within 1 h, then the probation. A critical
-                  alert reports it.
-                </p>
-                <CommandButton name="promoteNow" />
-              </>
-            )}
+          </div>
+        )}
+        {breakGlass && (
+          <details id="break-glass">
+            <summary>{buttons.promoteNow.word}…</summary>
+            <SentForm {...form}>
+              <p class="small">
+                A <Term word="break-glass promotion" /> skips approvals, minimum times and all stages but one:
+                its requests, then 100 % if no regression, within 1 h, then the probation. A critical alert
+                reports it.
+              </p>
+              <Reason name="break-glass" required />
+              <CommandButton name="promoteNow" />
+            </SentForm>
           </details>
         )}
-      </form>
+      </div>
     </section>
   )
 }
+
+interface SentParts extends Pick<FormParts, 'subject' | 'once'> {
+  token: string
+  children?: Child
+}
+
+const SentForm = ({ subject, token, once, children }: SentParts): PageElement => (
+  <form method="post" action={`/releases/${subject.release.state.id}/commands`}>
+    <TokenField token={token} />
+    <input type="hidden" name="once" value={once} />
+    {Object.entries(shownFields(subject)).map(([name, value]) => (
+      <input type="hidden" name={name} value={value} />
+    ))}
+    {children}
+  </form>
+)
+
+interface ReasonParts {
+  /** Tells the fields of the page apart. */
+  name: string
+  suggestions?: readonly string[]
+  required?: boolean
+}
+
+/** Without script the suggestions are hidden: they only write into the field. */
+const Reason = ({ name, suggestions = [], required = false }: ReasonParts): PageElement => (
+  <div class="why">
+    <label for={`reason-${name}`}>
+      Reason <span class="hint">{required ? '' : 'optional, '}logged with your name</span>
+    </label>
+    {suggestions.length > 0 && (
+      <p class="chips">
+        {suggestions.map((words) => (
+          <button type="button" class="second" data-reason={`reason-${name}`}>
+            {words}
+          </button>
+        ))}
+      </p>
+    )}
+    <textarea id={`reason-${name}`} name="reason" rows={1} required={required} maxlength={2_000}></textarea>
+  </div>
+)
 
 const Choice = ({ name, state }: { name: CommandName; state: ReleaseState }): PageElement => (
   <div>
@@ -221,7 +292,6 @@ const CommandButton = ({ name }: { name: CommandName }): PageElement => (
     name="command"
     value={name}
     class={buttons[name].look}
-    formnovalidate={commandTerms[name].reason === 'optional'}
     aria-describedby={name === 'promoteNow' ? undefined : `does-${name}`}
   >
     {buttons[name].word}
@@ -244,7 +314,7 @@ export const CommandLog = ({ subject: { commands, release } }: { subject: Releas
   const of = persons.length > needed ? '' : ` of ${needed}`
   const noun = (count: number) => (count === 1 ? 'approval' : 'approvals')
   return (
-    <section class="card" aria-labelledby="activity-heading">
+    <section aria-labelledby="activity-heading">
       <h2 id="activity-heading">Approvals and commands</h2>
       <p>
         {persons.length > 0

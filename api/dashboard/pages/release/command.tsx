@@ -31,6 +31,8 @@ const digest = z.string().max(100)
 const sent = z.object({
   command: z.enum(commandNames),
   reason: z.string().default(''),
+  /** Of a rollback: the version may be released again, as after an abort. */
+  again: z.literal('yes').optional(),
   once: z.string().regex(/^[\w-]{1,100}$/),
   artifact: digest,
   evaluation: digest,
@@ -49,7 +51,8 @@ export async function submitReleaseCommand(
   const actor = ask.actor!
   const id = ask.params['id']!
   const form = checkInput(sent, ask.body, 'the form')
-  const { command, once, artifact, evaluation, policy, reason: typed } = form
+  const { once, artifact, evaluation, policy, reason: typed } = form
+  const command = form.command === 'rollback' && form.again !== undefined ? 'abort' : form.command
   requireRole(actor, commandRoles[command])
   const { state } = await getRelease(deps.store, id)
   const frame = { actor, nav: navOf(places, actor), token: ask.session?.token, zone: zoneOf(ask.header) }

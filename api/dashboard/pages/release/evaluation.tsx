@@ -14,6 +14,7 @@ import { fairnessLine } from '../../../../domain/evaluation/fairness.ts'
 import { classMetrics, type ClassFigures } from '../../../../domain/metrics/class-figures.ts'
 import { searchText, type SliceSearch } from '../../../../domain/evaluation/slice-search.ts'
 import { worstSlicesFirst, type GateSliceRow } from '../../../../domain/evaluation/slices.ts'
+import { sliceVerdictText } from '../../../../domain/evaluation/verdict-words.ts'
 import { standInText } from '../../../../domain/tasks/judged-words.ts'
 import type { PageElement } from '../../page.ts'
 import {
@@ -135,7 +136,7 @@ export const Gates = ({
     />
   )
   return (
-    <section class="card" aria-labelledby="gates-heading">
+    <section aria-labelledby="gates-heading">
       <h2 id="gates-heading">Gates</h2>
       <p class="quiet small">{countText(report.rows)} held-out rows. Positive = challenger is better.</p>
       {standIn !== undefined && <p class="quiet small">{standIn}.</p>}
@@ -260,8 +261,12 @@ const Notes = ({ report }: { report: GateReport }): PageElement => {
   )
 }
 
+export const SliceVerdict = ({ verdict }: Pick<GateSliceRow, 'verdict'>): PageElement => (
+  <Badge tone={sliceTones[verdict]}>{sliceVerdictText(verdict)}</Badge>
+)
+
 export const Slices = ({ report }: { report: GateReport }): PageElement => (
-  <section class="card" aria-labelledby="slices-heading">
+  <section aria-labelledby="slices-heading">
     <h2 id="slices-heading">Slices by {metricName(report.policy.slices.metric)} (worst first)</h2>
     <DataTable
       caption="Slices"
@@ -275,7 +280,7 @@ export const Slices = ({ report }: { report: GateReport }): PageElement => (
         { head: 'Challenger', numeric: true, cell: ({ challenger }) => metricText(challenger) },
         { head: 'Δ', numeric: true, cell: ({ delta }) => gainText(delta) },
         { head: 'Adjusted p', numeric: true, cell: ({ adjustedP }) => pValueText(adjustedP) },
-        { head: 'Verdict', cell: ({ verdict }) => <Badge tone={sliceTones[verdict]}>{verdict}</Badge> },
+        { head: 'Verdict', cell: ({ verdict }) => <SliceVerdict verdict={verdict} /> },
       ]}
     />
     {report.sliceSearch !== undefined && <FoundSlices search={report.sliceSearch} />}

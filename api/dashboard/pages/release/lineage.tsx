@@ -20,7 +20,7 @@ const validationTexts: Readonly<Record<string, string>> = {
 export const DataSection = ({ drift, candidate, release }: ReleaseSubject): PageElement => {
   const validation = candidate?.validation
   return (
-    <section class="card" aria-labelledby="drift-heading">
+    <section aria-labelledby="drift-heading">
       <h2 id="drift-heading">Data and drift</h2>
       {validation !== undefined && (
         <p>
@@ -132,12 +132,9 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
     ['Policy', <Digest digest={state.digests.policy} />],
   ]
   return (
-    <section class="card" aria-labelledby="lineage-heading">
+    <section aria-labelledby="lineage-heading">
       <h2 id="lineage-heading">Lineage</h2>
-      <details id="lineage-facts">
-        <summary>Data, code, training and digests</summary>
-        <Facts facts={facts} />
-      </details>
+      <Facts facts={facts} />
     </section>
   )
 }

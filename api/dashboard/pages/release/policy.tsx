@@ -8,22 +8,14 @@ import { sentenceCase } from '../../labels.ts'
 import type { PageElement } from '../../page.ts'
 import { Badge, durationText, Facts, shareText, DataTable } from '../../components/elements.tsx'
 import type { ReleaseSubject } from './load.ts'
-import { noStages, plannedStages } from './stages.ts'
+import { expectedMs, noStages, plannedStages } from './stages.ts'
 
 export const RolloutPlan = ({ release: { state }, rate }: ReleaseSubject): PageElement => {
   const isOpen = rate !== undefined
   const { perSecond, spanMs } = rate ?? { perSecond: 0, spanMs: 0 }
   const plan = plannedStages(state)
-  const rows = plan.map((planned) => {
-    const { minMs, minRequests } = planned.requirements
-    // Infinite without traffic. The traffic of targeted callers is unknown.
-    const needMs =
-      minRequests === 0 || planned.stage === 'targeted'
-        ? 0
-        : (1_000 * minRequests) / ((perSecond * planned.shareBp) / 10_000)
-    return { ...planned, expectedMs: Math.max(minMs, needMs) }
-  })
-  const totalMs = rows.reduce((sum, { expectedMs }) => sum + expectedMs, 0)
+  const rows = plan.map((planned) => ({ ...planned, expectedMs: expectedMs(planned, perSecond) }))
+  const totalMs = rows.reduce((sum, row) => sum + row.expectedMs, 0)
   const total = Number.isFinite(totalMs) ? `≥ ${durationText(totalMs)}` : 'No estimate'
   const estimate =
     // A first version meets no traffic before it is champion.
@@ -32,45 +24,41 @@ export const RolloutPlan = ({ release: { state }, rate }: ReleaseSubject): PageE
       : `${total} at ${numberText(Number(perSecond.toPrecision(3)))} req/s, the mean of the last ${durationText(spanMs)}`
   const facts = planFacts(state.policy, isOpen ? estimate : undefined)
   return (
-    <section class="card" aria-labelledby="policy-heading">
+    <section aria-labelledby="policy-heading">
       <h2 id="policy-heading">Rollout plan</h2>
       <Facts facts={[...approvalFacts(state.policy), ...(plan.length > 0 ? facts : [])]} />
-      <details id="stage-requirements">
-        <summary>Requirements of each stage</summary>
-        <DataTable
-          caption="Requirements of each stage"
-          hideCaption
-          rows={rows}
-          empty={noStages}
-          columns={[
-            { head: 'Stage', names: true, cell: ({ name }) => name },
-            {
-              head: 'Min. time',
-              numeric: true,
-              cell: ({ requirements }) => durationText(requirements.minMs),
-            },
-            {
-              head: 'Min. requests',
-              numeric: true,
-              cell: ({ requirements }) => countText(requirements.minRequests),
-            },
-            {
-              head: 'Estimate',
-              numeric: true,
-              cell: ({ expectedMs, requirements }) =>
-                isOpen ? <Estimate ms={expectedMs} deadlineMs={requirements.deadlineMs} /> : '—',
-            },
-            {
-              head: 'Deadline',
-              numeric: true,
-              cell: ({ requirements }) => durationText(requirements.deadlineMs),
-            },
-          ]}
-        />
-        {state.strategy === 'rolling' && (
-          <p class="quiet small">Shares are shares of the replicas; {shareText(10_000)} is all of them.</p>
-        )}
-      </details>
+      <DataTable
+        caption="Requirements of each stage"
+        rows={rows}
+        empty={noStages}
+        columns={[
+          { head: 'Stage', names: true, cell: ({ name }) => name },
+          {
+            head: 'Min. time',
+            numeric: true,
+            cell: ({ requirements }) => durationText(requirements.minMs),
+          },
+          {
+            head: 'Min. requests',
+            numeric: true,
+            cell: ({ requirements }) => countText(requirements.minRequests),
+          },
+          {
+            head: 'Estimate',
+            numeric: true,
+            cell: (row) =>
+              isOpen ? <Estimate ms={row.expectedMs} deadlineMs={row.requirements.deadlineMs} /> : '—',
+          },
+          {
+            head: 'Deadline',
+            numeric: true,
+            cell: ({ requirements }) => durationText(requirements.deadlineMs),
+          },
+        ]}
+      />
+      {state.strategy === 'rolling' && (
+        <p class="quiet small">Shares are shares of the replicas; {shareText(10_000)} is all of them.</p>
+      )}
       {plan.length > 0 && <SimulationLink id={state.id} />}
     </section>
   )
@@ -101,7 +89,7 @@ function planFacts(
       `errors above ${errors}, slow responses > ${numberText(limits.slowRatio)}× control, or > ${numberText(100 * limits.guardRate)} % failures in one interval`,
     ],
     ['False-rollback risk', `≤ ${numberText(100 * totalAlpha(limits.alpha))} % per release`],
-    ['Harm budget', `${numberText(limits.harmBudget)} excess failures`],
+    ['Failure budget', `${numberText(limits.harmBudget)} failed requests above the control’s rate`],
     [
       'If inconclusive',
       whenInconclusive === 'ask'

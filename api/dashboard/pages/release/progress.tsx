@@ -77,30 +77,28 @@ const isReached = (status: StageRow['status']): boolean => status !== 'upcoming'
 interface EvidenceParts {
   stages: readonly StageRow[]
   charts: ProgressCharts | undefined
-  budget: number
 }
 
-export const LiveEvidence = ({ stages, charts, budget }: EvidenceParts): PageElement => {
-  const excess = stages.reduce((sum, row) => sum + row.excess, 0)
-  return (
-    <section class="card" aria-labelledby="evidence-heading">
-      <h2 id="evidence-heading">Live evidence</h2>
-      <p class="quiet small">
-        Excess failures (above the control’s rate): {numberText(excess)} of {numberText(budget)}
-      </p>
-      <details id="stage-figures">
-        <summary>Figures of each stage</summary>
-        <DataTable caption="Stages" hideCaption rows={stages} empty={noStages} columns={columns} />
-        {charts !== undefined && (
+export const LiveEvidence = ({ stages, charts }: EvidenceParts): PageElement =>
+  stages.length > 0 && !stages.some(({ status }) => isReached(status)) ? (
+    <p class="empty">
+      No request has reached the candidate. Before that, <a href="#gates">the gates</a> decide.
+    </p>
+  ) : (
+    <section aria-labelledby="stages-heading">
+      <h2 id="stages-heading">Stages</h2>
+      <DataTable caption="Stages" hideCaption rows={stages} empty={noStages} columns={columns} />
+      {charts !== undefined && (
+        <details id="stage-charts">
+          <summary>Charts</summary>
           <div class="grid charts">
             <Chart svg={charts.timeline} />
             <Chart svg={charts.evidence} />
           </div>
-        )}
-      </details>
+        </details>
+      )}
     </section>
   )
-}
 
 const columns: TableColumn<StageRow>[] = [
   {

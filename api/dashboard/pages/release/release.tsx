@@ -1,10 +1,10 @@
 /**
- * Shows one release in the order in which an approver reads it: verdict, stages, evidence, data, plan and lineage. The form is always
- * visible.
+ * Shows one release: its verdict as a sentence, its progress, what a decision rests on, and where candidate and control differ. All else
+ * stands in parts that an address opens, such as `#gates`. The form is always visible.
  */
 import { randomUUID } from 'node:crypto'
-import { definePage } from '../../page.ts'
-import { Badge, Live } from '../../components/elements.tsx'
+import { definePage, type PageElement } from '../../page.ts'
+import { Live } from '../../components/elements.tsx'
 import { BehaviourTests } from '../../components/behaviour-tests.tsx'
 import { drawImportance, ImportanceSection } from '../../components/importance.tsx'
 import { Crumbs } from '../../components/links.tsx'
@@ -17,11 +17,16 @@ import { drawProgress, LiveEvidence } from './progress.tsx'
 import { readSubject } from './load.ts'
 import { RollbackSection } from './rollback.tsx'
 import { readMetricTiles } from './stage/metrics.ts'
-import { RunningStage } from './stage/tiles.tsx'
+import { Differences, RunningStage } from './stage/tiles.tsx'
 import { StageTrack } from './stage/track.tsx'
+import { Summary } from './summary.tsx'
 import { VerdictSection } from './verdict.tsx'
 import { runningStage, stageRows } from './stages.ts'
-import { plain } from '../../labels.ts'
+import { sentenceCase } from '../../labels.ts'
+
+/** The parts below the first screen. The first is open unless the address names another, or an element of it. */
+const panelNames = ['evidence', 'gates', 'data', 'plan', 'activity'] as const
+type PanelName = (typeof panelNames)[number]
 
 export const releasePage = definePage({
   async load({ store }, { params, zone }) {
@@ -42,33 +47,36 @@ export const releasePage = definePage({
     const { release, candidate } = subject
     const { state } = release
     const isOpen = release.endedAt === undefined
-    const content = (
-      <>
-        <VerdictSection subject={subject} />
-        <RollbackSection subject={subject} stages={stages} />
-        <StageTrack subject={subject} stages={stages} />
-        {isOpen && <RunningStage subject={subject} stages={stages} tiles={tiles} />}
-        {candidate?.report && <Gates report={candidate.report} chart={gates} />}
-        {candidate?.report && <Slices report={candidate.report} />}
-        <BehaviourTests tests={candidate?.report?.tests} />
-        <ImportanceSection importance={candidate?.report?.importance} chart={importance} />
-        <LiveEvidence stages={stages} charts={progress} budget={state.policy.limits.harmBudget} />
-        <AnswersSection evidence={subject.answers} />
-        <DataSection {...subject} />
-        <RolloutPlan {...subject} />
-        <LineageSection {...subject} />
-        <CommandLog subject={subject} />
-      </>
-    )
+    const report = candidate?.report
+    const panels: Readonly<Record<PanelName, PageElement>> = {
+      evidence: (
+        <>
+          <RollbackSection subject={subject} stages={stages} />
+          {isOpen && <RunningStage subject={subject} stages={stages} tiles={tiles} />}
+          <LiveEvidence stages={stages} charts={progress} />
+          <AnswersSection evidence={subject.answers} />
+        </>
+      ),
+      gates: (
+        <>
+          {report ? <Gates report={report} chart={gates} /> : <p class="empty">No evaluation</p>}
+          {report && <Slices report={report} />}
+          <BehaviourTests tests={report?.tests} />
+          <ImportanceSection importance={report?.importance} chart={importance} />
+        </>
+      ),
+      data: (
+        <>
+          <DataSection {...subject} />
+          <LineageSection {...subject} />
+        </>
+      ),
+      plan: <RolloutPlan {...subject} />,
+      activity: <CommandLog subject={subject} />,
+    }
     return (
       <>
         <Crumbs to={[[`/releases?model=${encodeURIComponent(state.model)}`, `Releases of ${state.model}`]]} />
-        <h1>
-          {state.version} <Badge tone="quiet">{plain(state.strategy)} release</Badge>{' '}
-          {state.policy.risk === 'high' && <Badge tone="warn">high risk</Badge>}{' '}
-          {state.drill !== undefined && <Badge tone="warn">drill: {state.drill}</Badge>}
-          {state.hotfix !== undefined && <Badge tone="warn">hotfix: {state.hotfix.reason ?? ''}</Badge>}
-        </h1>
         <Live
           id="release"
           target={target}
@@ -76,7 +84,20 @@ export const releasePage = definePage({
           over={!isOpen}
           stream={`/releases/${encodeURIComponent(state.id)}/changes`}
         >
-          {content}
+          <VerdictSection subject={subject} actor={actor} />
+          <StageTrack subject={subject} stages={stages} />
+          {isOpen && <Differences stages={stages} tiles={tiles} />}
+          <Summary subject={subject} stages={stages} />
+          <nav class="tabs" aria-label="Parts of the release">
+            {panelNames.map((name) => (
+              <a href={`#${name}`}>{sentenceCase(name)}</a>
+            ))}
+          </nav>
+          <div class="panels">
+            {panelNames.map((name) => (
+              <div id={name}>{panels[name]}</div>
+            ))}
+          </div>
         </Live>
         <CommandForm subject={subject} actor={actor} token={token} once={randomUUID()} />
       </>

@@ -96,7 +96,7 @@ export const RollbackSection = ({
   if ((release.outcome ?? release.state.outcome) !== 'rolled_back') return <></>
   const { requests, bad } = exposedCounts(stages)
   return (
-    <section class="card" aria-labelledby="rollback-heading">
+    <section aria-labelledby="rollback-heading">
       <h2 id="rollback-heading">What happened</h2>
       <p>
         In all stages, callers received {countText(requests)} responses of the candidate; {countText(bad)}{' '}

@@ -122,6 +122,35 @@ export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject):
   })
 }
 
+/** Failed requests above the control's rate in all stages, which the failure budget limits. */
+export const excessOf = (stages: readonly StageRow[]): number =>
+  stages.reduce((sum, { excess }) => sum + excess, 0)
+
+/**
+ * How long a stage takes at least for its time and its requests, in ms: Infinity without traffic. The traffic of targeted callers is unknown
+ * and counts as enough.
+ */
+export function expectedMs(
+  { stage, shareBp, requirements: { minMs, minRequests } }: Planned,
+  perSecond: number,
+  { observedMs, requests }: { observedMs: number; requests: number } = { observedMs: 0, requests: 0 },
+): number {
+  const missing = Math.max(0, minRequests - requests)
+  const needMs =
+    missing === 0 || stage === 'targeted' ? 0 : (1_000 * missing) / ((perSecond * shareBp) / 10_000)
+  return Math.max(0, minMs - observedMs, needMs)
+}
+
+/** How long the stages ahead still take at the present traffic, in ms. */
+export const remainingMs = (stages: readonly StageRow[], perSecond: number): number =>
+  stages
+    .filter(({ status }) => status === 'in_progress' || status === 'upcoming')
+    .reduce(
+      (sum, row) =>
+        sum + expectedMs(row, perSecond, { observedMs: row.observedMs, requests: row.candidate.requests }),
+      0,
+    )
+
 /** Returns the stage that runs; undefined before the first and after the last. */
 export const runningStage = (stages: readonly StageRow[]): StageRow | undefined =>
   stages.find(({ status }) => status === 'in_progress')

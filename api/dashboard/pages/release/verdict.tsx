@@ -1,33 +1,29 @@
-/** Shows the verdict of a release in one line with its reason, and the state of the rollout. */
+/** Says in one sentence how a release stands, and beside it what a reader has to know before its figures. */
 import { countText, spanText } from '../../../charts/figures.ts'
+import { capitalized, metricName, numberText } from '../../../../domain/figures.ts'
+import { championChanged } from '../../../../domain/release/approval.ts'
 import {
-  capitalized,
-  levelPercent,
-  metricName,
-  gainText,
-  metricText,
-  numberText,
-} from '../../../../domain/figures.ts'
-import { missingEvidence, servedBp, whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
-import { rollbackTime, watchedStages } from '../../../../domain/release/state.ts'
+  missingEvidence,
+  servedBp,
+  unexposedEnd,
+  whyWaiting,
+  withoutEvidence,
+} from '../../../../domain/release/explain.ts'
+import { isBreakGlass, rollbackTime, watchedStages } from '../../../../domain/release/state.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
-import { comparedValue } from '../../../../domain/evaluation/metric-table.ts'
+import { gateVerdictText } from '../../../../domain/evaluation/verdict-words.ts'
+import type { Actor } from '../../../auth/authentication.ts'
 import type { PageElement } from '../../page.ts'
-import { Age, Badge, durationText, shareText, Time, type Tone } from '../../components/elements.tsx'
-import {
-  outcomeTones,
-  plain,
-  sentenceCase,
-  stageText,
-  stageTone,
-  verdictTones,
-  withoutFirst,
-} from '../../labels.ts'
+import { Badge, shareText, Time, type Tone } from '../../components/elements.tsx'
+import { modelHref } from '../../components/links.tsx'
+import { outcomeTones, plain, verdictTones, withoutFirst } from '../../labels.ts'
+import { modelActions } from '../model/action-roles.ts'
+import { shortVersion } from '../overview/cells.tsx'
 import { gateTones } from './evaluation.tsx'
 import type { ShownVerdict } from '../../../../store/dashboard/release-detail.ts'
 import type { ReleaseSubject } from './load.ts'
 import { isComplete } from './rollback.tsx'
-import { runningStage, stageRows, type StageRow } from './stages.ts'
+import { runningStage, stageRows } from './stages.ts'
 
 interface Line {
   tone: Tone
@@ -35,34 +31,60 @@ interface Line {
   why: string
 }
 
-/** Returns the outcome; before it, the newest verdict of the running stage; before that, the verdict of the offline gate. */
+/** Writes the line as a sentence: `Rolled back: 3 of 71 responses invalid`, `Rolled back by ada`. */
+export function sentenceOf({ word, why }: Line): string {
+  const joint = why === '' ? '' : /^(by|than|against) /.test(why) ? ' ' : ': '
+  return capitalized(`${word}${joint}${why}`)
+}
+
+/**
+ * Returns what a reader must know first: that the release has ended or cannot go on, that its candidate does not serve as its stage says, what
+ * the newest verdict of the running stage is, and before that what the offline gate found.
+ */
 export function verdictLine(subject: ReleaseSubject): Line {
   const { release, candidate, withdrawal } = subject
   const { state } = release
   if (withdrawal !== undefined)
     return { tone: 'bad', word: 'promoted, rolled back since', why: withdrawal.reason }
   const outcome = release.outcome ?? state.outcome
-  if (outcome !== undefined)
+  const reason = withoutEvidence(release.reason ?? state.reason ?? '')
+  if (isUnapprovable(subject))
     return {
-      tone: outcomeTones[outcome],
-      word: plain(outcome),
-      why: withoutFirst(plain(outcome), withoutEvidence(release.reason ?? state.reason ?? '')),
+      tone: 'warn',
+      word: 'cannot be approved any more',
+      why:
+        outcome === undefined
+          ? `${subject.champion?.version ?? 'no version'} is champion now, not ${state.baseline ?? 'none'}`
+          : reason.replace(/\. Retrain with .*$/s, ''),
     }
+  if (outcome !== undefined)
+    return { tone: outcomeTones[outcome], word: plain(outcome), why: withoutFirst(plain(outcome), reason) }
   const running = runningLine(subject)
   if (running !== undefined) return running
   const { lastVerdict: last } = state
-  if (last !== undefined) {
+  if (state.stage === 'awaiting_decision') {
     // Evidence of a later moment no longer changes this verdict.
-    const isLate = state.stage === 'awaiting_decision' && last.kind === 'inconclusive'
-    const when = isLate && last.questions === undefined ? 'at the deadline: ' : ''
-    return {
-      tone: verdictTones[last.kind],
-      word: plain(last.kind),
-      why: `${when}${withoutEvidence(last.reason)}`,
-    }
+    const isLate = last?.kind === 'inconclusive' && last.questions === undefined
+    const why = `${withoutEvidence(last?.reason ?? '')}${isLate ? ' at the deadline' : ''}`
+    return { tone: 'warn', word: 'decision needed', why }
   }
-  if (candidate?.report === undefined) return { tone: 'quiet', word: 'no data yet', why: '' }
-  return gateLine(candidate.report, state.baseline)
+  if (last !== undefined)
+    return { tone: verdictTones[last.kind], word: plain(last.kind), why: withoutEvidence(last.reason) }
+  const word = state.stage === 'awaiting_approval' ? 'awaiting approval' : plain(state.stage)
+  if (candidate?.report === undefined) return { tone: 'quiet', word, why: 'no evaluation' }
+  return { tone: gateTones[candidate.report.verdict], word, why: gateClause(candidate.report, subject) }
+}
+
+/** Whether an approval can release the version no more, because another version has become champion since its evaluation. */
+function isUnapprovable({ release, champion }: ReleaseSubject): boolean {
+  const { state } = release
+  const { stage, baseline } = state
+  if (release.endedAt === undefined && stage === 'awaiting_approval') return champion?.version !== baseline
+  return (
+    state.outcome === 'superseded' &&
+    unexposedEnd(state) !== undefined &&
+    (release.reason ?? state.reason ?? '').startsWith(championChanged)
+  )
 }
 
 /** Returns the newest verdict of the running stage, and not of an earlier one. */
@@ -70,12 +92,11 @@ function runningLine(subject: ReleaseSubject): Line | undefined {
   const { release, verdicts } = subject
   const { state } = release
   const { stage, stageIndex } = state
-  if (subject.problem !== undefined)
-    return { tone: 'warn', word: 'not serving as planned', why: subject.problem }
+  if (subject.problem !== undefined) return { tone: 'warn', word: subject.problem, why: '' }
   if (!watchedStages.some((each) => each === stage)) return undefined
   const last = verdicts.findLast((each) => each.stage === stage && each.stageIndex === stageIndex)
   if (last === undefined)
-    return { tone: 'info', word: 'collecting evidence', why: 'No verdict in this stage yet' }
+    return { tone: 'info', word: 'collecting evidence', why: 'no verdict in this stage yet' }
   const why = withoutEvidence(last.reasons.map(({ message }) => message).join('; '))
   const found = stage === 'targeted' ? 'no harm' : 'no regression'
   if (last.kind === 'pass') return { tone: 'good', word: found, why }
@@ -88,9 +109,9 @@ function runningLine(subject: ReleaseSubject): Line | undefined {
       return {
         tone: 'info',
         word: 'collecting evidence',
-        why: `${countText(requests)} requests, no verdict on them yet`,
+        why: `no verdict on ${countText(requests)} requests yet`,
       }
-    return { tone: 'warn', word: 'no evidence', why: missing }
+    return { tone: 'warn', word: missing, why: '' }
   }
   if (last.kind === 'inconclusive') {
     const doubts = last.reasons.filter(({ code }) => doubtCodes.has(code))
@@ -98,13 +119,9 @@ function runningLine(subject: ReleaseSubject): Line | undefined {
       return {
         tone: 'warn',
         word: 'no evidence',
-        why: capitalized(withoutEvidence(doubts.map(({ message }) => message).join('; '))),
+        why: withoutEvidence(doubts.map(({ message }) => message).join('; ')),
       }
-    return {
-      tone: 'info',
-      word: 'collecting evidence',
-      why: `${sentenceCase(found)} so far${gathered(last, now)}`,
-    }
+    return { tone: 'info', word: `${found} so far`, why: openQuestions(last) }
   }
   return { tone: verdictTones[last.kind], word: plain(last.kind), why }
 }
@@ -112,67 +129,75 @@ function runningLine(subject: ReleaseSubject): Line | undefined {
 /** Reasons for which the requests of a stage are no evidence: the arms cannot be compared, or replicas have dropped the candidate. */
 const doubtCodes: ReadonlySet<string> = new Set(['srm', 'breaker'])
 
-/** Describes what a stage still needs: ` · 50 s of 10 min · 2 of 500 requests`, with the present figures, as the tiles below show them. */
-const gathered = ({ reasons }: ShownVerdict, now: StageRow | undefined): string =>
-  reasons
-    .map(({ code, message, values }) => {
-      const { elapsedMs, minMs, requests, minRequests } = values
-      if (code === 'minimum_time')
-        return ` · ${durationText(now?.observedMs ?? Number(elapsedMs))} of ${durationText(Number(minMs))}`
-      if (code === 'minimum_requests') {
-        const have = now?.candidate.requests ?? Number(requests)
-        const enough = have >= Number(minRequests) ? ', enough for the next verdict' : ''
-        return ` · ${countText(have)} of ${countText(Number(minRequests))} requests${enough}`
-      }
-      return ` · ${withoutEvidence(message)}`
-    })
-    .join('')
+/** The reasons other than time and requests, which the track shows. */
+const openQuestions = ({ reasons }: ShownVerdict): string =>
+  withoutEvidence(
+    reasons
+      .filter(({ code }) => code !== 'minimum_time' && code !== 'minimum_requests')
+      .map(({ message }) => message)
+      .join('; '),
+  )
 
-function gateLine(report: GateReport, baseline: string | undefined): Line {
-  const tone = gateTones[report.verdict]
-  const primary = report.metrics.find(({ metric }) => metric === report.policy.primary)
-  const value = primary && `${metricName(primary.metric)} ${metricText(comparedValue(primary))}`
-  const reason = report.reasons[0]?.message ?? ''
+/** `better than v1.0.0`; the figures stand in the summary. */
+function gateClause({ verdict, metrics, policy, reasons }: GateReport, { release }: ReleaseSubject): string {
+  const { baseline, model } = release.state
+  const word = gateVerdictText(verdict, { isFirst: baseline === undefined })
   if (baseline === undefined) {
+    const primary = metrics.find(({ metric }) => metric === policy.primary)
     const floor =
-      primary == null || primary.floor === null
-        ? ''
-        : ` ${primary.floorMet ? 'meets' : 'misses'} its floor of ${numberText(primary.floor)}`
-    return { tone, word: 'first version', why: value === undefined ? reason : `${value}${floor}` }
+      primary === undefined || primary.floor === null
+        ? reasons[0]?.message
+        : `${metricName(primary.metric)} ${primary.floorMet ? 'meets' : 'misses'} its floor of ${numberText(primary.floor)}`
+    return `first version ${word}${floor === undefined ? '' : `, ${floor}`}`
   }
-  const gain =
-    primary == null || primary.delta === null
-      ? ''
-      : ` (${gainText(primary.delta)}, ${levelPercent(report.policy.confidence)} % CI ${gainText(primary.low)} to ${gainText(primary.high)})`
-  const preposition = report.verdict === 'insufficient' ? 'against' : 'than'
-  const why = `${preposition} ${baseline}: ${value === undefined ? reason : `${value}${gain}`}`
-  return { tone, word: plain(report.verdict), why }
+  const against = shortVersion(model, baseline)
+  if (verdict === 'better') return `better than ${against}`
+  return `${word} against ${against}${verdict === 'not_worse' ? '' : `: ${reasons[0]?.message ?? ''}`}`
 }
 
-export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageElement => {
-  const { release, pinned, behind, served, problem, champion, nowMs, candidate, withdrawal, gateway } =
-    subject
+export const VerdictSection = ({
+  subject,
+  actor,
+}: {
+  subject: ReleaseSubject
+  actor: Actor
+}): PageElement => {
+  const { release, pinned, behind, problem, candidate, gateway } = subject
   const { state } = release
-  const { rollbackResult: recovery } = state
-  const dropped =
-    recovery !== undefined && isComplete(recovery, state.version) ? rollbackTime(recovery) : undefined
-  const outcome = release.outcome ?? state.outcome
-  const { tone, word, why } = verdictLine(subject)
+  const line = verdictLine(subject)
   const isOpen = release.endedAt === undefined
-  const left = outcome === 'promoted' ? state.version : recovery?.champion
-  const serves = servedBp(state, served)
+  const twin = candidate?.rolledBackTwin
+  const isLost = isUnapprovable(subject)
   return (
-    <section class={`card ${tone}`} aria-label="Verdict" data-stage={stageKey(subject)}>
-      <p class="lead">
-        <Badge tone={tone}>{word}</Badge> {why}
+    <section class={`sentence ${line.tone}`} aria-label="Verdict" data-stage={stageKey(subject)}>
+      <p class="quiet small">
+        <strong>{state.version}</strong> {plain(state.strategy)} release
+        {state.policy.risk === 'high' && <Badge tone="warn">high risk</Badge>}
+        {state.drill !== undefined && <Badge tone="warn">drill: {state.drill}</Badge>}
+        {state.hotfix !== undefined && <Badge tone="warn">hotfix: {state.hotfix.reason ?? ''}</Badge>}
       </p>
-      {isOpen && (pinned !== undefined || problem === undefined) && (
+      <h1>{sentenceOf(line)}</h1>
+      {isLost && modelActions.retrain.allow.includes(actor.role) && (
+        <p>
+          <a class="button" href={`${modelHref(state.model)}/retrain`}>
+            Retrain
+          </a>
+        </p>
+      )}
+      <Served subject={subject} />
+      {isOpen && !isLost && (pinned !== undefined || (problem === undefined && !isCounting(subject))) && (
         <p>{pinned === undefined ? whyWaiting(state, { verdict: false }) : `${pinned}.`}</p>
       )}
       {isOpen && candidate?.report?.needsPerson === true && (
         <p>
           <Badge tone="warn">check this</Badge>{' '}
           {candidate.report.reasons.map(({ message }) => message).join('; ')}
+        </p>
+      )}
+      {isOpen && twin !== undefined && (
+        <p>
+          <Badge tone="warn">check this</Badge> same artifact as {twin.version}, rolled back{' '}
+          <Time at={twin.at} />
         </p>
       )}
       {isOpen && gateway !== undefined && (
@@ -187,34 +212,69 @@ export const VerdictSection = ({ subject }: { subject: ReleaseSubject }): PageEl
           <Badge tone="warn">replicas catching up</Badge> {behind.slice(0, 5).join('; ')}
         </p>
       )}
-      <p class="quiet small">
-        <Badge tone={stageTone({ ...state, outcome })}>{stageText(state, serves)}</Badge>{' '}
-        {release.endedAt === undefined ? (
-          <>
-            Serving {shareText(serves)} of traffic
-            {champion !== undefined &&
-              (champion.version === state.version ? ' as champion' : ` · champion ${champion.version}`)}{' '}
-            · started <Age at={release.startedAt} nowMs={nowMs} /> ago
-          </>
-        ) : (
-          <>
-            {left !== undefined && `Left ${left} as champion · `}started <Time at={release.startedAt} /> ·
-            ended <Time at={release.endedAt} />
-          </>
+    </section>
+  )
+}
+
+/** Whether the release only waits for the time and the requests of its stage, which the track shows. */
+const isCounting = ({ release: { state } }: ReleaseSubject): boolean =>
+  watchedStages.some((each) => each === state.stage) &&
+  state.routed &&
+  !state.paused &&
+  state.stage !== 'targeted' &&
+  !isBreakGlass(state)
+
+/** What serves now; after a rollback, when the failures began and whether anything is still wrong. */
+const Served = ({ subject }: { subject: ReleaseSubject }): PageElement => {
+  const { release, served, champion, withdrawal, arms } = subject
+  const { state } = release
+  const { rollbackResult: recovery } = state
+  if (release.endedAt === undefined) {
+    if (state.routings.length === 0) return <></>
+    return (
+      <p class="quiet">
+        Serving {shareText(servedBp(state, served))} of traffic
+        {champion !== undefined &&
+          (champion.version === state.version ? ' as champion' : ` · champion ${champion.version}`)}
+      </p>
+    )
+  }
+  const left = state.outcome === 'promoted' ? state.version : recovery?.champion
+  const firstBadAt = arms
+    .filter(({ version, arm }) => version === state.version && arm !== 'shadow')
+    .flatMap(({ firstBadAt: at }) => at ?? [])
+    .toSorted()[0]
+  const wrong = recovery === undefined ? [] : [...(recovery.unacknowledged ?? []), ...(recovery.cutOff ?? [])]
+  const dropped = recovery && isComplete(recovery, state.version) ? rollbackTime(recovery) : undefined
+  return (
+    <>
+      <p class="quiet">
+        <span>
+          {left !== undefined && `Left ${left} as champion · `}ended <Time at={release.endedAt} />
+          {withdrawal !== undefined && (
+            <>
+              {' '}
+              · rolled back <Time at={withdrawal.at} />
+            </>
+          )}
+        </span>
+        {recovery !== undefined && firstBadAt !== undefined && (
+          <span>
+            First failure <Time at={firstBadAt} shows="clock" />
+          </span>
         )}
-        {withdrawal !== undefined && (
-          <>
-            {' '}
-            · rolled back <Time at={withdrawal.at} />
-          </>
+        {dropped !== undefined && (
+          <span>
+            Rolled back on all replicas in {spanText(dropped.ms)}, counted from the {dropped.from}
+          </span>
         )}
       </p>
-      {dropped !== undefined && (
-        <p class="quiet small">
-          Rolled back on all replicas in {spanText(dropped.ms)}, counted from the {dropped.from}
+      {wrong.length > 0 && (
+        <p>
+          <Badge tone="bad">still wrong</Badge> {wrong.slice(0, 5).join('; ')}
         </p>
       )}
-    </section>
+    </>
   )
 }
 

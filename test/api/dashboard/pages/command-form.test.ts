@@ -1,6 +1,10 @@
 /** Tests which commands the form of a release offers to a user, and why it does not offer an approval. */
 import { describe, expect, it } from 'vitest'
-import { CommandForm, possibleCommands } from '../../../../api/dashboard/pages/release/command-form.tsx'
+import {
+  CommandForm,
+  decisionBar,
+  possibleCommands,
+} from '../../../../api/dashboard/pages/release/command-form.tsx'
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import { advance } from '../../../../domain/release/reducer.ts'
 import { commandNames, type ReleaseState } from '../../../../domain/release/state.ts'
@@ -44,6 +48,35 @@ describe('the form of a release', () => {
     for (const command of offered(state))
       expect(advance(state, { ...commandEvent(command, 'zoe'), role: 'admin' }).applied, command).toBe(true)
   })
+
+  it.each(
+    (['operator', 'approver', 'admin'] as const).flatMap((role) =>
+      Object.entries(stateAt).map(([stage, state]) => [stage, role, state] as const),
+    ),
+  )(
+    'reaches every command in %s for an %s, and ends a release by one red button',
+    async (_stage, role, state) => {
+      const commands = offered(state, role)
+      const { direct, stop, breakGlass } = decisionBar(commands, state)
+      const html = String(
+        await CommandForm({ subject: subjectOf(state), actor: actorOf('zoe', role), token: 't', once: 'o' }),
+      )
+      const reds = [...html.matchAll(/<summary class="button danger"[^>]*>([^<]*)…</g)].map(
+        ([, word]) => word,
+      )
+      const words = { rollback: 'Roll back', reject: 'Reject', abort: 'Abort' }
+      expect(reds).toEqual(stop === undefined ? [] : [words[stop.command]])
+      const reached = new Set<string>([
+        ...[...html.matchAll(/name="command" value="(\w+)"/g)].map(([, name]) => name!),
+        // The page sends a rollback with this box as an abort.
+        ...(html.includes('name="again"') ? ['abort'] : []),
+      ])
+      // Once a stage has served, a rejection is a rollback; before, an abort ends a release as a rejection does.
+      const same = stop?.command === 'rollback' ? 'reject' : stop?.command === 'reject' ? 'abort' : ''
+      expect([...reached].toSorted()).toEqual(commands.filter((name) => name !== same).toSorted())
+      expect([...direct, ...(breakGlass ? ['promoteNow'] : [])].every((name) => reached.has(name))).toBe(true)
+    },
+  )
 
   it('offers no break-glass promotion where the release refuses one', () => {
     expect(offered(waiting)).toContain('promoteNow')

@@ -11,11 +11,11 @@ import { furthestStory, guideChapters } from '../../../../api/dashboard/pages/ov
 import type { Release } from '../../../../store/release/releases.ts'
 import { RunningStage } from '../../../../api/dashboard/pages/release/stage/tiles.tsx'
 import { StageTrack } from '../../../../api/dashboard/pages/release/stage/track.tsx'
-import { verdictLine, VerdictSection } from '../../../../api/dashboard/pages/release/verdict.tsx'
+import { sentenceOf, verdictLine, VerdictSection } from '../../../../api/dashboard/pages/release/verdict.tsx'
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
 import type { Verdict } from '../../../../domain/verdict.ts'
-import { armTotal, releaseTime, subjectOf } from '../../../support/dashboard/release-subject.ts'
+import { armTotal, releaseTime, subjectOf, viewer } from '../../../support/dashboard/release-subject.ts'
 import { releaseFacts } from '../../../support/release/releases.ts'
 
 const atMs = (second: number) => Date.parse(releaseTime(second))
@@ -105,7 +105,7 @@ describe('a running stage', () => {
       metricTiles({ ...of, verdicts }, runningStage(stages)!).map(({ key }) => key)
     expect(names(subject)).toEqual(['errors', 'invalid', 'slow95'])
     expect(names(behind)).toEqual(['errors'])
-    const text = (of: ReleaseSubject) => String(VerdictSection({ subject: of }))
+    const text = (of: ReleaseSubject) => String(VerdictSection({ subject: of, actor: viewer }))
     expect(text(behind)).toMatch(
       /ask the gateway 10\.0\.0\.5:9999\. If this system stops, the candidate keeps its share until/,
     )
@@ -193,34 +193,22 @@ describe('a running stage', () => {
       /Continues to probation.*when an approver approves, or resumes the stage and it has:/s,
     )
     expect(html).toMatch(/<dt>Deadline<\/dt><dd>passed: an approver decides<\/dd>/)
-    expect(verdictLine(decided).why).toBe('at the deadline: 4 of at least 10 requests')
-    const section = String(await VerdictSection({ subject: decided }))
+    expect(sentenceOf(verdictLine(decided))).toBe(
+      'Decision needed: 4 of at least 10 requests at the deadline',
+    )
+    const section = String(await VerdictSection({ subject: decided, actor: viewer }))
     expect(section.match(/4 of at least 10 requests/g)).toHaveLength(1)
     const proven = { ...lastVerdict, reason: `${lastVerdict.reason}: logE 7 ≥ 6` }
     expect(whyWaiting({ ...asked, lastVerdict: proven })).toMatch(
-      /^Approve, resume or reject; .*: 4 of at least 10 requests$/,
+      /^Approve, resume or roll back; .*: 4 of at least 10 requests$/,
     )
   })
 
   it('shows its own verdict in the first line, not the verdict of the stage before', () => {
-    expect(verdictLine(subject)).toMatchObject({
-      word: 'collecting evidence',
-      why: 'No regression so far · 4 of 10 requests',
-    })
+    expect(verdictLine(subject)).toMatchObject({ word: 'no regression so far', why: '' })
     const before = { ...subject, verdicts: [verdict(1, { kind: 'pass' }, 0)] } as ReleaseSubject
-    expect(verdictLine(before).why).toBe('No verdict in this stage yet')
+    expect(verdictLine(before).why).toBe('no verdict in this stage yet')
   })
-
-  it.each([
-    [8, '8 of 10 requests'],
-    [1_200, '1,200 of 10 requests, enough for the next verdict'],
-  ])(
-    'shows in the first line the counts of the tiles, which are newer than the verdict: %d',
-    (count, told) => {
-      const arms = [armTotal(6, state.version, 'canary', count, 0)]
-      expect(verdictLine({ ...subject, arms } as ReleaseSubject).why).toBe(`No regression so far · ${told}`)
-    },
-  )
 
   it('says what it asks an approver, without its evidence', () => {
     const message =
@@ -236,7 +224,7 @@ describe('a running stage', () => {
     expect(verdictLine({ ...subject, verdicts })).toEqual({
       tone: 'warn',
       word: 'no evidence',
-      why: 'The arms cannot be compared',
+      why: 'the arms cannot be compared',
     })
   })
 
@@ -249,32 +237,17 @@ describe('a running stage', () => {
       },
     ]
     const last = verdict(1, { kind: 'no_data', reasons }, 1)
-    const why = (count: number) =>
-      verdictLine({
-        ...subject,
-        verdicts: [last],
-        arms: [armTotal(6, state.version, 'canary', count, 0)],
-      } as ReleaseSubject).why
-    expect(why(0)).toBe('No requests yet. Rolls back in 1 s')
-    expect(why(525)).toBe('525 requests, no verdict on them yet')
+    const told = (count: number) =>
+      sentenceOf(
+        verdictLine({
+          ...subject,
+          verdicts: [last],
+          arms: [armTotal(6, state.version, 'canary', count, 0)],
+        } as ReleaseSubject),
+      )
+    expect(told(0)).toBe('No requests yet. Rolls back in 1 s')
+    expect(told(525)).toBe('Collecting evidence: no verdict on 525 requests yet')
   })
-
-  it.each([
-    [{ challenger: 1.5 }, 'RMSE 1.5000 (+0.5000'],
-    [{ challenger: 5, beside: 1.5 }, 'RMSE 1.5000 (+0.5000'],
-  ])(
-    'before its first verdict has the gain that the gate found, of the value that was compared: %o',
-    (value, words) => {
-      const metric = { metric: 'rmse', champion: 2, ...value, delta: 0.5, low: 0.4, high: 0.6, floor: null }
-      const policy = { primary: 'rmse', confidence: 0.95 }
-      const before = {
-        ...subject,
-        release: { state: { ...state, stage: 'qualifying' } },
-        candidate: { report: { verdict: 'better', metrics: [metric], policy, reasons: [] } },
-      } as unknown as ReleaseSubject
-      expect(verdictLine(before).why).toContain(words)
-    },
-  )
 
   it('stands in the track between stages that are done and to come', async () => {
     const html = String(await StageTrack({ subject, stages }))

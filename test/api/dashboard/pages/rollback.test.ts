@@ -10,7 +10,7 @@ import { stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
 import { verdictLine, VerdictSection } from '../../../../api/dashboard/pages/release/verdict.tsx'
 import { rollbackLines } from '../../../../cli/demo/figures.ts'
 import { rollbackTime, type ReleaseState } from '../../../../domain/release/state.ts'
-import { armTotal, releaseTime, subjectOf } from '../../../support/dashboard/release-subject.ts'
+import { armTotal, releaseTime, subjectOf, viewer } from '../../../support/dashboard/release-subject.ts'
 import {
   advanceAll,
   commandEvent,
@@ -34,7 +34,7 @@ const stepsOf = (state: ReleaseState, more: object = {}): string => {
 describe('a rollback', () => {
   it('is complete once every live replica has acknowledged it', async () => {
     const state = advanceAll(rollingBackState, rolledBackEvent(false))
-    expect(String(await VerdictSection({ subject: subjectOf(state) }))).toContain(sentence)
+    expect(String(await VerdictSection({ subject: subjectOf(state), actor: viewer }))).toContain(sentence)
     expect(stepsOf(state)).toContain('every replica has dropped the candidate; m_v1.0.0 serves all traffic')
   })
 
@@ -44,7 +44,9 @@ describe('a rollback', () => {
   ])('says what its time counts from: %o', async (times, told) => {
     const state = advanceAll(rollingBackState, rolledBackEvent(false))
     const timed = { ...state, rollbackResult: { ...state.rollbackResult!, ...times } }
-    expect(String(await VerdictSection({ subject: subjectOf(timed) }))).toContain(`${sentence} in ${told}`)
+    expect(String(await VerdictSection({ subject: subjectOf(timed), actor: viewer }))).toContain(
+      `${sentence} in ${told}`,
+    )
     const demo = { harmed: 1, canaryRequests: 2, noticedMs: 3, lastAnswerMs: 0 }
     const lines = rollbackLines({ ...demo, dropped: rollbackTime(timed.rollbackResult) })
     expect(lines[2]).toBe(`Rolled back in        ${told}`)
@@ -57,7 +59,7 @@ describe('a rollback', () => {
       rollingBackState,
     )
     expect(state).toMatchObject({ outcome: 'rolled_back', rollbackResult: { unacknowledged: [problem] } })
-    expect(String(await VerdictSection({ subject: subjectOf(state) }))).not.toContain(sentence)
+    expect(String(await VerdictSection({ subject: subjectOf(state), actor: viewer }))).not.toContain(sentence)
     expect(stepsOf(state)).toContain(`not acknowledged: ${problem}`)
     expect(stepsOf(state)).not.toContain('every replica')
   })
@@ -65,7 +67,7 @@ describe('a rollback', () => {
   it('after which the candidate stays champion is not said to be complete', async () => {
     const state = advanceAll(probated, judgedEvent('fail'), rolledBackEvent(true, probated.version))
     expect(state.outcome).toBe('promoted')
-    expect(String(await VerdictSection({ subject: subjectOf(state) }))).not.toContain(sentence)
+    expect(String(await VerdictSection({ subject: subjectOf(state), actor: viewer }))).not.toContain(sentence)
     expect(stepsOf(state)).not.toContain('every replica')
   })
 
@@ -167,7 +169,8 @@ describe('a rollback', () => {
 })
 
 it('a release that has ended says what it left as champion, and nothing of the present', async () => {
-  const shown = async (state: ReleaseState) => String(await VerdictSection({ subject: subjectOf(state) }))
+  const shown = async (state: ReleaseState) =>
+    String(await VerdictSection({ subject: subjectOf(state), actor: viewer }))
   const rolledBack = await shown(advanceAll(rollingBackState, rolledBackEvent(false), stepEvents.closed))
   expect(rolledBack).toContain('Left m_v1.0.0 as champion')
   const promoted = await shown(advanceAll(probated, judgedEvent('pass'), stepEvents.closed))

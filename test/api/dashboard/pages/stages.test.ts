@@ -6,7 +6,7 @@ import { RunningStage } from '../../../../api/dashboard/pages/release/stage/tile
 import { StageTrack } from '../../../../api/dashboard/pages/release/stage/track.tsx'
 import { RolloutPlan } from '../../../../api/dashboard/pages/release/policy.tsx'
 import { plannedStages, runningStage, stageRows } from '../../../../api/dashboard/pages/release/stages.ts'
-import { verdictLine } from '../../../../api/dashboard/pages/release/verdict.tsx'
+import { Summary } from '../../../../api/dashboard/pages/release/summary.tsx'
 import { judgeCanary } from '../../../../domain/canary/incremental-judge.ts'
 import { defaultCanaryPolicy, evidenceEffect, type CanaryPolicy } from '../../../../domain/canary/policy.ts'
 import type { BusinessMetric } from '../../../../domain/canary/business-policy.ts'
@@ -14,7 +14,7 @@ import type { Actor } from '../../../../api/auth/authentication.ts'
 import type { Candidate } from '../../../../store/dashboard/release-detail.ts'
 import { canaryEvidenceOf } from '../../../../domain/release/evidence-builder.ts'
 import { watchedPolicy, type ReleaseState } from '../../../../domain/release/state.ts'
-import { releaseTime, subjectOf } from '../../../support/dashboard/release-subject.ts'
+import { armTotal, releaseTime, subjectOf } from '../../../support/dashboard/release-subject.ts'
 import {
   advanceAll,
   commandEvent,
@@ -22,6 +22,7 @@ import {
   opened,
   probated,
   releasePolicy,
+  routedCanary,
   routedShadow,
   stepEvents,
   undecided,
@@ -194,7 +195,7 @@ it('a first version has no probation, which needs a champion to hold back', () =
   expect(names(first)).not.toContain('probation')
 })
 
-it('the first line has the confidence of its interval', () => {
+it('the summary has the gain with its interval and limit, the worst slice, the data and the risk', async () => {
   const metric = {
     metric: 'rmse',
     champion: 2,
@@ -203,12 +204,60 @@ it('the first line has the confidence of its interval', () => {
     delta: 0.5,
     low: 0.4,
     high: 0.6,
+    margin: 0.1,
   }
-  const policy = { primary: 'rmse', confidence: 0.99833 }
+  const slice = { rows: 300, champion: 2, challenger: 2.1, delta: -0.05 }
+  const report = {
+    verdict: 'better',
+    metrics: [metric],
+    slices: [
+      { ...slice, name: 'day', delta: 0.1, verdict: 'ok' },
+      { ...slice, name: 'night', verdict: 'blocked' },
+    ],
+    policy: { primary: 'rmse', confidence: 0.99833, slices: { metric: 'rmse' } },
+    reasons: [],
+  }
   const candidate = {
-    report: { verdict: 'better', metrics: [metric], policy, reasons: [] },
+    report,
+    snapshot: { asOf: releaseTime(-600), rows: 1, bytes: 1 },
+    validation: { verdict: 'warn', results: [] },
   } as unknown as Candidate
-  expect(verdictLine(subjectOf(opened, { candidate })).why).toContain('99.833 % CI')
+  const drift = [
+    {
+      version: 'm_v1.0.0',
+      level: 'alarm',
+      toAt: releaseTime(0),
+      report: { features: [{ name: 'hour', level: 'alarm', psi: 0.4 }], score: null },
+    },
+  ] as never
+  const of = async (state: ReleaseState, more: object = {}) => {
+    const subject = subjectOf(state, { candidate, drift, ...more })
+    return String(await Summary({ subject, stages: stageRows(subject) }))
+      .replaceAll(/<svg.*?<\/svg>|<[^>]*>/gs, ' ')
+      .replaceAll(/\s+/g, ' ')
+  }
+  const waits = await of(waiting)
+  expect(waits).toMatch(/Gain better RMSE \+0\.5\d* 99\.833 % interval \+0\.4\d* to \+0\.6\d*, limit −0\.1/)
+  expect(waits).toMatch(/Worst slice failed RMSE −0\.05\d* night · 300 rows/)
+  expect(waits).toMatch(/Data warning 10 min old as of .* Drift of the champion: alarm \(hour\)/)
+  expect(waits).toMatch(/Risk No request yet Failure budget ?: 0 of 50 used False-rollback risk ≤ 5 %/)
+  const arms = [armTotal(4, 'm_v1.1.0', 'canary', 35, 12), armTotal(4, 'm_v1.0.0', 'champion', 900)]
+  const routings = [{ stage: 'canary' as const, stageIndex: 0, generation: 4, shareBp: 100, startedMs: 1 }]
+  expect(await of({ ...routedCanary, routings }, { arms })).toMatch(
+    /Risk 12 of 35 failed Failure budget ?: 12 of 50 used \(24 %\)/,
+  )
+  const { baseline: _, ...first } = waiting
+  const told = await of(first, {
+    candidate: {
+      ...candidate,
+      report: {
+        ...report,
+        metrics: [{ ...metric, champion: null, delta: null, low: null, high: null, margin: null, floor: 2 }],
+      },
+    },
+  })
+  expect(told).toMatch(/Quality passed RMSE 1\.5\d* floor 2/)
+  expect(told).toContain('No champion to compare failures with')
 })
 
 it('an approver who has passed a stage counts once', async () => {
@@ -225,9 +274,10 @@ it('the form says what a rollback and an abort do to the version', async () => {
   }
   const [awaiting, exposed, promoted] = await Promise.all([waiting, undecided, probated].map(textOf))
   expect(awaiting).not.toContain('withdraws the version')
-  expect(awaiting).toContain('Ends the release; can be released again')
-  expect(exposed).toMatch(/withdraws the version.*All traffic to m_v1\.0\.0; can be released again/s)
-  expect(promoted).not.toContain('can be released again')
+  expect(awaiting).toContain('Ends the release; production unchanged')
+  expect(exposed).toMatch(/All traffic to m_v1\.0\.0; withdraws the version/)
+  expect(exposed).toContain('may be released again')
+  expect(promoted).not.toContain('may be released again')
 })
 
 it('the evidence of a metric names what it does at its threshold', async () => {
@@ -258,5 +308,5 @@ it('the plan of a release without stages names approvals alone, not limits that 
   expect(await plan({ ...waiting.policy, strategy: 'direct', stages: [], shadow: undefined })).toEqual([
     'Approvals',
   ])
-  expect(await plan(waiting.policy)).toContain('Harm budget')
+  expect(await plan(waiting.policy)).toContain('Automatic rollback')
 })

@@ -1,4 +1,4 @@
-/** Shows a running stage: each metric of candidate and control with its evidence, and what promotes or rolls back the release. */
+/** Shows a running stage: where candidate and control differ, the evidence of each metric, and what promotes or rolls back the release. */
 import { numberText } from '../../../../../domain/figures.ts'
 import { countText, percentOf } from '../../../../charts/figures.ts'
 import { bandText, bandTileSvg } from './band-tile.ts'
@@ -13,44 +13,84 @@ import { Term } from '../../../glossary.tsx'
 import { sentenceCase } from '../../../labels.ts'
 import { Chart, durationText } from '../../../components/elements.tsx'
 import type { ReleaseSubject } from '../load.ts'
-import { runningStage, type StageRow } from '../stages.ts'
+import { excessOf, runningStage, type StageRow } from '../stages.ts'
 
-export const RunningStage = ({
-  subject,
-  stages,
-  tiles: compared,
-}: {
+interface StageParts {
   subject: ReleaseSubject
   stages: readonly StageRow[]
   tiles: readonly MetricTile[]
-}): PageElement => {
+}
+
+/**
+ * The share of its threshold from which the evidence of a metric is shown as a difference. Without a difference, evidence of threshold
+ * log(1/α) reaches a fifth of it with a probability of at most α^0.2 (Ville's inequality): 25 % at α = 0.001.
+ */
+const differsFrom = 0.2
+
+/** Shows where candidate and control differ as tiles, and the other metrics in one line. */
+export const Differences = ({ stages, tiles }: Pick<StageParts, 'stages' | 'tiles'>): PageElement => {
+  const now = runningStage(stages)
+  // Targeted callers have no control to be compared with.
+  if (now === undefined || now.stage === 'targeted' || tiles.length === 0) return <></>
+  const differing = tiles.filter(({ share }) => share >= differsFrom)
+  const others = tiles.filter(({ share }) => share < differsFrom).map(({ name }) => shortName(name))
+  return (
+    <section aria-label="Differences">
+      {differing.length > 0 && (
+        <div class="tiles">
+          {differing.map((tile) => (
+            <Difference tile={tile} />
+          ))}
+        </div>
+      )}
+      {others.length > 0 && <p>No difference so far: {others.join(', ')}</p>}
+    </section>
+  )
+}
+
+/** `Slow responses (p95)` → `p95`, `Invalid outputs` → `invalid outputs`. */
+const shortName = (name: string): string => /\((p\d+)\)/.exec(name)?.[1] ?? name.toLowerCase()
+
+const Difference = ({
+  tile: { name, candidate, control, details = [], share, effect },
+}: {
+  tile: MetricTile
+}) => (
+  <div class="tile">
+    <h3>{name}</h3>
+    {candidate !== '' && (
+      <p>
+        <strong>{candidate}</strong> <span class="quiet small">control {control}</span>
+      </p>
+    )}
+    {details.map((line) => (
+      <p class="small">{line}</p>
+    ))}
+    <progress
+      class={share >= 1 ? 'bad' : undefined}
+      value={Math.min(1, share)}
+      max={1}
+      aria-label={`${name}: evidence`}
+    />
+    <p class="quiet small">
+      {percentOf(share)} of the way to {effect}
+    </p>
+  </div>
+)
+
+export const RunningStage = ({ subject, stages, tiles: compared }: StageParts): PageElement => {
   const now = runningStage(stages)
   if (now === undefined) return <></>
   const { state } = subject.release
-  // Targeted callers have no control to be compared with.
   const tiles = now.stage === 'targeted' ? [] : compared
-  const excess = stages.reduce((sum, row) => sum + row.excess, 0)
-  const { minMs, minRequests } = now.requirements
-  const budget = state.policy.limits.harmBudget
   return (
-    <section class="card" aria-labelledby="running-heading">
+    <section aria-labelledby="running-heading">
       <h2 id="running-heading">
         {now.stage === 'targeted'
           ? 'Targeted callers meet the candidate'
           : `Candidate against control: ${now.name}`}
       </h2>
       <TargetedLine state={state} now={now} />
-      <div class="tiles">
-        <Quota name="Requests" have={now.candidate.requests} need={minRequests} textOf={countText} />
-        {minMs > 0 && <Quota name="Time observed" have={now.observedMs} need={minMs} textOf={durationText} />}
-        <Quota
-          name="Excess failures"
-          have={Math.max(0, excess)}
-          need={budget}
-          textOf={(value) => numberText(Number(value.toPrecision(3)))}
-          bad
-        />
-      </div>
       {tiles.length > 0 && (
         <div class="tiles evidence">
           {tiles.map((tile) => (
@@ -67,7 +107,7 @@ export const RunningStage = ({
           .
         </p>
       )}
-      <WhatHappens state={state} now={now} stages={stages} tiles={tiles} excess={excess} />
+      <WhatHappens state={state} now={now} stages={stages} tiles={tiles} excess={excessOf(stages)} />
     </section>
   )
 }
@@ -134,41 +174,6 @@ const EvidenceTile = ({
   </div>
 )
 
-interface QuotaParts {
-  name: string
-  have: number
-  need: number
-  textOf: (value: number) => string
-  bad?: boolean
-}
-
-const Quota = ({ name, have, need, textOf, bad }: QuotaParts): PageElement => (
-  <div class="tile">
-    <h3>
-      <Term word={name} />
-    </h3>
-    <p class="figure">
-      {textOf(have)}{' '}
-      <span class="quiet small">
-        {bad !== true && have > need ? `(needs ${textOf(need)})` : `of ${textOf(need)}`}
-      </span>
-    </p>
-    <progress
-      class={bad ? 'bad' : undefined}
-      value={Math.min(have, need)}
-      max={Math.max(need, 1)}
-      aria-label={name}
-    />
-    <p class="quiet small">
-      {bad
-        ? `${textOf(Math.max(0, need - have))} to go until it rolls back`
-        : have >= need
-          ? 'enough'
-          : `${textOf(need - have)} until the next step`}
-    </p>
-  </div>
-)
-
 interface Happening {
   state: ReleaseState
   now: StageRow
@@ -228,7 +233,7 @@ const WhatHappens = ({ state, now, stages, tiles, excess }: Happening): PageElem
                 ],
           )}
           <li>
-            At {numberText(limits.harmBudget)} proven <Term word="Excess failures" /> (
+            At {numberText(limits.harmBudget)} proven failures of the <Term word="Failure budget" /> (
             {numberText(Number(Math.max(0, excess).toPrecision(3)))} now)
           </li>
           <li>Above {percentOf(limits.guardRate)} failures, whatever the control does</li>

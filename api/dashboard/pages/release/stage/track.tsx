@@ -7,7 +7,7 @@ import type { PageElement } from '../../../page.ts'
 import { durationText, Time } from '../../../components/elements.tsx'
 import { sentenceCase } from '../../../labels.ts'
 import type { ReleaseSubject } from '../load.ts'
-import type { StageRow } from '../stages.ts'
+import { remainingMs, type StageRow } from '../stages.ts'
 
 type StepStatus = StageRow['status']
 
@@ -15,6 +15,8 @@ interface TrackStep {
   name: string
   status: StepStatus
   detail: string | PageElement
+  /** How much of its time and of its requests the running step has, from 0 to 1. */
+  bar?: number
 }
 
 const marks: Readonly<Record<StepStatus, [mark: string, word: string]>> = {
@@ -32,20 +34,40 @@ export const StageTrack = ({
   subject: ReleaseSubject
   stages: readonly StageRow[]
 }): PageElement => (
-  <ol class="track card" aria-label="Stages">
-    {trackSteps(subject, stages).map(({ name, status, detail }) => (
+  <ol class="track stages" aria-label="Stages">
+    {trackSteps(subject, stages).map(({ name, status, detail, bar }) => (
       <li class={status} aria-current={status === 'in_progress' ? 'step' : undefined}>
         <span class="mark" aria-hidden="true">
           {marks[status][0]}
         </span>
         <span class="step">
           <strong>{sentenceCase(name)}</strong> <span class="aloud">{marks[status][1]}</span>
-          <span class="quiet small">{detail}</span>
+          {detail !== '' && <span class="quiet small">{detail}</span>}
+          {bar !== undefined && <progress value={bar} max={1} aria-label={`${sentenceCase(name)}: done`} />}
         </span>
       </li>
     ))}
+    {leftText(subject, stages)}
   </ol>
 )
+
+/** How long the release still takes, after its approval. A paused or undecided release waits for a person. */
+function leftText(
+  { release: { state }, rate }: ReleaseSubject,
+  stages: readonly StageRow[],
+): PageElement | undefined {
+  if (
+    rate === undefined ||
+    state.paused ||
+    state.stage === 'awaiting_decision' ||
+    state.stage === 'rolling_back'
+  )
+    return undefined
+  const ms = remainingMs(stages, rate.perSecond)
+  if (ms === 0) return undefined
+  const text = Number.isFinite(ms) ? `≈ ${durationText(ms)} left` : 'No traffic: no estimate'
+  return <li class="left quiet">{text}</li>
+}
 
 function trackSteps(
   { release: { state, endedAt, startedAt } }: ReleaseSubject,
@@ -68,10 +90,17 @@ function trackSteps(
             detail:
               approvals.length > 0
                 ? `by ${[...new Set(approvals.map(({ by }) => by))].join(', ')}`
-                : `${needed} needed`,
+                : before('awaiting_approval') === 'in_progress'
+                  ? ''
+                  : `${needed} needed`,
           },
         ]),
-    ...stages.map((row) => ({ name: row.name, status: row.status, detail: detailOf(row) })),
+    ...stages.map((row) => ({
+      name: row.name,
+      status: row.status,
+      detail: detailOf(row),
+      ...(row.status === 'in_progress' && { bar: doneOf(row) }),
+    })),
     ...(probation ? [] : [{ name: '100 %', status: last, detail: '' } as const]),
   ]
 }
@@ -89,6 +118,11 @@ const beforeStages =
     const isSkipped = breakGlass !== undefined && !isApproved(state)
     return end !== undefined || isSkipped ? 'not_reached' : 'passed'
   }
+
+const doneOf = ({ observedMs, candidate, requirements: { minMs, minRequests } }: StageRow): number =>
+  Math.min(1, shareOf(observedMs, minMs), shareOf(candidate.requests, minRequests))
+
+const shareOf = (have: number, need: number): number => (need === 0 ? 1 : have / need)
 
 function detailOf({
   status,
