@@ -75,7 +75,7 @@ it('every page fits each screen, reads well in light and dark, is small, and wor
     issues.push(...(await issuesOfPart(page, '#connection')).map((issue) => `${path}, stale: ${issue}`))
   }
   expect(issues).toEqual([])
-  await page.goto(`/releases/${release}`)
+  await page.goto(`/releases/${release}#gates`)
   expect(await page.locator('body').innerText()).toContain(hostileMarkup)
   expect(problems).toEqual([])
   await session.close()
