@@ -35,7 +35,7 @@
   // The form shows an earlier stage than the page around it: reload, unless a reason has been typed.
   document.addEventListener('htmx:after:swap', () => {
     const stage = document.querySelector('[data-stage]')?.dataset.stage
-    const bar = document.querySelector('[data-shows]')
+    const bar = document.getElementById('decide')
     if (stage === undefined || stage === (bar?.dataset.shows ?? shown)) return
     const typed = [...(bar?.querySelectorAll('textarea') ?? [])].some(({ value }) => value.trim())
     if (typed) document.getElementById('moved')?.removeAttribute('hidden')
