@@ -16,7 +16,9 @@ export function showInPager(text: string): boolean {
     env: { ...environment, LESS },
   })
   process.off('SIGINT', ignore)
-  return error === undefined && status !== commandMissing
+  // A pager that was left before its end has read only a part of the text.
+  const wasShown = error === undefined || (error as NodeJS.ErrnoException).code === 'EPIPE'
+  return wasShown && status !== commandMissing
 }
 
 /** The exit code of a shell that does not find the command. */

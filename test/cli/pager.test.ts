@@ -16,7 +16,15 @@ it('gives the text to the command of PAGER, with the options of less that end it
   expect(readFileSync(shown, 'utf8')).toBe('one\ntwo\nFRX\n')
 })
 
+const long = 'a line\n'.repeat(100_000)
+
+it('does not show a long text again after the user has left the pager', () => {
+  vi.stubEnv('PAGER', 'true')
+  expect(showInPager(long)).toBe(true)
+})
+
 it.each(['', 'no-such-pager'])('leaves the text to the caller with PAGER=%s', (pager) => {
   vi.stubEnv('PAGER', pager)
   expect(showInPager('one\n')).toBe(false)
+  expect(showInPager(long)).toBe(false)
 })

@@ -37,6 +37,31 @@ const issuesWith = (change: object): unknown => issuesOfModel(() => define(chang
 describe('a model file', () => {
   it('has no issue when it is valid', () => expect(issuesWith({})).toEqual([]))
 
+  it.each(['number', 3, null, undefined, true])(
+    'says of %j in the place of a feature what is one',
+    (given) => {
+      const odd = { ...features, odd: given }
+      for (const change of [
+        { features: odd },
+        { features: odd, subject: 'odd' },
+        { features: odd, prepare: { columns: { odd: 'size' } } },
+        { features: odd, prepare: { fields: { raw: given }, columns: { size: 'raw' } } },
+        {
+          features: odd,
+          source: words.served(),
+          label: words.yesNo({ positive: 'blooms', column: 'outcome' }),
+        },
+      ]) {
+        const issues = issuesWith(change) as string[]
+        expect(issues).toContainEqual(
+          expect.stringMatching(/^features\.odd: made with number\(\), category\(\)/),
+        )
+        // A check that reads `log` of what is no feature would give the message of JavaScript.
+        expect(issues.join('\n')).not.toContain("'log'")
+      }
+    },
+  )
+
   it('sets its monitoring, with defaults for the rest', () => {
     const { monitor } = define({
       monitor: {

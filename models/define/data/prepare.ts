@@ -51,7 +51,8 @@ export function withPrepare(report: IssueCollector, features: Features, prepare:
         `DuckDB SQL of up to ${maxLength} characters is required, such as 'charges / nullif(months, 0)'`,
       )
     else if (feature !== undefined) {
-      const read = feature.kind === 'number' || isDigested(feature) ? undefined : namedIn(sql, digested)
+      const isNumber = (feature as Features[string] | null)?.kind === 'number'
+      const read = isNumber || isDigested(feature) ? undefined : namedIn(sql, digested)
       if (read !== undefined)
         report(
           place,
