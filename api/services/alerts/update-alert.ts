@@ -1,5 +1,5 @@
 /** Acknowledges and resolves alerts, for the API and the dashboard alike. */
-import { DomainError, requireFound } from '../../../domain/errors.ts'
+import { DomainError, isError, requireFound } from '../../../domain/errors.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
 import {
   acknowledgeAlert,
@@ -54,8 +54,8 @@ export async function updateAlert(
 }
 
 /**
- * Does the same to all open alerts of the groups of these alerts, up to each of them: a newer one has not been shown. Where none is left to
- * do it to, throws as for the alert itself.
+ * Does the same to all open alerts of the groups of these alerts, up to each of them: a newer one has not been shown. One that another key
+ * or the system has changed meanwhile is left as it is; where none is left to do it to, throws as for the alert itself.
  */
 export async function updateAlertGroups(
   deps: Pick<CommandDeps, 'store' | 'log'>,
@@ -66,8 +66,15 @@ export async function updateAlertGroups(
   const unassigned = action === 'acknowledge'
   const open = await listOfSameGroups(deps.store, { ids: ids.map(idOf), unassigned })
   const updated: Alert[] = []
+  let refusal: unknown
   for (const id of open.length === 0 ? ids : open)
-    updated.push(await updateAlert(deps, actor, { id: String(id), action, reason }))
+    try {
+      updated.push(await updateAlert(deps, actor, { id: String(id), action, reason }))
+    } catch (error) {
+      if (!isError(error, 'command_refused')) throw error
+      refusal = error
+    }
+  if (updated.length === 0) throw refusal
   return updated
 }
 

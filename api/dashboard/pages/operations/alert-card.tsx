@@ -1,4 +1,5 @@
 /** Renders alerts: open ones as one row a group, a group as a sheet with its form and the steps of its runbook, resolved ones as rows. */
+import { counted } from '../../../../domain/figures.ts'
 import {
   groupPath,
   groupSentence,
@@ -136,7 +137,7 @@ export const AlertSheet = ({ group, alerts, steps, nowMs, token }: SheetParts): 
       )}
       {count > 1 && (
         <details>
-          <summary>The {count - 1} older alerts</summary>
+          <summary>{counted(count - 1, 'older alert')}</summary>
           {alerts.slice(1).map((alert) => (
             <AlertText alert={alert} nowMs={nowMs} />
           ))}

@@ -1,6 +1,14 @@
 /** Tests acknowledging and resolving alerts through the API, with the audit rows. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { listAlerts, resolveAlert, upsertAlert } from '../../../../store/monitoring/alerts.ts'
+import {
+  listAlerts,
+  resolveAlert,
+  resolveAlertById,
+  upsertAlert,
+} from '../../../../store/monitoring/alerts.ts'
+import type { Actor } from '../../../../api/auth/authentication.ts'
+import type { CommandDeps } from '../../../../api/deps.ts'
+import { updateAlertGroups } from '../../../../api/services/alerts/update-alert.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
 import {
   openServingFixture,
@@ -126,6 +134,24 @@ describe('a group of alerts', () => {
       expect(await audited('alert.acknowledged', id)).toMatchObject([
         { actor: 'olga', detail: { reason: 'one cause' } },
       ])
+  })
+
+  it('is resolved although one of its alerts is resolved by the system at the same time', async () => {
+    const ids = [await raiseAt(0, 'lily'), await raiseAt(1, 'lily'), await raiseAt(2, 'lily')]
+    const { store } = fixture
+    const meanwhile: typeof store = {
+      ...store,
+      async transaction(work) {
+        await resolveAlertById(store, { id: ids[0]!, by: 'the system' })
+        return store.transaction(work)
+      },
+    }
+    const log = { info: () => undefined } as unknown as CommandDeps['log']
+    const actor = { name: 'olga' } as Actor
+    const change = { ids: [String(ids[2])], action: 'resolve' } as const
+    const updated = await updateAlertGroups({ store: meanwhile, log }, actor, change)
+    expect(updated.map(({ id }) => id)).toEqual(ids.slice(1))
+    await expect(updateAlertGroups({ store, log }, actor, change)).rejects.toThrow('was resolved at')
   })
 
   it('has only the alerts of the models that the key may see, and a viewer changes none', async () => {
