@@ -114,7 +114,9 @@ export function typedInstant(typed: string, zone: string): string {
   const [, day, clock = '00:00'] =
     /^(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d(?::\d\d(?:\.\d+)?)?))?$/.exec(typed.trim()) ?? []
   const wall = Date.parse(`${day}T${clock}Z`)
-  return Number.isNaN(wall) ? typed.trim() : new Date(instantMs(wall, zone)).toISOString()
+  // 2026-02-31 would be a day in March.
+  const isTime = !Number.isNaN(wall) && new Date(wall).toISOString().startsWith(day!)
+  return !isTime ? typed.trim() : new Date(instantMs(wall, zone)).toISOString()
 }
 
 /** Writes an instant as it may be typed: `2026-03-01 12:00`, with seconds when it has any. */

@@ -8,7 +8,11 @@
   if (zone && zoneInCookie() !== zone) {
     const secure = location.protocol === 'https:' ? '; secure' : ''
     document.cookie = `tenure_zone=${zone}; path=/; max-age=31536000; samesite=lax${secure}`
-    if (zone !== shownZone && zoneInCookie() === zone) location.reload()
+    if (zone !== shownZone && zoneInCookie() === zone) {
+      // An address with a hash is not loaded again by replace(); reload() would send the form of a result again.
+      if (location.hash === '') location.replace(location.href)
+      else location.reload()
+    }
   }
   // The link to another device has its code behind the #, which no server and no log sees.
   const keyField = document.querySelector('form[action="/sign-in"] #key')

@@ -135,7 +135,8 @@ const reloadTerms = `new Promise((resolve) => {
 })`
 
 it('times are in UTC without script, and else in the zone of the browser, also those that a reload brings', async () => {
-  const path = `/models/${dashboard.model}`
+  // With a hash, as a notification of an alert has.
+  const path = `/models/${dashboard.model}#main`
   const textOf = async (zone: string, options: { timezone?: string; scripts?: boolean }) => {
     const { page, signIn, close } = await openSession(browser, { url: dashboard.url, ...options })
     await signIn(dashboard.keys.vera, path)

@@ -83,7 +83,7 @@ export const modelPage = definePage({
     cursor: cursorText.optional(),
   }),
   async load({ store }, { params, query: { at: typed, zone: typedIn, cursor }, zone }) {
-    const typedZone = typedIn === undefined ? zone : checkInput(zoneName, typedIn, 'zone')
+    const typedZone = typedIn === undefined ? zone : knownZone(checkInput(zoneName, typedIn, 'zone'))!
     const at =
       typed === undefined ? undefined : checkInput(searchedTime, typedInstant(typed, typedZone), 'at')
     const { name, definition } = await getModel(store, params['name']!)

@@ -75,8 +75,9 @@ it.each([
   expect(typedInstant(typed, berlin)).toBe(instant)
   expect(typedText(instant, berlin)).toBe(shown)
 })
-it.each(['yesterday', '2026-02-31T', '2026-99-99'])('leaves %s to the check of the query', (typed) =>
-  expect(typedInstant(typed, berlin)).toBe(typed),
+it.each(['yesterday', '2026-02-31T', '2026-99-99', '2026-02-31', '2026-02-30 10:00', '2026-03-01 24:00'])(
+  'leaves %s to the check of the query',
+  (typed) => expect(typedInstant(typed, berlin)).toBe(typed),
 )
 
 it.each([
