@@ -518,6 +518,23 @@ describe('several alerts', () => {
     )
   })
 
+  it('of the installation have a sheet of their own beside those of models, and a filter stays when all are selected', async () => {
+    for (const of of [undefined, 'other', model])
+      await upsertAlert(servers.store, {
+        dedupeKey: `orphaned ${of}`,
+        ...(of !== undefined && { model: of }),
+        severity: 'warning',
+        kind: 'workflow_orphaned',
+        message: `the workflow of ${of} does not run`,
+      })
+    const { text } = await get('/alerts?kind=workflow_orphaned', 'operator')
+    expect(text).toContain('the workflow of undefined does not run')
+    expect(text).not.toContain('the workflow of other does not run')
+    expect(text).toContain('>Resolve</button>')
+    const filtered = (await get('/alerts?model=other', 'operator')).text
+    expect(filtered).toContain('<a href="/alerts?model=other&amp;select=all">Select all</a>')
+  })
+
   it('of several groups are acknowledged with one form, all selected without a script', async () => {
     await raise('other', 'release_expired', 0)
     await raise(model, 'release_expired', 0)

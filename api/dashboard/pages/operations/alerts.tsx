@@ -51,8 +51,11 @@ export const alertsPage = definePage({
       isDelivering(store, maxSilentMs),
     ])
     const groups = worstGroupsFirst(found)
-    const [group] = kind !== undefined && groups.length === 1 ? groups : []
-    const alerts = group && (await listOpenAlerts(store, { ...filter, limit: maxOfGroup }))
+    // A kind without a model is that of the installation, or that of the only model that has it.
+    const ofKind = kind === undefined ? [] : groups
+    const group = ofKind.find((each) => each.model === model) ?? (ofKind.length === 1 ? ofKind[0] : undefined)
+    const listed = group && (await listOpenAlerts(store, { ...filter, limit: maxOfGroup }))
+    const alerts = listed?.filter((each) => each.model === group?.model)
     const runbook = group && (await readRunbook(runbookPage(group.kind).replace(/\.md$/, '')))
     return {
       models,
@@ -88,7 +91,13 @@ export const alertsPage = definePage({
             {models.length > 1 && (
               <ModelFilterForm path="/alerts" label="Alerts" models={models} chosen={model} />
             )}
-            <OpenGroups groups={groups} nowMs={nowMs} token={token} isSelected={select === 'all'} />
+            <OpenGroups
+              groups={groups}
+              nowMs={nowMs}
+              token={token}
+              filter={{ model, kind }}
+              isSelected={select === 'all'}
+            />
           </>
         )}
         <section aria-labelledby="resolved">
@@ -157,11 +166,13 @@ const OpenGroups = ({
   groups,
   nowMs,
   token,
+  filter,
   isSelected,
 }: {
   groups: readonly AlertGroup[]
   nowMs: number
   token: string | undefined
+  filter: { model: string | undefined; kind: string | undefined }
   isSelected: boolean
 }): PageElement => {
   const shown = groups.slice(0, maxGroups)
@@ -176,7 +187,7 @@ const OpenGroups = ({
             <TokenField token={token} />
             <AlertRows groups={open} nowMs={nowMs} selects isSelected={isSelected} />
             <div class="bar">
-              <a href={isSelected ? '/alerts' : '/alerts?select=all'}>
+              <a href={listHref('/alerts', { ...filter, select: isSelected ? undefined : 'all' })}>
                 {isSelected ? 'Select none' : 'Select all'}
               </a>
               <button name="action" value="acknowledge">
