@@ -91,6 +91,22 @@ it('a feature may have the name of what is told of a prediction, unless a busine
   )
 })
 
+it('a slice and a business metric over a feature that is logged as a digest are named', async () => {
+  const definition = {
+    ...definitionWith('length(note) > 5'),
+    features: { note: { kind: 'text', log: 'digest' }, size: { kind: 'number' } },
+    label: { output: { kind: 'probability' } },
+    monitor: { business: { perPrediction: 'length(Note) * size' } },
+  } as unknown as ModelDefinition
+  definition.evaluation.groups ??= []
+  expect(await gateOnlyPartsOf(definition)).toMatch(
+    /^only the gate judges the slice small: .*, and `note` is logged as a digest$/,
+  )
+  expect(await issueOfBusiness(definition)).toBe(
+    "monitor.business.perPrediction: `note` is logged as a digest, so it cannot be computed: write log: 'value', or leave the feature out",
+  )
+})
+
 it('a business metric may name each of several numbers', async () => {
   const withMetric = (perPrediction: string) =>
     ({

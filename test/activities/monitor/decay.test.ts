@@ -8,6 +8,7 @@ import { DomainError } from '../../../domain/errors.ts'
 import { defaultMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { openingState } from '../../../domain/release/state.ts'
+import { digestFlag } from '../../../domain/model/logged-rows.ts'
 import { numberProfile, type ReferenceProfile } from '../../../domain/model/reference-profile.ts'
 import { seededRandom } from '@tenure/sequential'
 import { listAudit } from '../../../store/audit/audit-log.ts'
@@ -144,6 +145,21 @@ async function live(
     from jsonb_to_recordset(${JSON.stringify(outcomes)}::jsonb) as r (id uuid, value jsonb, arrived timestamptz)`)
 }
 
+/** Adds an image, which the log keeps as a digest, to both versions and to the logged rows. */
+async function withDigests(): Promise<void> {
+  const features = { photo: { kind: 'image', log: 'digest' } }
+  const fit = { name: 'photo', kind: 'category', vocabulary: [], encoding: 'text' }
+  await deps.store.query(sql`
+    update versions set manifest = jsonb_set(jsonb_set(manifest, '{features}', manifest -> 'features' || ${JSON.stringify(features)}::jsonb),
+      '{preprocessing}', manifest -> 'preprocessing' || ${JSON.stringify([fit])}::jsonb) where model = ${model}`)
+  const digest = Buffer.from(JSON.stringify({ sha256: 'a'.repeat(64), format: 'png' }))
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(digestFlag + digest.byteLength)
+  await deps.store.query(sql`
+    update predictions set features = features || ${Buffer.concat([length, digest])} where model = ${model}`)
+}
+const notAsked = () => `${before} was not checked: \`photo\` is logged as a digest`
+
 const qualityAlarm = 'auc 0.1, 0.7 at evaluation'
 
 describe('a champion that is worse than the version before it', () => {
@@ -242,6 +258,12 @@ describe('a champion that is worse than the version before it', () => {
     expect(await serves()).toBe(champion)
   })
 
+  it('stays where a feature is logged as a digest, because the version before it cannot be asked the same', async () => {
+    await withDigests()
+    expect(await lose()).toMatchObject({ level: 'kept', reasons: [expect.any(String), notAsked()] })
+    expect(await serves()).toBe(champion)
+  })
+
   it('stays while a kill switch determines the serving version', async () => {
     await writeKillSwitch(deps.store, { model, serve: 'fallback', reason: 'a night', actor: 'olga' })
     expect(await lose()).toMatchObject({
@@ -309,6 +331,26 @@ it('a champion whose answers have become identical is rolled back to the previou
   expect(second.reasons).toEqual([expect.stringMatching(/^one answer went to 99\.9 % of 1,000 requests, /)])
   expect(second).toMatchObject({ level: 'returned', to: before, comparison: { isBetter: true } })
   expect(await serves()).toBe(before)
+})
+
+it('a champion that gives one answer stays where a feature is logged as a digest', async () => {
+  await live(0.1)
+  await withDigests()
+  const counts = score.counts.map((_, bin) => (bin === 0 ? 1_000 : 0))
+  const rows = [-2, -1].map((hours) => ({
+    model,
+    version: champion,
+    hourMs: now + hours * hour,
+    kind: 'score' as const,
+    name: 'score',
+    counts,
+  }))
+  await writeFeatureCounts(deps.store, { replica: 'r1', rows })
+  const left = await look({}, { hours: -1 })
+  expect(await look({}, { left })).toMatchObject({
+    level: 'kept',
+    reasons: [expect.stringMatching(/^one answer went to/), notAsked()],
+  })
 })
 
 it.each([

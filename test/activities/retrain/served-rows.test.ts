@@ -406,6 +406,14 @@ describe('a snapshot of served rows', () => {
     expect(subjects).toMatch(/^sha256:/)
   })
 
+  it('has texts as their requests had them', async () => {
+    await ask(hourly(12, () => ({ features: bytesOf(2, 'a note') })))
+    const { digest } = await take(define({}, { features: { ...features, colour: words.text() } }))
+    expect(await rowsOf(digest)).toMatchObject(
+      Array.from({ length: 12 }, () => ({ size: 2, colour: 'a note' })),
+    )
+  })
+
   it('is refused with the reasons and their figures when too few requests have an outcome', async () => {
     await expect(take()).rejects.toMatchObject({
       code: 'too_few_outcomes',

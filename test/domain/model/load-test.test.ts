@@ -78,6 +78,9 @@ describe('the result of a load test', () => {
     expect(loadText({ ...test, report: slow })).toMatch(
       /^does not hold 240 requests\/s for 15 s: 3 of 3,612 requests failed \(NaN\); held no lower rate that was tried; .* 1,000 rows of the test set, repeated, because the log has no requests of that time/,
     )
+    expect(loadText({ ...test, report: { ...slow, digested: ['note', 'photo'] } })).toContain(
+      '1,000 rows of the test set, repeated, because `note`, `photo` are logged as digests',
+    )
     expect(loadText({ ...test, report: { ...slow, heldRate: 120 } })).toContain('; held 120 requests/s;')
     expect(loadText({ ...test, message: 'it is gone' })).toBe(`could not be run: it is gone (${test.at})`)
   })

@@ -141,6 +141,10 @@ describe('the former version', () => {
     expect(of(2, 0, 1).message).toBe(
       'too few failing requests are kept: 2, and at most 1 of 3 callers failed in one tick',
     )
+    const notAsked = { requests: 0, formerFailed: 0, digested: ['photo'] }
+    expect(judgeFormer(notAsked, { to: 'm_v1', callers: 1 }).message).toBe(
+      'm_v1 was not checked: `photo` is logged as a digest, and at most 1 of 3 callers failed in one tick',
+    )
   })
 })
 

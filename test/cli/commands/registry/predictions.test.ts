@@ -12,7 +12,14 @@ import { predictionsGroup } from '../../../../cli/commands/registry/predictions.
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { columnsOfPrediction, writePredictions } from '../../../../cli/export/prediction-file.ts'
 import { runCommand } from '../../../support/command-line.ts'
-import { flightSpec, irisRow, irisSpec } from '../../../support/serving/artifact.ts'
+import {
+  flightSpec,
+  irisRow,
+  irisSpec,
+  randomLayer,
+  seeded,
+  type ArtifactSpec,
+} from '../../../support/serving/artifact.ts'
 import {
   openServingFixture,
   startApi,
@@ -36,13 +43,7 @@ let key: string
 beforeAll(async () => {
   fixture = await openServingFixture()
   key = await fixture.key({ role: 'admin' })
-  const routes = []
-  for (const spec of [irisSpec(), flightSpec()]) {
-    const version = await fixture.register(spec)
-    const manifest = JSON.stringify({ output: spec.output, preprocessing: spec.preprocessing })
-    await fixture.store.query(sql`update versions set manifest = ${manifest} where version = ${version}`)
-    routes.push(await fixture.route(spec.model, { proven: version }))
-  }
+  const routes = [await serve(irisSpec()), await serve(flightSpec())]
   api = await startApi(fixture)
   for (const route of routes) await api.follows(route)
   server = createServer((request, response) => {
@@ -61,6 +62,19 @@ afterAll(async () => {
   await fixture.close()
   rmSync(folder, { recursive: true })
 })
+
+async function serve(spec: ArtifactSpec) {
+  const version = await fixture.register(spec)
+  const manifest = JSON.stringify({ output: spec.output, preprocessing: spec.preprocessing })
+  await fixture.store.query(sql`update versions set manifest = ${manifest} where version = ${version}`)
+  return fixture.route(spec.model, { proven: version })
+}
+async function asked(spec: ArtifactSpec, row: object) {
+  await api.follows(await serve(spec))
+  const { predictions } = api.ask(spec.model, { instances: [row] })
+  await api.serving.log.flush()
+  return predictions[0]!
+}
 
 const run = (...words: string[]) => runCommand([predictionsGroup], ['predictions', ...words, '--url', url])
 const file = (name: string) => join(folder, name)
@@ -110,6 +124,30 @@ describe('tenure predictions', () => {
     expect(out).toMatch(/routing key +shown/)
     expect(out).toMatch(/petalLength +1.4\n/)
     expect(out).toMatch(/iris_v1.0.0: \w+: .*golden rows.*\nfeature +value +adds/)
+  })
+
+  it('shows a digest as one, and explains no prediction with it', async () => {
+    const spec: ArtifactSpec = {
+      model: 'noted',
+      features: { size: { kind: 'number' }, note: { kind: 'text', log: 'digest' } },
+      output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
+      preprocessing: [
+        { name: 'size', kind: 'number', mean: 0, std: 1, fill: 0 },
+        { name: 'note', kind: 'category', vocabulary: [], encoding: 'text' },
+      ],
+      layers: [randomLayer(1, 1, 'sigmoid', seeded(3))],
+      golden: [{ size: 1, note: 'a' }],
+    }
+    const { id } = await asked(spec, { size: 1, note: 'a secret' })
+    const { out } = await run('show', id)
+    expect(out).toMatch(/note +logged as a digest: SHA-256 [0-9a-f]{64}, length 8, script Latin\n/)
+    expect(out).not.toContain('secret')
+    const explained = await run('show', id, '--explain')
+    expect(explained.code).not.toBe(exitCodes.done)
+    expect(explained.err).toContain('the prediction cannot be explained: `note` is logged as a digest')
+    expect(await listed('noted')).toMatchObject([
+      { 'inputs.size': 1, 'inputs.note.length': 8, 'inputs.note.sha256': expect.any(String) },
+    ])
   })
 
   it('exports all pages as CSV and Parquet, whose columns are the fields of the API', async () => {
