@@ -12,6 +12,8 @@ import { sumOf } from '@tenure/sequential'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { installerEnvironment } from '../../temporal.config.ts'
 import { preparePython } from '../../store/python/python-environment.ts'
+import { withDuck } from '../../activities/data/duckdb.ts'
+import { readDoubles } from '../../activities/data/rows.ts'
 import { judgeDrift } from '../../domain/monitoring/drift.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { loadModel, modelsDirectory } from '../../models/index.ts'
@@ -113,10 +115,14 @@ async function sync(folder: string, edits: Record<string, string> = {}): Promise
 }
 
 /** Runs the script that writes the rows of an example. A file of a source lies in the project, which is this checkout here. */
-async function writeRows(name: string, script: string): Promise<string> {
+async function writeRows(
+  name: string,
+  script: string,
+  { requirements = 'requirements.txt', ending = 'csv' } = {},
+): Promise<string> {
   const folder = join(checkout, 'docs/examples', name)
   const { python } = await preparePython({
-    requirements: join(folder, 'requirements.txt'),
+    requirements: join(folder, requirements),
     cache: system.config.cacheDir,
     env: installerEnvironment(),
     signal: new AbortController().signal,
@@ -125,7 +131,7 @@ async function writeRows(name: string, script: string): Promise<string> {
   await mkdir(kept, { recursive: true })
   await copyFile(join(folder, script), join(kept, script))
   await promisify(execFile)(python, [join(kept, script)], { env: installerEnvironment() })
-  return `.tenure/examples/${name}.csv`
+  return `.tenure/examples/${name}.${ending}`
 }
 
 /** Retrains and releases under traffic with this row. Returns the promoted version. */
@@ -295,6 +301,55 @@ describe('the examples in Python', () => {
       'scan.bytes': 'alarm',
       'scan.width': 'alarm',
       'scan.height': 'alarm',
+    })
+  }, 580_000)
+
+  it('sentiment: a regression on embeddings is trained, released and rolled back as an object of Python, and embeddings of another origin are drift', async () => {
+    await writeRows('reviews', 'download.py')
+    const at = {
+      'models/sentiment.parquet': await writeRows('sentiment', 'rows.py', {
+        requirements: 'rows.txt',
+        ending: 'parquet',
+      }),
+    }
+    const file = join(checkout, at['models/sentiment.parquet'])
+    const embeddingOf = (text: string) =>
+      withDuck(async (duck) => [
+        ...(await readDoubles(duck, `select unnest(embedding) from '${file}' where review like '${text}%'`)),
+      ])
+    const asked = { embedding: await embeddingOf('The Rock is destined') }
+    expect(asked.embedding).toHaveLength(256)
+    const answer = async () => {
+      const found = await predict('sentiment', asked, 'a')
+      expect(found, JSON.stringify(found)).toHaveProperty('predictions')
+      return (found['predictions'] as { probability: number }[])[0]!.probability
+    }
+    await sync('sentiment', { ...at, 'strength: 1': 'strength: 10' })
+    const first = await release('sentiment', asked)
+    expect(await manifestOf(first)).toMatchObject({ artifact: 'python-object' })
+    const before = await answer()
+    expect(await predict('sentiment', { embedding: [1, 2] }, 'a')).toMatchObject({
+      code: 'wrong_type',
+      detail: expect.stringContaining('list of 256 finite numbers') as unknown,
+    })
+    await sync('sentiment', at)
+    const second = await release('sentiment', asked)
+    const { metrics } = (await findVersion(system.store, second))!.lineage
+    process.stdout.write(`embeddings of reviews: ${JSON.stringify(metrics)}\n`)
+    await rollBack('sentiment', asked, second, first)
+    expect(await answer()).toBe(before)
+
+    const fromMs = Date.now()
+    // Of another model of embeddings, whose numbers are not of length 1.
+    for (let sent = 0; sent < 400; sent += 100)
+      await post('/v1/models/sentiment/predict', {
+        instances: Array.from({ length: 100 }, (_, nth) => ({
+          embedding: Array.from({ length: 256 }, (_each, place) => Math.sin((sent + nth) * 256 + place)),
+        })),
+      })
+    expect(await driftOf('sentiment', first, { fromMs, part: 'embedding.norm', rows: 400 })).toMatchObject({
+      'embedding.norm': 'alarm',
+      'embedding.projection1': 'alarm',
     })
   }, 580_000)
 

@@ -488,7 +488,7 @@ describe('a definition in Python', () => {
     expect([...all].sort()).toEqual(definitionWords.map(({ name }) => name).sort())
   })
 
-  it.each(['iris', 'flight-delay', 'sky', 'temperature', 'reviews', 'digits'])(
+  it.each(['iris', 'flight-delay', 'sky', 'temperature', 'reviews', 'digits', 'sentiment'])(
     'is that of the example %s',
     async (name) => {
       const path =
