@@ -3,6 +3,7 @@
  * https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/open_inference_grpc.proto.
  */
 import { predictorError } from '../../errors.ts'
+import { spanOf, wireReader, wireText, type WireSpan } from '../wire.ts'
 
 /** The method that answers rows. */
 export const inferPath = '/inference.GRPCInferenceService/ModelInfer'
@@ -80,6 +81,10 @@ function contentsOf(datatype: string, data: readonly (number | string | null)[])
 /** Before each message: whether it is compressed, and its length. */
 const frameBytes = 5
 
+const { eachField, numbersOf } = wireReader((issue) => {
+  throw new Error(issue)
+})
+
 /** Returns the answer of one frame as JSON has it. Throws with what is wrong with it. */
 export function decodeInfer(frame: Uint8Array): object {
   const bytes = Buffer.from(frame.buffer, frame.byteOffset, frame.byteLength)
@@ -89,10 +94,12 @@ export function decodeInfer(frame: Uint8Array): object {
   let version: string | undefined
   const raw: Buffer[] = []
   const outputs: Tensor[] = []
-  for (const [field, value] of fieldsOf(bytes.subarray(frameBytes)))
-    if (field === 2) version = bytesOf(value).toString()
-    else if (field === 5) outputs.push(readTensor(bytesOf(value)))
-    else if (field === 6) raw.push(bytesOf(value))
+  eachField({ bytes, from: frameBytes, to: bytes.byteLength }, (field) => {
+    const content = spanOf(bytes, field)
+    if (field.number === 2) version = wireText(content)
+    else if (field.number === 5) outputs.push(readTensor(content))
+    else if (field.number === 6) raw.push(bytes.subarray(content.from, content.to))
+  })
   return {
     model_version: version,
     outputs: outputs.map(({ name, datatype, shape, contents }, at) => ({
@@ -108,29 +115,23 @@ interface Tensor {
   name: string
   datatype: string
   shape: number[]
-  /** Numbers as they are, or the bytes of those of a fixed size. */
-  contents: Buffer | number[]
+  contents: number[]
 }
 
-function readTensor(bytes: Buffer): Tensor {
-  const tensor: Tensor = { name: '', datatype: '', shape: [], contents: [] }
-  for (const [field, value] of fieldsOf(bytes))
-    if (field === 1) tensor.name = bytesOf(value).toString()
-    else if (field === 2) tensor.datatype = bytesOf(value).toString()
-    else if (field === 3) tensor.shape.push(...integersOf(value))
-    else if (field === 5) tensor.contents = readContents(bytesOf(value))
-  return tensor
+function readTensor(tensor: WireSpan): Tensor {
+  const found: Tensor = { name: '', datatype: '', shape: [...numbersOf(tensor, 3, 0)], contents: [] }
+  eachField(tensor, (field) => {
+    const content = spanOf(tensor.bytes, field)
+    if (field.number === 1) found.name = wireText(content)
+    else if (field.number === 2) found.datatype = wireText(content)
+    else if (field.number === 5) found.contents = readContents(content)
+  })
+  return found
 }
 
-/** The fields of `InferTensorContents`: 1 to 5 are integers, 6 and 7 floats of a fixed size, 8 are texts. */
-function readContents(bytes: Buffer): Tensor['contents'] {
-  const numbers: number[] = []
-  const fixed: Buffer[] = []
-  for (const [field, value] of fieldsOf(bytes))
-    if (field >= 1 && field <= 5) for (const each of integersOf(value)) numbers.push(each)
-    else if (field === 6 || field === 7) fixed.push(bytesOf(value))
-  return fixed.length > 0 ? Buffer.concat(fixed) : numbers
-}
+/** The fields of `InferTensorContents`: 1 to 5 are integers, 6 and 7 floats of four and eight bytes, 8 are texts. */
+const readContents = (contents: WireSpan): number[] =>
+  ([0, 0, 0, 0, 0, 5, 1] as const).flatMap((wire, at) => [...numbersOf(contents, at + 1, wire)])
 
 const sizes: Readonly<Record<string, [bytes: number, read: (from: Buffer, at: number) => number]>> = {
   FP32: [4, (from, at) => from.readFloatLE(at)],
@@ -146,63 +147,14 @@ const sizes: Readonly<Record<string, [bytes: number, read: (from: Buffer, at: nu
   BOOL: [1, (from, at) => from.readUInt8(at)],
 }
 
-/** Texts are not read: no output is one. */
 function valuesOf(datatype: string, contents: Buffer | number[], shape: readonly number[]): unknown[] {
-  if (!Buffer.isBuffer(contents) && contents.length > 0) return contents
   const known = sizes[datatype]
-  if (known === undefined) return Array.from({ length: Math.min(shape[0] ?? 0, 10_000) }, () => datatype)
-  const [size, read] = known
-  const bytes = Buffer.isBuffer(contents) ? contents : Buffer.alloc(0)
-  if (bytes.byteLength % size !== 0) throw new Error(`it ends within a number of ${datatype}`)
-  return Array.from({ length: bytes.byteLength / size }, (_, at) => read(bytes, at * size))
-}
-
-type Value = Buffer | bigint
-
-/** Reads the fields of a message. Throws where it ends within one. */
-function* fieldsOf(bytes: Buffer): Generator<[field: number, value: Value]> {
-  let at = 0
-  const take = (length: number): Buffer => {
-    if (length > bytes.byteLength - at) throw new Error('it ends within a field')
-    at += length
-    return bytes.subarray(at - length, at)
+  if (known !== undefined && Buffer.isBuffer(contents)) {
+    const [size, read] = known
+    if (contents.length % size !== 0) throw new Error(`it ends within a number of ${datatype}`)
+    return Array.from({ length: contents.length / size }, (_, at) => read(contents, at * size))
   }
-  const number = (): bigint => {
-    const [value, next] = readVarint(bytes, at)
-    at = next
-    return value
-  }
-  while (at < bytes.byteLength) {
-    const tag = Number(number())
-    const [field, type] = [Math.floor(tag / 8), tag % 8]
-    if (type === wire.varint) yield [field, number()]
-    else if (type === wire.bytes) yield [field, take(Number(number()))]
-    else if (type === wire.fixed64) yield [field, take(8)]
-    else if (type === wire.fixed32) yield [field, take(4)]
-    else throw new Error(`it has a field of the wire type ${type}`)
-  }
-}
-
-function readVarint(bytes: Buffer, from: number): [value: bigint, next: number] {
-  let value = 0n
-  for (let at = from; at < Math.min(from + 10, bytes.byteLength); at++) {
-    value |= BigInt(bytes[at]! & 127) << BigInt(7 * (at - from))
-    if (bytes[at]! < 128) return [value, at + 1]
-  }
-  throw new Error('it ends within a number')
-}
-
-function bytesOf(value: Value): Buffer {
-  if (typeof value === 'bigint') throw new Error('it has a number in place of bytes')
-  return value
-}
-
-/** Integers stand alone, or packed one after the other. */
-function* integersOf(value: Value): Generator<number> {
-  if (typeof value === 'bigint') return yield Number(BigInt.asIntN(64, value))
-  for (let at = 0; at < value.byteLength;) {
-    const [each, next] = readVarint(value, at)
-    at = next
-    yield Number(BigInt.asIntN(64, each))
-  }
+  if (known !== undefined || (!Buffer.isBuffer(contents) && contents.length > 0)) return [...contents]
+  // Texts are not read: no output is one.
+  return Array.from({ length: Math.min(shape[0] ?? 0, 10_000) }, () => datatype)
 }
