@@ -11,6 +11,8 @@ export function textIssue(feature: Feature, text: string): string | undefined {
     case 'text':
     case 'category':
     case 'number': {
+      // Written as UTF-8, it would become another character.
+      if (!text.isWellFormed()) return 'has an unpaired surrogate, which is no character'
       const most = maxLengthOf(feature)
       return text.length > most ? `has ${text.length} characters, at most ${most} are accepted` : undefined
     }

@@ -24,9 +24,13 @@ function textOf(name: string, value: unknown, maxLength: number): string | undef
   if (value === undefined || isText(value, maxLength)) return value
   throw new DomainError(
     'invalid_request',
-    `"${name}" is not a text of 1 to ${maxLength} characters without NUL`,
+    `"${name}" is not a text of 1 to ${maxLength} characters without NUL and unpaired surrogates`,
   )
 }
 
 const isText = (value: unknown, maxLength: number): value is string =>
-  typeof value === 'string' && value !== '' && value.length <= maxLength && !value.includes('\0')
+  typeof value === 'string' &&
+  value !== '' &&
+  value.length <= maxLength &&
+  !value.includes('\0') &&
+  value.isWellFormed()

@@ -47,6 +47,8 @@ it('a text is taken up to its length, in any words', () => {
     'instance 0: feature "note" has 6 characters, at most 5 are accepted',
   )
   expect(() => readNote('a\0')).toThrow('contains NUL')
+  expect(readNote('\u{1F339}')).toEqual({ note: '\u{1F339}' })
+  expect(() => readNote('a\ud83c')).toThrow('has an unpaired surrogate, which is no character')
 })
 
 it.each([

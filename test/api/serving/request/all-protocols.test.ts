@@ -186,6 +186,21 @@ describe.each<[string, LoadedVersion, fc.Arbitrary<Row>, Record<string, [Protoco
   })
 })
 
+it.each(Object.entries(complete))('an unpaired surrogate is refused by %s', (_, [protocol, encode]) => {
+  const row = { distance: 100, hour: 1, day: 'workday' }
+  const bodyOf = (origin: string) => Buffer.from(JSON.stringify(encode([{ ...row, origin }], flight, 0)))
+  expect(answerTo(flight, protocol, bodyOf('AT\u{1F339}'))).toMatchObject({ rows: 1 })
+  expect(answerTo(flight, protocol, bodyOf('AT\ud83c'))).toEqual({
+    code: 'wrong_type',
+    message: 'instance 0: feature "origin" has an unpaired surrogate, which is no character',
+  })
+  // As bytes, it is no UTF-8 either.
+  const bytes = Buffer.from([0xed, 0xa0, 0xbc])
+  const [before, after] = bodyOf('@').toString().split('@')
+  const body = Buffer.concat([Buffer.from(before!), bytes, Buffer.from(after!)])
+  expect(answerTo(flight, protocol, body)).toHaveProperty('code')
+})
+
 it('a matrix of numbers is read as objects are, in JSON and in a message of gRPC', () => {
   const row = fc.record({ sepalLength: number, sepalWidth: number, petalLength: number, petalWidth: number })
   fc.assert(
@@ -249,6 +264,11 @@ describe.each([
       'with a long reference',
       `{"instances":[${one}],"reference":"${'k'.repeat(201)}"}`,
       '"reference" is not a text of 1 to 200 characters without NUL',
+    ],
+    [
+      'with an unpaired surrogate in its reference',
+      `{"instances":[${one}],"reference":"\\ud83c"}`,
+      '"reference" is not a text of 1 to 200 characters without NUL and unpaired surrogates',
     ],
     ['with a row that is a number', '{"instances":[1]}', 'instance 0 is a number, not an object'],
     [
