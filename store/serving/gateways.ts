@@ -20,8 +20,9 @@ export interface OwnedGateway {
 }
 
 /**
- * Takes or keeps the gateways that no other replica owns, never for less time than they are held already, and returns them. Another address or backend is another gateway. A gateway whose
- * model has none by now is forgotten once no release of the model has a route.
+ * Takes or keeps the gateways that no other replica owns, never for less time than they are held already, and returns them. Another address or backend is another gateway. A gateway that
+ * was set is kept while a release of its model is open, also where the model file names another one or none by now: it may have given the candidate a
+ * share. A gateway whose model has none is forgotten afterwards.
  */
 export const ownGateways = (
   database: Database,
@@ -29,7 +30,10 @@ export const ownGateways = (
 ): Promise<OwnedGateway[]> =>
   rowsFrom(database).list<OwnedGateway>(prepared`
     with wanted as (
-      select name as model, definition -> 'traffic' as traffic from models where definition ? 'traffic'
+      select name as model, coalesce(held.traffic, definition -> 'traffic') as traffic from models
+        left join (select gateways.model, traffic from gateways join routing using (model) where ordered is not null and route ? 'release') as held
+        on held.model = name
+      where held.traffic is not null or definition ? 'traffic'
     ), gone as (
       delete from gateways where model not in (select model from wanted)
         and not exists (select from routing where routing.model = gateways.model and route ? 'release')

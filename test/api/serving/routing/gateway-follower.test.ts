@@ -147,6 +147,34 @@ it('takes the share back that HAProxy has of an order without an answer', async 
   expect(state.weights['other']).toBe(10)
 })
 
+it.each([
+  ['none', ''],
+  ['another one', '127.0.0.1:1'],
+])(
+  'keeps a gateway that was set until the release ends, where the model file names %s by then',
+  async (_which, other) => {
+    const { model, champion, candidate, canary } = await threeVersions(fixture)
+    const { state, address } = await runtimeSocket({ [champion]: 100, [candidate]: 0 }, candidate)
+    await setTraffic(model, address)
+    await fixture.route(model, canary(500), 60_000)
+    const replica = await replicaOfTest(fixture)
+    await until(() => state.weights[candidate] === 5, 'a share')
+    if (other === '')
+      await fixture.store.query(
+        sql`update models set definition = definition - 'traffic' where name = ${model}`,
+      )
+    else await setTraffic(model, other)
+    await fixture.route(model, canary(0), 60_000)
+    await until(() => state.weights[candidate] === 0, 'a rollback')
+    await fixture.route(model, { ...canary(0), release: undefined })
+    await until(
+      async () => (await findGateway(fixture.store, model))?.address === (other || undefined),
+      'the gateway of the model file',
+    )
+    await replica.stop()
+  },
+)
+
 it('gives a lease to the versions that serve, until the exposure of the candidate ends', async () => {
   const { model, old, champion, candidate, canary } = await threeVersions(fixture)
   const api = await startApi(fixture)
