@@ -1,4 +1,4 @@
-/** Draws live quality over time with its intervals, the value at release and the limit. */
+/** Draws live quality over time with its intervals, the value at release, the limit, and the changes of champion. */
 import { figureAxis, timeAxis, timeDomain } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, utcMinute, truncated } from './figures.ts'
@@ -21,6 +21,13 @@ export interface QualityPoint {
   rows: number
 }
 
+/** A version that became champion, by promotion or rollback. */
+export interface QualityMark {
+  atMs: number
+  /** `v1.2.0` */
+  name: string
+}
+
 const shades: Readonly<Record<QualityPoint['level'], string>> = {
   held: colours.main,
   lost: colours.bad,
@@ -41,7 +48,7 @@ const maxPoints = 400
 
 export async function qualitySvg(
   given: readonly QualityPoint[],
-  { metric, ...frame }: ChartPlace & { metric: string },
+  { metric, marks = [], ...frame }: ChartPlace & { metric: string; marks?: readonly QualityMark[] },
 ): Promise<string> {
   const points = given
     .filter(({ atMs }) => Number.isFinite(atMs))
@@ -70,6 +77,7 @@ export async function qualitySvg(
   }
   const narrow = isNarrow(full)
   const [from, to] = timeDomain(measured.map(({ atMs }) => atMs))
+  const changes = marksWithin(marks, [from.getTime(), to.getTime()], narrow ? 5 : 10)
   return drawChart(full, (plot) => ({
     height: narrow ? 200 : 240,
     marginLeft: 52,
@@ -79,20 +87,46 @@ export async function qualitySvg(
     x: { ...timeAxis([from, to], narrow ? 4 : 8, frame.zone), inset: 14 },
     y: figureAxis(metricName(metric)),
     color: { type: 'identity' },
-    marks: qualityMarks(plot, measured, metric),
+    marks: [...changeMarks(plot, changes), ...qualityMarks(plot, measured, metric)],
     symbol: { type: 'identity' } as never,
   }))
 }
 
-function qualityMarks(plot: PlotModule, measured: Measured[], metric: string): ChartOptions['marks'] {
-  const changes = measured.filter(({ version }, i) => i > 0 && version !== measured[i - 1]!.version)
+type ShownMark = QualityMark & { at: Date; label: string }
+
+/** The changes within the span, the newest first, each with its name where that has room: `names` of them fit side by side. */
+function marksWithin(
+  marks: readonly QualityMark[],
+  [fromMs, toMs]: readonly [number, number],
+  names: number,
+): ShownMark[] {
+  let namedMs = Infinity
+  return marks
+    .filter(({ atMs }) => atMs >= fromMs && atMs <= toMs)
+    .toSorted((one, other) => other.atMs - one.atMs)
+    .map((mark) => {
+      const hasRoom = namedMs - mark.atMs >= (toMs - fromMs) / names
+      if (hasRoom) namedMs = mark.atMs
+      return { ...mark, at: new Date(mark.atMs), label: hasRoom ? truncated(mark.name, 12) : '' }
+    })
+}
+
+const changeMarks = (plot: PlotModule, changes: readonly ShownMark[]): NonNullable<ChartOptions['marks']> => [
+  plot.ruleX(changes, {
+    x: 'at',
+    strokeOpacity: 0.5,
+    strokeDasharray: '2,3',
+    title: ({ atMs, name }: ShownMark) => `${utcMinute(atMs)}: ${truncated(name, 80)} became champion`,
+  }),
+  plot.text(changes, { x: 'at', frameAnchor: 'top', dy: -12, text: 'label', fontSize: 11 }),
+]
+
+function qualityMarks(
+  plot: PlotModule,
+  measured: Measured[],
+  metric: string,
+): NonNullable<ChartOptions['marks']> {
   return [
-    plot.ruleX(changes, {
-      x: 'at',
-      strokeOpacity: 0.4,
-      strokeDasharray: '2,3',
-      title: ({ version }: QualityPoint) => `since here ${truncated(version, 80)}`,
-    }),
     plot.lineY(
       measured.filter(({ baseline }) => baseline !== null),
       {

@@ -31,20 +31,20 @@ export interface ModelState {
   quality?: QualityReport['level']
   drift?: DriftLevel
   /** The kill switch, unless the route decides. */
-  pin?: { serve: Exclude<KillSwitchMode, 'normal'>; at: string; actor: string }
+  pin?: { serve: Exclude<KillSwitchMode, 'normal'>; at: string; actor: string; reason: string }
 }
 
-/** Ordered by name. */
-export const listModelStates = (database: Database) =>
+/** Ordered by name; of one model, also of one whose file was removed. */
+export const listModelStates = (database: Database, model?: string) =>
   rowsFrom(database).list<ModelState>(sql`
     select models.name as model, champions.version, quality.level as quality, drift.level as drift,
-      pins.serve as "pin.serve", pins.at as "pin.at", pins.actor as "pin.actor"
+      pins.serve as "pin.serve", pins.at as "pin.at", pins.actor as "pin.actor", pins.reason as "pin.reason"
     from models
       left join champions on champions.model = models.name
       left join kill_switches as pins on pins.model = models.name and pins.serve <> 'normal'
       left join lateral (select level from (${lastQuality}) as judged) as quality on true
       left join lateral (select level from (${lastDrift}) as judged) as drift on true
-    where ${isListedModel} order by models.name`)
+    where ${model === undefined ? isListedModel : sql`models.name = ${model}`} order by models.name`)
 
 /** Open alerts by model and kind, in no order. What releases ask is no alert here: the releases show it. */
 export const listAlertGroups = (

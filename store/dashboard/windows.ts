@@ -5,26 +5,6 @@ import type { Database } from '../postgres.ts'
 import type { DriftJudgement } from '../monitoring/monitor-windows.ts'
 import type { QualityReport } from '../../domain/monitoring/quality.ts'
 
-export interface DriftWindowLine extends Pick<DriftJudgement, 'version' | 'level'> {
-  toAt: string
-  /** The largest PSI of the features, and of the scores of a model with several numbers per row. */
-  psi: number | null
-}
-
-/** The drift of the served rows, window by window, the oldest first. */
-export async function listDriftWindows(
-  database: Database,
-  { model, limit }: { model: string; limit: number },
-): Promise<DriftWindowLine[]> {
-  const rows = await rowsFrom(database).list<DriftWindowLine>(sql`
-    select version, to_at, level, (
-        select max((each ->> 'psi')::float8)
-        from jsonb_array_elements((report -> 'features') || coalesce(report -> 'scores', '[]')) as each
-      ) as psi
-    from drift_judgements where model = ${model} and subject = 'served' order by to_at desc limit ${limit}`)
-  return rows.map((row) => ({ ...row, psi: row.psi ?? null })).toReversed()
-}
-
 export interface LastDrift extends Pick<DriftJudgement, 'version' | 'report' | 'policy'> {
   fromAt: string
   toAt: string
@@ -42,7 +22,13 @@ export interface QualityWindow {
   version: string
   toMs: number
   report: QualityReport
+  /** The share of positives among the test rows of the version, an estimate of that of the window; absent when its task has none. */
+  positives?: number
 }
+
+const positivesOf = (table: Sql): Sql => sql`(
+  select (evaluations.report ->> 'positives')::float8 / nullif((evaluations.report ->> 'rows')::float8, 0)
+  from versions join evaluations on evaluations.id = versions.evaluation_id where versions.version = ${table}.version) as positives`
 
 const toMsOf = (table: Sql): Sql => sql`(extract(epoch from ${table}.to_at) * 1000)::float8 as to_ms`
 
@@ -52,7 +38,7 @@ export const listQualityWeeks = (database: Database, { model, weeks }: { model: 
     with last as (
       select max(to_at) as at from quality_judgements where model = ${model} and level <> 'insufficient'
     )
-    select week.version, ${toMsOf(raw('week'))}, week.report
+    select week.version, ${toMsOf(raw('week'))}, week.report, ${positivesOf(raw('week'))}
     from last, generate_series(0, ${weeks - 1}::int) as ago
       join lateral (
         select version, to_at, report from quality_judgements
@@ -67,13 +53,7 @@ export async function listQualityWindows(
   { model, limit }: { model: string; limit: number },
 ): Promise<QualityWindow[]> {
   const rows = await database.query(sql`
-    select version, ${toMsOf(raw('quality_judgements'))}, report from quality_judgements
+    select version, ${toMsOf(raw('quality_judgements'))}, report, ${positivesOf(raw('quality_judgements'))} from quality_judgements
     where model = ${model} and level <> 'insufficient' order by to_at desc limit ${limit}`)
   return rows.map(fromRow<QualityWindow>).toReversed()
 }
-
-/** The share of positives among the test rows of a version; undefined when the task has none. */
-export const findPositiveShare = (database: Database, version: string) =>
-  rowsFrom(database).value<number>(sql`
-    select (report ->> 'positives')::float8 / nullif((report ->> 'rows')::float8, 0) as share
-    from evaluations where id = (select evaluation_id from versions where version = ${version})`)

@@ -7,12 +7,8 @@ import { qualityInterval } from './quality-interval.ts'
 /** A point with the metrics beside the primary one. */
 export type MeasuredPoint = QualityPoint & Pick<QualityReport, 'metrics'>
 
-/** Converts windows to points. `positives` is the share of positive test rows, an estimate of the share in each window. */
-export function qualityPoints(
-  windows: readonly QualityWindow[],
-  positives: number | undefined,
-): MeasuredPoint[] {
-  return windows.map(({ version, toMs, report }) => {
+export function qualityPoints(windows: readonly QualityWindow[]): MeasuredPoint[] {
+  return windows.map(({ version, toMs, report, positives }) => {
     const { value, baseline, margin, rows, metric, metrics, level, higherIsBetter } = report
     const [low, high] = qualityInterval({ metric, value, rows }, positives) ?? []
     return {

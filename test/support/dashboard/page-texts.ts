@@ -16,6 +16,8 @@ export function pagesOf({ model, champion }: Record<'model' | 'champion', string
     ['/retrainings', 'Retrainings'],
     ['/models', 'Will the train be late?'],
     [at(''), 'Live quality by week'],
+    [at(''), '1 of 3 features drifted: hour PSI'],
+    [at('?part=champion'), 'in the last minute'],
     [at(''), 'the mean gap between prediction and outcome'],
     [at('?at=2099-01-01'), 'promotion by anna'],
     [at('?at=2001-01-01'), 'had no champion then'],

@@ -25,6 +25,14 @@ export async function seatSecond(
   { model, first, second }: { model: string; first: string; second: string },
 ): Promise<void> {
   await seatChampion(store, model, first)
+  await promote(store, { model, first, second })
+}
+
+/** Makes the second version a proven champion after the first, without a release. */
+export async function promote(
+  store: Store,
+  { model, first, second }: { model: string; first: string; second: string },
+): Promise<void> {
   const promotion = { model, cause: 'promotion', actor: 'test', reason: 'new' } as const
   await moveChampion(store, { ...promotion, from: first, to: second })
   await markKnownGood(store, second)

@@ -357,9 +357,22 @@ const actions: Readonly<Record<ModelActionName, ModelAction>> = {
   },
 }
 
+/** Without a champion, these have no subject. */
+const needsChampion: readonly ModelActionName[] = ['rollback', 'drill']
+
 /** Links to the actions that this user may take. With script, the sheet opens over the page. */
-export const ModelActions = ({ model, actor }: { model: string; actor: Actor }): PageElement => {
-  const offered = modelActionNames.filter((name) => modelActions[name].allow.includes(actor.role))
+export const ModelActions = ({
+  model,
+  actor,
+  hasChampion,
+}: {
+  model: string
+  actor: Actor
+  hasChampion: boolean
+}): PageElement => {
+  const offered = modelActionNames.filter(
+    (name) => modelActions[name].allow.includes(actor.role) && (hasChampion || !needsChampion.includes(name)),
+  )
   return offered.length === 0 ? (
     <></>
   ) : (

@@ -1,37 +1,32 @@
 /** Shows one model: its champion now and at a point in time, its versions, live quality, calibration and drift. */
 import { z } from 'zod'
 import { knownZone } from '../../../../domain/zoned-time.ts'
+import type { ModelDefinition } from '../../../../domain/model-definition.ts'
 import { refitText } from '../../../../domain/training/refit.ts'
 import { metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import type { Calibration } from '@tenure/sequential'
 import { driftSvg } from '../../../charts/drift.ts'
 import { runCurvesSvg } from '../../../charts/history/run-curves.ts'
 import { reliabilitySvg } from '../../../charts/reliability.ts'
-import { qualitySvg, type QualityPoint } from '../../../charts/quality.ts'
+import { qualitySvg, type QualityMark, type QualityPoint } from '../../../charts/quality.ts'
 import {
-  findChampion,
-  listChampionHistory,
   type Champion,
   findFirstChampion,
   findLiveAt,
   type LiveAt,
 } from '../../../../store/registry/champions.ts'
 import { completeMonitorPolicy, type MonitorPolicy } from '../../../../domain/monitoring/policy.ts'
-import type { Flag } from '../../../../domain/serving/kill-switch.ts'
-import { findKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import {
   findLastDrift,
-  listDriftWindows,
   type LastDrift,
-  findPositiveShare,
   listQualityWeeks,
   listQualityWindows,
 } from '../../../../store/dashboard/windows.ts'
 import { listRunCurves, type RunCurve } from '../../../../store/dashboard/training-detail.ts'
 import { listLatestOutcomes } from '../../../../store/monitoring/outcomes.ts'
 import { getVersion, findVersions } from '../../../../store/registry/versions.ts'
-import { findRunningRetraining } from '../../../../store/training/retrainings.ts'
 import { getModel } from '../../../../store/registry/models.ts'
+import type { Database } from '../../../../store/postgres.ts'
 import { cursorText } from '../../../http/page-cursor.ts'
 import { cursorOfKey, keyOfCursor } from '../../../http/version-cursor.ts'
 import { checkInput, searchedTime } from '../../../http/schemas.ts'
@@ -39,14 +34,15 @@ import { typedInstant, typedText } from '../../clock.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { drawChartSizes, ChartFigure, type ChartSizes } from '../../components/chart.tsx'
 import { listHref, CursorPager } from '../../components/pager.tsx'
-import { Badge, Facts, Since, type Fact, Time, DataTable } from '../../components/elements.tsx'
+import { Badge, Facts, Live, type Fact, Time, DataTable } from '../../components/elements.tsx'
 import { Term } from '../../glossary.tsx'
-import { Crumbs, FirstVersion, modelHref, ReleaseLink } from '../../components/links.tsx'
+import { Crumbs, modelHref } from '../../components/links.tsx'
 import { calibrationOf, scoredOutcomes, type ScoredOutcomes } from '../../components/calibration.ts'
 import { qualityPoints } from '../../components/quality-points.ts'
 import { VersionTable } from '../../components/version-table.tsx'
 import { ChampionHistory, DriftSection, QualitySection } from './model-parts.tsx'
 import { ActionSheet, ModelActions } from './actions.tsx'
+import { ChampionTile, maxChanges, readChampionNow, type ChampionNow } from './champion-tile.tsx'
 import { shortVersion } from '../overview/cells.tsx'
 import { plain, shortReason, verdictTones } from '../../labels.ts'
 import { countText } from '../../../charts/figures.ts'
@@ -81,172 +77,192 @@ export const modelPage = definePage({
     /** That of the reader who typed the time, so that a shared address means one instant. */
     zone: z.string().max(64).optional(),
     cursor: cursorText.optional(),
+    /** Only the champion, which reloads itself. */
+    part: z.literal('champion').optional(),
   }),
-  async load({ store }, { params, query: { at: typed, zone: typedIn, cursor }, zone }) {
+  async load({ store }, { params, query: { at: typed, zone: typedIn, cursor, part }, zone }) {
     const typedZone = typedIn === undefined ? zone : knownZone(checkInput(zoneName, typedIn, 'zone'))!
     const at =
       typed === undefined ? undefined : checkInput(searchedTime, typedInstant(typed, typedZone), 'at')
     const { name, definition } = await getModel(store, params['name']!)
-    const [champion, flag, found, changes, byWeek, byWindow, lastDrift, driftWindows, live, runs] =
-      await Promise.all([
-        findChampion(store, name),
-        findKillSwitch(store, name),
-        findVersions(store, {
-          model: name,
-          order: 'version',
-          limit: versionsAPage,
-          after: cursor === undefined ? undefined : keyOfCursor(cursor, 'version'),
-        }),
-        listChampionHistory(store, name, 10),
-        listQualityWeeks(store, { model: name, weeks }),
-        listQualityWindows(store, { model: name, limit: windows }),
-        findLastDrift(store, name),
-        listDriftWindows(store, { model: name, limit: 40 }),
-        at === undefined ? undefined : findLiveAt(store, { model: name, at }),
-        // Skips the loss curves on the page of a point in time, which shows the champion of that time first.
-        at === undefined ? listRunCurves(store, { model: name, limit: maxRuns }) : [],
-      ])
-    const [first, share, version, answered, running] = await Promise.all([
-      at !== undefined && live === undefined ? findFirstChampion(store, name) : undefined,
-      champion === undefined ? undefined : findPositiveShare(store, champion.version),
-      champion === undefined ? undefined : getVersion(store, champion.version),
-      champion === undefined
-        ? []
-        : listLatestOutcomes(store, { model: name, version: champion.version, limit: maxOutcomes }),
-      found.versions.length === 0 ? findRunningRetraining(store, name) : undefined,
-    ])
-    // An installation younger than three weeks has too few weeks, so the page shows windows.
-    const weekly = byWeek.length >= 3
-    const measured = weekly ? byWeek : byWindow
-    const points = qualityPoints(measured, share)
-    const policy = definition.evaluation?.policy
-    const metric = measured.at(-1)?.report.metric ?? (policy && builtInPrimary(policy)) ?? 'quality'
-    const calibrated = calibrationOf(answered, version?.manifest.output)
-    const output = version?.manifest.output
-    const [qualityChart, driftChart, calibration, curves] = await Promise.all([
-      drawQuality(name, { metric, points, zone }),
-      lastDrift && drawDrift(name, lastDrift),
-      calibrated && drawCalibration(name, calibrated),
-      runs.length === 0 ? undefined : drawRuns(name, runs, champion),
-    ])
-    const threshold = output && thresholdOf(output)
+    const now = await readChampionNow(store, name)
     return {
       name,
       definition,
-      isBrought: definition.isBrought === true,
-      running,
-      hasReviews: output !== undefined && 'review' in output && output.review !== undefined,
-      champion,
-      refit: version && refitText(version.lineage),
-      flag,
-      changes,
-      driftWindows,
-      calibration,
-      thresholds:
-        threshold === undefined ? undefined : { scored: scoredOutcomes(answered, output), threshold },
-      curves,
-      lastLosses: lastLosses(runs, name),
+      now,
       at,
-      live,
-      first,
-      versions: found.versions,
-      next: found.next && cursorOfKey(found.next, 'version'),
-      quality: {
-        points,
-        metric,
-        chart: qualityChart,
-        weekly,
-        known: answered.length,
-        hasChampion: champion !== undefined,
-        dueAt: champion && outcomesDueAt(champion, definition.monitor, Date.now()),
-        standIn: policy && standInText(policy),
-      },
-      drift: lastDrift && driftChart && { ...lastDrift, chart: driftChart },
-      nowMs: Date.now(),
+      below:
+        part === undefined ? await loadBelow(store, { name, definition, now, at, cursor, zone }) : undefined,
     }
   },
   title: ({ name }) => name,
-  view: (data, { actor, token, query: { cursor }, zone }) => {
-    const { at } = data
-    const path = modelHref(data.name)
+  view: ({ name, definition, now, at, below }, { actor, token, query: { cursor }, zone }) => {
+    const path = modelHref(name)
+    const tile = (
+      <Live id="champion" target={listHref(path, { part: 'champion' })}>
+        <ChampionTile {...now} role={actor.role}>
+          {token !== undefined && (
+            <ModelActions model={name} actor={actor} hasChampion={now.row.champion !== undefined} />
+          )}
+        </ChampionTile>
+      </Live>
+    )
+    if (below === undefined) return tile
+    const { champion } = now.row
+    const liveAt = (
+      <LiveAtForm path={path} zone={zone} at={at} live={below.live} first={below.first} model={name} />
+    )
     return (
       <>
         <Crumbs to={[['/models', 'Models']]} />
-        <h1>{data.name}</h1>
-        {(data.definition.owner !== undefined || data.definition.release?.risk !== undefined) && (
-          <p class="quiet">
-            {data.definition.owner !== undefined && `Owner: ${data.definition.owner} `}
-            {data.definition.release?.risk === 'high' && <Badge tone="warn">high risk</Badge>}
-          </p>
-        )}
-        {data.definition.about !== undefined && <p class="lead">{data.definition.about}</p>}
-        {token !== undefined && <ModelActions model={data.name} actor={actor} />}
-        <div class="grid">
-          <Now {...data} path={path} />
-          {(at !== undefined || data.changes.length > 0) && (
-            <LiveAtForm
-              path={path}
-              zone={zone}
-              at={at}
-              live={data.live}
-              first={data.first}
-              model={data.name}
-            />
-          )}
+        <h1>{name}</h1>
+        <p class="quiet">
+          {definition.about !== undefined && `${definition.about} `}
+          {definition.owner !== undefined && `Owner: ${definition.owner}. `}
+          {below.refit !== undefined && `${below.refit}. `}
+          {definition.release?.risk === 'high' && <Badge tone="warn">high risk</Badge>}{' '}
+          {below.hasReviews && <a href={`${path}/reviews`}>Answers for review</a>}
+        </p>
+        {tile}
+        {at !== undefined && liveAt}
+        <div class="beside">
+          <QualitySection {...below.quality} />
+          <DriftSection drift={below.drift} path={path} champion={champion?.version} />
         </div>
-        <section class="card">
+        <section class="part">
           <h2>Versions</h2>
-          {data.versions.length > 0 && (
-            <p class="small">
-              <a href={listHref('/versions', { model: data.name })}>Search versions of {data.name}</a>
-            </p>
-          )}
           <VersionTable
-            versions={data.versions}
-            primary={data.definition.evaluation?.policy?.primary}
-            empty={
-              <>
-                No versions yet.{' '}
-                <FirstVersion model={data.name} isBrought={data.isBrought} running={data.running} />
-              </>
-            }
+            versions={below.versions}
+            primary={definition.evaluation?.policy?.primary}
+            empty="No versions yet."
           />
           <CursorPager
             first={cursor === undefined ? undefined : path}
-            next={data.next === undefined ? undefined : listHref(path, { cursor: data.next })}
+            next={below.next === undefined ? undefined : listHref(path, { cursor: below.next })}
           />
+          {below.versions.length > 0 && (
+            <p class="small">
+              <a href={listHref('/versions', { model: name })}>Search versions</a>
+            </p>
+          )}
         </section>
-        <QualitySection {...data.quality} />
-        {data.calibration !== undefined && (
-          <section class="card">
-            <h2>
-              <Term word="Calibration" />
-            </h2>
+        {below.calibration !== undefined && (
+          <details class="part">
+            <summary>
+              <h2>
+                <Term word="Calibration" />
+              </h2>
+            </summary>
             <ChartFigure
-              chart={data.calibration}
+              chart={below.calibration}
               note="Predicted vs observed on the latest outcomes. Dashed line = perfect calibration."
             />
-          </section>
+          </details>
         )}
-        {data.thresholds?.scored !== undefined && (
-          <ThresholdSection scored={data.thresholds.scored} threshold={data.thresholds.threshold} />
+        {below.thresholds?.scored !== undefined && (
+          <ThresholdSection scored={below.thresholds.scored} threshold={below.thresholds.threshold} />
         )}
-        {data.curves !== undefined && (
-          <section class="card">
-            <h2>Training curves</h2>
+        {below.curves !== undefined && (
+          <details class="part">
+            <summary>
+              <h2>Training loss</h2>
+            </summary>
             <ChartFigure
-              chart={data.curves}
-              note={`Loss by epoch of the last runs, the champion in colour. At the end, from the highest: ${data.lastLosses}.`}
+              chart={below.curves}
+              note={`Loss by epoch of the last runs, the champion in colour. At the end, from the highest: ${below.lastLosses}.`}
             />
-          </section>
+          </details>
         )}
-        <DriftSection drift={data.drift} windows={data.driftWindows} path={path} />
-        <ChampionHistory changes={data.changes} />
+        {now.changes.length > 0 && <ChampionHistory changes={now.changes.slice(0, 10)} />}
+        {at === undefined && now.changes.length > 0 && liveAt}
         <ActionSheet />
       </>
     )
   },
 })
+
+/** The first champion, which a short history has. */
+const firstOf = async (store: Database, name: string, changes: ChampionNow['changes']) =>
+  changes.length < maxChanges ? changes.at(-1) : findFirstChampion(store, name)
+
+interface Below {
+  name: string
+  definition: ModelDefinition
+  now: ChampionNow
+  at: string | undefined
+  cursor: string | undefined
+  zone: string
+}
+
+async function loadBelow(
+  store: Database,
+  { name, definition, now: { row, changes }, at, cursor, zone }: Below,
+) {
+  const { champion } = row
+  const [found, byWeek, lastDrift, live, runs, version, answered] = await Promise.all([
+    findVersions(store, {
+      model: name,
+      order: 'version',
+      limit: versionsAPage,
+      after: cursor === undefined ? undefined : keyOfCursor(cursor, 'version'),
+    }),
+    listQualityWeeks(store, { model: name, weeks }),
+    findLastDrift(store, name),
+    at === undefined ? undefined : findLiveAt(store, { model: name, at }),
+    // Skips the loss curves on the page of a point in time, which shows the champion of that time first.
+    at === undefined ? listRunCurves(store, { model: name, limit: maxRuns }) : [],
+    champion === undefined ? undefined : getVersion(store, champion.version),
+    champion === undefined
+      ? []
+      : listLatestOutcomes(store, { model: name, version: champion.version, limit: maxOutcomes }),
+  ])
+  // An installation younger than three weeks has too few weeks, so the page shows windows.
+  const weekly = byWeek.length >= 3
+  const [first, byWindow] = await Promise.all([
+    at !== undefined && live === undefined ? firstOf(store, name, changes) : undefined,
+    weekly ? [] : listQualityWindows(store, { model: name, limit: windows }),
+  ])
+  const measured = weekly ? byWeek : byWindow
+  const points = qualityPoints(measured)
+  const policy = definition.evaluation?.policy
+  const metric = measured.at(-1)?.report.metric ?? (policy && builtInPrimary(policy)) ?? 'quality'
+  const output = version?.manifest.output
+  const calibrated = calibrationOf(answered, output)
+  const marks = changes.map(({ at: changedAt, version: to }) => ({
+    atMs: Date.parse(changedAt),
+    name: shortVersion(name, to),
+  }))
+  const [qualityChart, driftChart, calibration, curves] = await Promise.all([
+    drawQuality(name, { metric, zone, points, marks }),
+    lastDrift && drawDrift(name, lastDrift),
+    calibrated && drawCalibration(name, calibrated),
+    runs.length === 0 ? undefined : drawRuns(name, runs, champion?.version),
+  ])
+  const threshold = output && thresholdOf(output)
+  return {
+    hasReviews: output !== undefined && 'review' in output && output.review !== undefined,
+    refit: version && refitText(version.lineage),
+    calibration,
+    thresholds: threshold === undefined ? undefined : { scored: scoredOutcomes(answered, output), threshold },
+    curves,
+    lastLosses: lastLosses(runs, name),
+    live,
+    first,
+    versions: found.versions,
+    next: found.next && cursorOfKey(found.next, 'version'),
+    quality: {
+      points,
+      metric,
+      chart: qualityChart,
+      weekly,
+      known: answered.length,
+      champion: champion?.version,
+      dueAt: champion && outcomesDueAt(champion, definition.monitor, Date.now()),
+      standIn: policy && standInText(policy),
+    },
+    drift: lastDrift && driftChart && { ...lastDrift, chart: driftChart },
+  }
+}
 
 /** Lists the last loss of each run, in the order in which the lines end: `v1.2.0 0.4890, v1.1.0 0.4574`. */
 const lastLosses = (runs: readonly RunCurve[], model: string): string =>
@@ -262,19 +278,28 @@ const lastLosses = (runs: readonly RunCurve[], model: string): string =>
 
 const drawDrift = (model: string, { report, policy: { warn, alarm } }: LastDrift): Promise<ChartSizes> =>
   drawChartSizes(
-    { id: 'drift', title: `Drift of ${model} by feature` },
+    { id: 'drift', title: `Drift of ${model} by feature`, wide: 460 },
     { rows: report.features.map(({ name, psi, level }) => ({ name, psi, level })), warn, alarm },
     ({ rows, ...limits }, frame) => driftSvg(rows, { ...frame, ...limits }),
   )
 
 const drawQuality = (
   model: string,
-  { metric, points, zone }: { metric: string; points: readonly QualityPoint[]; zone: string },
+  {
+    metric,
+    zone,
+    ...data
+  }: {
+    metric: string
+    zone: string
+    points: readonly QualityPoint[]
+    marks: readonly QualityMark[]
+  },
 ): Promise<ChartSizes> =>
   drawChartSizes(
     { id: 'quality', title: `Live ${metricName(metric)} of ${model}`, zone },
-    points,
-    (data, frame) => qualitySvg(data, { ...frame, metric }),
+    data,
+    ({ points, marks }, frame) => qualitySvg(points, { ...frame, metric, marks }),
   )
 
 const drawCalibration = (model: string, calibrated: Calibration): Promise<ChartSizes> =>
@@ -284,86 +309,17 @@ const drawCalibration = (model: string, calibrated: Calibration): Promise<ChartS
 const drawRuns = (
   model: string,
   runs: readonly RunCurve[],
-  champion: Champion | undefined,
+  champion: string | undefined,
 ): Promise<ChartSizes> =>
   drawChartSizes(
     { id: 'runs', title: `Training loss of the last runs of ${model}` },
     runs.map(({ version, startedAt, curve }) => ({
       name: version ?? `run of ${startedAt.slice(0, 10)}`,
       points: curve,
-      marked: version !== undefined && version === champion?.version,
+      marked: version !== undefined && version === champion,
     })),
     runCurvesSvg,
   )
-
-interface LiveNow {
-  name: string
-  path: string
-  champion?: Champion
-  /** What was judged of the champion and on what its weights were refitted. */
-  refit?: string | undefined
-  flag?: Flag
-  nowMs: number
-  /** Whether the model file sends predictions to review. */
-  hasReviews: boolean
-  isBrought: boolean
-  /** The retraining that runs, for a model without versions. */
-  running?: string | undefined
-  versions: readonly unknown[]
-}
-
-const Now = ({
-  name,
-  champion,
-  refit,
-  flag,
-  nowMs,
-  path,
-  hasReviews,
-  isBrought,
-  running,
-  versions,
-}: LiveNow): PageElement => (
-  <section class={`card ${champion === undefined ? '' : 'good'}`}>
-    <h2>Live now</h2>
-    {champion === undefined ? (
-      <p>
-        No live version.{' '}
-        {versions.length === 0 ? (
-          <FirstVersion model={name} isBrought={isBrought} running={running} />
-        ) : (
-          <a href={listHref('/releases', { model: name })}>View releases</a>
-        )}
-      </p>
-    ) : (
-      <Facts facts={liveFacts(champion, { path, refit, nowMs, hasReviews })} />
-    )}
-    {flag !== undefined && flag.serve !== 'normal' && (
-      <p class="notice bad">
-        Pinned to {flag.serve} by {flag.actor}: {flag.reason}
-      </p>
-    )}
-  </section>
-)
-
-function liveFacts(
-  { version, since, releaseId }: Champion,
-  { path, refit, nowMs, hasReviews }: Pick<LiveNow, 'path' | 'refit' | 'nowMs' | 'hasReviews'>,
-): (Fact | undefined)[] {
-  const champion = (
-    <a href={`${path}/versions/${encodeURIComponent(version)}`}>
-      <strong>{version}</strong>
-    </a>
-  )
-  return [
-    ['Champion', champion],
-    ['Live since', <Since at={since} nowMs={nowMs} />],
-    releaseId === undefined ? undefined : ['Release', <ReleaseLink id={releaseId} />],
-    refit === undefined ? undefined : ['Refit', refit],
-    ['Inputs', <a href={`${path}/features`}>Live vs training data</a>],
-    hasReviews ? ['Reviews', <a href={`${path}/reviews`}>Answers for review</a>] : undefined,
-  ]
-}
 
 // Shows the champion at a point in time, with its release, approvals and evidence.
 
@@ -495,12 +451,16 @@ export const ThresholdSection = ({
   const rows = thresholdTable(scored, threshold)
   const now = rows.find((row) => row.threshold === threshold)!
   return (
-    <section class="card" aria-labelledby="threshold-heading">
-      <h2 id="threshold-heading">Decisions at the threshold</h2>
+    <details class="part">
+      <summary>
+        <h2>
+          At the threshold {numberText(threshold)}: {countText(now.truePositives)} found,{' '}
+          {countText(now.falseNegatives)} missed, {countText(now.falsePositives)} false alarms
+        </h2>
+      </summary>
       <p>
-        At {numberText(threshold)}: {countText(now.truePositives)} found, {countText(now.falseNegatives)}{' '}
-        missed, {countText(now.falsePositives)} false alarms, {countText(now.trueNegatives)} rightly not
-        raised, of the newest {countText(scored.predicted.length)} outcomes.
+        And {countText(now.trueNegatives)} rightly not raised, of the newest{' '}
+        {countText(scored.predicted.length)} outcomes.
       </p>
       <DataTable<DecisionCounts>
         caption="What another threshold would do"
@@ -535,6 +495,6 @@ export const ThresholdSection = ({
         all answers at or above a threshold: the budget of alerts. Recall is the share of the positives that
         it finds.
       </p>
-    </section>
+    </details>
   )
 }

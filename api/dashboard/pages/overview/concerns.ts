@@ -110,6 +110,7 @@ export function concernsOf(measured: Measured, role: Role): Concern[] {
       pin !== undefined && {
         ...measuredAs('pinned', `${model} is pinned to ${pin.serve} by ${pin.actor}`, 'kill-switch'),
         since: pin.at,
+        detail: truncated(pin.reason, maxMessage),
       },
       quality === 'lost' && measuredAs('quality_lost', `${model}: quality lost`, 'retrain'),
       drift === 'alarm' && measuredAs('drift_alarm', `${model}: strong input drift`, 'retrain'),

@@ -1,4 +1,4 @@
-/** Reads what the overview must know of every model to order them by trouble. */
+/** Reads what tells whether a model needs someone, of every model or of one. */
 import { listAlertGroups, listModelStates } from '../../../../store/dashboard/overview.ts'
 import type { Database } from '../../../../store/postgres.ts'
 import { readLastMinute } from '../../../../store/registry/champion-watch.ts'
@@ -9,16 +9,17 @@ import type { Measured } from './concerns.ts'
 /** More releases are never open at once: each holds a workflow and a route. */
 const maxOpen = 1_000
 
-export async function readMeasured(database: Database): Promise<Measured> {
+export async function readMeasured(database: Database, model?: string): Promise<Measured> {
+  const only = model === undefined ? {} : { model }
   const [states, alerts, open] = await Promise.all([
-    listModelStates(database),
-    listAlertGroups(database),
-    listReleases(database, { open: true, limit: maxOpen }),
+    listModelStates(database, model),
+    listAlertGroups(database, only),
+    listReleases(database, { open: true, limit: maxOpen, ...only }),
   ])
   const [minutes, stages] = await Promise.all([
     readLastMinute(
       database,
-      states.map(({ model }) => model),
+      states.map((state) => state.model),
     ),
     readStages(
       database,

@@ -16,7 +16,7 @@ const shown = async (nowMs: number, hasChampion = true) =>
   String(
     await QualitySection({
       ...parts,
-      hasChampion,
+      champion: hasChampion ? 'm_v1.0.0' : undefined,
       dueAt: hasChampion ? outcomesDueAt({ since }, undefined, nowMs) : undefined,
     }),
   )
@@ -33,7 +33,7 @@ it('names when quality is measured at the latest, until then', async () => {
 })
 
 it('does not call outcomes too few that the page counts below', async () => {
-  const known = String(await QualitySection({ ...parts, known: 2_995, hasChampion: true }))
+  const known = String(await QualitySection({ ...parts, known: 2_995, champion: 'm_v1.0.0' }))
   expect(known).toContain('Not measured yet.')
   expect(known).not.toContain('Not enough outcomes')
 })
@@ -60,8 +60,8 @@ it('shows the other metrics of each window with their intervals', async () => {
       metrics: [{ ...recall, value, ...(value === null && { low: null, high: null }) }],
     },
   })) as unknown as QualityWindow[]
-  const points = qualityPoints(windows, undefined)
-  const html = String(await QualitySection({ ...parts, points, known: 1, hasChampion: true }))
+  const points = qualityPoints(windows)
+  const html = String(await QualitySection({ ...parts, points, known: 1, champion: 'm_v1.0.0' }))
   expect(html).toContain('Other metrics, with intervals of 95 %')
   expect(html).toContain('Recall')
   expect(html).toContain('0.7500 (0.6650 – 0.8211)')

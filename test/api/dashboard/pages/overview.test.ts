@@ -102,7 +102,7 @@ const troubles: Record<
     action: ['/alerts?model=MODEL&amp;kind=release_rolled_back', 'Acknowledge…'],
   },
   pinned: {
-    state: { pin: { serve: 'refuse', at: since, actor: 'olga' } },
+    state: { pin: { serve: 'refuse', at: since, actor: 'olga', reason: 'bad data' } },
     sentence: 'MODEL is pinned to refuse by olga v1.0.0 since 12:29',
     action: ['/models/MODEL/kill-switch', 'Kill switch…'],
   },

@@ -1,0 +1,262 @@
+/**
+ * Shows the champion of a model: version, since when, by whom and how, traffic, failures, quality, and what needs someone, in the words of
+ * the overview. It reloads itself, because the numbers of the last minute are soon untrue.
+ */
+import type { Child } from 'hono/jsx'
+import { capitalized, groupedDigits, metricName, metricText } from '../../../../domain/figures.ts'
+import type { LastMinute } from '../../../../domain/monitoring/champion-watch.ts'
+import { listOverviewRows, type OverviewRow } from '../../../../store/dashboard/overview.ts'
+import type { Database } from '../../../../store/postgres.ts'
+import { listChampionHistory, type ChampionChange } from '../../../../store/registry/champions.ts'
+import type { Role } from '../../../../domain/roles.ts'
+import { figureText, percentOf } from '../../../charts/figures.ts'
+import { Badge, durationText, shareText, Time, type Tone } from '../../components/elements.tsx'
+import { FirstVersion, modelHref, retrainingHref, versionHref } from '../../components/links.tsx'
+import { listHref } from '../../components/pager.tsx'
+import { shortReason } from '../../labels.ts'
+import type { PageElement } from '../../page.ts'
+import { StageBadge, type StageNow } from '../../stage-badge.tsx'
+import { shortVersion } from '../overview/cells.tsx'
+import { calmText, concernsOf, isFailing, toneOf, type Concern, type Measured } from '../overview/concerns.ts'
+import { readMeasured } from '../overview/measured.ts'
+
+export interface ChampionNow {
+  row: OverviewRow
+  measured: Measured
+  /** The newest first. */
+  changes: readonly ChampionChange[]
+  nowMs: number
+}
+
+/** Of the history that is read. */
+export const maxChanges = 30
+/** The ticks that count as the last minute. */
+const minuteMs = 70_000
+/** Beside the worst. */
+const maxOthers = 4
+
+/** Reads by at most eight statements, however many models there are. */
+export async function readChampionNow(database: Database, model: string): Promise<ChampionNow> {
+  const [[row], measured, changes] = await Promise.all([
+    listOverviewRows(database, [model]),
+    readMeasured(database, model),
+    listChampionHistory(database, model, maxChanges),
+  ])
+  return { row: row!, measured, changes, nowMs: Date.now() }
+}
+
+interface TileParts extends ChampionNow {
+  role: Role
+  /** The actions of the reader. */
+  children?: Child
+}
+
+export const ChampionTile = ({ role, children, ...now }: TileParts): PageElement => {
+  const { row, measured } = now
+  const { model, champion } = row
+  const concerns = concernsOf(measured, role)
+  const [worst, ...others] = concerns
+  const calm = calmText(measured)
+  const tone: Tone = worst === undefined ? calm.tone : toneOf(worst.kind)
+  // The pages of actions are the buttons below.
+  const isOwn = ({ action }: Concern) => action.href.startsWith(modelHref(model))
+  const [stage] = measured.stages
+  const isAsking = stage !== undefined && concerns.some(({ action }) => action.href.endsWith(stage.state.id))
+  return (
+    <section class={`sentence champion ${tone}`} aria-label="Champion">
+      <h2>
+        {champion === undefined ? (
+          'No version serves'
+        ) : (
+          <a href={versionHref({ model, version: champion.version })}>
+            {shortVersion(model, champion.version)}
+          </a>
+        )}
+      </h2>
+      {worst === undefined ? (
+        champion !== undefined && <p class={`state ${tone}`}>{calm.text}</p>
+      ) : (
+        <p class={`state ${tone}`}>
+          <strong>{ownWords(worst)}</strong>
+          {worst.since !== undefined && (
+            <span class="quiet nowrap">
+              since <Time at={worst.since} />
+            </span>
+          )}
+          {!isOwn(worst) && <ConcernLink concern={worst} />}
+          {worst.detail !== undefined && <span class="quiet small detail">{worst.detail}</span>}
+        </p>
+      )}
+      {champion === undefined ? <Unserved {...now} /> : <Figures {...now} />}
+      {stage !== undefined && !isAsking && (
+        <p>
+          <a href={`/releases/${stage.state.id}`}>{shortVersion(model, stage.state.version)}</a>{' '}
+          <StageBadge {...stage} /> {stage.state.drill !== undefined && <Badge tone="quiet">drill</Badge>}
+        </p>
+      )}
+      {row.queued !== undefined && (
+        <p class="quiet">{shortVersion(model, row.queued)} waits for the release to end</p>
+      )}
+      {champion !== undefined && row.running !== undefined && (
+        <p>
+          <a href={retrainingHref(row.running)}>A version is being trained</a>
+        </p>
+      )}
+      {children}
+      {others.length > 0 && (
+        <ul class="plain-list now">
+          {others.slice(0, maxOthers).map((concern) => (
+            <li class={toneOf(concern.kind)}>
+              <div>
+                {ownWords(concern)}
+                {concern.detail !== undefined && <span class="quiet small detail">{concern.detail}</span>}
+              </div>
+              {!isOwn(concern) && <ConcernLink concern={concern} />}
+            </li>
+          ))}
+        </ul>
+      )}
+      {others.length > maxOthers && (
+        <p class="small">
+          <a href={listHref('/alerts', { model })}>and {others.length - maxOthers} more</a>
+        </p>
+      )}
+    </section>
+  )
+}
+
+/** The words of the overview, without the model that the page is about. */
+const ownWords = ({ text, model = '' }: Concern): string =>
+  text.startsWith(`${model}: `) ? capitalized(text.slice(model.length + 2)) : text
+
+const ConcernLink = ({ concern: { action, text } }: { concern: Concern }): PageElement => (
+  <a class="button second" href={action.href}>
+    {action.word}
+    <span class="aloud"> {text}</span>
+  </a>
+)
+
+/** How a model without a champion gets one. */
+const Unserved = ({ row, changes }: ChampionNow): PageElement => (
+  <p>
+    {row.running !== undefined || changes.length === 0 ? (
+      <FirstVersion {...row} />
+    ) : (
+      <a href={listHref('/releases', { model: row.model })}>View releases</a>
+    )}
+  </p>
+)
+
+const Figures = (now: ChampionNow): PageElement => {
+  const { row, measured, changes, nowMs } = now
+  const { model, champion, quality } = row
+  const { version, since } = champion!
+  const minute = measured.minutes.get(model)
+  const [change] = changes
+  const isQuiet = minute === undefined || minute.requests === 0
+  const figures: readonly (readonly [
+    name: string,
+    value: string | PageElement,
+    note: string | PageElement,
+  ])[] = [
+    [
+      'Since',
+      durationText(nowMs - Date.parse(since)),
+      <Changed change={change} version={version} since={since} />,
+    ],
+    [
+      'Traffic',
+      isQuiet ? 'None' : `${figureText(Number((minute.requests / 60).toPrecision(3)))} req/s`,
+      isQuiet ? 'no requests in the last minute' : servedText(measured),
+    ],
+    ['Failed', ...failedOf(now)],
+    [
+      'Quality',
+      quality?.value == null ? (
+        'Not measured'
+      ) : (
+        <>
+          {metricName(quality.metric)} {metricText(quality.value)}
+        </>
+      ),
+      <Judged {...row} />,
+    ],
+  ]
+  return (
+    <dl class="figures">
+      {figures.map(([name, value, note]) => (
+        <div>
+          <dt>{name}</dt>
+          <dd>
+            <span class="figure">{value}</span> <span class="quiet small">{note}</span>
+          </dd>
+        </div>
+      ))}
+    </dl>
+  )
+}
+
+/** What fails now, and of how many: a pinned refusal is no good request, and a silent minute no good one. */
+function failedOf({ row, measured, nowMs }: ChampionNow): [string | PageElement, string] {
+  const minute = measured.minutes.get(row.model)
+  if (measured.states[0]?.pin?.serve === 'refuse')
+    return [<span class="failed">All</span>, 'every request gets 503 by kill switch']
+  if (minute === undefined || minute.requests === 0) return ['—', 'unknown without requests']
+  const share = percentOf(minute.failed / minute.requests)
+  return [
+    isFailing(minute) ? <span class="failed">{share}</span> : share,
+    failedText(minute, nowMs - Date.parse(row.champion!.since)),
+  ]
+}
+
+/** The minute of a new champion has failures of the version before it. */
+const failedText = ({ requests, failed }: LastMinute, ageMs: number): string =>
+  `${groupedDigits(failed)} of ${groupedDigits(requests)} in the last minute${ageMs < minuteMs ? ', also before this version' : ''}`
+
+/** What of the traffic the champion serves, by the leases of now. */
+function servedText({ states, stages }: Measured): string {
+  const pin = states[0]?.pin
+  if (pin !== undefined)
+    return pin.serve === 'refuse' ? 'all refused by kill switch' : `served by ${pin.serve} (kill switch)`
+  const candidateBp = Math.max(0, ...stages.map((stage: StageNow) => stage.servedBp))
+  return candidateBp === 0 ? 'in the last minute' : `${shareText(candidateBp)} by the candidate`
+}
+
+/** The time, who changed the champion, and how. */
+const Changed = ({
+  change,
+  version,
+  since,
+}: {
+  change: ChampionChange | undefined
+  version: string
+  since: string
+}): PageElement => (
+  <>
+    <Time at={since} />
+    {change?.version === version && (
+      <>
+        {' '}
+        {change.cause === 'rollback' ? 'by rollback' : 'promoted'}, {change.actor}:{' '}
+        {shortReason(change.reason)}
+      </>
+    )}
+  </>
+)
+
+/** Where the quality comes from. */
+const Judged = ({ quality, evaluated }: OverviewRow): PageElement => {
+  if (quality?.value != null)
+    return quality.level === 'lost' ? (
+      <Badge tone="bad">lost</Badge>
+    ) : (
+      <>{quality.level === 'held' ? 'held, on outcomes' : 'too few outcomes to judge'}</>
+    )
+  return evaluated?.value === undefined ? (
+    <>no outcomes judged yet</>
+  ) : (
+    <>
+      {metricName(evaluated.metric)} {metricText(evaluated.value)} offline
+    </>
+  )
+}

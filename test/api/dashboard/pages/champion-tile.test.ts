@@ -1,0 +1,172 @@
+/** Tests the champion tile in its states: each says what is wrong or not known, and nothing calm that is not known. */
+import { expect, it } from 'vitest'
+import { ChampionTile, type ChampionNow } from '../../../../api/dashboard/pages/model/champion-tile.tsx'
+import type { Measured } from '../../../../api/dashboard/pages/overview/concerns.ts'
+import type { ModelState, OverviewRow } from '../../../../store/dashboard/overview.ts'
+
+const nowMs = Date.parse('2026-11-26T12:40:00Z')
+const since = '2026-11-26T12:29:00.000Z'
+const version = 'iris_v1.1.0'
+const minute = { requests: 240, failed: 0 }
+const state: ModelState = { model: 'iris', version, quality: 'held', drift: 'stable' }
+const row: OverviewRow = {
+  model: 'iris',
+  isBrought: false,
+  champion: { version, since },
+  quality: { level: 'held', metric: 'accuracy', value: 0.9512 },
+}
+const promotion = {
+  model: 'iris',
+  version,
+  cause: 'promotion',
+  actor: 'release',
+  reason: 'approved by anna',
+  at: since,
+} as const
+
+interface Given {
+  state?: Partial<ModelState>
+  row?: Partial<OverviewRow>
+  measured?: Partial<Measured>
+  changes?: ChampionNow['changes']
+}
+const shown = async ({ state: states, row: rows, measured, changes = [promotion] }: Given = {}) => {
+  const html = String(
+    await ChampionTile({
+      row: { ...row, ...rows },
+      measured: {
+        states: [{ ...state, ...states }],
+        minutes: new Map([['iris', minute]]),
+        alerts: [],
+        stages: [],
+        ...measured,
+      },
+      changes,
+      nowMs,
+      role: 'operator',
+    }),
+  )
+  return {
+    tone: /class="sentence champion (\w+)"/.exec(html)![1],
+    links: [...html.matchAll(/href="([^"]+)"/g)].map(([, href]) => href),
+    text: html.replaceAll(/<[^>]+>/g, ' ').replaceAll(/\s+/g, ' '),
+  }
+}
+const stageOf = (stage: string, more: object = {}) =>
+  ({
+    state: {
+      id: 'rel_1',
+      model: 'iris',
+      version: 'iris_v1.2.0',
+      stage,
+      paused: false,
+      blockedBy: [],
+      shareBp: 500,
+      ...more,
+    },
+    servedBp: 500,
+  }) as unknown as Measured['stages'][number]
+
+it('names version, since when, by whom and how, traffic, failures and quality', async () => {
+  const { text, tone } = await shown()
+  expect(tone).toBe('good')
+  expect(text).toMatch(/v1\.1\.0 .*iris is healthy/)
+  expect(text).toMatch(/Since 11 min 2026-11-26T12:29:00.000Z promoted, release: approved by anna/)
+  expect(text).toMatch(/Traffic 4 req\/s in the last minute/)
+  expect(text).toMatch(/Failed 0 % 0 of 240 in the last minute/)
+  expect(text).toMatch(/Quality Accuracy 0\.9512 held, on outcomes/)
+})
+
+it('says that a version came back by rollback, and who did it', async () => {
+  const back = { ...promotion, cause: 'rollback', actor: 'olga', reason: 'Requests fail' } as const
+  expect((await shown({ changes: [back] })).text).toContain('by rollback, olga: Requests fail')
+})
+
+/** Each state with its tone, the words that it needs, and the words that it must not have. */
+const states: Record<string, [given: Given, tone: string, has: RegExp[], hasNot: RegExp[]]> = {
+  'no champion yet': [
+    {
+      state: { version: undefined, quality: undefined, drift: undefined } as never,
+      row: { champion: undefined, quality: undefined } as never,
+      changes: [],
+    },
+    'quiet',
+    [/No version serves/, /Train the first: tenure retrain iris/],
+    [/healthy/, /Failed/, /Traffic/],
+  ],
+  'a champion that fails now': [
+    { measured: { minutes: new Map([['iris', { requests: 200, failed: 98 }]]) } },
+    'bad',
+    [/iris fails: 49 % of requests in the last minute/, /98 of 200 in the last minute/],
+    [/healthy/, /Nothing known/],
+  ],
+  'an open release': [
+    { measured: { stages: [stageOf('canary')] } },
+    'good',
+    [/v1\.2\.0 canary 5 %/, /5 % by the candidate/],
+    [],
+  ],
+  'a release that needs approval': [
+    { measured: { stages: [{ ...stageOf('awaiting_approval'), servedBp: 0, warning: 'not as planned' }] } },
+    'warn',
+    [/iris_v1\.2\.0 needs approval/],
+    [/healthy/],
+  ],
+  'a kill switch that refuses': [
+    { state: { pin: { serve: 'refuse', at: since, actor: 'olga', reason: 'bad data' } } },
+    'bad',
+    [
+      /iris is pinned to refuse by olga/,
+      /bad data/,
+      /all refused by kill switch/,
+      /Failed All every request gets 503/,
+    ],
+    [/healthy/, /0 %/],
+  ],
+  'no traffic': [
+    { measured: { minutes: new Map() } },
+    'quiet',
+    [/no requests in the last minute/, /Failed — unknown without requests/],
+    [/healthy/, /0 %/],
+  ],
+  'quality not measured yet': [
+    {
+      state: { quality: undefined } as never,
+      row: { quality: undefined, evaluated: { metric: 'accuracy', value: 0.97 } } as never,
+    },
+    'quiet',
+    [/quality not measured/, /Not measured Accuracy 0\.9700 offline/],
+    [/healthy/, /held/],
+  ],
+  'too few outcomes to judge': [
+    {
+      state: { quality: 'insufficient' },
+      row: { quality: { level: 'insufficient', metric: 'accuracy', value: 0.9 } },
+    },
+    'quiet',
+    [/too few outcomes to judge/],
+    [/healthy/, /held/],
+  ],
+}
+
+it.each(Object.entries(states))('%s', async (_, [given, tone, has, hasNot]) => {
+  const found = await shown(given)
+  expect(found.tone).toBe(tone)
+  for (const words of has) expect(found.text).toMatch(words)
+  for (const words of hasNot) expect(found.text).not.toMatch(words)
+})
+
+it('does not give a new champion the failures of the version before it', async () => {
+  const young = { version, since: '2026-11-26T12:39:30.000Z' }
+  expect((await shown({ row: { champion: young } })).text).toContain('also before this version')
+  expect((await shown()).text).not.toContain('also before')
+})
+
+it('links to the release that asks, and leaves actions on the model to its buttons', async () => {
+  const failing = new Map([['iris', { requests: 200, failed: 98 }]])
+  const { links } = await shown({
+    measured: { minutes: failing, stages: [{ ...stageOf('awaiting_decision'), servedBp: 0 }] },
+  })
+  expect(links.filter((href) => href === '/releases/rel_1')).toHaveLength(1)
+  expect(links.some((href) => href?.endsWith('/rollback'))).toBe(false)
+})
