@@ -124,7 +124,7 @@ export const errorTable = {
   /** A retraining of this model is running; only one can run at a time. */
   retraining_in_progress: transient(
     409,
-    'Wait for the running retraining of this model, or cancel it with `tenure retrain <model> --cancel`, then retry.',
+    'Wait for the running retraining of this model, or cancel it with `tenure retrainings cancel <model>`, then retry.',
   ),
   /** A release of this model is open, and its policy does not queue another. */
   release_in_progress: transient(

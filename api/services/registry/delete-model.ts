@@ -96,7 +96,7 @@ function refuse(model: string, issues: readonly string[]): void {
 
 const endOf = (kind: RunKindName, id: string, model: string): string => {
   if (kind === 'release' || kind === 'queue') return `abort it with \`tenure abort ${id}\``
-  if (kind === 'retraining') return `cancel it with \`tenure retrain ${model} --cancel\``
+  if (kind === 'retraining') return `cancel it with \`tenure retrainings cancel ${model}\``
   if (kind === 'trial') return `cancel it with \`tenure try ${model} --cancel\``
   if (kind === 'sweep') return `cancel it with \`tenure sweep ${model} --cancel\``
   return 'wait for its end'

@@ -10,7 +10,7 @@ import type {
   RetrainingAnswer,
   TrainingAnswer,
 } from '../../client/responses.ts'
-import { failure, path, usageError } from '../../client/client.ts'
+import { failure, path } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandSpec, CommandSession } from '../../program.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
@@ -36,21 +36,18 @@ export const retrainCommand: CommandSpec = {
     asOfOption,
     ['--reason <text>', 'Reason, stored with the retraining'],
     ['--set <name=value…>', 'Value of a hyperparameter, instead of the one in the model file'],
-    ['--cancel', 'Cancel the running retraining of the model instead of starting one'],
     ['--watch', 'Show stages and loss until the end; exit code 6 if there is no new version'],
   ],
   examples: [
     'retrain iris',
     'retrain iris --watch',
     'retrain iris --set units=32 --set epochs=60 --watch',
-    'retrain iris --cancel --reason "the file was wrong"',
     'retrain flight-delay --as-of 2001-02-05T00:00:00Z --watch',
   ],
   async run(session, { args, options, lists }) {
     const { api } = session
     const model = String(args[0])
     const asOf = options['asOf']
-    if (options['cancel'] === true) return cancel(session, model, options['reason'])
     const started = await api().post<StartedReply>(path`/v1/models/${model}/retrainings`, {
       as_of: asOf,
       reason: options['reason'],
@@ -144,20 +141,11 @@ async function deliveredId({ terminal, api }: CommandSession, command: string): 
 
 export type StartedReply = CommandReply & { id: string; workflow_id: string }
 
-/** Cancels the running retraining and waits until its process has exited. */
-async function cancel(session: CommandSession, model: string, reason: unknown): Promise<void> {
+/** Cancels a retraining and waits until its process has exited. */
+export async function cancelRetraining(session: CommandSession, id: string, reason: unknown): Promise<void> {
   const { terminal, api } = session
-  const { retrainings } = await api().get<{ retrainings: RetrainingAnswer[] }>(
-    path`/v1/retrainings?model=${model}&limit=20`,
-  )
-  const running = retrainings.find(({ outcome }) => outcome === undefined)
-  if (running === undefined) {
-    // Fails for an unknown model.
-    await api().get(path`/v1/models/${model}`)
-    throw usageError(`No retraining of ${model} is running`)
-  }
-  await api().post(path`/v1/retrainings/${running.id}/cancel`, { reason })
-  const { ended } = await followRetraining(session, running.id)
+  await api().post(path`/v1/retrainings/${id}/cancel`, { reason })
+  const { ended } = await followRetraining(session, id)
   terminal.answer(
     ended,
     `${coloured(terminal, ended.outcome)}: ${ended.message === undefined ? '' : prose(ended.message)}`,

@@ -1,16 +1,16 @@
-/** `tenure retrainings`: lists retrainings and shows one with its loss, its checks and its gates. */
+/** `tenure retrainings`: lists retrainings, shows one with its loss, its checks and its gates, and cancels a running one. */
 import { idsOfRow } from '../../../domain/training/runs.ts'
-import { failure, path, type Client } from '../../client/client.ts'
+import { failure, path, usageError, type Client } from '../../client/client.ts'
 import type { RetrainingAnswer } from '../../client/responses.ts'
 import type { CommandGroup } from '../../program.ts'
 import { checksTable } from '../checks-table.ts'
 import { coloured, orDash, prose, time } from '../format.ts'
 import { listCommand, requireModel } from '../list.ts'
-import { printFollowed } from './retrain.ts'
+import { cancelRetraining, printFollowed } from './retrain.ts'
 
 export const retrainingsGroup: CommandGroup = {
   name: 'retrainings',
-  summary: 'List retrainings, and show why one ended without a version',
+  summary: 'List retrainings, show why one ended without a version, and cancel a running one',
   commands: [
     listCommand<RetrainingAnswer>({
       summary: 'List retrainings, newest first',
@@ -49,7 +49,30 @@ export const retrainingsGroup: CommandGroup = {
         await printFollowed(session, { ended: shown, seen: { began: new Map(), curve: [], trainingId } })
       },
     },
+    {
+      name: 'cancel <retraining-or-model>',
+      summary: 'Cancel a running retraining, or that of a model, and wait until its process has exited',
+      options: [['--reason <text>', 'Reason, stored in the audit log']],
+      examples: ['retrainings cancel iris', 'retrainings cancel iris --reason "the file was wrong"'],
+      async run(session, { args, options }) {
+        const named = String(args[0])
+        const id = named.startsWith('retrain/') ? named : await findRunningId(session.api(), named)
+        await cancelRetraining(session, id, options['reason'])
+      },
+    },
   ],
+}
+
+/** Throws for a model without a running retraining. */
+async function findRunningId(client: Client, model: string): Promise<string> {
+  const { retrainings } = await client.get<{ retrainings: RetrainingAnswer[] }>('/v1/retrainings', {
+    model,
+    limit: 20,
+  })
+  const running = retrainings.find(({ outcome }) => outcome === undefined)
+  if (running !== undefined) return running.id
+  await requireModel(client, model)
+  throw usageError(`No retraining of ${model} is running`)
 }
 
 async function findRetrainingId(client: Client, named: string): Promise<string> {

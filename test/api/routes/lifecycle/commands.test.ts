@@ -319,7 +319,7 @@ it('a retraining starts once, and can be cancelled', async () => {
     status: 409,
     json: {
       code: 'retraining_in_progress',
-      remedy: expect.stringContaining('tenure retrain <model> --cancel'),
+      remedy: expect.stringContaining('tenure retrainings cancel <model>'),
     },
   })
   const { id } = first.json as { id: string }

@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { retrainCommand } from '../../../../cli/commands/lifecycle/retrain.ts'
+import { retrainingsGroup } from '../../../../cli/commands/lifecycle/retrainings.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
@@ -100,9 +101,12 @@ afterAll(() => void server.close())
 const retrain = (...words: string[]) =>
   runCommand([retrainCommand], ['retrain', 'iris', ...words, '--url', url])
 
-it('retrain --cancel cancels the running retraining with its reason, and waits for its end', async () => {
+const cancel = (...words: string[]) =>
+  runCommand([retrainingsGroup], ['retrainings', 'cancel', ...words, '--url', url])
+
+it('retrainings cancel cancels the running retraining with its reason, and waits for its end', async () => {
   running = [{ id: 'retrain/iris/0', outcome: 'released' }, { id }]
-  const { code, out } = await retrain('--cancel', '--reason', 'the file was wrong')
+  const { code, out } = await cancel('iris', '--reason', 'the file was wrong')
   expect([code, out]).toEqual([exitCodes.done, expect.stringContaining('cancelled: cancelled by ada')])
   const { method, url: path, body } = asked[1]!
   expect([method, path, JSON.parse(body)]).toEqual([
@@ -112,9 +116,9 @@ it('retrain --cancel cancels the running retraining with its reason, and waits f
   ])
 })
 
-it('retrain --cancel is refused when no retraining runs', async () => {
+it('retrainings cancel is refused when no retraining runs', async () => {
   running = [{ id, outcome: 'released' }]
-  const { code, err } = await retrain('--cancel')
+  const { code, err } = await cancel('iris')
   expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining('No retraining of iris is running')])
   // A model that does not exist is told first.
   expect(asked.map(({ url: path }) => path)).toEqual([
