@@ -2,6 +2,9 @@
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { pageRegistry } from '../../../api/dashboard/page-registry.ts'
+import { judgeGate } from '../../../domain/evaluation/gate.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import { snapshotColumns } from '../../../domain/model-definition.ts'
 import { markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import { listAlerts, resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { writeDeliverySign } from '../../../store/monitoring/notifications.ts'
@@ -566,6 +569,39 @@ describe('no open alerts', () => {
       sql`update service_state set at = now() - interval '1 minute' where name like '%deliver%'`,
     )
     expect((await calm())[0]).toContain('has been silent for more than 30 s')
+  })
+})
+
+describe('a retraining with few positives', () => {
+  it('says how many there are, how many are needed, and when they are expected at the rate of its rows', async () => {
+    const digest = snapshotOf('other_v1.0.0')
+    const y = Array.from({ length: 1_500 }, (_, row) => Number(row < 61))
+    const report = judgeGate(
+      { y, champion: y.map(() => [0.1]), challenger: y.map(() => [0.2]), slices: [] },
+      defaultGatePolicy('binary'),
+    )
+    expect(report.verdict).toBe('insufficient')
+    const days = 30 * 86_400_000
+    const columns = [{ column: snapshotColumns.eventAt, min: 0, max: days }]
+    await servers.store.query(sql`
+      insert into validations (id, model, snapshot_digest, verdict, report)
+      values ('v-few', 'other', ${digest}, 'pass', ${JSON.stringify({ results: [], columns })})`)
+    await servers.store.query(sql`
+      insert into trainings (id, model, snapshot_digest, seed, code_digest, dependencies_digest, status)
+      values ('t-few', 'other', ${digest}, 1, 'c', 'd', 'done')`)
+    await servers.store.query(sql`
+      insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
+      values ('e-few', 'other', 't-few', ${digest}, 'a', ${report.verdict}, ${JSON.stringify(report)}, 'r')`)
+    await servers.store.query(sql`
+      insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, started_at, ended_at)
+      values ('retrain/few', 'other', 'manual', 'olga', now(), 'insufficient', 'few', now() - interval '1 hour', now())`)
+    const { text } = await get('/retrainings/retrain%2Ffew', 'operator')
+    expect(text).toContain('<h1>other not released: 61 of 100 positives in the test rows</h1>')
+    // Of 30 days, 61 positives: 100 need 50 days.
+    expect(text).toContain('At the present rate, expected in about 20 d.')
+    expect(text).toMatch(/href="\/models\/other\/retrain"[^>]*>Retrain…/)
+    expect(text).toContain('href="/runbooks/insufficient"')
+    expect((await get('/retrainings/retrain%2Ffew')).text).not.toContain('Retrain…')
   })
 })
 

@@ -41,7 +41,7 @@ export function pagesOf({ model, champion }: Record<'model' | 'champion', string
     [`/compare?one=${model}@v1.1.0&other=${champion}`, 'Differences'],
     ['/compare', 'Compare two versions'],
     ['/data', 'Snapshots'],
-    [`/data/${encodeURIComponent(snapshotOf(champion))}`, 'Not validated yet'],
+    [`/data/${encodeURIComponent(snapshotOf(champion))}`, 'not validated yet'],
     ['/alerts', 'quality lost'],
     ['/runbooks/quality-lost', 'Quality lost'],
     ['/runbooks/overloaded', 'What to do'],

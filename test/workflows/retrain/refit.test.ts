@@ -13,7 +13,7 @@ import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { findValidation, getSnapshot } from '../../../store/training/snapshots.ts'
 import { findRetraining } from '../../../store/training/retrainings.ts'
 import { findTrainingOf, listRunCurves } from '../../../store/dashboard/training-detail.ts'
-import { stageOf } from '../../../api/dashboard/pages/training/retraining.tsx'
+import { stepText } from '../../../api/dashboard/pages/training/retraining.tsx'
 import { getTraining } from '../../../store/training/trainings.ts'
 import { queueWorkflowId, releaseWorkflowId, type RetrainOutcome } from '../../../workflows/messages.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
@@ -93,8 +93,8 @@ it('releases the weights of a recipe that passed the gate, trained again on all 
     evaluation: { id: first.evaluationId, version: first.version },
   })
   const judged = { ...shown!, evaluation: { id: first.evaluationId, verdict: 'better' } }
-  expect(stageOf({ ...judged, refit: 'running' }, undefined)).toBe('Training again on all matured rows')
-  expect(stageOf(judged, undefined)).toBe('Registering and releasing')
+  expect(stepText({ ...judged, refit: 'running' })).toBe('step 4 of 4: training again on all matured rows')
+  expect(stepText(judged)).toBe('step 4 of 4: registering and releasing')
   const curves = await listRunCurves(store, { model, limit: 9 })
   expect(curves.map(({ id, version: of }) => [id, of])).toEqual([[first.trainingId, first.version]])
   const [registered] = await listAudit(store, { action: 'version.registered', subject: first.version! })

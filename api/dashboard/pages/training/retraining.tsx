@@ -1,10 +1,17 @@
 /** Shows one retraining live: its progress, its loss and its result. */
 import { requireFound } from '../../../../domain/errors.ts'
+import { expectationOf } from '../../../../domain/evaluation/expected-evidence.ts'
+import type { GateReport } from '../../../../domain/evaluation/gate.ts'
+import { snapshotColumns } from '../../../../domain/model-definition.ts'
+import { isAlertKind } from '../../../../domain/monitoring/alert-kinds.ts'
 import { failedText } from '../../../../domain/validation/check-rows.ts'
-import { countText } from '../../../charts/figures.ts'
-import { capitalized, counted } from '../../../../domain/figures.ts'
+import { countText, truncated } from '../../../charts/figures.ts'
+import { capitalized, counted, groupedDigits } from '../../../../domain/figures.ts'
 import { lossSvg, type Epoch } from '../../../charts/loss.ts'
-import { findRetraining } from '../../../../store/training/retrainings.ts'
+import { listValidations } from '../../../../store/dashboard/lists.ts'
+import type { Database } from '../../../../store/postgres.ts'
+import { getModel } from '../../../../store/registry/models.ts'
+import { findRetraining, type Retraining } from '../../../../store/training/retrainings.ts'
 import { findEvaluation } from '../../../../store/training/evaluations.ts'
 import {
   findCancellation,
@@ -22,16 +29,23 @@ import { waitingOfRetraining } from '../../../services/training/waiting-training
 import { definePage, type PageElement } from '../../page.ts'
 import { BehaviourTests } from '../../components/behaviour-tests.tsx'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
-import { Facts, Live, Time, withCode, type Fact, Badge, DataTable } from '../../components/elements.tsx'
-import { Crumbs, snapshotHref } from '../../components/links.tsx'
-import { plain, withoutIds } from '../../labels.ts'
+import { Facts, Live, Time, durationText, withCode, type Fact } from '../../components/elements.tsx'
+import { Crumbs, modelHref, snapshotHref } from '../../components/links.tsx'
+import { plain, retrainingWords, shortDigest, shortReason, withoutIds } from '../../labels.ts'
+import { modelActions } from '../model/action-roles.ts'
+import { RunbookLink } from '../operations/alert-card.tsx'
+import { shortVersion } from '../overview/cells.tsx'
 import { drawGates, Gates, refusalText, Slices } from '../release/evaluation.tsx'
 import { CancelForm } from './cancel.tsx'
-import { RetrainingOutcome } from './retrainings.tsx'
-import { columnText, maxResults } from '../../components/validation-report.ts'
+import { ChecksTable } from './data-validation.tsx'
+import { toneOf } from './retrainings.tsx'
+import { reportOf } from '../../components/validation-report.ts'
 
 export const retrainingPage = definePage({
-  async load({ store, temporal }, { params }) {
+  async load(
+    { store, temporal, serving },
+    { params },
+  ): Promise<ShownRetraining & { loss?: ChartSizes | undefined; gates?: ChartSizes | undefined }> {
     const id = params['id']!
     const retraining = requireFound(await findRetraining(store, id), { what: 'retraining', id })
     const [training, cancellation] = await Promise.all([
@@ -44,84 +58,62 @@ export const retrainingPage = definePage({
         ? undefined
         : await waitingOfRetraining({ store, temporal }, run)
     const validation = run && (await findShownValidation(store, validationOfRetraining(run)))
-    if (training === undefined) return { retraining, cancellation, waiting, validation }
+    const seen = { retraining, cancellation, waiting, validation, nowMs: serving.wall() }
+    if (training === undefined) return seen
     const curve = training.curve.flatMap(({ loss, ...each }): Epoch[] =>
       typeof loss === 'number' ? [{ ...each, loss }] : [],
     )
     const evaluated = training.evaluation && (await findEvaluation(store, training.evaluation.id))
     const report = evaluated?.report
-    const [loss, gates] = await Promise.all([
+    const [loss, gates, lacking] = await Promise.all([
       // A single epoch makes no curve.
       curve.length < 2
         ? undefined
         : drawChartSizes({ id: 'loss', title: 'Training loss', wide: 720 }, curve, lossSvg),
       report && drawGates(report),
+      lackingOf(store, retraining.model, { report, snapshotDigest: training.snapshotDigest }),
     ])
-    return { retraining, cancellation, waiting, validation, training, loss, report, gates }
+    return { ...seen, training, loss, report, gates, lacking }
   },
-  title: ({ retraining }) => `Retraining of ${retraining.model}`,
-  view(
-    { retraining, cancellation, waiting, validation, training, loss, report, gates },
-    { target, token, actor },
-  ) {
-    const isRefused = retraining.outcome === 'not_better' && report !== undefined
-    const mayCancel = retraining.endedAt === undefined && startRetraining.roles.includes(actor.role)
+  title: headlineOf,
+  view(data, { target, token, actor }) {
+    const { retraining, waiting, validation, training, loss, report, gates, lacking = [] } = data
+    const { model } = retraining
+    const isOver = retraining.endedAt !== undefined
+    const mayCancel = !isOver && startRetraining.roles.includes(actor.role)
+    const isRefused = report !== undefined && isWithoutVersion(retraining)
     const content = (
       <>
-        <section class="card" aria-label="Result">
-          <p class="lead">
-            <RetrainingOutcome {...retraining} />{' '}
-            {isRefused
-              ? `Not released: ${refusalText(report)}`
-              : validation?.verdict === 'block'
-                ? `Not trained: ${failedText(validation)}`
-                : withoutIds(
-                    retraining.message ??
-                      (retraining.endedAt === undefined ? stageOf(training, waiting) : ''),
-                  )}
-          </p>
-          {waiting !== undefined && <p class="notice warn wrap">{withCode(capitalized(waiting))}</p>}
-          {isRefused && report.reasons.length > 1 && (
-            <details>
-              <summary>Each reason ({report.reasons.length})</summary>
-              <ul>
-                {report.reasons.map(({ message }) => (
-                  <li>{message}</li>
-                ))}
-              </ul>
-            </details>
-          )}
-          <Facts
-            facts={[
-              ['Requested by', `${retraining.requestedBy} (${retraining.reason})`],
-              ...noteFacts(retraining.evidence),
-              ...cancellationFacts(cancellation),
-              ['Data as of', <Time at={retraining.asOf} />],
-              ['Started', <Time at={retraining.startedAt} />],
-              ['Ended', <Time at={retraining.endedAt} />],
-              ...evaluationFacts(training?.evaluation),
-            ]}
-          />
-        </section>
-        <FailedChecks model={retraining.model} validation={validation} />
+        <header class={`sentence ${toneOf(retraining)}`}>
+          <h1>{headlineOf(data)}</h1>
+          <NextSteps data={data} mayRetrain={modelActions.retrain.allow.includes(actor.role)} />
+        </header>
+        {waiting !== undefined && <p class="notice warn wrap">{withCode(capitalized(waiting))}</p>}
+        <FailedChecks model={model} validation={validation} />
+        {lacking.length > 0 && <Lacking lacking={lacking} />}
+        {isRefused ? (
+          <Reasons report={report} />
+        ) : (
+          validation?.verdict !== 'block' &&
+          retraining.message !== undefined && (
+            <p class="wrap">{capitalized(withoutIds(retraining.message))}</p>
+          )
+        )}
         {report !== undefined && <Gates report={report} chart={gates} />}
         {report !== undefined && <Slices report={report} />}
-        {training !== undefined && <Training model={retraining.model} training={training} loss={loss} />}
+        {training !== undefined && !isOver && <Training model={model} training={training} loss={loss} />}
         <BehaviourTests tests={training?.tests} />
+        <details id="run">
+          <summary>The run: who asked for it, its data and its training</summary>
+          <Run data={data} />
+          {training !== undefined && isOver && <Training model={model} training={training} loss={loss} />}
+        </details>
       </>
     )
     return (
       <>
-        <Crumbs
-          to={[
-            [
-              `/retrainings?model=${encodeURIComponent(retraining.model)}`,
-              `Retrainings of ${retraining.model}`,
-            ],
-          ]}
-        />
-        <h1>Retraining of {retraining.model}</h1>
-        <Live id="retraining" target={target} everyMs={2_000} over={retraining.endedAt !== undefined}>
+        <Crumbs to={[[`/retrainings?model=${encodeURIComponent(model)}`, `Retrainings of ${model}`]]} />
+        <Live id="retraining" target={target} everyMs={2_000} over={isOver}>
           {content}
         </Live>
         {mayCancel && token !== undefined && <CancelForm id={retraining.id} token={token} />}
@@ -130,14 +122,199 @@ export const retrainingPage = definePage({
   },
 })
 
-export function stageOf(training: ShownTraining | undefined, waiting: string | undefined): string {
-  if (waiting !== undefined) return 'Training has not begun'
-  if (training === undefined) return 'Loading and validating data'
-  if (training.status === 'running') return 'Training'
-  if (training.status === 'failed') return 'Training failed'
-  if (training.evaluation === undefined) return 'Evaluating against champion'
-  return training.refit === 'running' ? 'Training again on all matured rows' : 'Registering and releasing'
+/** What the page shows of a retraining. */
+interface ShownRetraining {
+  retraining: Retraining
+  cancellation?: { actor: string; reason?: string } | undefined
+  waiting?: string | undefined
+  validation?: ShownValidation | undefined
+  training?: ShownTraining
+  report?: GateReport | undefined
+  lacking?: LackingRow[]
+  nowMs: number
 }
+
+const isWithoutVersion = ({ outcome }: Pick<Retraining, 'outcome'>): boolean =>
+  outcome === 'not_better' || outcome === 'insufficient'
+
+/** The step of a running retraining: `step 2 of 4: training`. */
+export function stepText(training: ShownTraining | undefined): string {
+  const [step, word] =
+    training === undefined
+      ? [1, 'loading and validating data']
+      : training.status === 'running' || training.status === 'failed'
+        ? [2, training.status === 'failed' ? 'training failed' : 'training']
+        : training.evaluation === undefined
+          ? [3, 'evaluating against champion']
+          : [
+              4,
+              training.refit === 'running'
+                ? 'training again on all matured rows'
+                : 'registering and releasing',
+            ]
+  return `step ${step} of 4: ${word}`
+}
+
+/** In characters, of a reason in the headline. */
+const maxReason = 90
+
+/** Says what happened: `flight-delay not trained: the data failed 2 of 28 checks`. */
+export function headlineOf({
+  retraining,
+  cancellation,
+  waiting,
+  validation,
+  training,
+  report,
+  lacking = [],
+  nowMs,
+}: ShownRetraining): string {
+  const { model, outcome, version, message = '', startedAt, endedAt } = retraining
+  const short = version === undefined ? model : `${model} ${shortVersion(model, version)}`
+  const why = (text: string) => truncated(shortReason(text), maxReason)
+  if (endedAt === undefined || outcome === undefined) {
+    const since = durationText(nowMs - Date.parse(startedAt))
+    return waiting === undefined
+      ? `${model}: retraining since ${since}, ${stepText(training)}`
+      : `${model}: training has not begun, waiting since ${since}`
+  }
+  switch (outcome) {
+    case 'quarantined':
+      return `${model} not trained: ${validation?.verdict === 'block' ? failedText(validation) : 'the data failed validation'}`
+    case 'not_better':
+      return `${short} not released: ${why(report === undefined ? message : refusalText(report).split(';')[0]!)}`
+    case 'insufficient': {
+      const [first] = lacking
+      return `${short} not released: ${first === undefined ? why(message) : `${groupedDigits(first.have)} of ${groupedDigits(first.need)} ${first.what} in the test rows`}`
+    }
+    case 'released':
+      return `${short} trained, its release started`
+    case 'registered':
+      return `${short} registered, not released`
+    case 'unchanged':
+      return `${short} not released: the same artifact as before`
+    case 'cancelled':
+      return `${model}: retraining cancelled${cancellation === undefined ? '' : ` by ${cancellation.actor}`}`
+    case 'failed':
+      return `${model}: retraining failed: ${why(message)}`
+    default:
+      return `${short}: ${retrainingWords(outcome)}`
+  }
+}
+
+/** What to do now: the release, the snapshot, another retraining, the runbook. */
+const NextSteps = ({ data, mayRetrain }: { data: ShownRetraining; mayRetrain: boolean }): PageElement => {
+  const { retraining, training, validation } = data
+  const { model, outcome, endedAt } = retraining
+  const release = training?.evaluation?.release
+  const digest = validation?.snapshotDigest ?? retraining.snapshotDigest ?? training?.snapshotDigest
+  return (
+    <p>
+      {release !== undefined && (
+        <a class="button" href={`/releases/${release}`}>
+          View the release
+        </a>
+      )}
+      {release === undefined && endedAt !== undefined && mayRetrain && (
+        <a class="button second" href={`${modelHref(model)}/retrain`}>
+          Retrain…
+        </a>
+      )}
+      {digest !== undefined && <a href={snapshotHref({ digest, model })}>Snapshot</a>}
+      {outcome !== undefined && isAlertKind(outcome) && <RunbookLink kind={outcome} text="Runbook" />}
+      <a href={modelHref(model)}>{model}</a>
+    </p>
+  )
+}
+
+/** Why the gate refused the version; one reason is in the headline already. */
+const Reasons = ({ report }: { report: GateReport }): PageElement => (
+  <>
+    <p class="wrap">{capitalized(refusalText(report))}</p>
+    {report.reasons.length > 1 && (
+      <details id="reasons">
+        <summary>Each reason ({report.reasons.length})</summary>
+        <ul>
+          {report.reasons.map(({ message }) => (
+            <li>{message}</li>
+          ))}
+        </ul>
+      </details>
+    )}
+  </>
+)
+
+const Run = ({ data: { retraining, cancellation, training } }: { data: ShownRetraining }): PageElement => (
+  <Facts
+    facts={[
+      ['Requested by', `${retraining.requestedBy} (${retraining.reason})`],
+      ...noteFacts(retraining.evidence),
+      ...cancellationFacts(cancellation),
+      ['Data as of', <Time at={retraining.asOf} />],
+      ['Started', <Time at={retraining.startedAt} />],
+      ['Ended', <Time at={retraining.endedAt} />],
+      ...evaluationFacts(training?.evaluation),
+    ]}
+  />
+)
+
+// What the gate lacks of the test rows, and when there is enough.
+
+/** What the test rows have too few of. */
+interface LackingRow {
+  what: string
+  have: number
+  need: number
+  /** When there are enough, in one sentence. */
+  expected: string
+}
+
+async function lackingOf(
+  store: Database,
+  model: string,
+  { report, snapshotDigest }: { report: GateReport | undefined; snapshotDigest: string },
+): Promise<LackingRow[]> {
+  const few = (report?.reasons ?? []).flatMap(({ code, values }) => {
+    const [, what] = /^few_(rows|positives|negatives)$/.exec(code) ?? []
+    const { have, need } = values
+    return what !== undefined && typeof have === 'number' && typeof need === 'number'
+      ? [{ what, have, need }]
+      : []
+  })
+  if (few.length === 0) return []
+  const [{ definition }, [validation]] = await Promise.all([
+    getModel(store, model),
+    listValidations(store, { snapshotDigest, model, limit: 1 }),
+  ])
+  const times =
+    validation && reportOf(validation).columns.find(({ column }) => column === snapshotColumns.eventAt)
+  const spanMs =
+    typeof times?.min === 'number' && typeof times.max === 'number' ? times.max - times.min : undefined
+  return few.map((each) => ({
+    ...each,
+    expected: expectationOf({ ...each, split: definition.split, spanMs }),
+  }))
+}
+
+const Lacking = ({ lacking }: { lacking: readonly LackingRow[] }): PageElement => (
+  <section class="card warn" aria-labelledby="lacking-heading">
+    <h2 id="lacking-heading">Too few test rows for a verdict</h2>
+    {lacking.map(({ what, have, need, expected }) => (
+      <>
+        <p>
+          <strong>
+            {groupedDigits(have)} of {groupedDigits(need)} {what}
+          </strong>{' '}
+          <progress value={have} max={need} aria-label={what} />
+        </p>
+        <p>{withCode(expected)}</p>
+      </>
+    ))}
+    <p class="quiet small">
+      A verdict on fewer would be chance. The limits are <code>evaluation.evidence</code> of the model file.
+    </p>
+  </section>
+)
 
 const cancellationFacts = (by: { actor: string; reason?: string } | undefined): Fact[] =>
   by === undefined ? [] : [['Cancelled by', by.reason === undefined ? by.actor : `${by.actor}: ${by.reason}`]]
@@ -191,46 +368,15 @@ function FailedChecks({
   validation: ShownValidation | undefined
 }): PageElement | null {
   if (validation === undefined || validation.checks.length === 0) return null
-  const { snapshotDigest: digest, verdict, checks, runbook, next } = validation
-  const hidden = checks.length - maxResults
+  const { snapshotDigest: digest, verdict, checks, next } = validation
   return (
     <section class={`card ${verdict === 'block' ? 'bad' : 'warn'}`} aria-labelledby="checks-heading">
-      <h2 id="checks-heading">Data checks</h2>
-      <p>
-        {verdict === 'block' ? capitalized(failedText(validation)) : counted(checks.length, 'warning')} ·
-        snapshot{' '}
-        <a href={snapshotHref({ digest, model })}>
-          <code>{digest.replace(/^sha256:/, '').slice(0, 12)}</code>
-        </a>
-        {runbook !== undefined && [' · ', <a href={runbook}>Runbook</a>]}
-      </p>
+      <h2 id="checks-heading">{verdict === 'block' ? 'Failed checks' : counted(checks.length, 'warning')}</h2>
+      <ChecksTable checks={checks} />
       {next !== undefined && <p>{withCode(next)}</p>}
-      <DataTable
-        caption="Failed checks"
-        hideCaption
-        rows={checks.slice(0, maxResults)}
-        empty=""
-        columns={[
-          {
-            head: 'Column',
-            names: true,
-            cell: ({ column }) => (column === undefined ? 'all rows' : columnText(column)),
-          },
-          { head: 'Expectation', cell: ({ check }) => plain(check) },
-          {
-            head: 'Result',
-            cell: ({ severity }) => <Badge tone={severity === 'failed' ? 'bad' : 'warn'}>{severity}</Badge>,
-          },
-          {
-            head: 'Observed',
-            cell: ({ observed, examples = [] }) =>
-              examples.length === 0 ? observed : `${observed}, such as ${examples.slice(0, 3).join(', ')}`,
-          },
-          { head: 'Required', cell: ({ required }) => required },
-          { head: 'Champion', cell: ({ champion }) => champion ?? '—' },
-        ]}
-      />
-      {hidden > 0 && <p class="quiet">{countText(hidden)} more on the page of the snapshot</p>}
+      <p class="small">
+        <a href={snapshotHref({ digest, model })}>All checks and columns of snapshot {shortDigest(digest)}</a>
+      </p>
     </section>
   )
 }

@@ -98,9 +98,13 @@ const tones: Readonly<Record<string, Tone>> = {
   insufficient: 'warn',
 }
 
+/** Running retrainings have the tone of what goes on. */
+export const toneOf = ({ outcome }: { outcome?: string }): Tone =>
+  outcome === undefined ? 'info' : (tones[outcome] ?? 'quiet')
+
 export const RetrainingOutcome = ({ outcome }: { outcome?: string }): PageElement =>
   outcome === undefined ? (
     <Badge tone="info">running</Badge>
   ) : (
-    <Badge tone={tones[outcome] ?? 'quiet'}>{retrainingWords(outcome)}</Badge>
+    <Badge tone={toneOf({ outcome })}>{retrainingWords(outcome)}</Badge>
   )

@@ -10,7 +10,7 @@ import { Badge, DataTable, Facts, Time } from '../../components/elements.tsx'
 import { Crumbs, ModelLink, snapshotHref, versionHref } from '../../components/links.tsx'
 import { reportOf, columnText, maxResults } from '../../components/validation-report.ts'
 import { levelText, shortDigest } from '../../labels.ts'
-import { ValidationSection, verdictToneOf } from './data-validation.tsx'
+import { ValidationSection, validationText, verdictToneOf } from './data-validation.tsx'
 import { numberText } from '../../../../domain/figures.ts'
 import type { ColumnSummary } from '../../../../domain/validation/expectations.ts'
 
@@ -37,7 +37,13 @@ export const snapshotPage = definePage({
     return (
       <>
         <Crumbs to={[['/data', 'Data']]} />
-        <h1>Snapshot {shortDigest(snapshot.digest)}</h1>
+        <header class={`sentence ${latest === undefined ? 'quiet' : verdictToneOf[latest.verdict]}`}>
+          <h1>
+            {shortDigest(snapshot.digest)} of {snapshot.model}:{' '}
+            {latest === undefined ? 'not validated yet' : validationText(latest)}
+          </h1>
+        </header>
+        {latest !== undefined && <ValidationSection validation={latest} />}
         <section class="card">
           <Facts
             facts={[
@@ -66,14 +72,6 @@ export const snapshotPage = definePage({
             ]}
           />
         </section>
-        {latest === undefined ? (
-          <section class="card">
-            <h2>Validation</h2>
-            <p class="empty">Not validated yet</p>
-          </section>
-        ) : (
-          <ValidationSection validation={latest} />
-        )}
         {latest !== undefined && <ColumnSummaries columns={reportOf(latest).columns} />}
         <Source snapshot={snapshot} />
         {earlier.length > 0 && (
