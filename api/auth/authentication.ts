@@ -15,10 +15,12 @@ import {
 } from '../../store/access/api-keys.ts'
 import {
   createSignInCode,
+  deleteSignInCode,
   redeemSignInCode,
   type CodeSession,
   type SignInCode,
 } from '../../store/access/sign-in-codes.ts'
+import { revokeSession } from '../../store/access/sso-keys.ts'
 import type { SessionKey } from './session.ts'
 import type { Store } from '../../store/postgres.ts'
 import { replaceFile } from '../../store/replace-file.ts'
@@ -58,6 +60,8 @@ export interface Authentication {
     create(session: CodeSession): Promise<SignInCode | undefined>
     redeem(code: string): Promise<CodeSession | undefined>
   }
+  /** Ends a session and the code of its key, of keys of some models too. */
+  endSession(session: { id: string; key: string; untilMs: number }): Promise<void>
   /** Reloads the keys now. */
   refresh(): Promise<unknown>
   /** Stores the use of the keys now. */
@@ -169,6 +173,10 @@ export async function openAuthentication(options: AuthenticationOptions): Promis
     codes: {
       create: (session) => createSignInCode(options.store, session),
       redeem: (code) => redeemSignInCode(options.store, code),
+    },
+    async endSession(session) {
+      await revokeSession(options.store, session)
+      await deleteSignInCode(options.store, session.key)
     },
     callerOf: (authorization) =>
       authorization === undefined && options.publicPredictions ? anonymous : actorOf(authorization),

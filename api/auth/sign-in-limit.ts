@@ -3,6 +3,8 @@ export interface Attempts {
   /** Returns the seconds until another failed attempt with this key, or from this address, is allowed; 0 when it is allowed now. */
   waitS(tried: string | undefined): number
   failed(tried: string | undefined): void
+  /** Takes back a failure that was counted before its end was known. */
+  succeeded(tried: string | undefined): void
 }
 
 const burst = 10
@@ -21,6 +23,9 @@ export function createAttempts(now: () => number = () => performance.now()): Att
     failed(tried = '') {
       if (onTime.size >= maxTried && !onTime.has(tried)) onTime.clear()
       onTime.set(tried, Math.max(onTime.get(tried) ?? 0, now()) + everyMs)
+    },
+    succeeded(tried = '') {
+      onTime.set(tried, (onTime.get(tried) ?? 0) - everyMs)
     },
   }
 }

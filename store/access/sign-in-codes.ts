@@ -6,7 +6,7 @@ import { randomBytes, scrypt } from 'node:crypto'
 import { promisify } from 'node:util'
 import sql from 'sql-template-tag'
 import { appendAudit } from '../audit/audit-log.ts'
-import type { Store } from '../postgres.ts'
+import type { Database, Store } from '../postgres.ts'
 
 /** The session that made the code; the new one belongs to the same key and secret, and ends with it at the latest. */
 export interface CodeSession {
@@ -80,3 +80,6 @@ export async function redeemSignInCode(store: Store, code: string): Promise<Code
     return session
   })
 }
+
+export const deleteSignInCode = (database: Database, key: string): Promise<unknown> =>
+  database.query(sql`delete from sign_in_codes where key_id = ${key}`)

@@ -16,7 +16,8 @@
   }
   // The link to another device has its code behind the #, which no server and no log sees.
   const keyField = document.querySelector('form[action="/sign-in"] #key')
-  if (keyField && location.hash) keyField.value = location.hash.slice(1, 20)
+  // The link of an alert has a hash too, and leads here from a browser that is not signed in.
+  if (keyField && /^#[0-9A-Z]{4}-[0-9A-Z]{4}$/.test(location.hash)) keyField.value = location.hash.slice(1)
   const connection = document.getElementById('connection')
   let lostAt
   const shown = document.querySelector('[data-stage]')?.dataset.stage

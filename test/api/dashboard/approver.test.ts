@@ -139,6 +139,10 @@ it('times are in UTC without script, and else in the zone of the browser, also t
   const path = `/models/${dashboard.model}#main`
   const textOf = async (zone: string, options: { timezone?: string; scripts?: boolean }) => {
     const { page, signIn, close } = await openSession(browser, { url: dashboard.url, ...options })
+    await page.goto(path)
+    await page.locator(`.zone[data-zone='${zone}']`).waitFor()
+    // Only a code is taken from the address.
+    expect(await page.getByLabel('API key').inputValue()).toBe('')
     await signIn(dashboard.keys.vera, path)
     expect(clockIssues(await page.content(), zone)).toEqual([])
     const since = page.locator('.facts time').first()

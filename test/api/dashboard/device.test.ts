@@ -83,6 +83,13 @@ it('is replaced by the next code of its key', async () => {
   expect((await post('/sign-in', { key: second })).status).toBe(303)
 })
 
+it.each([{}, { models: ['iris'] }])('is refused once its maker has signed out, a key of %o', async (more) => {
+  const maker = await signedIn(more)
+  const code = await codeOf(maker)
+  expect((await post('/sign-out', { token: maker.token }, maker.cookie)).status).toBe(303)
+  await isRefused(code)
+})
+
 it('is refused after two minutes', async () => {
   const maker = await signedIn()
   const code = await codeOf(maker)
@@ -160,3 +167,11 @@ it.each([
   [`tnr_${'0'.repeat(12)}_${'0'.repeat(48)}`, undefined],
   ['', undefined],
 ])('the text %s is read as the code %s', (typed, code) => expect(parseCode(typed)).toBe(code))
+
+it('is looked up at most ten times, also when an address sends many at once', async () => {
+  // The attempts of the tests above are over.
+  vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 3_600_000)
+  const redeem = vi.spyOn(api.deps.authentication.codes, 'redeem').mockResolvedValue(undefined)
+  await Promise.all(Array.from({ length: 40 }, (_, i) => post('/sign-in', { key: `0000-01${10 + i}` })))
+  expect(redeem).toHaveBeenCalledTimes(10)
+})

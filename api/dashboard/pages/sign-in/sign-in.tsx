@@ -5,7 +5,6 @@
 import { programRoles } from '../../../../domain/roles.ts'
 import { DomainError, isError } from '../../../../domain/errors.ts'
 import { idOfKey } from '../../../../store/access/api-keys.ts'
-import { revokeSession } from '../../../../store/access/sso-keys.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import type { Authentication } from '../../../auth/authentication.ts'
@@ -45,14 +44,16 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse>
   const shown = { next, hasSso: deps.oidc !== undefined, zone: zoneOf(ask.header) }
   const key = (form.get('key') ?? '').trim()
   const code = parseCode(key)
-  // A code is short, so that its attempts are limited before it is looked up; keys are not affected.
+  // A code is short and its hash slow, so that its attempts are limited, also parallel ones, before it is looked up; keys are not affected.
   const tried = code === undefined ? (idOfKey(key) ?? ask.address) : `code ${ask.address}`
   const waitS = attempts.waitS(tried)
   if (code !== undefined && waitS > 0) return tooMany(waitS, shown)
+  if (code !== undefined) attempts.failed(tried)
   try {
     const { actor, session, expiresAtMs } =
       code === undefined ? deps.authentication.identify(key) : await identifyByCode(deps, code)
     if (programRoles.includes(actor.role)) throw new DomainError('forbidden', `a ${actor.role}`)
+    if (code !== undefined) attempts.succeeded(tried)
     const untilMs = Math.min(deps.serving.wall() + sessionMs, expiresAtMs)
     const cookie = setCookie(
       sealSession(deps.signer, session, untilMs),
@@ -65,7 +66,7 @@ export async function signIn(deps: ApiDeps, ask: AnyAsk): Promise<RouteResponse>
     const message = messageOf(error)
     if (message === undefined) throw error
     if (waitS > 0) return tooMany(waitS, shown)
-    attempts.failed(tried)
+    if (code === undefined) attempts.failed(tried)
     deps.log.warn({ address: ask.address, key: idOfKey(key) }, 'sign-in refused')
     return signInPage({ ...shown, status: 403, message })
   }
@@ -91,7 +92,7 @@ const tooMany = (waitS: number, asked: Pick<SignIn, 'next' | 'hasSso' | 'zone'>)
   })
 
 export async function signOut(deps: ApiDeps, { session, header }: AnyAsk): Promise<RouteResponse> {
-  if (session !== undefined) await revokeSession(deps.store, session)
+  if (session !== undefined) await deps.authentication.endSession(session)
   return {
     status: 303,
     headers: {
