@@ -12,6 +12,7 @@ import {
   endErasure,
   findEarlierErasure,
   getErasure,
+  listDigestedSubjects,
   noteErasure,
   reachStage,
   type Erasure,
@@ -153,7 +154,10 @@ async function reportNothingFound(database: Database, erasure: Erasure): Promise
   })
 }
 
-async function eraseLog({ slow, key }: Scene, { id }: Erasure, beat: Beat): Promise<void> {
+async function eraseLog({ slow, key }: Scene, { id, model }: Erasure, beat: Beat): Promise<void> {
+  const digested = await listDigestedSubjects(slow, model)
+  const note = `requests to these versions have the subject as a digest, and are found by their routing key alone: ${digested.join(', ')}`
+  if (digested.length > 0) await noteErasure(slow, { id, note })
   await eraseNamed(slow, id)
   for (;;) {
     const span = await findLogSpan(slow, id)

@@ -142,6 +142,12 @@ export async function noteErasure(
     where id = ${id}`)
 }
 
+/** The versions of a model whose requests have a digest in place of its subject, so that these name no person. */
+export const listDigestedSubjects = (database: Database, model: string): Promise<string[]> =>
+  rowsFrom(database).column<string>(sql`
+    select version from versions join models on models.name = versions.model
+    where versions.model = ${model} and manifest #>> array['features', definition ->> 'subject', 'log'] = 'digest' order by version`)
+
 const selected: Sql = sql`
   select id, model, subject_hash, is_number, number_hash, key_digest, requested_by, requested_at, stage, reached_at, counts, outstanding, notes, (
     select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('digest', held.digest, 'holds', holds, 'dropAfter', drop_after,
