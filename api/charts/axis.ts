@@ -41,22 +41,12 @@ export function timeAxis(domain: [Date, Date], ticks: number, zone?: string) {
 }
 
 const [s, min, h, d] = [1_000, 60_000, 3_600_000, 86_400_000]
+/** Each is at most 2.5 times the one before, so that an axis of a few minutes still has labels. */
 const steps = [
-  s,
-  5 * s,
-  15 * s,
-  30 * s,
-  min,
-  5 * min,
-  15 * min,
-  30 * min,
-  h,
-  3 * h,
-  6 * h,
-  12 * h,
-  d,
-  2 * d,
-  7 * d,
+  ...[1, 2, 5, 10, 15, 30].map((count) => count * s),
+  ...[1, 2, 5, 10, 15, 30].map((count) => count * min),
+  ...[1, 2, 3, 6, 12].map((count) => count * h),
+  ...[1, 2, 4, 7, 14].map((count) => count * d),
 ]
 
 /** Round times of a zone, at most `most`, where those of UTC would fall on odd hours or on the day before. */

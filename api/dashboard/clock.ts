@@ -37,7 +37,8 @@ const nearMs = 2 * 3_600_000
 function dueText(atMs: number, zone: string): string {
   const leftMs = atMs - Date.now()
   if (leftMs < 0 || leftMs > nearMs) return textOf(atMs, zone, 'time')
-  return `${textOf(atMs, zone, 'minute')} (in ${Math.round(leftMs / 60_000)} min)`
+  const minutes = Math.round(leftMs / 60_000)
+  return `${textOf(atMs, zone, 'minute')} (${minutes === 0 ? 'now' : `in ${minutes} min`})`
 }
 
 /** The time to the second with its zone, shown on hover: `2026-03-01 13:00:05 CET`. */

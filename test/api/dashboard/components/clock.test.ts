@@ -92,6 +92,21 @@ it.each([
   expect(shown).toContain(first)
 })
 
+it('an axis in a zone has labels, and not too many, at every span from ten seconds to ten years', () => {
+  const from = Date.parse(at)
+  for (let spanMs = 10_000; spanMs < 10 * 366 * 86_400_000; spanMs *= 1.07)
+    for (const most of [3, 4, 7, 8]) {
+      const { ticks } = timeAxis([new Date(from), new Date(from + spanMs)], most, 'Asia/Kolkata')
+      expect((ticks as Date[]).length, `${spanMs} ms, ${most}`).toBeGreaterThanOrEqual(1)
+      expect((ticks as Date[]).length, `${spanMs} ms, ${most}`).toBeLessThanOrEqual(most + 1)
+    }
+})
+
+it('a time to come of less than half a minute is now', () => {
+  vi.setSystemTime(Date.parse(at) - 20_000)
+  expect(inZone(`<p>${at}</p>`, berlin)).toContain('>13:00\u00a0(now)<')
+})
+
 it('a chart that was drawn for a reader is not shown to one in another zone', async () => {
   const nowMs = Date.parse(at)
   const spans = [
