@@ -1,6 +1,8 @@
 /** Draws the gains that the offline gate measured, with their confidence intervals and limits. */
 import { metricName } from '../../domain/figures.ts'
-import { verdictText } from '../../domain/evaluation/metric-table.ts'
+import { decides } from '../../domain/evaluation/metric-table.ts'
+import type { GatePolicy } from '../../domain/evaluation/policy.ts'
+import { metricVerdictText } from '../../domain/evaluation/verdict-words.ts'
 import { bandAxis } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, characterCount, truncated, signedText } from './figures.ts'
@@ -38,6 +40,23 @@ export const intervalOf = ({
   limit: margin == null ? null : -margin,
   verdict,
 })
+
+/** The gains with an interval; a metric that decides nothing is drawn without a verdict. */
+export const gateIntervals = ({
+  metrics = [],
+  policy,
+}: {
+  metrics?: readonly (Parameters<typeof intervalOf>[0] & { floorMet?: boolean | null })[]
+  policy?: GatePolicy
+}): IntervalRow[] =>
+  metrics
+    .filter(({ low }) => low !== null)
+    .map((row) =>
+      intervalOf({
+        ...row,
+        verdict: policy === undefined || decides(row, policy) ? row.verdict : 'reported',
+      }),
+    )
 
 const shades: Readonly<Record<IntervalRow['verdict'], string>> = {
   better: colours.good,
@@ -95,7 +114,7 @@ export function gainWithInterval({ delta, low, high }: Pick<IntervalRow, 'delta'
 
 function described(rows: readonly IntervalRow[]): string {
   return rows
-    .map((row) => `${truncated(row.label, 60)}: ${gainWithInterval(row)}, ${verdictText(row)}`)
+    .map((row) => `${truncated(row.label, 60)}: ${gainWithInterval(row)}, ${metricVerdictText(row)}`)
     .join('; ')
 }
 
@@ -171,7 +190,7 @@ export async function intervalsSvg(
 
 function tooltip(row: IntervalRow): string {
   const limit = row.limit === null ? '' : `, must be above ${signedText(row.limit)}`
-  return `${truncated(row.label, 80)}: ${gainWithInterval(row)}${limit}: ${verdictText(row)}`
+  return `${truncated(row.label, 80)}: ${gainWithInterval(row)}${limit}: ${metricVerdictText(row)}`
 }
 
 /** A narrow chart has no room for a column of figures; they stand above each interval. */
@@ -207,7 +226,7 @@ export function intervalsText(
   if (rows.length === 0) return 'No gains to show'
   const names = rows.map(({ label }) => truncated(label, 24))
   const nameWidth = Math.max(...names.map((name) => characterCount(name)))
-  const ends = rows.map((row) => `${gainWithInterval(row)}  ${verdictText(row)}`)
+  const ends = rows.map((row) => `${gainWithInterval(row)}  ${metricVerdictText(row)}`)
   const room = width - nameWidth - Math.max(...ends.map((end) => characterCount(end))) - 4
   const cells = Math.max(15, Math.min(61, room)) | 1
   const middle = (cells - 1) / 2

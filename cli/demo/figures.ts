@@ -1,5 +1,5 @@
 /** Computes the figures of the demo from Postgres and from client responses. */
-import { verdictText } from '../../domain/evaluation/metric-table.ts'
+import { metricVerdictText } from '../../domain/evaluation/verdict-words.ts'
 import { rollbackTime } from '../../domain/release/state.ts'
 import type { Evaluation } from '../../store/training/evaluations.ts'
 import type { Release } from '../../store/release/releases.ts'
@@ -52,7 +52,7 @@ export function comparisonOf({ report, baselineVersion }: Evaluation, metrics: r
         ? '–'
         : `${signed(row.delta)} (${signed(row.low)} to ${signed(row.high)})`,
       row.floor === null ? '–' : `${row.floor} ${row.floorMet ? 'met' : 'missed'}`,
-      verdictText(row),
+      metricVerdictText(row, report.policy),
     ])
   const champion = baselineVersion ?? 'no champion yet'
   return tableOf(['metric', champion, 'challenger', 'gain (interval)', 'floor', 'verdict'], rows)

@@ -14,6 +14,7 @@ import { timeText } from './narrator.ts'
 import { countText, utcMinute } from '../../api/charts/figures.ts'
 import { chapterAfter } from './progress.ts'
 import { finishRetraining, trainChallenger } from './retraining.ts'
+import { gateVerdictText } from '../../domain/evaluation/verdict-words.ts'
 import { demoModel, type DemoWorld } from './world.ts'
 
 export interface VersionResult {
@@ -172,7 +173,9 @@ async function challenger(
   for (let tries = 1, asOfMs = firstAsOfMs; ; tries += 1, asOfMs += 7 * dayMs) {
     const { retraining, evaluation } = await trainChallenger(world, asOfMs)
     if (retraining.outcome === 'released' && retraining.version !== undefined) {
-      narrator.done(`${retraining.version} passed the gate: ${evaluation?.verdict.replaceAll('_', ' ')}`)
+      narrator.done(
+        `${retraining.version} passed the gate${evaluation === undefined ? '' : `: ${gateVerdictText(evaluation.verdict, { isFirst: evaluation.baselineVersion === undefined })}`}`,
+      )
       return { release: await awaitApproval(world, retraining.version), evaluation }
     }
     if (retraining.outcome !== 'not_better' && retraining.outcome !== 'insufficient')

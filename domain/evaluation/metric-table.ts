@@ -59,15 +59,6 @@ export interface GateMetricRow {
 export const failsMargin = ({ verdict }: Pick<GateMetricRow, 'verdict'>): boolean =>
   verdict === 'not_better' || verdict === 'worse'
 
-/** The verdict in words. Without a champion, a metric is judged only by its floor. */
-export function verdictText({
-  verdict,
-  floorMet = null,
-}: Pick<GateMetricRow, 'verdict'> & Partial<Pick<GateMetricRow, 'floorMet'>>): string {
-  if (verdict === 'reported' && floorMet !== null) return `floor ${floorMet ? 'met' : 'missed'}`
-  return verdict === 'not_worse' ? 'no regression' : verdict.replace('_', ' ')
-}
-
 /** The challenger's value, with that of the compared numbers where these are not all. */
 export const challengerText = (
   { challenger, beside }: Pick<GateMetricRow, 'challenger' | 'beside'>,
@@ -85,6 +76,12 @@ export const comparedValue = ({
 /** Whether the challenger must be not worse in this metric, apart from the primary metric. */
 export const isGuard = ({ metric }: Pick<GateMetricRow, 'metric'>, { guards, custom }: GatePolicy): boolean =>
   guards.some((guard) => guard === metric) || custom?.[metric]?.guard === true
+
+/** Whether a metric decides: it is primary, a guardrail, or has missed its floor. The others inform. */
+export const decides = (
+  row: Pick<GateMetricRow, 'metric'> & Partial<Pick<GateMetricRow, 'floorMet'>>,
+  policy: GatePolicy,
+): boolean => row.metric === policy.primary || isGuard(row, policy) || row.floorMet === false
 
 export interface Models {
   challenger: ScoredRows

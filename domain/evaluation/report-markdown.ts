@@ -4,8 +4,9 @@ import { fairnessText, type Estimate, type GateFairnessRow } from './fairness.ts
 import { classMetrics } from '../metrics/class-figures.ts'
 import { searchText } from './slice-search.ts'
 import { worstSlicesFirst } from './slices.ts'
-import { isGuard, challengerText, verdictText, type GateMetricRow } from './metric-table.ts'
-import type { GateReport, GateVerdict } from './gate.ts'
+import { isGuard, challengerText, type GateMetricRow } from './metric-table.ts'
+import { gateVerdictText, metricVerdictText, sliceVerdictText } from './verdict-words.ts'
+import type { GateReport } from './gate.ts'
 import {
   gainText,
   groupedDigits,
@@ -39,7 +40,7 @@ export function gateMarkdown(report: GateReport, subject: ReportSubject): string
   const { policy } = report
   const percent = levelPercent(policy.confidence)
   const parts = [
-    markup`# ${subject.model}: ${subject.challenger} is ${headlines[report.verdict]}`,
+    markup`# ${subject.model}: ${subject.challenger}, ${gateVerdictText(report.verdict, { isFirst: subject.champion === undefined })}`,
     summary(report, subject),
     list('Reasons', report.reasons),
     list('Other checks', report.warnings),
@@ -55,13 +56,6 @@ export function gateMarkdown(report: GateReport, subject: ReportSubject): string
     decided(report, subject),
   ]
   return `${joinMarkdown(parts, '\n\n').markdown}\n`
-}
-
-const headlines: Record<GateVerdict, string> = {
-  better: 'better',
-  not_worse: 'not worse',
-  not_better: 'not better',
-  insufficient: 'not evaluated: too few rows',
 }
 
 function summary({ verdict, needsPerson, rows, positives }: GateReport, subject: ReportSubject): Markdown {
@@ -112,7 +106,7 @@ function metricTable({ metrics, policy }: GateReport, percent: number): Markdown
       row.floor === null
         ? '—'
         : markup`${numberText(row.floor)} ${row.floorMet === true ? 'met' : markup`**missed**`}`,
-      verdictText(row),
+      metricVerdictText(row, policy),
     ]),
   )
   return markup`${table}\n\nA positive gain means that the challenger is better, for every metric.`
@@ -170,7 +164,9 @@ function sliceTable({
       metricText(row.challenger),
       gainText(row.delta),
       pValueText(row.adjustedP),
-      row.verdict === 'blocked' || row.verdict === 'missing' ? markup`**${row.verdict}**` : row.verdict,
+      row.verdict === 'blocked' || row.verdict === 'missing'
+        ? markup`**${sliceVerdictText(row.verdict)}**`
+        : sliceVerdictText(row.verdict),
     ]),
   )
 }

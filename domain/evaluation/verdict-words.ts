@@ -3,14 +3,43 @@
  * regression, passed (a floor, without a champion), failed, no verdict. Stored records keep their codes.
  */
 import type { GateReport } from './gate.ts'
+import { decides, type GateMetricRow } from './metric-table.ts'
+import type { GatePolicy } from './policy.ts'
 import type { GateSliceRow } from './slices.ts'
 
+const gateWords: Readonly<Record<string, string>> = {
+  better: 'better',
+  not_worse: 'no regression',
+  not_better: 'failed',
+  insufficient: 'no verdict',
+} satisfies Record<GateReport['verdict'], string>
+
 /** Names the verdict of the gate. A first version has nothing to be better than: it passes or fails its floors. */
-export function gateVerdictText(verdict: GateReport['verdict'], { isFirst }: { isFirst: boolean }): string {
-  if (isFirst && (verdict === 'better' || verdict === 'not_worse')) return 'passed'
-  return { better: 'better', not_worse: 'no regression', not_better: 'failed', insufficient: 'no verdict' }[
-    verdict
-  ]
+export const gateVerdictText = (verdict: string, { isFirst }: { isFirst: boolean }): string =>
+  isFirst && verdict === 'better' ? 'passed' : (gateWords[verdict] ?? verdict)
+
+const metricWords: Readonly<Record<GateMetricRow['verdict'], string>> = {
+  better: 'better',
+  not_worse: 'no regression',
+  not_better: 'failed',
+  worse: 'failed',
+  error: 'failed',
+  reported: 'no verdict',
+  undefined: 'no verdict',
+}
+
+/**
+ * Names the verdict of a metric; with the policy, a metric that decides nothing has none. Without a champion, a metric is judged by its floor
+ * alone.
+ */
+export function metricVerdictText(
+  row: Pick<GateMetricRow, 'verdict'> & Partial<Pick<GateMetricRow, 'metric' | 'floorMet'>>,
+  policy?: GatePolicy,
+): string {
+  const { verdict, metric, floorMet = null } = row
+  if (verdict === 'reported' && floorMet !== null) return floorMet ? 'passed' : 'failed'
+  const isInfo = policy !== undefined && metric !== undefined && !decides({ metric, floorMet }, policy)
+  return isInfo && verdict !== 'error' ? 'no verdict' : metricWords[verdict]
 }
 
 /** Names the verdict of a slice: its test looks for a loss, and finds none or one. */

@@ -1,5 +1,6 @@
 /** Renders the card of a version as Markdown, for files and mail. */
-import { challengerText, verdictText } from '../evaluation/metric-table.ts'
+import { challengerText, failsMargin } from '../evaluation/metric-table.ts'
+import { gateVerdictText, metricVerdictText, sliceVerdictText } from '../evaluation/verdict-words.ts'
 import { costText } from '../model/cost.ts'
 import { measureText } from '../evaluation/fairness.ts'
 import { loadText } from '../model/load-test.ts'
@@ -101,7 +102,7 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): Markdown
   const against = evaluation.against ?? 'its floors and the baseline'
   return [
     markup`## Performance`,
-    markup`Evaluated **${evaluation.verdict.replace('_', ' ')}** against ${against}${evaluation.rows === null ? '' : ` on ${whole(evaluation.rows)} test rows`}.`,
+    markup`Evaluated **${gateVerdictText(evaluation.verdict, { isFirst: evaluation.against === null })}** against ${against}${evaluation.rows === null ? '' : ` on ${whole(evaluation.rows)} test rows`}.`,
     bullets([...evaluation.reasons, ...evaluation.warnings]),
     table(
       'Metrics',
@@ -113,7 +114,8 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): Markdown
         gainText(row.delta),
         row.low === null ? '—' : `${gainText(row.low)} to ${gainText(row.high)}`,
         numberText(row.floor),
-        verdictText(row),
+        // The version has passed its gate, so a metric that fails its margin decided nothing.
+        metricVerdictText(failsMargin(row) ? { ...row, verdict: 'reported' } : row),
       ]),
     ),
     table(
@@ -125,7 +127,7 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): Markdown
         metricText(row.champion),
         metricText(row.challenger),
         gainText(row.delta),
-        row.verdict,
+        sliceVerdictText(row.verdict),
       ]),
     ),
     evaluation.calibration === null

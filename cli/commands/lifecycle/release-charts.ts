@@ -1,6 +1,6 @@
 /** Draws the charts of a release from the API's data, as text for a terminal or as one SVG: gains, stages and evidence. */
 import { evidencePoints, evidenceText, type EvidencePoint } from '../../../api/charts/evidence.ts'
-import { intervalOf, intervalsText, type IntervalRow } from '../../../api/charts/intervals.ts'
+import { gateIntervals, intervalsText, type IntervalRow } from '../../../api/charts/intervals.ts'
 import { timelineText, type Timeline, type TimelineStage } from '../../../api/charts/timeline.ts'
 import { stepsOf, type ReleaseState } from '../../../domain/release/state.ts'
 import type { Verdict } from '../../../domain/verdict.ts'
@@ -27,7 +27,7 @@ export interface ChartedRelease {
 
 /** Returns the gains that have an interval; none for a first version, which has no champion to compare with. */
 export function intervalsOf({ report }: EvaluationAnswer): IntervalRow[] {
-  return (report.metrics ?? []).filter(({ low }) => low !== null).map(intervalOf)
+  return gateIntervals(report)
 }
 
 /** Returns the stages in routing order; none before the first routing. */

@@ -13,7 +13,8 @@ import type {
 } from '../../client/responses.ts'
 import { concernsOf } from '../../../domain/evaluation/reasons.ts'
 import type { BehaviourResult, BehaviourRow } from '../../../domain/behaviour/behaviour-test.ts'
-import { challengerText, verdictText } from '../../../domain/evaluation/metric-table.ts'
+import { challengerText } from '../../../domain/evaluation/metric-table.ts'
+import { gateVerdictText, metricVerdictText } from '../../../domain/evaluation/verdict-words.ts'
 import {
   capitalized,
   gainText,
@@ -206,9 +207,9 @@ export function gateTable(
             floor === null ? null : `${floor} ${floorMet ? 'met' : paint('red', 'missed')}`,
         }
       : {}),
-    verdict: (each) => each.error ?? verdictText(each),
+    verdict: (each) => each.error ?? metricVerdictText(each, report.policy),
   })
-  const title = `Offline gates: ${verdict.replace('_', ' ')} (against ${against ?? 'floors'}, ${id})`
+  const title = `Offline gates: ${gateVerdictText(verdict, { isFirst: against === undefined })} (against ${against ?? 'floors'}, ${id})`
   const basis = report.warnings?.find(({ code }) => code === 'unseen_rows' || code === 'same_recipe')
   const compared = basis === undefined ? '' : `${capitalized(basis.message)}\n`
   const concerns = concernsOf(report).map((each) => `\n${paint('yellow', '!')} ${each}`)

@@ -162,7 +162,7 @@ describe('a retraining on real flights', () => {
     const evaluation = await getEvaluation(pipeline.store, String(alert?.evidence?.['evaluationId']))
     expect(metric(evaluation, 'auc').challenger).toBeCloseTo(0.5, 1)
     expect(codes(evaluation)).toContain('floor_missed')
-    expect(evaluation.page).toContain('is not better')
+    expect(evaluation.page).toContain(', failed')
   })
 
   it('with a column that holds the label is stopped as a leak', async () => {

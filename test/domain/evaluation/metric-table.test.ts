@@ -1,18 +1,49 @@
 /** Tests the verdict of a metric and its words. */
 import { expect, it } from 'vitest'
-import { gainVerdict, verdictText, type GateMetricRow } from '../../../domain/evaluation/metric-table.ts'
+import { gainVerdict, type GateMetricRow } from '../../../domain/evaluation/metric-table.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import {
+  gateVerdictText,
+  metricVerdictText,
+  sliceVerdictText,
+} from '../../../domain/evaluation/verdict-words.ts'
 import { forReason } from '../../../domain/evaluation/reasons.ts'
 
 it.each<[GateMetricRow['verdict'], boolean | null, string]>([
-  ['worse', null, 'worse'],
-  ['not_better', null, 'not better'],
+  ['worse', null, 'failed'],
+  ['not_better', null, 'failed'],
+  ['error', null, 'failed'],
   ['not_worse', true, 'no regression'],
   ['better', true, 'better'],
-  ['reported', true, 'floor met'],
-  ['reported', false, 'floor missed'],
-  ['reported', null, 'reported'],
+  ['reported', true, 'passed'],
+  ['reported', false, 'failed'],
+  ['reported', null, 'no verdict'],
+  ['undefined', null, 'no verdict'],
 ])('%s with the floor met: %s is "%s"', (verdict, floorMet, text) => {
-  expect(verdictText({ verdict, floorMet })).toBe(text)
+  expect(metricVerdictText({ verdict, floorMet })).toBe(text)
+})
+
+it('has a verdict only for metrics that decide: primary, guardrails and missed floors', () => {
+  const policy = { ...defaultGatePolicy('binary'), guards: ['brier' as const] }
+  const of = (metric: string, floorMet: boolean | null = null) =>
+    metricVerdictText({ metric, verdict: 'worse', floorMet }, policy)
+  expect([of(policy.primary), of('brier'), of('f1', false), of('f1')]).toEqual([
+    'failed',
+    'failed',
+    'failed',
+    'no verdict',
+  ])
+})
+
+it('the gate, its metrics and its slices have five words in all', () => {
+  const gate = ['better', 'not_worse', 'not_better', 'insufficient'].flatMap((verdict) =>
+    [true, false].map((isFirst) => gateVerdictText(verdict, { isFirst })),
+  )
+  const slices = (['ok', 'blocked', 'insufficient', 'missing'] as const).map(sliceVerdictText)
+  expect(new Set([...gate, ...slices])).toEqual(
+    new Set(['better', 'no regression', 'passed', 'failed', 'no verdict']),
+  )
+  expect(gateVerdictText('better', { isFirst: true })).toBe('passed')
 })
 
 it.each([

@@ -36,7 +36,7 @@ describe("the gate's report in Markdown", () => {
   })
 
   it('has the verdict, the reasons and the warnings', () => {
-    expect(page).toContain('# m: m\\_v1.1.0 is not better')
+    expect(page).toContain('# m: m\\_v1.1.0, failed')
     expect(page).toContain('It is not released.')
     expect(page).toContain('slice "none" has no rows')
     expect(page).toContain('(`test_set_worn`)')
@@ -95,7 +95,7 @@ describe("the gate's report in Markdown", () => {
 
   it('of an empty test set and of a first version is readable', () => {
     const empty = judgeGate({ y: [], challenger: [], champion: null }, policy)
-    expect(gateMarkdown(empty, { model: 'm', challenger: 'x' })).toContain('not evaluated: too few rows')
+    expect(gateMarkdown(empty, { model: 'm', challenger: 'x' })).toContain('# m: x, no verdict')
     const first = judgeGate(
       { y, challenger: guess(0.9), champion: null },
       { ...policy, floors: { auc: 0.5 }, calibration: 'off' },

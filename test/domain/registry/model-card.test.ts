@@ -202,9 +202,9 @@ describe('a card', () => {
     const card = cardMarkdown(
       modelCard({ ...bare, evaluation: { id: 'e1', verdict: 'insufficient', report: { metrics } } }),
     )
-    expect(card).toContain('| AUC | — | 0.8100 | — | — | 0.7 | floor met |')
-    expect(card).toContain('| Brier score | — | 0.3000 | — | — | 0.2 | floor missed |')
-    expect(card).toContain('| ece | — | 0.1000 | — | — | — | reported |')
+    expect(card).toContain('| AUC | — | 0.8100 | — | — | 0.7 | passed |')
+    expect(card).toContain('| Brier score | — | 0.3000 | — | — | 0.2 | failed |')
+    expect(card).toContain('| ece | — | 0.1000 | — | — | — | no verdict |')
   })
 
   it('of some numbers shows the value that was compared with the champion', () => {

@@ -113,7 +113,7 @@ export async function followPythonProject({
     const status = () => json<{ url: string; models: { name: string; champion?: unknown }[] }>(['status'])
     await until(async () => (await status().catch(() => undefined))?.models.length === 1)
     const retrained = await tenure(['retrain', 'orders', '--as-of', asOf, '--watch'])
-    assert.match(retrained, /floor met/)
+    assert.match(retrained, /passed/)
     onRetrained(retrained)
     const { url } = await status()
     const keyOf = async (name: string, role: string) =>

@@ -17,7 +17,7 @@ import { drawImportance, ImportanceSection } from '../../components/importance.t
 import { ModelCrumbs, snapshotHref } from '../../components/links.tsx'
 import { statusTones } from '../../components/version-table.tsx'
 import { plain } from '../../labels.ts'
-import { gateIntervals } from '../release/evaluation.tsx'
+import { gateIntervals } from '../../../charts/intervals.ts'
 import { Markdown } from '../../components/markdown.tsx'
 
 /** Reads the version. Throws `version_not_found` when it belongs to another model than the path. */

@@ -1,20 +1,20 @@
 /** Shows the offline gate of a release: every metric with its interval and limit, and the slices, worst first. */
 import { countText } from '../../../charts/figures.ts'
-import { intervalOf, intervalsSvg, type IntervalRow } from '../../../charts/intervals.ts'
+import { gateIntervals, intervalsSvg } from '../../../charts/intervals.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import {
   challengerText,
   comparedValue,
+  decides,
   isGuard,
   failsMargin,
-  verdictText,
   type GateMetricRow,
 } from '../../../../domain/evaluation/metric-table.ts'
 import { fairnessLine } from '../../../../domain/evaluation/fairness.ts'
 import { classMetrics, type ClassFigures } from '../../../../domain/metrics/class-figures.ts'
 import { searchText, type SliceSearch } from '../../../../domain/evaluation/slice-search.ts'
 import { worstSlicesFirst, type GateSliceRow } from '../../../../domain/evaluation/slices.ts'
-import { sliceVerdictText } from '../../../../domain/evaluation/verdict-words.ts'
+import { metricVerdictText, sliceVerdictText } from '../../../../domain/evaluation/verdict-words.ts'
 import { standInText } from '../../../../domain/tasks/judged-words.ts'
 import type { PageElement } from '../../page.ts'
 import {
@@ -56,27 +56,6 @@ export const gateTones = {
   not_better: 'bad',
   insufficient: 'warn',
 } as const satisfies Record<GateReport['verdict'], Tone>
-
-const metricVerdicts: Readonly<Record<GateMetricRow['verdict'], string>> = {
-  better: 'better',
-  not_worse: 'no regression',
-  not_better: 'not better',
-  worse: 'worse',
-  reported: 'info only',
-  undefined: 'not computed',
-  error: 'error',
-}
-
-/** The gains with an interval; a metric that decides nothing is drawn without a verdict. */
-export const gateIntervals = ({ metrics = [], policy }: Partial<GateReport>): IntervalRow[] =>
-  metrics
-    .filter(({ low }) => low !== null)
-    .map((row) =>
-      intervalOf({
-        ...row,
-        verdict: policy === undefined || decides(row, policy) ? row.verdict : 'reported',
-      }),
-    )
 
 /** Draws the chart beside the table; undefined for a first version, which has no champion to compare with. */
 export async function drawGates(report: GateReport): Promise<ChartSizes | undefined> {
@@ -154,10 +133,7 @@ export const Gates = ({
   )
 }
 
-/** Whether a metric affects the decision. A metric that is neither primary nor a guardrail is shown without a colour. */
-const decides = (row: GateMetricRow, policy: GateReport['policy']): boolean =>
-  row.metric === policy.primary || isGuard(row, policy) || row.floorMet === false
-
+/** A metric that decides nothing is shown without a colour. */
 const MetricVerdict = ({
   row,
   policy,
@@ -166,16 +142,11 @@ const MetricVerdict = ({
   policy: GateReport['policy']
 }): PageElement => {
   const { verdict, floorMet } = row
-  const word = metricVerdicts[verdict]
+  const word = metricVerdictText(row, policy)
   if (verdict === 'reported' && floorMet !== null)
-    return <Badge tone={floorMet ? 'good' : 'bad'}>{verdictText(row)}</Badge>
-  if (decides(row, policy) || verdict === 'error') return <Badge tone={metricTones[verdict]}>{word}</Badge>
-  return (
-    <>
-      <Badge tone="quiet">info only</Badge>
-      {verdict !== 'reported' && <span class="quiet small"> {word}</span>}
-    </>
-  )
+    return <Badge tone={floorMet ? 'good' : 'bad'}>{word}</Badge>
+  const tone = decides(row, policy) || verdict === 'error' ? metricTones[verdict] : 'quiet'
+  return <Badge tone={tone}>{word}</Badge>
 }
 
 const MetricName = ({ row, report: { policy } }: { row: GateMetricRow; report: GateReport }): PageElement => (

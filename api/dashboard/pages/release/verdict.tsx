@@ -171,9 +171,9 @@ export const VerdictSection = ({
   return (
     <section class={`sentence ${line.tone}`} aria-label="Verdict" data-stage={stageKey(subject)}>
       <p class="quiet small">
-        <strong>{state.version}</strong> {plain(state.strategy)} release
-        {state.policy.risk === 'high' && <Badge tone="warn">high risk</Badge>}
-        {state.drill !== undefined && <Badge tone="warn">drill: {state.drill}</Badge>}
+        <strong>{state.version}</strong> · {plain(state.strategy)} release{' '}
+        {state.policy.risk === 'high' && <Badge tone="warn">high risk</Badge>}{' '}
+        {state.drill !== undefined && <Badge tone="warn">drill: {state.drill}</Badge>}{' '}
         {state.hotfix !== undefined && <Badge tone="warn">hotfix: {state.hotfix.reason ?? ''}</Badge>}
       </p>
       <h1>{sentenceOf(line)}</h1>
@@ -260,12 +260,12 @@ const Served = ({ subject }: { subject: ReleaseSubject }): PageElement => {
         </span>
         {recovery !== undefined && firstBadAt !== undefined && (
           <span>
-            First failure <Time at={firstBadAt} shows="clock" />
+            {' · '}first failure <Time at={firstBadAt} shows="clock" />
           </span>
         )}
         {dropped !== undefined && (
           <span>
-            Rolled back on all replicas in {spanText(dropped.ms)}, counted from the {dropped.from}
+            {' · '}Rolled back on all replicas in {spanText(dropped.ms)}, counted from the {dropped.from}
           </span>
         )}
       </p>

@@ -1,7 +1,7 @@
 /** Tests how pages show the figures of an evaluation: gains of metrics that decide nothing, and the names of metrics. */
 import { expect, it } from 'vitest'
 import { ImportanceSection } from '../../../../api/dashboard/components/importance.tsx'
-import { gateIntervals } from '../../../../api/dashboard/pages/release/evaluation.tsx'
+import { gateIntervals } from '../../../../api/charts/intervals.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../../domain/evaluation/policy.ts'
 

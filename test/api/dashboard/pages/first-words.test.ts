@@ -158,7 +158,7 @@ it('a rollback says when its failures began, and what is still wrong', async () 
   const bad = { ...armTotal(4, state.version, 'canary', 35, 12), firstBadAt: '2026-11-21T06:14:07.000Z' }
   const shadowed = { ...armTotal(3, state.version, 'shadow', 35, 12), firstBadAt: '2026-11-21T06:14:01.000Z' }
   const whole = await section(subjectOf(state, { arms: [shadowed, bad] }))
-  expect(whole).toMatch(/First failure <time datetime="2026-11-21T06:14:07.000Z"/)
+  expect(whole).toMatch(/first failure <time datetime="2026-11-21T06:14:07.000Z"/)
   expect(whole).not.toContain('still wrong')
   const cut = { ...state, rollbackResult: { ...state.rollbackResult!, cutOff: ['replica r9 has no lease'] } }
   expect(await section(subjectOf(cut))).toMatch(/still wrong<\/span> replica r9 has no lease/)

@@ -52,7 +52,7 @@ it('shows whether a first version meets its floors, its only criterion', async (
     fairness: [],
   } as GateReport
   const lines = String(await Gates({ report, chart: undefined })).split('<tr>')
-  expect(lines.find((line) => line.includes('0.6 ✓'))).toContain('floor met')
-  expect(lines.find((line) => line.includes('✗ missed'))).toContain('floor missed')
-  expect(lines.at(-1)).toContain('info only')
+  expect(lines.find((line) => line.includes('0.6 ✓'))).toContain('passed')
+  expect(lines.find((line) => line.includes('✗ missed'))).toContain('failed')
+  expect(lines.at(-1)).toContain('no verdict')
 })
