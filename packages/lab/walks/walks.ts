@@ -1,5 +1,5 @@
 /**
- * Measures how long users need to answer four questions on a phone screen in a real browser: `npm run bench:walks`. A step costs the page's
+ * Measures how long users need to answer five questions on a phone screen in a real browser: `npm run bench:walks`. A step costs the page's
  * time, measured, and the reader's time, estimated by the keystroke-level model: 1.35 s to decide, 1.1 s per tap, 0.28 s per key, and four
  * words per second.
  */
@@ -15,6 +15,7 @@ import {
 } from '../../../test/support/dashboard/dashboard-fixture.ts'
 import { openSession } from '../../../test/support/dashboard/browser-session.ts'
 import { startBrowser } from '../../../test/support/dashboard/browser.ts'
+import { promote } from '../../../test/support/serving/seed-champion.ts'
 import { withServers } from '../../../test/support/servers/own-servers.ts'
 
 const pictures = join(checkout, 'docs', 'images')
@@ -131,6 +132,32 @@ const walksOf = ({ model, release }: { model: string; release: string }): Walk[]
       },
     ],
   },
+  {
+    name: 'roll-back',
+    question: 'Roll back the champion',
+    limitMs: 20_000,
+    from: `/models/${model}`,
+    steps: [
+      {
+        name: 'sheet',
+        act: (page) => page.getByRole('link', { name: 'Roll back…' }).click(),
+        taps: 1,
+        reads: (page) => page.locator('#ask .lead'),
+      },
+      {
+        name: 'reason',
+        act: (page) => page.getByText('Requests fail').click(),
+        taps: 1,
+        reads: (page) => page.getByText('Requests fail'),
+      },
+      {
+        name: 'rolled back',
+        act: (page) => page.getByRole('button', { name: /^Roll back to/ }).click(),
+        taps: 1,
+        reads: (page) => page.locator('.notice.done p'),
+      },
+    ],
+  },
 ]
 
 /** How many screens the reader has to scroll until the end of the answer stands above the form that covers the bottom. */
@@ -184,6 +211,18 @@ async function seedPast({ core, model, champion }: DashboardFixture): Promise<vo
   )
 }
 
+/** Seeds a second champion, with a metric of both. */
+async function seedSuccessor({ core, model, champion, registry }: DashboardFixture): Promise<void> {
+  const second = await registry.register(champion)
+  const auc = (version: string, value: number) =>
+    core.store.query(sql`
+    update versions set lineage = lineage || ${JSON.stringify({ metrics: { auc: value } })}::jsonb,
+      manifest = (select manifest from versions as other where other.version = ${champion}) where version = ${version}`)
+  await auc(champion, 0.6985)
+  await auc(second, 0.6846)
+  await promote(core.store, { model, first: champion, second })
+}
+
 await withServers(async (servers) => {
   mkdirSync(pictures, { recursive: true })
   const dashboard = await openDashboard(servers, { model: 'flight-delay' })
@@ -204,7 +243,9 @@ await withServers(async (servers) => {
     await page.locator('#reason-stop').fill('3 of 71 responses invalid')
     await page.getByRole('button', { name: 'Roll back', exact: true }).click()
     await page.getByRole('heading', { name: 'What happened' }).waitFor()
-    for (const each of rest) rows.push(...(await walk(page, each)))
+    for (const each of rest.slice(0, -1)) rows.push(...(await walk(page, each)))
+    await seedSuccessor(dashboard)
+    rows.push(...(await walk(page, rest.at(-1)!)))
     console.log(
       [
         '| question | step | taps | screens | page, s | reader, s | |',

@@ -121,7 +121,8 @@ export const modelPage = definePage({
           {definition.owner !== undefined && `Owner: ${definition.owner}. `}
           {below.refit !== undefined && `${below.refit}. `}
           {definition.release?.risk === 'high' && <Badge tone="warn">high risk</Badge>}{' '}
-          {below.hasReviews && <a href={`${path}/reviews`}>Answers for review</a>}
+          {below.hasReviews && <a href={`${path}/reviews`}>Answers for review</a>}{' '}
+          {now.changes.length > 0 && <a href="#at">Champion at a time</a>}
         </p>
         {tile}
         {at !== undefined && liveAt}
