@@ -1,11 +1,12 @@
 /** Renders and handles the form that cancels a running retraining. */
 import { z } from 'zod'
+import { findRetraining } from '../../../../store/training/retrainings.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import type { RouteRequest, RouteResponse } from '../../../http/route.ts'
 import { checkInput, formReason } from '../../../http/schemas.ts'
 import { cancelRetraining } from '../../../services/start-retraining.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
-import { retrainingHref } from '../../components/links.tsx'
+import { modelHref, retrainingHref } from '../../components/links.tsx'
 import type { PageElement } from '../../page.ts'
 import { pageHeaders } from '../../security-headers.ts'
 
@@ -38,6 +39,8 @@ export async function submitCancel(
   { actor, body, params }: RouteRequest<unknown, unknown>,
 ): Promise<RouteResponse> {
   const { reason } = checkInput(form, body, 'the form')
-  const { id } = await cancelRetraining(deps, actor!, { id: params['id'] ?? '', reason })
-  return { status: 303, headers: { ...pageHeaders, location: retrainingHref(id) } }
+  const { id, model } = await cancelRetraining(deps, actor!, { id: params['id'] ?? '', reason })
+  // One that is cancelled as soon as it was started may never have a row to show.
+  const location = (await findRetraining(deps.store, id)) ? retrainingHref(id) : modelHref(model)
+  return { status: 303, headers: { ...pageHeaders, location } }
 }
