@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { bytesOfRow, batchLayoutOf, hasTakenTexts, type BatchLayout } from '../../domain/model/batch-spec.ts'
 import { isError } from '../../domain/errors.ts'
 import { createFrames, messageParts } from '../../domain/message-framing.ts'
+import { keptMessage } from '../../store/serving/log-policy.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { createInputBuffer, resetInput, writeRow } from '../serving/codec/input-buffer.ts'
 import type { ColumnBlock } from '../serving/columnar/column-source.ts'
@@ -31,9 +32,10 @@ const runtimes = createRuntimes({
   batches: { maxPending: Infinity },
 })
 const [root = '', digest = '', version = ''] = process.argv.slice(2)
+let loaded: LoadedVersion | undefined
 try {
   const { manifest, files } = await getArtifact(openArtifacts(root), digest, maxBytesOf)
-  const loaded = await openVersion(version, manifest, files, runtimes)
+  loaded = await openVersion(version, manifest, files, runtimes)
   const layout = batchLayoutOf(manifest.features, manifest.preprocessing)
   const score = compileScorer(loaded)
   const scoreColumns = compileColumnScorer(
@@ -49,7 +51,8 @@ try {
     }
 } catch (error) {
   const code = isError(error) ? error.code : 'artifact_invalid'
-  process.stdout.write(`${JSON.stringify({ ok: false, code, message: (error as Error).message })}\n`)
+  const message = keptMessage(error as Error, loaded?.logPolicy)
+  process.stdout.write(`${JSON.stringify({ ok: false, code, message })}\n`)
 }
 await runtimes.stop()
 

@@ -7,6 +7,7 @@ import { noText } from '@tenure/predictors/features'
 import { partsReader } from '../../domain/model/feature-parts.ts'
 import { isDigested, type Feature, type FeatureRow } from '../../domain/model/features.ts'
 import { digestFlag, type LoggedDigest } from '../../domain/model/logged-rows.ts'
+import type { ErrorCode } from '../../domain/errors.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 
 /** What makes a version's log rows: how each of its texts is logged, in their order. Undefined where the log keeps all values. */
@@ -54,6 +55,18 @@ export function loggedTexts(texts: Uint8Array, policy: LogPolicy): Buffer {
   }
   return Buffer.concat(parts)
 }
+
+/** Errors whose messages quote nothing of a request. */
+const ownCodes: readonly string[] = ['output_invalid', 'deadline_exceeded'] satisfies ErrorCode[]
+
+/** The message of a failed request or batch, as it may be stored: that of a model may quote a value that is not logged. */
+export const keptMessage = (
+  { code, message }: { code?: string; message: string },
+  policy: LogPolicy | undefined,
+): string =>
+  policy === undefined || (code !== undefined && ownCodes.includes(code))
+    ? message
+    : 'the message is not kept, because it may quote a feature that is logged as a digest'
 
 /** Whether a text that was sent is the one of which the log has the digest. */
 export const isDigestOf = (digest: Uint8Array, { kind }: Feature, text: Uint8Array): boolean =>

@@ -3,7 +3,7 @@
  * are counted in the same way.
  */
 import { DomainError, isError } from '../../../domain/errors.ts'
-import { loggedTexts } from '../../../store/serving/log-policy.ts'
+import { keptMessage, loggedTexts } from '../../../store/serving/log-policy.ts'
 import type { PredictionRecord } from '../../../store/serving/prediction-log.ts'
 import type { FeatureHistograms } from '../counters/feature-histograms.ts'
 import type { Clock } from '../clock.ts'
@@ -29,11 +29,6 @@ export interface StepDeps {
   counters: CounterRegistry
   failures: FailedRequests
 }
-
-/** Errors whose messages quote nothing of a request. */
-const ownCodes: ReadonlySet<DomainError['code']> = new Set(['output_invalid', 'deadline_exceeded'])
-const withheldMessage =
-  'the message is not kept, because it may quote a feature that is logged as a digest; the caller has received it'
 
 export type Steps = ReturnType<typeof createSteps>
 
@@ -64,7 +59,7 @@ export function createSteps(deps: StepDeps) {
       arm,
       release,
       code: error.code,
-      message: logPolicy === undefined || ownCodes.has(error.code) ? error.message : withheldMessage,
+      message: keptMessage(error, logPolicy),
       routingKey: input.routingKey,
       instances: input.rows,
       features: Buffer.concat([

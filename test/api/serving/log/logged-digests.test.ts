@@ -11,6 +11,7 @@ import sql, { raw } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { scoreBatch } from '../../../../activities/batch/batch.ts'
 import { withDuck } from '../../../../activities/data/duckdb.ts'
+import { startScorer } from '../../../../activities/runtime/scoring-child.ts'
 import { loadServed, readServed, sliceMembers } from '../../../../activities/data/served-table.ts'
 import { compareFailing } from '../../../../activities/monitor/champion-watch.ts'
 import { checkServingSkew } from '../../../../activities/monitor/skew.ts'
@@ -360,6 +361,23 @@ it.each(['digest', 'value'] as const)(
     const { mark, row } = secret
     const isThere = spooled.some((bytes) => [mark, row.photo].some((needle) => bytes.includes(needle)))
     expect(isThere).toBe(policy === 'value')
+  },
+)
+
+it.each(['digest', 'value'] as const)(
+  'the failure of a batch, which is stored, has the message of the model only by policy: %s',
+  async (policy) => {
+    const { champion } = served[policy]
+    const { artifactDigest } = await getVersion(deps.store, champion)
+    const argv = [deps.config.artifactRoot, artifactDigest, champion]
+    const scorer = startScorer(argv, AbortSignal.timeout(60_000))
+    const failure = scorer.score({ rows: 1, columns: null as never })
+    await expect(failure).rejects.toThrow(
+      policy === 'digest'
+        ? 'may quote a feature that is logged as a digest'
+        : 'Cannot read properties of null',
+    )
+    await scorer.close()
   },
 )
 
