@@ -139,16 +139,12 @@ export const resolveAlertById = (database: Database, { id, by }: { id: number; b
   rowsFrom(database).find<Alert>(sql`
     update alerts set resolved_at = now(), resolution = ${`closed by ${by}`} where id = ${id} and resolved_at is null returning *`)
 
-/** The ids of the open alerts with the model and kind of one of these and no newer than it; `unassigned`: without the acknowledged ones. */
-export const listOfSameGroups = (
-  database: Database,
-  { ids, unassigned }: { ids: readonly number[]; unassigned: boolean },
-) =>
+/** The ids of the open alerts with the model and kind of one of these and no newer than it. */
+export const listOfSameGroups = (database: Database, ids: readonly number[]) =>
   rowsFrom(database).column<number>(sql`
     select distinct each.id::float8 from alerts as named
       join alerts as each on each.kind = named.kind and each.model is not distinct from named.model and each.id <= named.id
     where named.id = any(${[...ids]}::bigint[]) and each.resolved_at is null
-      and (not ${unassigned}::boolean or each.acknowledged_at is null)
     order by 1`)
 
 export const findAlert = (database: Database, id: number) =>

@@ -63,8 +63,7 @@ export async function updateAlertGroups(
   { ids, action, reason }: Omit<UpdateAlertInput, 'id'> & { ids: readonly string[] },
 ): Promise<Alert[]> {
   for (const id of ids) requireFound(await findAlert(deps.store, idOf(id)), { what: 'alert', id })
-  const unassigned = action === 'acknowledge'
-  const open = await listOfSameGroups(deps.store, { ids: ids.map(idOf), unassigned })
+  const open = await listOfSameGroups(deps.store, ids.map(idOf))
   const updated: Alert[] = []
   let refusal: unknown
   for (const id of open.length === 0 ? ids : open)

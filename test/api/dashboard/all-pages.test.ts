@@ -519,6 +519,12 @@ describe('several alerts', () => {
     expect((await get('/alerts?model=other&kind=release_rolled_back', 'operator')).text).toMatch(
       /8 of 9 acknowledged by olga.*Acknowledge<\/button>.*Resolve 9<\/button>/s,
     )
+    // Another user acknowledges what is left, not what olga has.
+    const rest = await post('/alerts', { [`a${late}`]: 'on', action: 'acknowledge' }, 'admin')
+    expect(rest.status).toBe(303)
+    const by = (await openOf('other', 'release_rolled_back')).map(({ acknowledgedBy }) => acknowledgedBy)
+    expect(by.filter((name) => name === 'root')).toHaveLength(1)
+    expect(by).toHaveLength(9)
   })
 
   it('of the installation have a sheet of their own beside those of models, and a filter stays when all are selected', async () => {
