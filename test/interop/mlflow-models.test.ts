@@ -1,4 +1,4 @@
-/** Tests that a folder that MLflow has saved is served with the answers of its object, for each flavour, by real Python processes. */
+/** Tests that a folder that MLflow has saved or logged is served with the answers of its object, for each flavour, by real Python processes. */
 import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,7 +10,16 @@ import { checkout, programEnvironment } from '../../temporal.config.ts'
 import { pythonOrReason } from './packages.ts'
 
 const found = await pythonOrReason('mlflow-models.txt')
-const flavours = ['sklearn', 'skops', 'lightgbm', 'booster', 'xgboost', 'statsmodels', 'pyfunc', 'artifacts']
+const flavours = [
+  'sklearn',
+  'skops',
+  'lightgbm',
+  'booster',
+  'xgboost',
+  'statsmodels',
+  'pyfunc',
+  'artifacts',
+].flatMap((name) => [name, `${name}-logged`])
 
 describe.skipIf('reason' in found)('a folder of MLflow', () => {
   const runtimes = createRuntimes({ onError: () => {}, loadMs: 60_000, runMs: 20_000 })

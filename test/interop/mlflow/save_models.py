@@ -1,6 +1,8 @@
-"""Saves a model of each flavour by MLflow, and its folder by the package tenure: save_models.py FOLDER.
+"""Saves and logs a model of each flavour by MLflow, and its folder by the package tenure: save_models.py FOLDER.
 
-Writes FOLDER/NAME/output/model.python, and FOLDER/answers.json, the answers of each object for the rows of FOLDER/rows.json.
+Writes FOLDER/NAME/output/model.python and FOLDER/NAME-logged/output/model.python, and FOLDER/answers.json, the answers of each object for the rows
+of FOLDER/rows.json. Models are logged to a store of SQLite. Each folder also answers as pyfunc of MLflow does, which gives labels for
+classifiers.
 """
 
 import json
@@ -8,6 +10,7 @@ import sys
 from pathlib import Path
 
 import lightgbm
+import mlflow
 import mlflow.lightgbm
 import mlflow.pyfunc
 import mlflow.sklearn
@@ -100,11 +103,20 @@ def job_of(name):
     return job
 
 
+mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+mlflow.set_experiment(experiment_id=mlflow.create_experiment("orders", artifact_location=(folder / "store").as_uri()))
 answers = {}
 for name, (flavour, given, answer) in models.items():
-    flavour.save_model(path=str(folder / name / "mlflow"), pip_requirements=["tenure"], **given)
-    job_of(name).save(folder / name / "mlflow")
+    saved = folder / name / "mlflow"
+    flavour.save_model(path=str(saved), pip_requirements=["tenure"], **given)
+    with mlflow.start_run():
+        logged = flavour.log_model(name="model", pip_requirements=["tenure"], **given)
     values = numpy.asarray(answer(rows))
-    answers[name] = (values[:, 1] if values.ndim == 2 else values).tolist()
+    values = values[:, 1] if values.ndim == 2 else values
+    for way, path in ((name, saved), (f"{name}-logged", Path(mlflow.artifacts.download_artifacts(logged.model_uri)))):
+        job_of(way).save(path)
+        own = numpy.asarray(mlflow.pyfunc.load_model(str(path)).predict(rows))
+        assert numpy.allclose(own, values if own.dtype.kind == "f" else values > 0.5), name
+        answers[way] = values.tolist()
 (folder / "rows.json").write_text(json.dumps(rows.to_numpy().tolist()))
 (folder / "answers.json").write_text(json.dumps(answers))
