@@ -58,7 +58,11 @@ own = make_pipeline(encoded, LogisticRegression()).fit(X, y)
 # It takes some of the features, in an order of its own.
 some = X[["pieces", "unit_price"]]
 plain = make_pipeline(StandardScaler(), LogisticRegression()).fit(some, y)
-mlflow.sklearn.save_model(plain, str(folder / "mlflow"), serialization_format="cloudpickle", pip_requirements=["none"])
+mlflow.set_tracking_uri(f"sqlite:///{folder / 'mlflow.db'}")
+mlflow.set_experiment(experiment_id=mlflow.create_experiment("orders", artifact_location=(folder / "store").as_uri()))
+with mlflow.start_run():
+    logged = mlflow.sklearn.log_model(plain, name="model", serialization_format="cloudpickle", pip_requirements=["none"])
+mlflow.artifacts.download_artifacts(logged.model_uri, dst_path=str(folder / "mlflow"))
 
 glm = smf.logit("returned ~ unit_price + pieces", X.assign(returned=(y == "yes").astype(int))).fit(disp=0)
 glm.save(str(folder / "statsmodels" / "model.pickle"), remove_data=True)
