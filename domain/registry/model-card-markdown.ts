@@ -114,8 +114,12 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): Markdown
         gainText(row.delta),
         row.low === null ? '—' : `${gainText(row.low)} to ${gainText(row.high)}`,
         numberText(row.floor),
-        // The version has passed its gate, so a metric that fails its margin decided nothing.
-        metricVerdictText(failsMargin(row) ? { ...row, verdict: 'reported' } : row),
+        // The version has passed its gate, so a metric that fails its margin decided nothing. A floor that it meets does not make it passed.
+        metricVerdictText(
+          failsMargin(row)
+            ? { ...row, verdict: 'reported', floorMet: row.floorMet === true ? null : row.floorMet }
+            : row,
+        ),
       ]),
     ),
     table(

@@ -207,6 +207,20 @@ describe('a card', () => {
     expect(card).toContain('| ece | — | 0.1000 | — | — | — | no verdict |')
   })
 
+  it('does not call a metric passed that is worse than that of the champion, although its floor is met', () => {
+    const row = { champion: 0.8, challenger: 0.71, delta: -0.09, low: -0.1, high: -0.08, floor: 0.7 }
+    const worse = { ...row, verdict: 'worse' }
+    const metrics = [
+      { ...worse, metric: 'auc', floorMet: true },
+      { ...worse, metric: 'brier', floorMet: false },
+    ] as unknown as GateReport['metrics']
+    const card = cardMarkdown(
+      modelCard({ ...bare, evaluation: { id: 'e1', verdict: 'better', report: { metrics } } }),
+    )
+    expect(card).toMatch(/\| AUC \|.*\| no verdict \|/)
+    expect(card).toMatch(/\| Brier score \|.*\| failed \|/)
+  })
+
   it('of some numbers shows the value that was compared with the champion', () => {
     const metric = {
       metric: 'rmse',
