@@ -98,6 +98,14 @@ it.each(modelActionNames)(
   },
 )
 
+it('a model without a champion offers neither a rollback nor a drill', async () => {
+  model = uniqueName('model')
+  await fixture.register(irisSpec(model, 1), 0)
+  const { text } = await get('', 'operator')
+  const offered = modelActionNames.filter((name) => text.includes(`href="/models/${model}/${name}"`))
+  expect(offered).toEqual(['kill-switch', 'retrain'])
+})
+
 it.each(modelActionNames)('the form of %s needs the token of its session', async (name) => {
   const fields = { ...(await shown(name)), choice: 'refuse', reason: 'why', token: 'x'.repeat(43) }
   expect((await send(name, 'operator', fields)).status).toBe(403)
