@@ -145,7 +145,7 @@ it('times are in UTC without script, and else in the zone of the browser, also t
     expect(await page.getByLabel('API key').inputValue()).toBe('')
     await signIn(dashboard.keys.vera, path)
     expect(clockIssues(await page.content(), zone)).toEqual([])
-    const since = page.locator('.facts time').first()
+    const since = page.locator('main time').first()
     const found = { header: await page.locator('.zone').innerText(), since: await since.innerText() }
     await page.goto('/')
     await page.evaluate(`document.querySelector('#overview').dispatchEvent(new Event('changed'))`)
