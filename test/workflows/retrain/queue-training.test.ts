@@ -104,7 +104,8 @@ it('a training on a queue that no worker polls says so, in the words of the doct
       token: undefined,
       zone: 'UTC',
     }
-    const deps = { store: pipeline.store, temporal } as unknown as ApiDeps
+    const serving = { wall: () => Date.now() }
+    const deps = { store: pipeline.store, temporal, serving } as unknown as ApiDeps
     return String(retrainingPage.view(await retrainingPage.load(deps, ask), ask))
   }
   try {
@@ -113,7 +114,7 @@ it('a training on a queue that no worker polls says so, in the words of the doct
     await expect.poll(waits, { timeout: 60_000 }).toBe(`${found}. ${remedy}`)
     const notice = '<p class="notice warn wrap">'
     await expect.poll(page, { timeout: 60_000 }).toContain(`${notice}${found.replace(/^n/, 'N')}. `)
-    expect(await page()).toContain('Training has not begun')
+    expect(await page()).toContain('training has not begun')
     const worker = await Worker.create({
       connection,
       taskQueue,
