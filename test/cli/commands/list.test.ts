@@ -11,7 +11,7 @@ import { runCommand } from '../../support/command-line.ts'
 const asked: string[] = []
 const server = createServer(({ url = '' }, response) => {
   asked.push(url)
-  const [, field = ''] = /^\/v1\/([a-z-]+)(?:\?|$)/.exec(url) ?? []
+  const [, field = ''] = /^\/v1\/(?:alerts\/)?([a-z-]+)(?:\?|$)/.exec(url) ?? []
   const next = url.includes('cursor=now') ? { next_cursor: 'later' } : {}
   const body = { [field]: [], models: [{ name: 'iris' }], ...next }
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))

@@ -53,6 +53,7 @@ const row = {
   champion: { version: 'v', since: at },
   started_at: at,
   raised_at: at,
+  since: at,
   at,
   created_at: at,
   requested_at: at,
@@ -67,7 +68,7 @@ let count = 1
 const asked: string[] = []
 const server = createServer(({ url = '' }, response) => {
   asked.push(url)
-  const field = /^\/v1\/([a-z-]+)/.exec(url)![1]!.replaceAll('-', '_')
+  const field = /^\/v1\/(?:alerts\/)?([a-z-]+)/.exec(url)![1]!.replaceAll('-', '_')
   const limit = Number(/limit=(\d+)/.exec(url)?.[1] ?? count)
   const rows = Array.from({ length: Math.min(limit, count) }, (_, i) => ({ ...row, name: `model-${i}` }))
   const isPaged = ['erasures', 'predictions', 'triggers', 'versions'].includes(field) && limit < count

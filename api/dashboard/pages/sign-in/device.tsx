@@ -29,7 +29,7 @@ export const devicePage = definePage({
 export const createCode: FormHandler = async (deps, ask, places) => {
   const { session } = ask
   const made = session && (await deps.authentication.codes.create(session))
-  if (made === undefined) throw new DomainError('forbidden', 'this key has no session, or is revoked')
+  if (made === undefined) throw new DomainError('unauthenticated', 'this key has no session, or is revoked')
   const place = places.find(({ path }) => path === '/device')!
   return renderPage(
     deps,

@@ -34,7 +34,10 @@ it('lists the slices worst first, with the direction and the share of each answe
 it('the gains of the gate have signs, and their interval its level', () => {
   const row = { metric: 'auc', champion: 0.7, challenger: 0.69, baseline: 0.5, verdict: 'not_worse' }
   const metrics = [{ ...row, delta: -0.01, low: -0.02, high: 0.004 }]
-  const report = { metrics, policy: { confidence: 0.975, slices: { metric: 'auc' } } }
+  const report = {
+    metrics,
+    policy: { confidence: 0.975, primary: 'auc', guards: [], slices: { metric: 'auc' } },
+  }
   const text = gateTable(terminal, { id: 'evl_1', verdict: 'not_worse', report } as never)
   expect(text).toMatch(/gain +97\.5 % interval +verdict/)
   expect(text).toMatch(/auc +0\.7000 +0\.6900 +0\.5000 +−0\.0100 +−0\.0200 to \+0\.0040 +no regression/)

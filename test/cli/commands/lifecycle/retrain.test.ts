@@ -133,7 +133,7 @@ it('retrain --watch prints the metrics and the id of the evaluation of a refused
   expect(out).toContain('insufficient: 171 rows, at least 1000 are needed')
   expect(out).toContain('Offline gates: no verdict (against floors, evl_1)')
   expect(out).toMatch(/accuracy.*0\.91.* 0\.9 met +passed\n/)
-  expect(out).toMatch(/brier.* 0\.05 missed +floor missed\n/)
+  expect(out).toMatch(/brier.* 0\.05 missed +failed\n/)
   expect(out).toContain('\n! accuracy rose by 0.58\n! most test rows repeat\n')
   expect(out).toMatch(/Behaviour tests[^]*a longer petal.*fail.*pass.*lowers the score/)
   expect(JSON.parse(asked[0]!.body)).toEqual({ reason: 'a try' })
