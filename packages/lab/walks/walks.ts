@@ -50,6 +50,15 @@ const lastTuesday = (): string => {
   return `${day.toISOString().slice(0, 10)} 14:00`
 }
 
+/** The line of the overview that says so; the last of the page is the oldest. */
+const changeOf =
+  (name: RegExp): WalkStep['reads'] =>
+  (page) =>
+    page
+      .locator('#changes li')
+      .filter({ has: page.getByRole('link', { name }) })
+      .last()
+
 const walksOf = ({ model, release }: { model: string; release: string }): Walk[] => [
   {
     name: 'approve',
@@ -76,7 +85,7 @@ const walksOf = ({ model, release }: { model: string; release: string }): Walk[]
     limitMs: 20_000,
     from: '/',
     steps: [
-      { name: 'overview', reads: (page) => page.locator('#changes') },
+      { name: 'overview', reads: changeOf(/rolled back/) },
       {
         name: 'release',
         act: (page) =>
@@ -119,7 +128,7 @@ const walksOf = ({ model, release }: { model: string; release: string }): Walk[]
     limitMs: 20_000,
     from: '/',
     steps: [
-      { name: 'overview', reads: (page) => page.locator('#changes') },
+      { name: 'overview', reads: changeOf(/retraining: not better/) },
       {
         name: 'retraining',
         act: (page) =>
@@ -128,7 +137,7 @@ const walksOf = ({ model, release }: { model: string; release: string }): Walk[]
             .last()
             .click(),
         taps: 1,
-        reads: (page) => page.getByRole('region', { name: 'Result' }),
+        reads: (page) => page.locator('#retraining .sentence'),
       },
     ],
   },
