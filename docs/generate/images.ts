@@ -171,7 +171,7 @@ if (local?.key === undefined || local.url !== api.url)
   )
 const rolledBack = (await releasesOf(api)).find(
   ({ outcome, reason = '' }) =>
-    outcome === 'rolled_back' && /canary requests (?:failed|invalid)/.test(reason),
+    outcome === 'rolled_back' && /(?:canary requests (?:failed|invalid)|on its failed requests)/.test(reason),
 )
 if (rolledBack === undefined)
   throw new Error('the story of `npm start` has not ended: it rolls a version back')

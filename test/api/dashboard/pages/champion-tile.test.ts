@@ -138,6 +138,28 @@ const states: Record<string, [given: Given, tone: string, has: RegExp[], hasNot:
     [/quality not measured/, /Not measured Accuracy 0\.9700 offline/],
     [/healthy/, /held/],
   ],
+  'another version that was rolled back': [
+    {
+      measured: {
+        alerts: [
+          {
+            id: 1,
+            model: 'iris',
+            kind: 'release_rolled_back',
+            severity: 'critical',
+            count: 1,
+            acknowledged: 0,
+            since,
+            newest: since,
+            message: 'iris_v1.2.0 was rolled back at canary 5 %',
+          } as unknown as Measured['alerts'][number],
+        ],
+      },
+    },
+    'bad',
+    [/v1\.1\.0 Release rolled back since/, /iris_v1\.2\.0 was rolled back/],
+    [/healthy/],
+  ],
   'too few outcomes to judge': [
     {
       state: { quality: 'insufficient' },
