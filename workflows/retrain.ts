@@ -77,7 +77,7 @@ async function runStages(
   const { adopt, evaluate } = training(opened.trainQueue)
 
   if (!(await takeRows(run, reach))) return
-  // An artifact is adopted by the workers of Tenure, whoever trains.
+  // Workers of Tenure read an artifact, also of a model that is trained on a queue of its own.
   const queue = trainingQueueOf(opened.adopts ? { trainQueue: opened.trainQueue } : opened)
   reach(opened.adopts ? 'adopt' : 'train', { trainingId, queue })
   if (opened.adopts) await adopt({ run })

@@ -16,7 +16,7 @@ import { withDuck, type Duck } from './duckdb.ts'
 import { columnTypes } from './rows.ts'
 import { firstLineOf, missingIn } from './source-errors.ts'
 import { unreadable } from './source-views.ts'
-import { loadServed, sliceMembers, answerColumns, type ServedTable } from './served-table.ts'
+import { loadServed, sliceMembers, answerColumns, digestIn, type ServedTable } from './served-table.ts'
 
 /** Throws `source_unreadable` for a slice that cannot be computed for the test rows of a snapshot. */
 export async function requireSlices(
@@ -82,7 +82,7 @@ export async function issueOfBusiness(definition: ModelDefinition): Promise<stri
       await duck.run(`select cast((${business.perPrediction}) as double) from served`)
       return undefined
     } catch (error) {
-      const digest = digested.find((name) => name.toLowerCase() === missingIn(error)?.toLowerCase())
+      const digest = digestIn(error, digested)
       if (digest !== undefined)
         return `monitor.business.perPrediction: ${digestReason([digest])}, so it cannot be computed: write log: 'value', or leave the feature out`
       const names = [...Object.keys(definition.features), ...answerColumns]

@@ -36,12 +36,18 @@ export async function readServed<T>(
     return Array.from(columns['cell'] ?? [], as)
   } catch (error) {
     const missing = missingIn(error)
-    const digest = digested.find((name) => name.toLowerCase() === missing?.toLowerCase())
+    const digest = digestIn(error, digested)
     if (digest !== undefined) return digestText([digest])
     return missing === undefined
       ? firstLineOf(error)
       : `the log of predictions has no column "${missing}": it has the features of a version, and no other columns of the source`
   }
+}
+
+/** The feature that an expression reads and that has no column, because it is logged as a digest; undefined for another error. */
+export function digestIn(error: unknown, digested: ServedTable['digested']): string | undefined {
+  const missing = missingIn(error)?.toLowerCase()
+  return digested.find((name) => name.toLowerCase() === missing)
 }
 
 /** The row positions of each slice; a text with the reason when they cannot be determined. */

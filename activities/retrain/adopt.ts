@@ -3,12 +3,11 @@ import { DomainError } from '../../domain/errors.ts'
 import { codeFolder, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
-import type { InstallingBeat } from '../../domain/training/trainer.ts'
 import { beginTraining } from '../../store/training/trainings.ts'
 import type { AdopterJob } from '../artifact/adopter.ts'
 import type { StoredForeign } from '../artifact/store-foreign.ts'
 import type { Deps } from '../deps.ts'
-import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { withHeartbeat, withInstallHeartbeat } from '../runtime/heartbeat.ts'
 import { failAttempt, finishAttempt } from '../trainers/attempt.ts'
 import { runJob } from '../runtime/run-job.ts'
 import { adoptCode } from './adopt-code.ts'
@@ -57,13 +56,10 @@ export const adopt =
           artifacts: artifact.bundle === undefined ? [] : [artifact.digest],
         }),
       )
-      let installing: string | undefined
-      const onInstall = (step: string | undefined) => (installing = step)
       const code =
         artifact.file === codeFolder
-          ? await withHeartbeat(
-              ({ signal }) => adoptCode(deps, { definition, artifact, signal, onInstall }),
-              (): InstallingBeat => ({ installing }),
+          ? await withInstallHeartbeat(({ signal, onInstall }) =>
+              adoptCode(deps, { definition, artifact, signal, onInstall }),
             )
           : undefined
       const job: AdopterJob = {

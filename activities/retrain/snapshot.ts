@@ -3,7 +3,6 @@
  */
 import type { ExcludedRows } from '../../domain/validation/expectations.ts'
 import { floodSentence } from '../../domain/validation/floods.ts'
-import type { InstallingBeat } from '../../domain/training/trainer.ts'
 import type { RefitRows } from '../../domain/training/rounds.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -11,7 +10,7 @@ import type { Snapshot } from '../../store/training/snapshots.ts'
 import { withSourceCopies, type SourceCopies } from '../data/source-copies.ts'
 import type { Deps } from '../deps.ts'
 import { insertUnlessErased } from '../privacy/data-subjects.ts'
-import { withHeartbeat } from '../runtime/heartbeat.ts'
+import { withHeartbeat, withInstallHeartbeat } from '../runtime/heartbeat.ts'
 import { memoryOfJobMb } from '../runtime/memory-limit.ts'
 import { runJob } from '../runtime/run-job.ts'
 import { untilStored } from '../runtime/until-stored.ts'
@@ -61,7 +60,6 @@ async function takeOnce(
   const { metricSources } = store
   const { subjectKey } = signing
   let program: SourceProgramFacts | undefined
-  let installing: string | undefined
   const take = (copies: SourceCopies) => {
     const places = { databaseUrl, readerUrl, metricSources, artifactRoot, subjectKey }
     const job: RowsJob = { kind: 'snapshot', definition, asOf, refit, copies, ...places }
@@ -74,24 +72,21 @@ async function takeOnce(
       keptFor: digestOfJson(definition),
     })
   }
-  const written = await withHeartbeat(
-    ({ signal }) => {
-      const writeRows = async (folder: string) => {
-        program = await withModelFolder(deps, { model: name, folder: models }, (models) =>
-          runSourceProgram(deps, {
-            definition,
-            asOf,
-            folder,
-            signal,
-            models,
-            onInstall: (step) => (installing = step),
-          }),
-        )
-      }
-      return withSourceCopies({ artifacts, config }, { source: definition.source, writeRows }, take)
-    },
-    (): InstallingBeat => ({ installing }),
-  )
+  const written = await withInstallHeartbeat(({ signal, onInstall }) => {
+    const writeRows = async (folder: string) => {
+      program = await withModelFolder(deps, { model: name, folder: models }, (models) =>
+        runSourceProgram(deps, {
+          definition,
+          asOf,
+          folder,
+          signal,
+          models,
+          onInstall,
+        }),
+      )
+    }
+    return withSourceCopies({ artifacts, config }, { source: definition.source, writeRows }, take)
+  })
   const { digest, bytes, parts: rows, columns, subjects, excludedRows, source, served } = written
   const { subjectIsNumber, newestEvent, firstTestEvent } = written
   await withHeartbeat(() =>

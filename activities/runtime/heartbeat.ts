@@ -3,6 +3,7 @@
  * Temporal reports only to heartbeats.
  */
 import { Context } from '@temporalio/activity'
+import type { InstallingBeat } from '../../domain/training/trainer.ts'
 
 const everyMs = 1_000
 
@@ -36,4 +37,15 @@ export async function withHeartbeat<T>(
   } finally {
     clearInterval(timer)
   }
+}
+
+/** Sends heartbeats that say what `work` installs, as it reports it; undefined when it has installed all. */
+export function withInstallHeartbeat<T>(
+  work: (beat: Beat & { onInstall: (step: string | undefined) => void }) => Promise<T>,
+): Promise<T> {
+  let installing: string | undefined
+  return withHeartbeat(
+    (beat) => work({ ...beat, onInstall: (step) => (installing = step) }),
+    (): InstallingBeat => ({ installing }),
+  )
 }

@@ -41,7 +41,7 @@ export const intervalOf = ({
   verdict,
 })
 
-/** The gains with an interval; a metric that decides nothing is drawn without a verdict. */
+/** The gains with an interval; none for a first version, which has no champion to compare with. A metric that decides nothing is drawn without a verdict. */
 export const gateIntervals = ({
   metrics = [],
   policy,

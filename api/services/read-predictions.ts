@@ -4,8 +4,7 @@
  */
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { DomainError, requireFound } from '../../domain/errors.ts'
-import { readLoggedRows } from '../../domain/model/logged-rows.ts'
-import type { LoggedRow } from '../../domain/model/logged-rows.ts'
+import { readLoggedRows, type LoggedRow } from '../../domain/model/logged-rows.ts'
 import type { LoggedArm } from '../../domain/serving/route.ts'
 import { whyArm, type ArmReason } from '../../domain/serving/why-arm.ts'
 import { canonicalNumber } from '../../domain/values/names.ts'

@@ -21,12 +21,12 @@ const periodText = (ms: number): string =>
  * each retraining: once the source is older, only a longer period has more rows.
  */
 export function expectationOf({ have, need, split, spanMs }: LackingEvidence): string {
-  if (have === 0) return 'When is not known: there is none yet to measure a rate by.'
+  if (have === 0) return 'The date cannot be estimated: there are none yet.'
   if (split.kind === 'time' && split.maxTest !== undefined)
     return `The test rows are a sample of at most ${groupedDigits(split.maxTest)}: raise \`maxRows.test\` of the split.`
   const observedMs = split.kind === 'time' ? Math.min(split.testMs, spanMs ?? split.testMs) : spanMs
   if (observedMs === undefined || observedMs <= 0)
-    return 'When is not known: the rows have no event times to measure a rate by.'
+    return 'The date cannot be estimated: the rows have no event times.'
   const neededMs = (need / have) * observedMs
   if (split.kind === 'hash' || neededMs <= split.testMs)
     return `At the present rate, expected in about ${periodText(neededMs - observedMs)}.`

@@ -4,6 +4,7 @@
  */
 import { counted } from '../figures.ts'
 import * as schema from '../schema.ts'
+import { severities } from './alert-escalation.ts'
 import { findKindOfAlert } from './alert-kinds.ts'
 
 /** The open alerts of one kind of a model. */
@@ -11,7 +12,7 @@ export const alertGroup = schema.record(
   {
     kind: schema.text,
     /** The highest of its alerts. */
-    severity: schema.oneOf('info', 'warning', 'critical'),
+    severity: schema.oneOf(...severities),
     count: schema.count,
     /** How many of them are acknowledged. */
     acknowledged: schema.count,
@@ -46,7 +47,7 @@ export function groupPath({ model, kind }: GroupKey): string {
 /** In characters. */
 export const maxGroupSentence = 90
 
-/** Says what a group is: `flight-delay: rolled back 3 times`. A name that is too long for the sentence ends with "…". */
+/** Says what a group is: `flight-delay: release rolled back 3 times`. A name that is too long for the sentence ends with "…". */
 export function groupSentence({ model, kind, count }: Pick<AlertGroup, 'model' | 'kind' | 'count'>): string {
   const known = findKindOfAlert(kind)
   const title = known?.title ?? kind.replaceAll('_', ' ')
@@ -58,8 +59,6 @@ export function groupSentence({ model, kind, count }: Pick<AlertGroup, 'model' |
   return `${model.length > room ? `${model.slice(0, room - 1)}…` : model}: ${said}`
 }
 
-const severities: readonly AlertGroup['severity'][] = ['critical', 'warning', 'info']
-
 /** Whether an alert of the group is not acknowledged. */
 export const isUnassigned = ({ count, acknowledged }: Pick<AlertGroup, 'count' | 'acknowledged'>): boolean =>
   acknowledged < count
@@ -69,6 +68,6 @@ export const worstGroupsFirst = (groups: readonly AlertGroup[]): AlertGroup[] =>
   groups.toSorted(
     (one, other) =>
       Number(isUnassigned(other)) - Number(isUnassigned(one)) ||
-      severities.indexOf(one.severity) - severities.indexOf(other.severity) ||
+      severities.indexOf(other.severity) - severities.indexOf(one.severity) ||
       other.changedAt.localeCompare(one.changedAt),
   )

@@ -73,7 +73,7 @@ export const kindsOfAlerts = {
   ),
   release_promoted: notice('promoted', 'Answers of the new champion.', seesRelease),
   // Releases that did not end in a promotion.
-  release_rolled_back: served('rolled back', 'Answers of the former champion again.', seesRelease),
+  release_rolled_back: served('release rolled back', 'Answers of the former champion again.', seesRelease),
   release_aborted: notice('release ended by a person', unaffected, seesRelease),
   release_expired: closed('approval expired', unaffected, retrains),
   release_superseded: closed('release superseded', unaffected, seesModel),
@@ -317,5 +317,8 @@ export const releaseNews: ReadonlySet<string> = new Set<AlertKind>([
 
 export const noticeKinds: ReadonlySet<string> = new Set(kindsThatEnd('notice'))
 
+/** The name of the runbook: its page is `/runbooks/<name>`. */
+export const runbookName = (kind: string): string => kind.replaceAll('_', '-')
+
 /** The file name of the runbook. */
-export const runbookPage = (kind: string): string => `${kind.replaceAll('_', '-')}.md`
+export const runbookPage = (kind: string): string => `${runbookName(kind)}.md`

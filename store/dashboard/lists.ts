@@ -33,10 +33,13 @@ interface AlertFilter extends ModelFilter {
 }
 const ofKind = ({ kind = null }: { kind?: string | null }) => sql`(${kind}::text is null or kind = ${kind})`
 
-/** The newest first. */
-export const listOpenAlerts = (database: Database, { limit, ...filter }: AlertFilter) =>
+/** The open alerts of a group, the newest first. */
+export const listAlertsOfGroup = (
+  database: Database,
+  { model = null, kind, limit }: { model?: string | null; kind: string; limit: number },
+) =>
   rowsFrom(database).list<ShownAlert>(sql`
-    select *, ${note} as note from alerts where resolved_at is null and ${ofModel(filter)} and ${ofKind(filter)}
+    select *, ${note} as note from alerts where resolved_at is null and model is not distinct from ${model} and kind = ${kind}
     order by id desc limit ${limit}`)
 
 /** The newest first, without what releases asked and news of them; with `before`, only those before that id. */

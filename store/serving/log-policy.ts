@@ -38,7 +38,8 @@ const sha256Of = (kind: Feature['kind'], text: string): string =>
   hash('sha256', kind === 'image' ? Buffer.from(text, 'base64') : text)
 
 /** The texts of a request as the log keeps them, from the texts as they were sent, row by row. */
-export function loggedTexts(texts: Uint8Array, policy: LogPolicy): Buffer {
+export function loggedTexts(texts: Uint8Array, policy: LogPolicy | undefined): Uint8Array {
+  if (policy === undefined) return texts
   const sent = Buffer.from(texts.buffer, texts.byteOffset, texts.byteLength)
   const parts: Buffer[] = []
   for (let at = 0, slot = 0; at < sent.byteLength; slot = (slot + 1) % policy.length) {
@@ -86,7 +87,7 @@ export function rowLogger(
     numbers.forEach((value, slot) => bytes.writeFloatLE(typeof value === 'number' ? value : NaN, slot * 4))
     const texts = fits.flatMap(({ name, kind }) => (kind === 'number' ? [] : textOf(row[name] ?? null)))
     const sent = Buffer.concat(texts)
-    return Buffer.concat([bytes, policy === undefined ? sent : loggedTexts(sent, policy)])
+    return Buffer.concat([bytes, loggedTexts(sent, policy)])
   }
 }
 

@@ -1,6 +1,11 @@
 /** Builds the notification of an alert, equal for every channel: summary, severity, times, evidence and links. */
 import { groupPath } from '../../../domain/monitoring/alert-groups.ts'
-import { findKindOfAlert, guidanceOf, runbookPage } from '../../../domain/monitoring/alert-kinds.ts'
+import {
+  findKindOfAlert,
+  guidanceOf,
+  runbookName,
+  runbookPage,
+} from '../../../domain/monitoring/alert-kinds.ts'
 import { visibleText } from '../../../domain/visible-text.ts'
 import type { About } from '../../../domain/monitoring/alert-escalation.ts'
 import type { Alert } from '../../../store/monitoring/alerts.ts'
@@ -24,9 +29,8 @@ type Addresses = Pick<Config, 'publicUrl' | 'runbooks'>
 
 /** Returns the runbook's page on the dashboard, unless another base address of runbooks is configured. */
 export function runbookOf({ publicUrl, runbooks }: Addresses, kind: string): string {
-  const page = runbookPage(kind)
-  if (publicUrl === undefined || /^https?:/.test(runbooks)) return `${runbooks}/${page}`
-  return `${publicUrl}/runbooks/${page.replace(/\.md$/, '')}`
+  if (publicUrl === undefined || /^https?:/.test(runbooks)) return `${runbooks}/${runbookPage(kind)}`
+  return `${publicUrl}/runbooks/${runbookName(kind)}`
 }
 
 export function linkOf({ publicUrl }: Addresses, alert: Alert): string | undefined {

@@ -1,5 +1,5 @@
 /** Reads the validation of a retraining or a trial as its page, the API and the command line show it: the failed checks and the next step. */
-import { runbookPage } from '../../../domain/monitoring/alert-kinds.ts'
+import { runbookName } from '../../../domain/monitoring/alert-kinds.ts'
 import { idsOfRun } from '../../../domain/training/runs.ts'
 import { checkRow, checkRows } from '../../../domain/validation/check-rows.ts'
 import type { ValidationVerdict } from '../../../domain/validation/expectations.ts'
@@ -63,7 +63,7 @@ export async function findShownValidation(
     failed: results.filter(({ passed, severity }) => !passed && severity === 'block').length,
     checks: checkRows(results),
     ...(verdict === 'block' && {
-      runbook: `/runbooks/${runbookPage('quarantined').replace(/\.md$/, '')}`,
+      runbook: `/runbooks/${runbookName('quarantined')}`,
       next: `Correct the rows or the expectation, then run \`${command}\``,
     }),
   }

@@ -62,10 +62,7 @@ export function createSteps(deps: StepDeps) {
       message: keptMessage(error, logPolicy),
       routingKey: input.routingKey,
       instances: input.rows,
-      features: Buffer.concat([
-        input.numberBytes.subarray(0, numberBytes),
-        logPolicy === undefined ? texts : loggedTexts(texts, logPolicy),
-      ]),
+      features: Buffer.concat([input.numberBytes.subarray(0, numberBytes), loggedTexts(texts, logPolicy)]),
       latencyUs: latencyOf(slot),
     })
   }

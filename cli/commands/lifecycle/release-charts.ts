@@ -1,6 +1,6 @@
 /** Draws the charts of a release from the API's data, as text for a terminal or as one SVG: gains, stages and evidence. */
 import { evidencePoints, evidenceText, type EvidencePoint } from '../../../api/charts/evidence.ts'
-import { gateIntervals, intervalsText, type IntervalRow } from '../../../api/charts/intervals.ts'
+import { gateIntervals, intervalsText } from '../../../api/charts/intervals.ts'
 import { timelineText, type Timeline, type TimelineStage } from '../../../api/charts/timeline.ts'
 import { stepsOf, type ReleaseState } from '../../../domain/release/state.ts'
 import type { Verdict } from '../../../domain/verdict.ts'
@@ -23,11 +23,6 @@ export interface ChartedRelease {
   ended_at?: string
   state: ReleaseState
   decisions: ChartedDecision[]
-}
-
-/** Returns the gains that have an interval; none for a first version, which has no champion to compare with. */
-export function intervalsOf({ report }: EvaluationAnswer): IntervalRow[] {
-  return gateIntervals(report)
 }
 
 /** Returns the stages in routing order; none before the first routing. */
@@ -86,7 +81,7 @@ export function chartsText(
   evaluation: EvaluationAnswer,
   { width, nowMs }: { width: number; nowMs: number },
 ): { title: string; text: string }[] {
-  const rows = intervalsOf(evaluation)
+  const rows = gateIntervals(evaluation.report)
   const timeline = timelineOf(release, nowMs)
   const points = evidencePointsOf(release)
   const charts = [
@@ -113,7 +108,7 @@ export async function chartsSvg(
   const timeline = { id: 'timeline', title: 'Stages' }
   const evidence = { id: 'evidence', title: 'Evidence against thresholds' }
   const drawings = [
-    { ...gates, svg: await intervalsSvg(intervalsOf(evaluation), gates) },
+    { ...gates, svg: await intervalsSvg(gateIntervals(evaluation.report), gates) },
     { ...timeline, svg: await timelineSvg(timelineOf(release, nowMs), timeline) },
     { ...evidence, svg: await evidenceSvg(evidencePointsOf(release), evidence) },
   ]

@@ -501,9 +501,9 @@ describe('several alerts', () => {
   it('of one cause are one row and one acknowledgement, which a newer one that was not shown does not get', async () => {
     for (let place = 0; place < 8; place++) await raise('other', 'release_rolled_back', place)
     const { text } = await get('/alerts', 'operator')
-    expect(text).toContain('other: rolled back 8 times')
+    expect(text).toContain('other: release rolled back 8 times')
     const box =
-      /<input type="checkbox" name="(a\d+)"[^>]*aria-label="Select other: rolled back 8 times"/.exec(
+      /<input type="checkbox" name="(a\d+)"[^>]*aria-label="Select other: release rolled back 8 times"/.exec(
         text,
       )![1]!
     const late = await raise('other', 'release_rolled_back', 8)
@@ -528,9 +528,10 @@ describe('several alerts', () => {
   })
 
   it('of the installation have a sheet of their own beside those of models, and a filter stays when all are selected', async () => {
-    for (const of of [undefined, 'other', model])
+    // A sheet shows 20 alerts; those of models are newer.
+    for (const [nth, of] of [undefined, ...Array<string>(20).fill('other'), model].entries())
       await upsertAlert(servers.store, {
-        dedupeKey: `orphaned ${of}`,
+        dedupeKey: `orphaned ${nth}`,
         ...(of !== undefined && { model: of }),
         severity: 'warning',
         kind: 'workflow_orphaned',

@@ -15,7 +15,7 @@ it.each<[string, LackingEvidence, string]>([
   [
     'a share of rows without event times has no rate',
     { have: 50, need: 100, split: hash },
-    'When is not known: the rows have no event times to measure a rate by.',
+    'The date cannot be estimated: the rows have no event times.',
   ],
   [
     'a full test period does not grow, and a longer one has enough',
@@ -40,6 +40,6 @@ it.each<[string, LackingEvidence, string]>([
   [
     'none at all has no rate',
     { have: 0, need: 100, split: hash, spanMs: 30 * dayMs },
-    'When is not known: there is none yet to measure a rate by.',
+    'The date cannot be estimated: there are none yet.',
   ],
 ])('%s', (_, lacking, sentence) => expect(expectationOf(lacking)).toContain(sentence))

@@ -52,7 +52,7 @@ describe.each(alertKinds)('the alerts of kind %s', (kind) => {
 
 it('a group of events says how often, and one of conditions how many alerts', () => {
   const of = (kind: AlertKind, count: number) => groupSentence({ kind, model: 'iris', count })
-  expect(of('release_rolled_back', 3)).toBe('iris: rolled back 3 times')
+  expect(of('release_rolled_back', 3)).toBe('iris: release rolled back 3 times')
   expect(of('quality_slice', 3)).toBe('iris: quality of a slice lost, 3 alerts')
   expect(groupSentence({ kind: 'disk_full', count: 1 })).toBe('A disk is full')
   expect(groupSentence({ kind: 'of_another_build', model: 'iris', count: 1 })).toBe('iris: of another build')

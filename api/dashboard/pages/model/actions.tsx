@@ -126,7 +126,7 @@ async function insteadOfRollback(subject: Subject): Promise<PageElement> {
 
 const orList = (allow: readonly Role[]): string => `the role ${allow.join(' or ')}`
 
-/** Shows when the target was proven, and a metric of both, the primary one if they have it: `proven 2026-11-27 05:49 UTC · AUC 0.6985 vs 0.6846, other rows`. */
+/** Shows when the target was proven, and a metric of both, the primary one if they have it: `proven 2026-11-27 05:49 · AUC 0.6985 vs 0.6846, other rows`. */
 const Evidence = ({
   from,
   to,

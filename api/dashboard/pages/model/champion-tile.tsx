@@ -126,12 +126,8 @@ export const ChampionTile = ({ role, children, ...now }: TileParts): PageElement
 }
 
 /** The words of the overview, without the model that the page is about. */
-function ownWords({ text, model = '' }: Concern): string {
-  if (!text.startsWith(`${model}: `)) return text
-  const own = text.slice(model.length + 2)
-  // Below the name of the champion, it would be understood of that.
-  return capitalized(own.startsWith('rolled back') ? `release ${own}` : own)
-}
+const ownWords = ({ text, model = '' }: Concern): string =>
+  text.startsWith(`${model}: `) ? capitalized(text.slice(model.length + 2)) : text
 
 const ConcernLink = ({ concern: { action, text } }: { concern: Concern }): PageElement => (
   <a class="button second" href={action.href}>

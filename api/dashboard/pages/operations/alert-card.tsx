@@ -6,7 +6,7 @@ import {
   isUnassigned,
   type AlertGroup,
 } from '../../../../domain/monitoring/alert-groups.ts'
-import { guidanceOf, isAlertKind, runbookPage } from '../../../../domain/monitoring/alert-kinds.ts'
+import { guidanceOf, isAlertKind, runbookName } from '../../../../domain/monitoring/alert-kinds.ts'
 import type { ResolvedAlert, ShownAlert } from '../../../../store/dashboard/lists.ts'
 import type { Alert } from '../../../../store/monitoring/alerts.ts'
 import { truncated } from '../../../charts/figures.ts'
@@ -24,8 +24,7 @@ export const RunbookLink = ({
 }: {
   kind: string
   text?: string
-}): PageElement =>
-  isAlertKind(kind) ? <a href={`/runbooks/${runbookPage(kind).replace(/\.md$/, '')}`}>{text}</a> : <>{text}</>
+}): PageElement => (isAlertKind(kind) ? <a href={`/runbooks/${runbookName(kind)}`}>{text}</a> : <>{text}</>)
 
 const marks = { critical: '✕', warning: '▲', info: '●' } as const
 

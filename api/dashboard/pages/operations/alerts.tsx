@@ -6,8 +6,8 @@ import {
   worstGroupsFirst,
   type AlertGroup,
 } from '../../../../domain/monitoring/alert-groups.ts'
-import { findKindOfAlert, runbookPage } from '../../../../domain/monitoring/alert-kinds.ts'
-import { listOpenAlerts, listResolvedAlerts } from '../../../../store/dashboard/lists.ts'
+import { findKindOfAlert, runbookName } from '../../../../domain/monitoring/alert-kinds.ts'
+import { listAlertsOfGroup, listResolvedAlerts } from '../../../../store/dashboard/lists.ts'
 import { listAlertGroups } from '../../../../store/dashboard/overview.ts'
 import { isDelivering } from '../../../../store/monitoring/notifications.ts'
 import { listModelNames } from '../../../../store/registry/models.ts'
@@ -54,9 +54,8 @@ export const alertsPage = definePage({
     // A kind without a model is that of the installation, or that of the only model that has it.
     const ofKind = kind === undefined ? [] : groups
     const group = ofKind.find((each) => each.model === model) ?? (ofKind.length === 1 ? ofKind[0] : undefined)
-    const listed = group && (await listOpenAlerts(store, { ...filter, limit: maxOfGroup }))
-    const alerts = listed?.filter((each) => each.model === group?.model)
-    const runbook = group && (await readRunbook(runbookPage(group.kind).replace(/\.md$/, '')))
+    const alerts = group && (await listAlertsOfGroup(store, { ...group, limit: maxOfGroup }))
+    const runbook = group && (await readRunbook(runbookName(group.kind)))
     return {
       models,
       groups,

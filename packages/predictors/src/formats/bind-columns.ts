@@ -129,7 +129,7 @@ function fitOf(
   const length = feature.kind === 'vector' ? (feature.length ?? 0) : 0
   if (vector !== undefined && vector !== length)
     refuse(
-      `the column ${quoted(name)} takes ${vector === 0 ? 'no vector' : `a vector of ${vector} numbers`}, the feature is ${length === 0 ? 'none' : `a vector of ${length}`}: ${length === 0 ? 'leave "vector" out' : `write "vector": ${length} in the column`}`,
+      `the column ${quoted(name)} takes ${vector === 0 ? 'no vector' : `a vector of ${vector} numbers`}, but the feature is ${length === 0 ? 'not a vector' : `a vector of ${length}`}: ${length === 0 ? 'leave "vector" out' : `write "vector": ${length} in the column`}`,
     )
   if (feature.kind === 'number') {
     if (isText === true) refuse(`the column ${quoted(name)} takes texts, the feature is a number`)

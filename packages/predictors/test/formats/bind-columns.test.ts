@@ -205,25 +205,25 @@ describe('columns', () => {
       'a vector of another length',
       { kind: 'vector', length: 3 },
       2,
-      'takes a vector of 2 numbers, the feature is a vector of 3: write "vector": 3 in the column',
+      'takes a vector of 2 numbers, but the feature is a vector of 3: write "vector": 3 in the column',
     ],
     [
       'a vector, where it takes none',
       { kind: 'vector', length: 3 },
       0,
-      'takes no vector, the feature is a vector of 3: write "vector": 3 in the column',
+      'takes no vector, but the feature is a vector of 3: write "vector": 3 in the column',
     ],
     [
       'a text, where it takes a vector',
       { kind: 'text' },
       2,
-      'takes a vector of 2 numbers, the feature is none: leave "vector" out',
+      'takes a vector of 2 numbers, but the feature is not a vector: leave "vector" out',
     ],
     [
       'a number, where it takes a vector',
       { kind: 'number' },
       2,
-      'takes a vector of 2 numbers, the feature is none: leave "vector" out',
+      'takes a vector of 2 numbers, but the feature is not a vector: leave "vector" out',
     ],
   ] as const)('of vectors refuse %s', (_what, feature, vector, why) => {
     const bind = (columns: { vector: number }) =>

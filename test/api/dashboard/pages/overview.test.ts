@@ -98,7 +98,7 @@ const troubles: Record<
   },
   critical: {
     given: (model) => ({ alerts: [alertOf(model, 'release_rolled_back', { count: 3 })] }),
-    sentence: 'MODEL: rolled back 3 times since 12:29',
+    sentence: 'MODEL: release rolled back 3 times since 12:29',
     action: ['/alerts?model=MODEL&amp;kind=release_rolled_back', 'Acknowledge…'],
   },
   pinned: {

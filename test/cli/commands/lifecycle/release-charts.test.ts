@@ -1,11 +1,11 @@
 /** Tests the charts of a release that was rolled back in its fourth stage, as text and as SVG. */
 import { describe, expect, it } from 'vitest'
+import { gateIntervals } from '../../../../api/charts/intervals.ts'
 import type { EvaluationAnswer } from '../../../../cli/client/responses.ts'
 import {
   chartsSvg,
   chartsText,
   evidencePointsOf,
-  intervalsOf,
   timelineOf,
   type ChartedRelease,
 } from '../../../../cli/commands/lifecycle/release-charts.ts'
@@ -58,7 +58,7 @@ const evaluation: EvaluationAnswer = {
 
 describe('the charts of a release', () => {
   it('are computed from the API response', () => {
-    expect(intervalsOf(evaluation)).toMatchObject([{ label: 'AUC', limit: -0.01 }])
+    expect(gateIntervals(evaluation.report)).toMatchObject([{ label: 'AUC', limit: -0.01 }])
     const { stages, harm, harmBudget } = timelineOf(release, nowMs)
     expect(stages.map(({ verdict }) => verdict)).toEqual(['pass', 'pass', 'pass', 'fail'])
     expect(stages.at(-1)).toMatchObject({
