@@ -312,10 +312,15 @@ export function endpointSettings(environment: Environment = process.env) {
   }
 }
 
-/** Passes these settings on to a child process. */
+/** Passes these settings on to a child process, with the certificate authorities that Node reads at its start. */
 export function endpointEnvironment(environment: Environment = process.env): Environment {
   const { privateHosts, secrets } = endpointSettings(environment)
-  return { TENURE_PRIVATE_HOSTS: privateHosts.join(), TENURE_SECRETS: secrets }
+  const authorities = environment['NODE_EXTRA_CA_CERTS']
+  return {
+    TENURE_PRIVATE_HOSTS: privateHosts.join(),
+    TENURE_SECRETS: secrets,
+    NODE_EXTRA_CA_CERTS: authorities,
+  }
 }
 
 /** Secrets that only some processes use. */

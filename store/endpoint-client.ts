@@ -10,6 +10,7 @@ import { DomainError, isError } from '../domain/errors.ts'
 import { createGuard } from './outgoing-address.ts'
 import { outgoingPost } from './outgoing-fetch.ts'
 import { readSecret, readSecretJson } from './secret-json.ts'
+import { tlsIssueOf } from './tls/certificate.ts'
 
 interface Question {
   address: string
@@ -112,7 +113,7 @@ export function createEndpointClient({
         // The message may hold a text of the server.
         const { code } = error as { code?: unknown }
         throw typeof code === 'string' && !isError(error)
-          ? new Error(`the connection failed (${code})`)
+          ? new Error(tlsIssueOf(code) ?? `the connection failed (${code})`)
           : error
       })
     },

@@ -53,7 +53,7 @@ export const programs = [
   'test/api/charts/charts.test.ts',
   'test/api/serving/formats/{served-graphs,served-layers}.test.ts',
   'test/api/serving/request/steps-of-a-message.test.ts',
-  'test/api/serving/runtime/{background-process,endpoints,python-process}.test.ts',
+  'test/api/serving/runtime/{background-process,endpoint-tls,endpoints,python-process}.test.ts',
   'test/cli/commands/all-commands.test.ts',
   'test/cli/pager.test.ts',
   'test/cli/{check,init}/*.test.ts',

@@ -160,6 +160,17 @@ export const isUntrusted = (code: string): boolean =>
 export const speaksPlain = (code: string): boolean =>
   code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'EPROTO'
 
+/** Returns why TLS to a server of others failed, and what to do, by a code of Node or OpenSSL; undefined for other failures. */
+export function tlsIssueOf(code: string): string | undefined {
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return `its certificate is of another name (${code}): use a name in the certificate as the address`
+  if (code === 'CERT_HAS_EXPIRED') return `its certificate has expired (${code}): renew it at the server`
+  if (isUntrusted(code))
+    return `its certificate is not trusted (${code}): set NODE_EXTRA_CA_CERTS to the file of its authority, and restart`
+  if (speaksPlain(code)) return `it does not offer TLS (${code}): write http:// or grpc:// in its address`
+  return undefined
+}
+
 /** Returns why TLS to Postgres failed, by the demands of the address or of the server; undefined for other failures. */
 export function tlsIssueOfPostgres(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined

@@ -10,11 +10,8 @@ import type { AddressInfo } from 'node:net'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, it, vi } from 'vitest'
-import { createRuntimes, formatOf, type ArtifactFiles } from '@tenure/predictors'
-import type { FeatureFit, Output } from '@tenure/predictors/features'
-import { hosts } from '../../api/serving/runtime/hosts.ts'
-import { createEndpointClient } from '../../store/endpoint-client.ts'
 import { checkout, systemEnvironment } from '../../temporal.config.ts'
+import { askDirectly } from '../support/serving/ask-endpoint.ts'
 import { followPythonProject } from '../support/training/python-project.ts'
 import { pythonOrReason } from './packages.ts'
 
@@ -189,41 +186,6 @@ const servers: Record<keyof typeof requirements, Start> = {
       stop,
     }
   },
-}
-
-const number = (name: string): FeatureFit => ({ name, kind: 'number', mean: 0, std: 1, fill: null })
-const text = (name: string): FeatureFit => ({ name, kind: 'category', vocabulary: [], encoding: 'text' })
-
-/** Asks a server as a replica does. */
-async function askDirectly(
-  file: object,
-  row: Record<string, number | string>,
-  output: Output = { kind: 'number' },
-): Promise<number[]> {
-  const { ask } = createEndpointClient({ privateHosts: ['127.0.0.1'], secrets: '/nowhere' })
-  const runtimes = createRuntimes({ onError: () => {}, hosts: { ...hosts, ask } })
-  const preprocessing = Object.entries(row).map(([name, value]) =>
-    typeof value === 'number' ? number(name) : text(name),
-  )
-  const description = { artifact: 'endpoint', output, preprocessing } as const
-  const files: ArtifactFiles = { 'endpoint.json': Buffer.from(JSON.stringify(file)) }
-  const opening = formatOf(description).open(description, files, { version: 'orders_v1.1.0', runtimes })
-  const { predictor } = await (opening as Exclude<typeof opening, Generator>)
-  const values = Object.values(row)
-  const given = new Float32Array(predictor.outputs)
-  const texts = Buffer.concat(
-    values
-      .filter((value) => typeof value === 'string')
-      .map((value) => {
-        const length = Buffer.alloc(4)
-        length.writeUInt32LE(Buffer.byteLength(value))
-        return Buffer.concat([length, Buffer.from(value)])
-      }),
-  )
-  const numbers = Float64Array.from(values.filter((value) => typeof value === 'number'))
-  await predictor.run(numbers, 1, given, undefined, { texts, textBytes: texts.length })
-  predictor.close?.()
-  return [...given]
 }
 
 it.skipIf(missing !== undefined)(

@@ -11,8 +11,8 @@ export interface IssuedCertificate {
 export interface CertificateAuthority {
   /** Path of the authority's certificate. */
   ca: string
-  /** Issues a certificate for `names` such as `IP:127.0.0.1`, in the files `<file>.pem` and `<file>.key`. */
-  issue(file: string, names?: string): IssuedCertificate
+  /** Issues a certificate for `names` such as `IP:127.0.0.1`, in the files `<file>.pem` and `<file>.key`. One of -1 days has expired. */
+  issue(file: string, names?: string, days?: number): IssuedCertificate
 }
 
 const openssl = (directory: string, ...args: string[]): void =>
@@ -38,7 +38,7 @@ export function createAuthority(directory: string, name = 'ca'): CertificateAuth
   const ca = join(directory, `${name}.pem`)
   return {
     ca,
-    issue(file, names = 'IP:127.0.0.1,DNS:localhost') {
+    issue(file, names = 'IP:127.0.0.1,DNS:localhost', days = 20) {
       openssl(
         directory,
         'req',
@@ -54,7 +54,7 @@ export function createAuthority(directory: string, name = 'ca'): CertificateAuth
         join(directory, `${file}.ext`),
         `subjectAltName=${names}\nextendedKeyUsage=serverAuth,clientAuth\n`,
       )
-      const by = ['-CA', `${name}.pem`, '-CAkey', `${name}.key`, '-CAcreateserial', '-days', '20']
+      const by = ['-CA', `${name}.pem`, '-CAkey', `${name}.key`, '-CAcreateserial', '-days', String(days)]
       const as = ['-in', `${file}.csr`, '-extfile', `${file}.ext`, '-out', `${file}.pem`]
       openssl(directory, 'x509', '-req', ...by, ...as)
       return { cert: join(directory, `${file}.pem`), key: join(directory, `${file}.key`) }

@@ -19,10 +19,10 @@ import { buffer, text } from 'node:stream/consumers'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createRuntimes as createFrom, formatOf, type RunTicket } from '@tenure/predictors'
 import type { NumberFit } from '@tenure/predictors/features'
-import { decodeInfer } from '../../../../api/grpc/infer-request.ts'
-import { openMessage, protoMessage, protoPacked, protoText, readBytes } from '../../../../api/grpc/wire.ts'
+import { protoMessage, protoPacked, protoText } from '../../../../api/grpc/wire.ts'
 import { hosts } from '../../../../api/serving/runtime/hosts.ts'
 import { createEndpointClient } from '../../../../store/endpoint-client.ts'
+import { inferSums } from '../../../support/serving/infer-sums.ts'
 
 type Handler = (request: IncomingMessage, response: ServerResponse, body: string) => void
 
@@ -238,16 +238,7 @@ describe('a server of gRPC', () => {
   let grpc: Http2Server
   let grpcAddress: string
   type Serve = (stream: ServerHttp2Stream, body: Buffer) => void
-  /** Answers the sums of the columns, by the codec of this product's own server of gRPC. */
-  const sumsByGrpc: Serve = (stream, body) => {
-    const { inputs } = decodeInfer(body.subarray(5), 2)
-    const columns = inputs.map(({ contents }) => readBytes(openMessage(contents!.subarray(1))))
-    const [rows = 0] = inputs[0]!.shape
-    const sum = (row: number) => columns.reduce((all, column) => all + column.readDoubleLE(8 * row), 0)
-    const values = Buffer.from(Float64Array.from({ length: rows }, (_, row) => sum(row)).buffer)
-    const tensor = [protoText(1, 'sum'), protoText(2, 'FP64'), protoPacked(3, [rows, 1])]
-    reply(stream, Buffer.concat([protoMessage(5, ...tensor), protoMessage(6, values)]))
-  }
+  const sumsByGrpc: Serve = (stream, body) => reply(stream, inferSums(body.subarray(5)))
   function reply(
     stream: ServerHttp2Stream,
     message: Buffer,
