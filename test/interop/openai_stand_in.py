@@ -2,7 +2,7 @@
 
 Its embeddings are real: those of the weights that the package wordllama ships. Its completions are a rule about the prices in a
 prompt, because no package ships a model that completes texts. Each completion says so by its model, ``stand-in``. A request to ``/other``
-replaces the rule by another one under the same name. The model ``newer`` refuses ``max_tokens``, as newer models of OpenAI do.
+replaces the rule by another one under the same name. The model ``newer`` refuses ``max_tokens`` and a ``temperature`` of 0, as newer models of OpenAI do.
 """
 
 import json
@@ -43,6 +43,8 @@ class Handler(BaseHTTPRequestHandler):
             answer = {"object": "list", "model": asked["model"], "data": data, "usage": {"prompt_tokens": used}}
         elif self.path == "/v1/chat/completions" and asked["model"] == "newer" and "max_tokens" in asked:
             status, answer = 400, {"error": {"code": "unsupported_parameter", "param": "max_tokens"}}
+        elif self.path == "/v1/chat/completions" and asked["model"] == "newer" and asked.get("temperature", 1) != 1:
+            status, answer = 400, {"error": {"code": "unsupported_value", "param": "temperature"}}
         elif self.path == "/v1/chat/completions":
             prompt = asked["messages"][-1]["content"]
             price = float(re.search(r"costs ([\d.]+)", prompt)[1])

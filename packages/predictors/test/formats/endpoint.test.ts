@@ -625,12 +625,13 @@ describe('a completion', () => {
     )
   })
 
-  it('limits the tokens by the field that its server takes', async () => {
-    const newer = { ...words, maxTokensField: 'max_completion_tokens' }
+  it('sends a newer model no field that it refuses', async () => {
+    const newer = { ...words, maxTokensField: 'max_completion_tokens', sendTemperature: false }
     const { asked } = await say(newer, classes, 'red')
     const body = JSON.parse(String(asked[0]!.body)) as object
     expect(body).toMatchObject({ max_completion_tokens: 16 })
     expect(body).not.toHaveProperty('max_tokens')
+    expect(body).not.toHaveProperty('temperature')
   })
 
   it('means a class or a number by its words, whatever their case and punctuation', async () => {

@@ -114,6 +114,8 @@ const openaiKinds = [
     maxTokens: z.int().min(1).max(100_000).default(16),
     /** The field of the request that limits the tokens: newer models of OpenAI refuse the older one. */
     maxTokensField: z.enum(['max_tokens', 'max_completion_tokens']).default('max_tokens'),
+    /** Asks for the temperature 0, which newer models of OpenAI refuse: they take no other than their own. */
+    sendTemperature: z.boolean().default(true),
     seed: z.int().min(0).max(2_147_483_647).default(0),
   }),
   z.strictObject({

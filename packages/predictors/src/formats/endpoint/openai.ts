@@ -14,7 +14,8 @@ type Completion = Extract<OpenAi, { kind: 'completion' }>
 export const openai: Protocol<'openai'> = {
   encode(endpoint, columns, rows) {
     if (endpoint.kind === 'embedding') return embeddingOf(endpoint, columns, rows)
-    const { model, system, prompt, maxTokens, maxTokensField, seed, json, columns: declared } = endpoint
+    const { model, system, prompt, json, columns: declared } = endpoint
+    const { maxTokens, maxTokensField, sendTemperature, seed } = endpoint
     const values = new Map(declared.map(({ name, as = name }, at) => [as, columns[at]![0]]))
     const content = prompt.replace(placeholder, (_, name: string) => {
       const value = values.get(name) ?? ''
@@ -28,7 +29,7 @@ export const openai: Protocol<'openai'> = {
           ...(system === undefined ? [] : [{ role: 'system', content: system }]),
           { role: 'user', content },
         ],
-        temperature: 0,
+        ...(sendTemperature ? { temperature: 0 } : {}),
         seed,
         [maxTokensField]: maxTokens,
         ...(json === undefined ? {} : { response_format: { type: 'json_object' } }),
