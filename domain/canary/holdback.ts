@@ -179,7 +179,7 @@ export function issueOfLosses(
 }
 
 /** The ranges of the numbers in training; of a version made elsewhere, that of its label's limits. Empty where neither is known. */
-function scalesOfNumbers(output: Output, profile: Manifest['profile']): number[] {
+export function scalesOfNumbers(output: Output, profile: Manifest['profile']): number[] {
   if (profile !== undefined || !isOfNumbers(output)) return scoreRanges(profile)
   const { min, max } = output
   return min === undefined || max === undefined

@@ -95,7 +95,7 @@ export function judgeSlices(
 }
 
 /** Removes indices outside the rows. */
-function membersOf({ rows }: RowSlice, all: number): Uint32Array {
+export function membersOf({ rows }: RowSlice, all: number): Uint32Array {
   const members = new Uint32Array(rows.length)
   let count = 0
   for (let i = 0; i < rows.length; i++) {

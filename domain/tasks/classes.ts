@@ -37,6 +37,8 @@ const gate: GateRules = {
   sliceMetrics: ['accuracy', 'brier', 'logLoss'],
   tooGood: 'accuracy',
   hasPositives: false,
+  // |Σ_k (p′_k − p_k)(p′_k + p_k − 2y_k)| ≤ 2·Σ_k |p′_k − p_k|, and the distance is half of that sum.
+  mostPerDistance: { brier: 4 },
   fairness: {
     selectionRatio: 'predicted rates of each class',
     rateDifference: 'accuracy, recall of each class',

@@ -12,6 +12,7 @@ const gate: GateRules = {
   primary: 'rmse',
   metrics: ['rmse', 'mae', 'r2'],
   sliceMetrics: ['rmse', 'mae'],
+  mostPerDistance: { mae: 1 },
   baselineIssue: undefined,
   widthIssue: (width) => (width === 1 ? null : `${width} outputs a row, a regression has one`),
   misfit: () => undefined,

@@ -23,6 +23,7 @@ const gate: GateRules = {
   primary: 'r2',
   metrics: ['r2', 'rmse', 'mae'],
   sliceMetrics: ['mae'],
+  mostPerDistance: { mae: 1 },
   groupMeasures: ({ parts }) => parts.flatMap((part) => errorMeasures(part, ` of ${part.name}`)),
   baselineIssue: 'one column cannot predict several numbers: leave it out',
   widthIssue: () => null,

@@ -42,6 +42,8 @@ const gate: GateRules = {
   sliceMetrics: ['accuracy', 'auc', 'brier', 'logLoss'],
   tooGood: 'auc',
   hasPositives: true,
+  // |(p′ − y)² − (p − y)²| = |p′ − p|·|p′ + p − 2y| ≤ 2·|p′ − p|.
+  mostPerDistance: { brier: 2 },
   fairness: {
     selectionRatio: 'selection rates',
     rateDifference: 'true-positive and false-positive rates',

@@ -14,6 +14,8 @@ const gate: GateRules = {
   primary: 'pinball',
   metrics: ['pinball', 'coverageError', 'mae'],
   sliceMetrics: ['pinball', 'mae'],
+  // The loss of a level has a slope of at most 1.
+  mostPerDistance: { pinball: 1 },
   fairness: { rateDifference: 'coverage', errorDifference: 'pinball loss' },
   groupMeasures({ y, sides, squares }) {
     const unit = standardDeviation(y)

@@ -130,6 +130,11 @@ export interface GateRules {
   hasPositives: boolean
   /** What each limit of fairness compares between groups, for a sentence; a limit without a text has nothing to compare. */
   fairness: Partial<Record<FairnessLimit, string>>
+  /**
+   * By how much a metric can differ at most between two versions, as a multiple of the mean distance of their answers; for numbers in the
+   * units that distances are divided by. A metric without a number here has no such bound.
+   */
+  mostPerDistance: Partial<Record<GateMetric, number>>
   /** What fairness compares between groups. `classes`: the names of the classes. */
   groupMeasures: (scored: ScoredRows, classes: readonly string[]) => GroupMeasure[]
   /** Why one column of the source cannot stand in for a model; undefined where it can. */

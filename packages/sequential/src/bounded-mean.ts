@@ -99,21 +99,72 @@ export function meanInterval(counts: ValueCounts, alpha: number): { low: number;
   return { low: bound(0, 1), high: bound(1, -1) }
 }
 
-/**
- * Tests H0 "the mean of the values is at most 0" on values in [−1, 1] that are added one by one. Values are not rounded: the mean of a
- * sum of money is small compared with the step of a count. The evidence is in nats. `add` throws RangeError for a value outside of [−1, 1],
- * up to rounding.
- */
-export function meanAboveZero(): { add(value: number): void; logE(): number } {
+/** Evidence on a mean, of values that are added one by one and not rounded. */
+export interface MeanTest {
+  /** Adds a value. Throws RangeError for one outside of the bounds, up to rounding. */
+  add(value: number): void
+  /**
+   * The log evidence, in nats.
+   * @param times the evidence if each value had come this many times: a forecast for more values like these. Default: 1
+   */
+  logE(times?: number): number
+}
+
+/** The capital of bets on gains of at least −1, whose mean is at most 0 under H0: Π(1 + bet·gain), the mean over the bets. */
+function bettor() {
   const logs = new Float64Array(bets.length)
+  return {
+    add(gain: number): void {
+      for (let k = 0; k < logs.length; k++) logs[k]! += Math.log1p(bets[k]! * 0.999 * gain)
+    },
+    logE: (times = 1): number => logMeanExp(times === 1 ? logs : logs.map((log) => times * log)),
+  }
+}
+
+/**
+ * Tests H0 "the mean of the values is at most 0" on values in [−1, 1]. Values are not rounded: the mean of a sum of money is small compared
+ * with the step of a count.
+ */
+export function meanAboveZero(): MeanTest {
+  const { add, logE } = bettor()
   return {
     add(value) {
       // Most users buy nothing.
       if (value === 0) return
       if (!(Math.abs(value) <= 1 + 1e-9))
         throw new RangeError(`the value is ${value}: divide values by their largest possible size`)
-      for (let k = 0; k < logs.length; k++) logs[k]! += Math.log1p(bets[k]! * 0.999 * value)
+      add(value)
     },
-    logE: () => logMeanExp(logs),
+    logE,
+  }
+}
+
+/**
+ * Tests H0 "the mean of the values is at most `limit`" on values in [0, 1], with bets of up to 1/limit on D − limit.
+ * @throws RangeError unless 0 < limit < 1
+ */
+export const meanAbove = (limit: number): MeanTest =>
+  meanAgainst(limit, 1, (value) => (value - limit) / limit)
+
+/**
+ * Tests H0 "the mean of the values is at least `limit`" on values in [0, largest], with bets of up to 1/(largest − limit) on limit − D
+ * (Waudby-Smith and Ramdas, JRSS-B 2024). Values that are known to be small need fewer draws.
+ * @param largest the largest possible value, at most 1
+ * @throws RangeError unless 0 < limit < largest ≤ 1
+ */
+export const meanBelow = (limit: number, largest = 1): MeanTest =>
+  meanAgainst(limit, largest, (value) => (limit - value) / (largest - limit))
+
+function meanAgainst(limit: number, largest: number, gainOf: (value: number) => number): MeanTest {
+  if (!(limit > 0 && limit < largest && largest <= 1))
+    throw new RangeError(`the limit is ${limit}: give a number above 0 and below ${largest}`)
+  const { add, logE } = bettor()
+  return {
+    add(value) {
+      if (!(value >= 0 && value <= largest + 1e-9))
+        throw new RangeError(`the value is ${value}: give values from 0 to ${largest}`)
+      add(gainOf(value))
+    },
+    logE,
   }
 }

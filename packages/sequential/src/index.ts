@@ -21,7 +21,10 @@ export {
   drawsOf,
   meanOf,
   meanInterval,
+  type MeanTest,
   meanAboveZero,
+  meanAbove,
+  meanBelow,
 } from './bounded-mean.ts'
 export { type SrmOptions, srmEvidence } from './sample-ratio-mismatch.ts'
 export { type DetectorState, detectorRates, addToDetector, detectorThreshold } from './rate-detector.ts'

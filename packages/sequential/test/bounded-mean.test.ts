@@ -3,8 +3,10 @@ import { describe, expect, it } from 'vitest'
 import {
   countDifferences,
   drawsOf,
+  meanAbove,
   meanAboveEvidence,
   meanAboveZero,
+  meanBelow,
   meanInterval,
   meanOf,
 } from '../src/bounded-mean.ts'
@@ -24,6 +26,43 @@ describe('the evidence that a mean is above a limit', () => {
     expect(meanAboveEvidence([1], 0.2)).toBeNull()
     expect(meanAboveEvidence([1, 1], 0)).toBeNull()
     expect(meanAboveEvidence([0, 0], 0.2)).toBeCloseTo(0)
+  })
+})
+
+describe('the evidence of values that are added one by one', () => {
+  const of = (test: ReturnType<typeof meanAbove>, values: readonly number[]) => {
+    values.forEach(test.add)
+    return test
+  }
+
+  it('equals that of their counts, in both directions', () => {
+    const values = [1, 0, 0.5, 0, 0, 1]
+    const counts = [3, 1, 2]
+    expect(of(meanAbove(0.2), values).logE()).toBeCloseTo(meanAboveEvidence(counts, 0.2)!, 10)
+    // "At least 0.7" of D is "at most 0.3" of 1 − D.
+    const below = meanAboveEvidence(counts.toReversed(), 0.3)!
+    expect(of(meanBelow(0.7), values).logE()).toBeCloseTo(below, 10)
+  })
+
+  it('grows faster for values that are known to be small', () => {
+    const values = Array.from({ length: 100 }, () => 0.001)
+    const wide = of(meanBelow(0.01), values).logE()
+    // The values and the limit in units of the largest value.
+    const scaled = of(
+      meanBelow(0.5),
+      values.map((value) => value / 0.02),
+    )
+    expect(of(meanBelow(0.01, 0.02), values).logE()).toBeCloseTo(scaled.logE(), 10)
+    expect(scaled.logE()).toBeGreaterThan(20 * Math.max(1, wide))
+  })
+
+  it('is what the same values would give, each so many times', () => {
+    const values = [0, 0.1, 0, 0.02]
+    expect(of(meanBelow(0.2), values).logE(3)).toBeCloseTo(
+      of(meanBelow(0.2), [...values, ...values, ...values]).logE(),
+      10,
+    )
+    expect(meanBelow(0.2).logE()).toBe(0)
   })
 })
 

@@ -1,0 +1,343 @@
+/** Tests the judge of fidelity: each verdict with each of its reasons, over all tasks, and its error by simulation. */
+import { describe, expect, it } from 'vitest'
+import { outputWidth } from '@tenure/predictors/features'
+import { seededRandom } from '@tenure/sequential'
+import {
+  defaultFidelity,
+  issuesOfFidelity,
+  judgeFidelity,
+  type FidelityInput,
+  type FidelityPolicy,
+} from '../../../domain/evaluation/fidelity.ts'
+import { rowLosses, score } from '../../../domain/evaluation/metrics.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import type { Output, OutputKind } from '../../../domain/tasks/output.ts'
+import { gateOf, taskOf, tasks } from '../../../domain/tasks/tasks.ts'
+import { numberProfile } from '../../../domain/model/reference-profile.ts'
+
+const outputs: { [Kind in OutputKind]: Output } = {
+  probability: { kind: 'probability', positive: 'late', threshold: 0.5 },
+  classes: { kind: 'classes', classes: ['a', 'b', 'c'] },
+  number: { kind: 'number', min: 0, max: 10 },
+  quantiles: { kind: 'quantiles', levels: [0.1, 0.5, 0.9], min: 0, max: 10 },
+  numbers: { kind: 'numbers', names: ['a', 'b'], min: 0, max: 10 },
+}
+const limits: FidelityPolicy = { epsilon: 0.02, flips: 0.02, alpha: 0.05 }
+
+/** Valid answers, apart by about `distance` in the units of the task. */
+function pair(output: Output, rows: number, { distance, seed = 1 }: { distance: number; seed?: number }) {
+  const uniform = seededRandom(seed)
+  const width = outputWidth(output)
+  const { sumsToOne, decides } = taskOf(output)
+  const parent: number[][] = []
+  const child: number[][] = []
+  for (let row = 0; row < rows; row++) {
+    // Far from the threshold, so that no decision differs.
+    const sure = 0.85 + 0.1 * uniform()
+    if (sumsToOne) {
+      parent.push(Array.from({ length: width }, (_, k) => (k === 0 ? sure : (1 - sure) / (width - 1))))
+      const moved = sure - distance
+      child.push(Array.from({ length: width }, (_, k) => (k === 0 ? moved : (1 - moved) / (width - 1))))
+      continue
+    }
+    const unit = decides ? 1 : 10
+    parent.push(Array.from({ length: width }, (_, k) => sure * unit + k / 10))
+    child.push(Array.from({ length: width }, (_, k) => (sure - distance) * unit + k / 10))
+  }
+  return { parent, child }
+}
+
+const judge = (output: Output, rows: number, distance: number, more: Partial<FidelityInput> = {}) =>
+  judgeFidelity({
+    ...pair(output, rows, { distance }),
+    version: { output },
+    policy: limits,
+    ...more,
+  })
+const codes = ({ reasons }: { reasons: { code: string }[] }) => reasons.map(({ code }) => code)
+
+describe.each(Object.keys(tasks) as OutputKind[])('the fidelity of %s', (kind) => {
+  const output = outputs[kind]
+
+  it('is proven for answers that are nearly the same, and measured in [0, 1]', () => {
+    const report = judge(output, 1_000, 0.001)
+    expect(codes(report)).toEqual(['equal'])
+    expect(report.verdict).toBe('equal')
+    expect(report.meanDifference).toBeCloseTo(0.001, 8)
+    expect(report.maxDifference).toBeCloseTo(0.001, 8)
+    expect(report.flips).toBe(0)
+    expect(report.evidence).toBeGreaterThanOrEqual(report.threshold!)
+    expect(report.needed).toBeUndefined()
+  })
+
+  it('is refuted for answers beyond the limit', () => {
+    const report = judge(output, 1_000, 0.06)
+    expect(report.verdict).toBe('not_equal')
+    expect(codes(report)).toEqual(['differs'])
+    expect(report.reasons[0]!.message).toContain('mean distance 6 % (limit 2 %)')
+  })
+
+  it('is not proven by few rows, and by as many more as the report says', () => {
+    const few = judge(output, 50, 0.001)
+    expect(few.verdict).toBe('insufficient')
+    expect(codes(few)).toEqual(['unproven'])
+    expect(judge(output, 50 + few.needed!, 0.001).verdict).toBe('equal')
+    expect(judge(output, 50 + few.needed! - 1, 0.001).verdict).toBe('insufficient')
+  })
+
+  it('is refused for invalid answers of the child, and undecided for those of the parent', () => {
+    const { parent, child } = pair(output, 30, { distance: 0 })
+    const bad = [...child.slice(0, -1), child.at(-1)!.map(() => NaN)]
+    const version = { output }
+    const ofChild = judgeFidelity({ parent, child: bad, version, policy: limits })
+    expect([ofChild.verdict, codes(ofChild)]).toEqual(['not_equal', ['child_unreadable']])
+    expect(ofChild.reasons[0]!.message).toContain('row 29 is not finite')
+    const ofParent = judgeFidelity({ parent: bad, child, version, policy: limits })
+    expect([ofParent.verdict, codes(ofParent)]).toEqual(['insufficient', ['parent_unreadable']])
+    const wider = judgeFidelity({
+      parent,
+      child: child.map((row) => [...row, 0, 0]),
+      version,
+      policy: limits,
+    })
+    expect([wider.verdict, codes(wider)]).toEqual(['not_equal', ['child_unreadable']])
+    const shorter = judgeFidelity({ parent, child: child.slice(1), version, policy: limits })
+    expect(shorter.reasons[0]!.message).toContain('29 answers for 30 rows')
+  })
+
+  it('shows the ten rows that differ most', () => {
+    const { parent, child } = pair(output, 400, { distance: 0 })
+    for (let row = 0; row < 12; row++)
+      child[row * 30] = pair(output, 400, { distance: 0.01 * row }).child[row * 30]!
+    const { worst } = judgeFidelity({ parent, child, version: { output }, policy: limits })
+    expect(worst.map(({ index }) => index)).toEqual([11, 10, 9, 8, 7, 6, 5, 4, 3, 2].map((row) => row * 30))
+    expect(worst[0]).toMatchObject({ parent: parent[330], child: child[330] })
+    expect(worst[0]!.difference).toBeCloseTo(0.11, 8)
+  })
+
+  it('is of valid default limits, whatever the primary metric', () => {
+    const { gate } = taskOf(output)
+    for (const primary of [...gate.metrics, 'own'])
+      for (const value of [null, 0.2]) {
+        const policy = {
+          ...defaultGatePolicy(gate.name),
+          primary,
+          ...(primary === 'own' && { custom: { own: { better: 'lower' as const } } }),
+        }
+        const limit = defaultFidelity(policy, { value, version: { output } })
+        expect(issuesOfFidelity(limit)).toEqual([])
+        expect(limit.basis).toMatch(/mean distance|margin/)
+      }
+  })
+})
+
+it('counts flipped decisions by the threshold of the version', () => {
+  const output: Output = { kind: 'probability', positive: 'late', threshold: 0.25 }
+  const parent = Array.from({ length: 1_000 }, () => [0.251])
+  const child = parent.map(([p], row) => [row % 10 === 0 ? 0.249 : p!])
+  const report = judgeFidelity({ parent, child, version: { output }, policy: limits })
+  expect(report).toMatchObject({ verdict: 'not_equal', flips: 100, flipShare: 0.1 })
+  expect(report.meanDifference).toBeLessThan(0.001)
+  expect(report.worst[0]!.isFlipped).toBe(true)
+  expect(report.warnings.map(({ code }) => code)).toEqual(['constant_answers'])
+})
+
+it('counts a number as flipped beyond the tolerance', () => {
+  const parent = Array.from({ length: 100 }, () => [5])
+  const child = parent.map(([value], row) => [row === 0 ? 8 : value! + 0.5])
+  const version = { output: outputs.number }
+  const report = (tolerance?: number) =>
+    judgeFidelity({ parent, child, version, policy: { ...limits, epsilon: 0.5, tolerance } })
+  expect(report().flips).toBe(1)
+  expect(report(0.01).flips).toBe(100)
+})
+
+it('measures numbers in the range of the parent in training', () => {
+  const score = numberProfile(
+    'score',
+    Array.from({ length: 1_001 }, (_, i) => i / 10),
+  )
+  const version = { output: { kind: 'number' } as const, profile: { rows: 1_001, features: [], score } }
+  const report = judgeFidelity({ parent: [[10], [20]], child: [[18], [500]], version, policy: limits })
+  // Of 80 between the percentiles; a distance is at most 1.
+  expect(report.worst.map(({ difference }) => difference)).toEqual([1, 0.1])
+})
+
+it('judges no number whose unit is not known, unless its answers are the same', () => {
+  const version = { output: { kind: 'number' } as const }
+  const parent = Array.from({ length: 1_000 }, (_, i) => [i])
+  const child = parent.map(([value]) => [value! + 1e-9 * (value === 7 ? 1e9 : 0)])
+  const report = judgeFidelity({ parent, child, version, policy: limits })
+  expect([report.verdict, codes(report)]).toEqual(['insufficient', ['no_scale']])
+  expect(report.reasons[0]!.message).toContain('set min and max of the label')
+  const same = judgeFidelity({ parent, child: parent, version, policy: limits })
+  expect(same.verdict).toBe('equal')
+  expect(same.reasons[0]!.message).toContain('all 1,000 answers are the same')
+  // An unknown range proves nothing from a bound.
+  const certified = judgeFidelity({
+    parent,
+    child: parent,
+    version,
+    policy: limits,
+    certificate: { bound: 0 },
+  })
+  expect(certified.certified).toBeUndefined()
+})
+
+it.each([
+  ['no rows', { parent: [], child: [] }, 'no_rows', 'no rows that both versions answered'],
+  ['entities of another number', { entities: [1, 2] }, 'entities_unreadable', '2 entities for 40 rows'],
+  ['a limit of 0', { policy: { ...limits, epsilon: 0 } }, 'policy_invalid', 'epsilon: a number above 0'],
+  ['a limit that is not a number', { policy: { ...limits, flips: NaN } }, 'policy_invalid', 'flips: '],
+  ['an α of 1', { policy: { ...limits, alpha: 1 } }, 'policy_invalid', 'alpha: '],
+  ['a tolerance of 2', { policy: { ...limits, tolerance: 2 } }, 'policy_invalid', 'tolerance: '],
+  ['a bound that is not a number', { certificate: { bound: NaN } }, 'certificate_unreadable', 'not NaN'],
+])('is undecided for %s', (_, more, code, text) => {
+  const report = judge(outputs.probability, 40, 0, more)
+  expect([report.verdict, codes(report)]).toEqual(['insufficient', [code]])
+  expect(report.reasons[0]!.message).toContain(text)
+})
+
+it('counts an entity once, however many rows it has', () => {
+  const entities = Array.from({ length: 5_000 }, (_, row) => row % 20)
+  const report = judge(outputs.probability, 5_000, 0, { entities })
+  expect(report).toMatchObject({ verdict: 'insufficient', entities: 20, rows: 5_000 })
+  expect(report.reasons[0]!.message).toContain('all 5,000 answers are the same, and too few')
+  expect(report.needed! % 250).toBe(0)
+  const one = judge(outputs.probability, 5_000, 0, { entities: entities.map(() => 'u') })
+  expect([one.verdict, codes(one)]).toEqual(['insufficient', ['unproven', 'one_entity']])
+})
+
+it('says that no number of rows like these proves equality where the mean is beyond the limit', () => {
+  const report = judge(outputs.probability, 40, 0.021)
+  expect(report).toMatchObject({ verdict: 'insufficient', needed: undefined })
+  expect(report.reasons[0]!.message).toContain('no number of rows like these')
+})
+
+describe('a slice', () => {
+  const rows = 4_000
+  const inSlice = Array.from({ length: 200 }, (_, i) => i * 20)
+  const { parent, child } = pair(outputs.probability, rows, { distance: 0 })
+  const worse = pair(outputs.probability, rows, { distance: 0.1 }).child
+  const spoiled = child.map((row, i) => (i % 20 === 0 ? worse[i]! : row))
+  const version = { output: outputs.probability }
+  const slices = [
+    { name: 'evening', rows: inSlice },
+    { name: 'morning', rows: inSlice.map((row) => row + 1) },
+    { name: 'night', rows: [] },
+  ]
+
+  it('that differs refutes a child that is equal in the mean', () => {
+    const input = { parent, child: spoiled, version, policy: limits }
+    expect(judgeFidelity(input).verdict).toBe('equal')
+    const report = judgeFidelity({ ...input, slices })
+    expect([report.verdict, codes(report)]).toEqual(['not_equal', ['slice_differs']])
+    expect(report.reasons[0]!.message).toContain('in the slice "evening": mean distance 10 %')
+    expect(report.slices.map(({ refuted }) => refuted)).toEqual([true, false, false])
+  })
+
+  it('without rows is told and refutes nothing', () => {
+    const report = judgeFidelity({ parent, child, version, policy: limits, slices })
+    expect(report.verdict).toBe('equal')
+    expect(report.warnings.map(({ code }) => code)).toEqual(['slice_missing'])
+    expect(report.slices.at(-1)).toMatchObject({ rows: 0, meanDifference: null, flipShare: null })
+  })
+})
+
+describe('a certificate', () => {
+  it('within the limit proves the distance without a test, and flips are judged still', () => {
+    const tight = { ...limits, epsilon: 0.0001 }
+    const untested = judge(outputs.probability, 400, 0.00005, { policy: tight })
+    expect(untested.verdict).toBe('insufficient')
+    const certificate = { bound: 0.00006 }
+    const report = judge(outputs.probability, 400, 0.00005, { policy: tight, certificate })
+    expect(report).toMatchObject({ verdict: 'equal', differenceEvidence: null, certified: 0.00006 })
+    expect(report.reasons[0]!.message).toContain('by construction')
+    const few = judge(outputs.probability, 40, 0.00005, { policy: tight, certificate })
+    expect(few.verdict).toBe('insufficient')
+  })
+
+  it('beyond the limit makes fewer rows enough', () => {
+    const report = judge(outputs.number, 300, 0.001, { certificate: { bound: 1 } })
+    expect(report).toMatchObject({ certified: 0.1, verdict: 'equal' })
+    const without = judge(outputs.number, 300, 0.001)
+    expect(report.differenceEvidence).toBeGreaterThan(3 * without.differenceEvidence!)
+  })
+
+  it('that an answer breaks refuses the child', () => {
+    const report = judge(outputs.probability, 400, 0.004, { certificate: { bound: 0.001 } })
+    expect([report.verdict, codes(report)]).toEqual(['not_equal', ['certificate_broken']])
+  })
+})
+
+describe('the default limits', () => {
+  const policy = { ...defaultGatePolicy('binary'), primary: 'brier' }
+
+  it('follow from the margin of a metric that the distance bounds', () => {
+    const margins = { ...policy.margins, brier: 0.01 }
+    expect(defaultFidelity({ ...policy, margins })).toMatchObject({
+      epsilon: 0.005,
+      flips: 0.01,
+      alpha: 0.05,
+    })
+    expect(defaultFidelity(policy, { value: 0.15 }).epsilon).toBeCloseTo(0.00075, 10)
+    const ofMae = { ...defaultGatePolicy('regression'), primary: 'mae' }
+    expect(defaultFidelity(ofMae, { value: 2, version: { output: outputs.number } }).epsilon).toBeCloseTo(
+      0.002,
+      10,
+    )
+  })
+
+  it('say why they do not', () => {
+    expect(defaultFidelity(policy)).toMatchObject({
+      epsilon: 0.005,
+      basis: expect.stringContaining('not known or 0'),
+    })
+    expect(defaultFidelity(defaultGatePolicy('binary')).basis).toBe(
+      'no bound of AUC follows from the mean distance of answers, so ε is 0.5 %',
+    )
+    const ofMae = { ...defaultGatePolicy('regression'), primary: 'mae' }
+    expect(defaultFidelity(ofMae, { value: 2 }).basis).toContain('the range of answers is not known')
+  })
+
+  /** Answers that are drawn as far apart as they can be, and labels of both kinds. */
+  it.each(
+    Object.values(outputs).flatMap((output) =>
+      Object.entries(gateOf(taskOf(output).gate.name).mostPerDistance).map(([metric, most]) => ({
+        output,
+        metric,
+        most,
+      })),
+    ),
+  )('bound $metric of $output.kind: at most $most times the mean distance', ({ output, metric, most }) => {
+    const uniform = seededRandom(3)
+    const { gate, facts, sumsToOne, rises, decides } = taskOf(output)
+    const width = outputWidth(output)
+    const answer = () => {
+      const drawn = Array.from(
+        { length: width },
+        () => (uniform() < 0.3 ? Math.round(uniform()) : uniform()) + 1e-9,
+      )
+      const total = drawn.reduce((sum, value) => sum + value, 0)
+      const valid = drawn.map((value) =>
+        sumsToOne ? value / total : decides ? Math.min(1, value) : 10 * value,
+      )
+      return rises ? valid.toSorted((a, b) => a - b) : valid
+    }
+    const rows = 500
+    const [parent, child] = [0, 0].map(() => Array.from({ length: rows }, answer)) as [number[][], number[][]]
+    const { meanDifference } = judgeFidelity({ parent, child, version: { output }, policy: limits })
+    const classes = gate.classes(width)
+    const truths = taskOf(output).numbers(output).length || 1
+    const y = Array.from({ length: rows * truths }, () =>
+      classes > 0 ? Math.floor(uniform() * classes) : 10 * uniform(),
+    )
+    const policy = { ...defaultGatePolicy(gate.name), ...facts(output) }
+    const [one, other] = [parent, child].map((answers) =>
+      rowLosses(metric as 'brier', score(gate.name, y, answers, policy))!,
+    )
+    const change = one!.reduce((sum, loss, row) => sum + Math.abs(loss - other![row]!), 0) / rows
+    const unit = classes > 0 ? 1 : 10
+    expect(change).toBeLessThanOrEqual(most * unit * meanDifference! + 1e-9)
+  })
+})
