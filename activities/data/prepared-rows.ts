@@ -28,6 +28,8 @@ export interface Preparer {
   compute(cells: CellsOf, rows: number): Promise<Record<string, BatchCell[]>>
   /** The error of the first failed row, with the words of DuckDB; undefined without one. */
   failureIn(computed: Record<string, BatchCell[]>, cells: CellsOf): Promise<DomainError | undefined>
+  /** The fields that the expression of a computed column names. */
+  fieldsOf(column: string): ReadonlySet<string>
   close(): void
 }
 
@@ -42,7 +44,7 @@ export async function openPreparer(features: Features): Promise<Preparer> {
   try {
     const checked = await checkColumns(duck, features)
     if ('issue' in checked) throw new DomainError('artifact_invalid', checked.issue)
-    return await prepareStatements({ duck, close }, features, checked.fields)
+    return await prepareStatements({ duck, close }, features, checked.fieldsOf)
   } catch (error) {
     close()
     throw error
@@ -52,10 +54,11 @@ export async function openPreparer(features: Features): Promise<Preparer> {
 async function prepareStatements(
   { duck: { connection }, close }: { duck: Duck; close: () => void },
   features: Features,
-  fields: readonly string[],
+  fieldsOf: FieldsOf,
 ): Promise<Preparer> {
   const { DOUBLE, VARCHAR, LIST } = loadDuckDb()
-  const kinds = fields.map((name) => ({ name, kind: features[name]!.kind }))
+  const fields = new Set([...fieldsOf.values()].flatMap((used) => [...used]))
+  const kinds = [...fields].map((name) => ({ name, kind: features[name]!.kind }))
   const columns = computedColumns(features)
   const listed = kinds
     .map(
@@ -118,6 +121,7 @@ async function prepareStatements(
       }
       return undefined
     },
+    fieldsOf: (column) => fieldsOf.get(column)!,
     close() {
       isClosed = true
       // A database may not be closed while it runs a statement.
@@ -175,14 +179,19 @@ const unbounded = new Set(
 /** These repeat their third argument, which is bounded where it is written in the expression. */
 const replacing = new Set(['replace', 'regexp_replace'])
 
+/** The fields that the expressions name, by computed column. */
+type FieldsOf = ReadonlyMap<string, ReadonlySet<string>>
+
 async function checkColumns(
   duck: Duck,
   features: Features,
-): Promise<{ issue: string } | { fields: string[] }> {
+): Promise<{ issue: string } | { fieldsOf: FieldsOf }> {
   const sent = sentFeatures(features)
   const names = new Map(Object.keys(sent).map((name) => [name.toLowerCase(), name]))
-  const used = new Set<string>()
+  const fieldsOf = new Map<string, ReadonlySet<string>>()
   for (const column of computedColumns(features)) {
+    const used = new Set<string>()
+    fieldsOf.set(column.name, used)
     const refused = (why: string) => ({ issue: `prepare.columns.${column.name}: ${why}` })
     const why = await issueOfExpression(duck, column.sql, (name) => {
       const field = names.get(name.toLowerCase())
@@ -208,7 +217,7 @@ async function checkColumns(
         `gives ${type}, and the feature is a ${column.kind}(): convert it, as with cast(… as varchar)`,
       )
   }
-  return { fields: [...used] }
+  return { fieldsOf }
 }
 
 /** A node of DuckDB's syntax tree. */

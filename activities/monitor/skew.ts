@@ -5,7 +5,13 @@
 import { outputWidth } from '@tenure/predictors/features'
 import { DomainError } from '../../domain/errors.ts'
 import { sentFeatures, type FeatureRow, type Features } from '../../domain/model/features.ts'
-import { digestText, valuesOfLogged } from '../../domain/model/logged-rows.ts'
+import {
+  digestedIn,
+  digestReason,
+  digestText,
+  isLoggedDigest,
+  type LoggedRow,
+} from '../../domain/model/logged-rows.ts'
 import { computedColumns } from '../../domain/model/prepare.ts'
 import type { SkewReport } from '../../domain/monitoring/training-serving-skew.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
@@ -33,8 +39,9 @@ export interface SkewInput {
 }
 
 export interface SkewResult extends Pick<SkewReport, 'compared' | 'mismatchedRows' | 'columns'> {
-  /** `not_checked`: a feature of the rows is logged as a digest, as `reason` says. */
+  /** `not_checked`: all features of the rows are logged as digests. */
   status: SkewReport['status'] | 'no_champion' | 'not_checked'
+  /** Which columns were not compared, and why. */
   reason?: string
   version?: string
   judgementId?: number
@@ -66,14 +73,23 @@ export const checkServingSkew =
       const { preprocessing: fits, output } = manifest
       const logged = await listLogged(store, { ...span, fits, width: outputWidth(output) }, most)
       if (logged.length === 0) return { ...nothing('no_data'), version }
-      const values = valuesOfLogged(logged, Object.keys(manifest.features))
-      if ('digested' in values)
-        return { ...nothing('not_checked'), version, reason: digestText(values.digested) }
+      const digested = digestedIn(logged)
+      if (digested.length === fits.length)
+        return { ...nothing('not_checked'), version, reason: digestText(digested) }
       await bringCopies(artifacts, { artifacts: [artifactDigest] })
-      const rows = await withRecomputed(manifest.features, values)
+      const { rows, derived } = await withRecomputed(manifest.features, logged.map(valuesOf), digested)
+      const notCompared = digested.length === 0 ? [] : [...digested, ...derived, 'score']
+      const reason =
+        digested.length === 0
+          ? undefined
+          : `not compared: ${notCompared.join(', ')}, because ${digestReason(digested)}`
       const found = await runServingChild<{ ok: true; report: SkewReport }>(
         [config.artifactRoot, artifactDigest, version],
-        { script: 'api/processes/skew-replayer.ts', timeoutMs: childMs, input: JSON.stringify(rows) },
+        {
+          script: 'api/processes/skew-replayer.ts',
+          timeoutMs: childMs,
+          input: JSON.stringify({ rows, digested }),
+        },
       )
       beat.check()
       if (!found.ok)
@@ -84,25 +100,30 @@ export const checkServingSkew =
         kind: 'skew',
         verdict: found.report.status,
         statistic: found.report,
-        inputs: { artifactDigest, rows: logged.length, first, last },
+        inputs: { artifactDigest, rows: logged.length, first, last, notCompared },
         policy: { tolerance, most },
         judge,
       })
       const { status, compared, mismatchedRows, columns } = statistic
-      const result = { status, version, judgementId: id, compared, mismatchedRows, columns }
+      const result = { status, version, judgementId: id, compared, mismatchedRows, columns, reason }
+      const except = reason === undefined ? '' : `; ${reason}`
       const dedupeKey = `skew/${model}`
       const differing = columns.map(
         ({ name, mismatches, example }) => `${name} in ${mismatches}, as in ${example}`,
       )
       if (status === 'ok')
-        await resolveAlert(store, dedupeKey, `${version}: ${compared} rows compared, all as in training`)
+        await resolveAlert(
+          store,
+          dedupeKey,
+          `${version}: ${compared} rows compared, all as in training${except}`,
+        )
       if (status === 'skew')
         await upsertAlert(store, {
           dedupeKey,
           model,
           severity: 'critical',
           kind: 'serving_skew',
-          message: `${version}: ${mismatchedRows} of ${compared} rows differ from training: ${differing.join('; ')}`,
+          message: `${version}: ${mismatchedRows} of ${compared} rows differ from training: ${differing.join('; ')}${except}`,
           evidence: { judgementId: id, version, columns },
         })
       log.info({ ...result, model, to, windowMs }, 'skew checked')
@@ -112,16 +133,26 @@ export const checkServingSkew =
 /** The relative rounding error of a logged number, because the log stores 32-bit floats. */
 const rounding = 2 ** -24
 
+/** A logged row without its digests. */
+const valuesOf = <R extends { row: LoggedRow }>(logged: R): Omit<R, 'row'> & { row: FeatureRow } => ({
+  ...logged,
+  row: Object.fromEntries(
+    Object.entries(logged.row).filter(([, value]) => !isLoggedDigest(value)),
+  ) as FeatureRow,
+})
+
 /**
  * Adds to logged rows what the expressions of `prepare` give for their fields in the SQL of a snapshot. A value counts as the logged one
- * where it differs by no more than the rounding of the fields in the log can make it.
+ * where it differs by no more than the rounding of the fields in the log can make it. `derived`: the columns that are left out, because
+ * their expressions name a feature that is logged as a digest.
  */
 async function withRecomputed<R extends { row: FeatureRow }>(
   features: Features,
   logged: readonly R[],
-): Promise<(R & { recomputed?: FeatureRow })[]> {
-  const computed = computedColumns(features)
-  if (computed.length === 0) return [...logged]
+  digested: readonly string[],
+): Promise<{ rows: (R & { recomputed?: FeatureRow })[]; derived: string[] }> {
+  const all = computedColumns(features)
+  if (all.length === 0) return { rows: [...logged], derived: [] }
   const numbers = Object.entries(sentFeatures(features)).flatMap(([name, { kind }]) =>
     kind === 'number' ? [name] : [],
   )
@@ -137,18 +168,22 @@ async function withRecomputed<R extends { row: FeatureRow }>(
   ]
   const preparer = await openPreparer(features)
   try {
+    const isDerived = ({ name }: { name: string }) =>
+      digested.some((each) => preparer.fieldsOf(name).has(each))
+    const computed = all.filter((column) => !isDerived(column) && !digested.includes(column.name))
     const values: Awaited<ReturnType<typeof preparer.compute>>[] = []
     for (const variant of variants) {
       const rows = logged.map(({ row }) => variant(row))
       values.push(await preparer.compute((name) => rows.map((row) => row[name] ?? null), rows.length))
     }
-    return logged.map((each, at) => {
+    const rows = logged.map((each, at) => {
       const again = computed.map(({ name }) => {
         const found = values.map((columns) => columns[name]![at] as number | string | null)
         return [name, agreeing(each.row[name] ?? null, found)] as const
       })
       return { ...each, recomputed: Object.fromEntries(again) }
     })
+    return { rows, derived: all.filter(isDerived).map(({ name }) => `${name} of prepare`) }
   } finally {
     preparer.close()
   }

@@ -1,6 +1,7 @@
 /**
  * Replays logged rows in a child process through the serving reader and the training encoder, and compares the outputs with the logged
- * ones. `skew-replayer.ts <artifact root> <digest> <version>` reads a list of rows as JSON and prints one line of JSON.
+ * ones. `skew-replayer.ts <artifact root> <digest> <version>` reads rows as JSON and prints one line of JSON. Features that are logged as
+ * digests get the value of a golden row, and the outputs are then not compared.
  */
 import { type FeatureFit, widthOfFit } from '@tenure/predictors/features'
 import { text } from 'node:stream/consumers'
@@ -33,15 +34,18 @@ const runtimes = createRuntimes({
 })
 const [root = '', digest = '', version = ''] = process.argv.slice(2)
 try {
-  const rows = JSON.parse(await text(process.stdin)) as LoggedRow[]
-  process.stdout.write(`${JSON.stringify({ ok: true, report: findSkew(await replay(rows)) })}\n`)
+  const { rows, digested } = JSON.parse(await text(process.stdin)) as {
+    rows: LoggedRow[]
+    digested: string[]
+  }
+  process.stdout.write(`${JSON.stringify({ ok: true, report: findSkew(await replay(rows, digested)) })}\n`)
 } catch (error) {
   const code = isError(error) ? error.code : 'artifact_invalid'
   process.stdout.write(`${JSON.stringify({ ok: false, code, message: (error as Error).message })}\n`)
 }
 await runtimes.stop()
 
-async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
+async function replay(rows: readonly LoggedRow[], digested: readonly string[]): Promise<ReplayedRow[]> {
   const { manifest, files } = await getArtifact(openArtifacts(root), digest, maxBytesOf)
   const loaded = await openVersion(version, manifest, files, runtimes)
   const { predictor, columns } = loaded
@@ -58,30 +62,48 @@ async function replay(rows: readonly LoggedRow[]): Promise<ReplayedRow[]> {
     await predictor.run(trained, 1, outputs, undefined, texts)
     return outputs
   }
+  const knownOf = (name: string) =>
+    manifest.golden.instances.map((golden) => golden[name] ?? null).find((value) => value !== null)
+  const known = Object.fromEntries(digested.map((name) => [name, knownOf(name) ?? null]))
+  const hasOutputs = digested.length === 0
   const replayed: ReplayedRow[] = []
   for (const logged of rows) replayed.push(await replayRow(logged))
   return replayed
 
-  async function replayRow({ predictionId, row, outputs, recomputed = {} }: LoggedRow): Promise<ReplayedRow> {
+  async function replayRow({
+    predictionId,
+    row: logged,
+    outputs,
+    recomputed = {},
+  }: LoggedRow): Promise<ReplayedRow> {
+    const row = { ...known, ...logged }
     try {
       protocol.read(loaded, Buffer.from(JSON.stringify({ instances: [row] })), buffer)
       served.set(buffer.input.subarray(0, served.length))
     } catch {
       return { predictionId, served: {}, replayed: null }
     }
+    const scores = hasOutputs ? await scoresOfRow(row, outputs) : { served: {}, replayed: {} }
+    encode(row, trained, 0)
+    return {
+      predictionId,
+      served: { ...inputsByFeature(fits, served), ...scores.served, ...computedOf(row, recomputed) },
+      replayed: {
+        ...inputsByFeature(fits, trained),
+        ...scores.replayed,
+        ...computedOf(recomputed, recomputed),
+      },
+    }
+  }
+
+  async function scoresOfRow(row: FeatureRow, outputs: LoggedRow['outputs']) {
     const again = await answer(row)
     const slack = await slackOf(row, again, answer)
-    encode(row, trained, 0)
     const given = outputs.map((value) => value ?? NaN)
     const within = (place: number) => Math.abs(given[place]! - again[place]!) <= slack[place]!
     return {
-      predictionId,
-      served: { ...inputsByFeature(fits, served), ...scoresOf(given), ...computedOf(row, recomputed) },
-      replayed: {
-        ...inputsByFeature(fits, trained),
-        ...scoresOf(Array.from(again, (value, place) => (within(place) ? given[place]! : value))),
-        ...computedOf(recomputed, recomputed),
-      },
+      served: scoresOf(given),
+      replayed: scoresOf(Array.from(again, (value, place) => (within(place) ? given[place]! : value))),
     }
   }
 }

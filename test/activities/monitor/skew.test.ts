@@ -11,7 +11,13 @@ import { seededRandom } from '@tenure/sequential'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { readConfig } from '../../../temporal.config.ts'
-import { flightSpec, irisSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
+import {
+  flightSpec,
+  irisSpec,
+  randomLayer,
+  seeded,
+  type ArtifactSpec,
+} from '../../support/serving/artifact.ts'
 import type { Feature, Features } from '../../../domain/model/features.ts'
 import { unreadFits } from '../../../domain/model/preprocessing.ts'
 import {
@@ -51,6 +57,23 @@ computing.golden = [
   { distance: 3, hour: 8, origin: 'ORD', day: 'weekend', metres: 16_780_000, code: 'we' },
   { distance: null, hour: 20, origin: 'XNA', day: null, metres: null, code: 'é' },
 ]
+/** One column is computed from a text whose value the log does not have, and one from a number. */
+const digesting: ArtifactSpec = {
+  model: 'digesting',
+  features: {
+    size: { kind: 'number' },
+    note: { kind: 'text', log: 'digest' },
+    long: { kind: 'number', sql: 'length(note)' },
+    half: { kind: 'number', sql: 'size / 2' },
+  },
+  output: { kind: 'probability', positive: 'yes', threshold: 0.5 },
+  preprocessing: [
+    ...['size', 'long', 'half'].map((name) => ({ name, kind: 'number' as const, mean: 0, std: 1, fill: 0 })),
+    { name: 'note', kind: 'category', vocabulary: [], encoding: 'text' },
+  ],
+  layers: [randomLayer(3, 1, 'sigmoid', seeded(3))],
+  golden: [{ size: 2, note: 'hip', long: 3, half: 1 }],
+}
 const versions: Record<string, string> = {}
 
 let fixture: ServingFixture
@@ -69,7 +92,7 @@ beforeAll(async () => {
     )
     return version
   }
-  for (const each of [spec, far, irisSpec(), computing]) {
+  for (const each of [spec, far, irisSpec(), computing, digesting]) {
     versions[each.model] = await register(each)
     routes.push(await fixture.route(each.model, { proven: versions[each.model]! }))
   }
@@ -108,6 +131,8 @@ beforeAll(async () => {
         },
       ],
     })
+  for (let size = 0; size < 5; size++)
+    await askLater(replica, 'digesting', { instances: [{ size, note: `${size} notes` }] })
   await replica.serving.log.flush()
   await until(async () => replica.serving.log.counts().waiting === 0, 'the log')
 })
@@ -181,6 +206,35 @@ describe('the training-serving skew check', () => {
     await change(computing.features)
     expect(await found('computing')).toMatchObject({ status: 'ok' })
     expect(await openAlerts('computing')).toEqual([])
+  })
+
+  it('leaves out what needs a feature that is logged as a digest, says so, and compares the rest', async () => {
+    const change = (more: Record<string, string>) => {
+      const features = structuredClone(digesting.features)
+      for (const [name, expression] of Object.entries(more))
+        Object.assign(features[name]!, { sql: expression })
+      return fixture.store.query(
+        sql`update versions set manifest = manifest || ${JSON.stringify({ features })}::jsonb where version = ${versions['digesting']}`,
+      )
+    }
+    const reason = 'not compared: note, long of prepare, score, because `note` is logged as a digest'
+    const result = await found('digesting')
+    expect(result).toMatchObject({ status: 'ok', compared: 5, columns: [], reason })
+    const [row] = await fixture.store.query<{ inputs: unknown }>(
+      sql`select inputs from serving_judgements where id = ${result.judgementId}`,
+    )
+    expect(row!.inputs).toMatchObject({ notCompared: ['note', 'long of prepare', 'score'] })
+    await change({ half: 'size / 2 + 1', long: 'length(note) + 1' })
+    expect(await found('digesting')).toMatchObject({ status: 'skew', columns: [{ name: 'half of prepare' }] })
+    expect(await openAlerts('digesting')).toMatchObject([
+      { message: expect.stringMatching(/half of prepare in 5, .*; not compared: note/) },
+    ])
+    await change({})
+    await fixture.store.query(
+      sql`update predictions set outputs = array[outputs[1] / 2]::real[] where model = 'digesting'`,
+    )
+    expect(await found('digesting')).toMatchObject({ status: 'ok', compared: 5 })
+    expect(await openAlerts('digesting')).toEqual([])
   })
 
   it('tolerates what a predictor may differ from the golden rows', async () => {

@@ -414,9 +414,10 @@ const readers: Record<string, (of: Served) => Promise<void>> = {
     expect(
       await new MockActivityEnvironment().run(skew, { model, version, to, windowMs: 7_200_000 }),
     ).toMatchObject({
-      status: 'not_checked',
-      compared: 0,
-      reason: 'not checked: `embedding`, `note`, `photo` are logged as digests',
+      status: 'ok',
+      columns: [],
+      reason:
+        'not compared: embedding, note, photo, score, because `embedding`, `note`, `photo` are logged as digests',
     })
     const { rows } = await listMaturedRows(deps.store, { ...span, nowMs: window.toMs }, 5)
     expect(rows).toEqual([])
