@@ -5,4 +5,8 @@ export const isAlreadyStarted = (error: unknown): boolean =>
 
 export const isNotFound = (error: unknown): boolean => nameOf(error) === 'WorkflowNotFoundError'
 
+/** Whether a workflow failed because a time limit passed, its own or that of an activity. */
+export const isTimeout = (error: unknown): boolean =>
+  nameOf(error) === 'TimeoutFailure' || (error instanceof Error && isTimeout(error.cause))
+
 const nameOf = (error: unknown): string => (error instanceof Error ? error.name : '')

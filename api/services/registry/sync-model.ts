@@ -32,6 +32,7 @@ import type { loadFiles } from '../../../workflows/index.ts'
 import type { Actor } from '../../auth/authentication.ts'
 import { requireModelAccess } from '../../auth/authorization.ts'
 import type { ApiDeps } from '../../deps.ts'
+import { isTimeout } from '../../temporal/errors.ts'
 import { checkModelFiles } from './check-model-files.ts'
 import { unifiedDiff } from './file-diff.ts'
 
@@ -213,8 +214,7 @@ async function loadInWorker({ temporal }: Deps, model: string): Promise<{ issue?
       }),
     )
   } catch (error) {
-    // By name: a replica starts without the SDK of Temporal.
-    if ((error as Error).name !== 'WorkflowFailedError') throw error
+    if (!isTimeout(error)) throw error
     throw new DomainError(
       'overloaded',
       `no worker has loaded the files of ${model} in time. They still wait: approve them again`,

@@ -1,5 +1,5 @@
 /** Tests that files of a model are applied only over those that they were compared with, and that files which were taken back wait no longer. */
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { maxChecks } from '../../../../api/services/registry/check-model-files.ts'
 import { approveFiles, showWaiting, syncModel } from '../../../../api/services/registry/sync-model.ts'
 import type { Actor } from '../../../../api/auth/authentication.ts'
@@ -133,13 +133,20 @@ it('a view of other models is named, and changed only by those who may decide ab
   expect(kept!.definition).toEqual(JSON.parse(JSON.stringify(other.views[0])))
 })
 
-it('files that no worker has loaded in time still wait', async () => {
-  await putModelFiles(fixture.store, sent)
-  const busy = Object.assign(new Error('Workflow execution failed'), { name: 'WorkflowFailedError' })
-  const temporal = { ...api.deps.temporal, command: () => Promise.reject(busy) }
-  await expect(approveFiles({ ...api.deps, temporal }, ada, sent)).rejects.toMatchObject({
-    code: 'overloaded',
-    message: 'no worker has loaded the files of pansies in time. They still wait: approve them again',
+describe('files that no worker has loaded', () => {
+  it.each([
+    {
+      cause: Object.assign(new Error('activity StartToClose timeout'), { name: 'TimeoutFailure' }),
+      told: 'no worker has loaded the files of pansies in time. They still wait: approve them again',
+    },
+    { cause: new Error('the disk is full'), told: 'Workflow execution failed' },
+  ])('still wait: $told', async ({ cause, told }) => {
+    await putModelFiles(fixture.store, sent)
+    const failed = Object.assign(new Error('Workflow execution failed', { cause }), {
+      name: 'WorkflowFailedError',
+    })
+    const temporal = { ...api.deps.temporal, command: () => Promise.reject(failed) }
+    await expect(approveFiles({ ...api.deps, temporal }, ada, sent)).rejects.toThrow(told)
+    expect(await findWaitingFiles(fixture.store, model)).toMatchObject({ digest: sent.digest })
   })
-  expect(await findWaitingFiles(fixture.store, model)).toMatchObject({ digest: sent.digest })
 })
