@@ -2,14 +2,13 @@
 import { Command, CommanderError, Option } from 'commander'
 import { errorTable, isError, remedyOf, type ErrorCode } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
-import { parseMoment } from '../domain/registry/version-query.ts'
 import { readVersion } from '../temporal.config.ts'
-import { commandProblemOf, usageError, type Client } from './client/client.ts'
+import { commandProblemOf, type Client } from './client/client.ts'
 import { connectToApi } from './client/connection.ts'
 import { didYouMean } from './client/did-you-mean.ts'
-import { prose } from './commands/format.ts'
 import { suggestModel } from './client/suggest-model.ts'
 import { exitCodeHelp, exitCodeOf, exitCodes, type ExitCode, type CommandProblem } from './exit-codes.ts'
+import { readTime } from './time-option.ts'
 import { openTerminal, type Streams, type Terminal } from './terminal.ts'
 
 export interface CommandSession {
@@ -80,12 +79,13 @@ export async function runProgram(
       .summary(spec.summary)
       .description(spec.summary)
     if (spec.section !== undefined) command.helpGroup(`${spec.section}:`)
-    for (const [flags, description] of spec.options ?? []) command.addOption(optionOf(flags, description))
+    for (const [flags, description] of spec.options ?? [])
+      command.addOption(optionOf(flags, description, terminal))
     command
       .option('--json', 'Print one JSON document')
       .option('--wide', 'Print tables in full width')
       .option('--url <url>', 'Address of the API (default: TENURE_URL, or the local system)')
-      .addHelpText('after', examplesOf(spec.examples))
+      .addHelpText('after', `${timesOf(spec, terminal)}${examplesOf(spec.examples)}`)
       .action(async () => {
         const {
           url,
@@ -149,19 +149,12 @@ function withWaiting(client: Client, terminal: Terminal): Client {
   }
 }
 
-function optionOf(flags: string, description: string): Option {
+function optionOf(flags: string, description: string, terminal: Terminal): Option {
   if (flags.endsWith('<time>'))
-    return new Option(flags, description).argParser((text) => parseTime(flags, text))
+    return new Option(flags, description).argParser((text) => readTime(flags.split(' ')[0]!, text, terminal))
   if (!flags.endsWith('…>')) return new Option(flags, description)
   const option = new Option(flags.replace('…>', '>'), `${description}; may be repeated`)
   return option.argParser<readonly string[] | undefined>((value, before) => [...(before ?? []), value])
-}
-
-/** Returns the time as ISO 8601 in UTC. A day begins at midnight UTC; any other time names its zone. */
-function parseTime(flags: string, text: string): string {
-  const parsed = parseMoment(text)
-  if ('issue' in parsed) throw usageError(`${flags.split(' ')[0]}: ${parsed.issue}`)
-  return parsed.value
 }
 
 function splitLists(given: Record<string, unknown>): Pick<CommandInput, 'options' | 'lists'> {
@@ -184,6 +177,12 @@ function configure(command: Command, { out }: Streams): Command {
     .helpCommand(false)
     .helpOption('-h, --help', 'Show help')
 }
+
+/** How times are read, for a command that has an option for one. */
+const timesOf = ({ options = [] }: CommandSpec, { zone }: Terminal): string =>
+  options.some(([flags]) => flags.includes('<time'))
+    ? `\nA <time> is read as it is printed, such as "2026-03-01 12:00" in ${zone}, or with\nits zone, such as 2026-03-01T12:00:00Z.\n`
+    : ''
 
 const examplesOf = (examples: readonly string[]): string =>
   `\nExamples:\n${examples.map((each) => `  ${/\btenure /.test(each) ? each : `tenure ${each}`}`).join('\n')}`
@@ -283,8 +282,6 @@ const withoutSecrets = (problem: CommandProblem): CommandProblem =>
 
 function printProblem(terminal: Terminal, problem: CommandProblem): void {
   if (terminal.json) return terminal.complain(JSON.stringify(problem))
-  // A usage error repeats what was typed.
-  const detail = problem.code === 'usage' ? problem.detail : prose(problem.detail)
-  terminal.complain(`${terminal.paint('red', 'error')} ${detail} (${problem.code})`)
+  terminal.complain(`${terminal.paint('red', 'error')} ${problem.detail} (${problem.code})`)
   if (problem.remedy !== undefined) terminal.complain(`      ${problem.remedy}`)
 }

@@ -1,9 +1,11 @@
 /**
- * Writes the output of commands. Makes control characters visible, because the output contains texts of other users. With `--json`,
+ * Writes the output of commands. Commands pass instants in ISO 8601, as the API answers them; the text has them on the clock of the
+ * terminal, and names its zone once. Makes control characters visible, because the output contains texts of other users. With `--json`,
  * standard output is one JSON document. Colours appear on a TTY only, because escape codes in a pipe break the next program.
  */
 import { stripVTControlCharacters, styleText } from 'node:util'
 import { visibleText } from '../domain/visible-text.ts'
+import { dueText, knownZone, sentenceMs, timeInSentence, timeText, zoneName } from '../domain/zoned-time.ts'
 
 type Style = Parameters<typeof styleText>[0]
 
@@ -21,6 +23,10 @@ export interface Terminal {
   /** Shows on a TTY what a call waits for once it takes long, until the returned function is called. */
   waiting(what: string): () => void
   paint(style: Style, text: string): string
+  /** Writes the times of a text on the clock of the terminal, for tables, which measure what they show. `answer` names the zone. */
+  times(text: string, look?: 'milliseconds'): string
+  /** The time zone of the terminal. */
+  zone: string
   columns: number
   /** The width that tables keep; absent for a pipe, and with `--wide`. */
   tableColumns?: number
@@ -37,6 +43,8 @@ export interface Streams {
     hasColors?(): boolean
   }
   err: { write(text: string): unknown }
+  /** The time zone; by default that of this process, which `TZ` sets. */
+  zone?: string
   /** Shows a text of more than one screen, and returns whether it could. */
   page?(text: string): boolean
 }
@@ -46,7 +54,10 @@ const frameMs = 100
 /** A shorter wait is not shown, in ms. */
 const silentWaitMs = 400
 
-export function openTerminal({ out, err, page }: Streams, { json = false, wide = false } = {}): Terminal {
+export function openTerminal(
+  { out, err, page, zone: given }: Streams,
+  { json = false, wide = false } = {},
+): Terminal {
   const interactive = out.isTTY === true && !json
   const coloured = interactive && out.hasColors?.() === true
   /** Escape codes that this terminal writes itself. */
@@ -58,6 +69,25 @@ export function openTerminal({ out, err, page }: Streams, { json = false, wide =
           .map((part) => (ownCodes.has(part) ? part : visibleText(part)))
           .join('')
       : visibleText(text)
+  const zone = knownZone(given ?? new Intl.DateTimeFormat().resolvedOptions().timeZone) ?? 'UTC'
+  /** Whether the answer has times whose zone is not named beside them. */
+  let hasTimes = false
+  const timed = (text: string, { isNamed, look }: { isNamed: boolean; look?: 'milliseconds' }): string => {
+    let named: string | undefined
+    return text.replaceAll(timesInText, (found) => {
+      const atMs = sentenceMs(found)
+      if (Number.isNaN(atMs)) return found
+      const shownTime =
+        look === undefined
+          ? dueText({ atMs, nowMs: Date.now() }, zone, /:\d\d:\d\d/.test(found) ? 'second' : 'time')
+          : timeText(atMs, zone, look)
+      hasTimes ||= !isNamed
+      const name = zoneName(zone, atMs)
+      if (!isNamed || name === named) return shownTime
+      named = name
+      return shownTime.replace(/(?= \(|$)/, ` ${name}`)
+    })
+  }
   /** Number of lines that the next output replaces. */
   let overwritable = 0
   /** Whether these lines show a wait, which any other output replaces. */
@@ -66,6 +96,12 @@ export function openTerminal({ out, err, page }: Streams, { json = false, wide =
     isSpinning = false
     if (overwritable > 0) out.write(`\r${overwritable > 1 ? `\u001b[${overwritable - 1}A` : ''}\u001b[0J`)
     overwritable = 0
+  }
+  const paint: Terminal['paint'] = (style, text) => {
+    if (!coloured) return text
+    const painted = styleText(style, shown(text), { validateStream: false })
+    for (const [code] of painted.matchAll(styleCode)) ownCodes.add(code)
+    return painted
   }
   const columns = out.columns ?? 100
   const overwrite = (lines: readonly string[]) => {
@@ -79,25 +115,31 @@ export function openTerminal({ out, err, page }: Streams, { json = false, wide =
   return {
     interactive,
     json,
+    zone,
+    times: (text, look) => timed(text, { isNamed: false, look }),
     columns,
     tableColumns: wide ? undefined : out.columns,
     say(...lines) {
       if (json) return
       clear()
-      for (const line of lines) out.write(`${shown(line)}\n`)
+      for (const line of lines) out.write(`${shown(timed(line, { isNamed: true }))}\n`)
     },
     answer(value, text) {
       clear()
-      const whole = `${json ? visibleText(JSON.stringify(value, null, 2)) : shown(text)}\n`
+      const isNamed = !hasTimes && !text.includes('\n')
+      const body = timed(text, { isNamed })
+      const note = hasTimes ? `\n\n${paint('dim', `Times are in ${zone}`)}` : ''
+      hasTimes = false
+      const whole = `${json ? visibleText(JSON.stringify(value, null, 2)) : shown(`${body}${note}`)}\n`
       const isLong = interactive && out.rows !== undefined && whole.split('\n').length > out.rows
       if (!isLong || page?.(whole) !== true) out.write(whole)
     },
     complain(text) {
       clear()
-      err.write(`${shown(text)}\n`)
+      err.write(`${shown(json ? text : timed(text, { isNamed: true }))}\n`)
     },
-    progress: (line) => overwrite(line === undefined ? [] : [line]),
-    live: (lines) => overwrite(lines.flatMap((line) => wrapped(line, columns - 1))),
+    progress: (line) => overwrite(line === undefined ? [] : [timed(line, { isNamed: true })]),
+    live: (lines) => overwrite(lines.flatMap((line) => wrapped(timed(line, { isNamed: true }), columns - 1))),
     waiting(what) {
       if (!interactive) return () => {}
       const since = performance.now()
@@ -112,18 +154,16 @@ export function openTerminal({ out, err, page }: Streams, { json = false, wide =
         if (isSpinning) clear()
       }
     },
-    paint(style, text) {
-      if (!coloured) return text
-      const painted = styleText(style, shown(text), { validateStream: false })
-      for (const [code] of painted.matchAll(styleCode)) ownCodes.add(code)
-      return painted
-    },
+    paint,
   }
 }
 
 /** Colours and weights, which change no other text; captured, so that a split keeps them. */
 // oxlint-disable-next-line no-control-regex -- the escape character begins the code
 const styleCode = /(\u001b\[[\d;]+m)/g
+
+/** Times of a text, also coloured ones; but not those within ids, paths, quotation marks and options, which are to be pasted. */
+const timesInText = new RegExp(String.raw`(?:(?<=\u001b\[[\d;]+m)|(?<![\w/"'=\x60-]))${timeInSentence}`, 'g')
 
 /** Cuts a line to the given columns; a cut line loses its colours. */
 function cut(line: string, columns: number): string {
@@ -193,7 +233,7 @@ export function tableBy<Row>(
 ): string {
   const cells = rows.map((row) =>
     Object.entries(columns).map(([, of]) =>
-      String((typeof of === 'string' ? (row[of] as Cell) : of(row, terminal)) ?? '–'),
+      terminal.times(String((typeof of === 'string' ? (row[of] as Cell) : of(row, terminal)) ?? '–')),
     ),
   )
   const { tableColumns: most } = terminal
@@ -259,10 +299,10 @@ const shortened = (text: string, width: number): string =>
     .join('\n')
 
 /** Formats names and values of one subject, one pair per line. */
-export function factsTable({ paint }: Terminal, facts: readonly (readonly [string, Cell])[]): string {
+export function factsTable({ paint, times }: Terminal, facts: readonly (readonly [string, Cell])[]): string {
   return tableOf(
     [],
-    facts.map(([name, value]) => [paint('dim', name), value]),
+    facts.map(([name, value]) => [paint('dim', name), typeof value === 'string' ? times(value) : value]),
   )
 }
 

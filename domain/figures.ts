@@ -32,12 +32,6 @@ export function gainText(value: number | null | undefined): string {
   return `${value < 0 ? '−' : '+'}${size.toFixed(4)}`
 }
 
-/**
- * Finds the ISO 8601 times in a sentence, with groups for the date, the minutes and the seconds. Those of options are left out, because they
- * are to be pasted.
- */
-export const timesInSentence = /(?<!--[a-z-]+ )(\d{4}-\d\d-\d\d)T(\d\d:\d\d)(:\d\d)(?:\.\d+)?Z/g
-
 /** A text that begins with a capital letter. */
 export const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 

@@ -1,4 +1,4 @@
-/** Converts between instants and the clock of a time zone, with the rules of `Intl`. */
+/** Converts between instants and the clock of a time zone, with the rules of `Intl`, and writes times for readers in a zone. */
 
 /** By zone and locale. A page has hundreds of times, and a new format takes 0.1 ms. */
 const formats = new Map<string, Intl.DateTimeFormat>()
@@ -59,4 +59,55 @@ export function zoneName(zone: string, atMs: number): string {
     if (!/^GMT[+-]/.test(name)) break
   }
   return name
+}
+
+/** `time` is the date and the minute, `clock` the time of the day to the second, `minute` to the minute; `due` of a time to come. */
+export type TimeLook = 'time' | 'second' | 'milliseconds' | 'clock' | 'minute' | 'day' | 'due'
+
+type ClockLook = Exclude<TimeLook, 'due'>
+const slices: Readonly<Record<ClockLook, [number, number]>> = {
+  time: [0, 16],
+  second: [0, 19],
+  milliseconds: [0, 23],
+  clock: [11, 19],
+  minute: [11, 16],
+  day: [0, 10],
+}
+
+/** Writes an instant on the clock of a zone. */
+export function timeText(atMs: number, zone: string, look: ClockLook): string {
+  const [from, to] = slices[look]
+  return wallText(atMs, zone).slice(from, to).replace('T', ' ')
+}
+
+/** Within this time, a time to come also says how long it is until then. */
+const nearMs = 2 * 3_600_000
+
+/** `13:00 (in 9 min)` when it is near, else with the date, as `look` says. */
+export function dueText(
+  { atMs, nowMs }: { atMs: number; nowMs: number },
+  zone: string,
+  look: ClockLook,
+): string {
+  const leftMs = atMs - nowMs
+  if (leftMs < 0 || leftMs > nearMs) return timeText(atMs, zone, look)
+  const minutes = Math.round(leftMs / 60_000)
+  return `${timeText(atMs, zone, 'minute')} (${minutes === 0 ? 'now' : `in ${minutes} min`})`
+}
+
+/** The source of a pattern for the times in sentences; those of options are left out, because they are to be pasted. */
+export const timeInSentence = String.raw`(?<!--[a-z-]+ )(?<!\d)\d{4}-\d\d-\d\d(?:T\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)|[ \u00a0]\d\d:\d\d(?::\d\d(?:\.\d+)?)? UTC)`
+
+/** The instant of a time that `timeInSentence` has found; NaN for a day that does not exist. */
+export const sentenceMs = (found: string): number =>
+  Date.parse(found.replace(/[ \u00a0](\d\d:\S+) UTC/, 'T$1Z'))
+
+/** Returns the instant of a time as typed on a clock of the zone, in ISO 8601: `2026-03-01`, `2026-03-01 12:00`. Other texts stay. */
+export function typedInstant(typed: string, zone: string): string {
+  const [, day, clock = '00:00'] =
+    /^(\d{4}-\d\d-\d\d)(?: (\d\d:\d\d(?::\d\d(?:\.\d+)?)?))?$/.exec(typed.trim()) ?? []
+  const wall = Date.parse(`${day}T${clock}Z`)
+  // 2026-02-31 would be a day in March.
+  const isTime = !Number.isNaN(wall) && new Date(wall).toISOString().startsWith(day!)
+  return !isTime ? typed.trim() : new Date(instantMs(wall, zone)).toISOString()
 }

@@ -2,7 +2,6 @@
 import { path } from '../client/client.ts'
 import type { RecordedAnswer } from '../client/responses.ts'
 import type { CommandGroup } from '../program.ts'
-import { time } from './format.ts'
 
 /** The result of a command, or its queue entry if Temporal is unreachable. */
 export interface CommandReply {
@@ -34,7 +33,7 @@ export const commandsGroup: CommandGroup = {
       async run({ terminal, api }, { args }) {
         const answer = await api().get<RecordedAnswer>(path`/v1/commands/${args[0]}`)
         const { state, command, model, release = model, message, recorded_at: at } = answer
-        terminal.answer(answer, `${state}: ${command} of ${time(at)} UTC to ${release}: ${message}`)
+        terminal.answer(answer, `${state}: ${command} of ${at} to ${release}: ${message}`)
       },
     },
   ],

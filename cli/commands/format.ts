@@ -1,16 +1,7 @@
 /** Formats values for tables and sentences in the same way for all commands. */
 import { rangeOf } from '../../domain/evaluation/gate-metrics.ts'
-import { timesInSentence } from '../../domain/figures.ts'
 import type { ReleaseAnswer } from '../client/responses.ts'
 import type { Terminal } from '../terminal.ts'
-
-/** Formats a time as `2001-02-03 14:05:09` in UTC. */
-export const time = (iso: string | null | undefined): string =>
-  iso === undefined || iso === null ? '–' : iso.slice(0, 19).replace('T', ' ')
-
-/** Formats a sentence of the API: its times as `2001-02-03 14:05:09 UTC`. */
-export const prose = (sentence: string | null | undefined): string =>
-  orDash(sentence).replaceAll(timesInSentence, '$1 $2$3 UTC')
 
 /** Formats basis points as a percentage. */
 export const share = (bp: number): string => `${Number((bp / 100).toFixed(2))} %`
@@ -68,7 +59,7 @@ export const servesText = ({
 /** Returns the outcome, and when the promoted version was rolled back since. */
 export const releaseOutcome = ({ outcome, withdrawn_at: at }: ReleaseAnswer, terminal: Terminal): string =>
   coloured(terminal, outcome) +
-  (at === undefined ? '' : terminal.paint('red', `, rolled back since, at ${time(at)} UTC`))
+  (at === undefined ? '' : terminal.paint('red', `, rolled back since, at ${at}`))
 
 /** The default primary metrics of the tasks. */
 const primaries = ['auc', 'accuracy', 'rmse', 'r2', 'pinball']

@@ -360,11 +360,11 @@ function openRotatedFile(path: string) {
   }
 }
 
-/** Formats `09:14:07.312 api      info  release started release=rel_1`; keeps non-JSON lines unchanged. */
+/** Formats `2001-01-03T09:14:07.312Z api      info  release started release=rel_1`; keeps non-JSON lines unchanged. */
 export function readableLine(process: string, line: string, now = new Date()): string {
   const entry = line.startsWith('{') ? parseJson<Record<string, unknown>>(line) : undefined
   const at = typeof entry?.['time'] === 'number' ? new Date(entry['time']) : now
-  const head = `${at.toISOString().slice(11, 23)} ${process.padEnd(8)}`
+  const head = `${at.toISOString()} ${process.padEnd(8)}`
   if (entry === undefined) return `${head} ${visibleText(line)}`
   const level = levels[Number(entry['level'])] ?? 'info'
   const rest = Object.entries(entry)
@@ -391,7 +391,7 @@ export function foldRepeated(
 ): (line: string) => void {
   const seen = new Map<string, { sinceMs: number; count: number }>()
   return (line) => {
-    const key = line.slice('09:14:07.312 '.length).replaceAll(/\d+/g, '0')
+    const key = line.slice('2001-01-03T09:14:07.312Z '.length).replaceAll(/\d+/g, '0')
     const now = nowMs()
     const before = seen.get(key)
     if (before !== undefined && now - before.sinceMs < foldMs) {

@@ -1,7 +1,7 @@
 /** Renders elements that several pages share. Texts from outside are only children or attributes, which the renderer escapes. */
 import type { Child } from 'hono/jsx'
 import { raw } from 'hono/html'
-import type { TimeLook } from '../clock.ts'
+import type { TimeLook } from '../../../domain/zoned-time.ts'
 import type { PageElement } from '../page.ts'
 import { Term } from '../glossary.tsx'
 

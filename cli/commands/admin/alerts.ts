@@ -9,12 +9,15 @@ import { counted } from '../../../domain/figures.ts'
 import { failure, path, type Client } from '../../client/client.ts'
 import type { AlertAnswer } from '../../client/responses.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'
-import { orDash, time } from '../format.ts'
+import type { Columns } from '../../terminal.ts'
+import { orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
-import { severityStyles } from './status.ts'
 
 /** As the API sends it. */
-type GroupAnswer = Pick<AlertGroup, 'id' | 'kind' | 'severity' | 'count' | 'acknowledged' | 'message'> & {
+export type GroupAnswer = Pick<
+  AlertGroup,
+  'id' | 'kind' | 'severity' | 'count' | 'acknowledged' | 'message'
+> & {
   model?: string | null
   since: string
   acknowledged_by?: string | null
@@ -24,6 +27,19 @@ const keyOf = ({ model, kind }: Pick<GroupAnswer, 'model' | 'kind'>) => ({
   kind,
   ...(model != null && { model }),
 })
+
+const severityStyles = { critical: 'red', warning: 'yellow', info: 'dim' } as const
+
+export const groupColumns: Columns<GroupAnswer> = {
+  group: (each) => groupName(keyOf(each)),
+  severity: ({ severity }, { paint }) => paint(severityStyles[severity], severity),
+  alerts: 'count',
+  since: 'since',
+  'acknowledged by': ({ count, acknowledged, acknowledged_by: by }) =>
+    acknowledged > 0 && acknowledged < count ? `${by}, ${acknowledged} of ${count}` : orDash(by),
+  message: ({ message }) => message.slice(0, maxGroupSentence),
+}
+export const droppableGroupColumns = ['message', 'acknowledged by', 'severity', 'since']
 
 export const alertsGroup: CommandGroup = {
   name: 'alerts',
@@ -37,17 +53,9 @@ export const alertsGroup: CommandGroup = {
       field: 'groups',
       pages: 'all',
       limit: 1_000,
-      droppable: ['message', 'since (UTC)', 'acknowledged by', 'severity'],
+      droppable: droppableGroupColumns,
       none: 'No open alerts',
-      columns: {
-        group: (each) => groupName(keyOf(each)),
-        severity: ({ severity }, { paint }) => paint(severityStyles[severity][0], severity),
-        alert: (each) => groupSentence({ ...keyOf(each), count: each.count }),
-        'since (UTC)': (each) => time(each.since),
-        'acknowledged by': ({ count, acknowledged, acknowledged_by: by }) =>
-          acknowledged > 0 && acknowledged < count ? `${by}, ${acknowledged} of ${count}` : orDash(by),
-        message: ({ message }) => message.slice(0, maxGroupSentence),
-      },
+      columns: groupColumns,
       below: (_, { groups }) => {
         const found = groups as GroupAnswer[]
         const alerts = found.reduce((sum, { count }) => sum + count, 0)

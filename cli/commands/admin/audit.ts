@@ -1,7 +1,7 @@
 /** `tenure audit`: lists the changes to production and verifies the hash chain of the audit log. */
 import { failure } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
-import { digestPrefix, orDash, time } from '../format.ts'
+import { digestPrefix, orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
 
 interface AuditAnswer {
@@ -46,7 +46,7 @@ export const auditGroup: CommandGroup = {
       none: 'No entries',
       columns: {
         '#': 'seq',
-        'at (UTC)': (each) => time(each.at),
+        at: 'at',
         actor: 'actor',
         action: auditedAction,
         target: 'subject',
@@ -83,7 +83,7 @@ export const auditGroup: CommandGroup = {
         const kept =
           signed === undefined
             ? 'no signed head yet, so a truncated tail would go undetected'
-            : `signed up to entry ${signed.seq} at ${time(signed.at)} (UTC)`
+            : `signed up to entry ${signed.seq} at ${signed.at}`
         terminal.answer(
           answer,
           `✓ Audit log intact: ${answer.rows} entries, head ${answer.head?.seq ?? 0} ${digestPrefix(answer.head?.hash)}; ${kept}`,

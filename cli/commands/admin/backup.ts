@@ -4,7 +4,6 @@ import { readCommandConfig } from '../../../temporal.config.ts'
 import { usageError } from '../../client/client.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'
 import { tableBy } from '../../terminal.ts'
-import { time } from '../format.ts'
 
 /** Refuses a single word, which may be a mistyped command, such as `list`. A directory may have such a name. */
 function requireBackupPath(to: string): void {
@@ -48,7 +47,7 @@ const createCommand: CommandSpec = {
       terminal.answer(
         made,
         [
-          `${made.file}: ${megabytes(made.bytes)}, as of ${time(made.taken_at)} (UTC)`,
+          `${made.file}: ${megabytes(made.bytes)}, as of ${made.taken_at}`,
           `${made.rows} rows of ${made.tables} tables, ${made.artifacts} files of artifacts and snapshots`,
           ...made.missing.map((each) => terminal.paint('yellow', `left out: ${each}`)),
           `The signing keys are not included: back up ${place.config.signing.keys} separately.`,
@@ -82,7 +81,7 @@ const verifyCommand: CommandSpec = {
       if (options['withoutRestore'] === true) {
         const { takenAt, entries } = await checkBackupBytes(backup)
         const found = { file: backup.name, taken_at: takenAt, entries: Object.keys(entries).length }
-        const text = `${found.file} of ${time(takenAt)} (UTC) is intact: ${found.entries} entries. It was not restored.`
+        const text = `${found.file} of ${takenAt} is intact: ${found.entries} entries. It was not restored.`
         return terminal.answer(found, text)
       }
       const found = await rehearseRestore(readInstallationConfig(), {
@@ -92,7 +91,7 @@ const verifyCommand: CommandSpec = {
       terminal.answer(
         found,
         [
-          `${found.file} of ${time(found.taken_at)} (UTC) can be restored: it took ${found.seconds} s in a scratch place`,
+          `${found.file} of ${found.taken_at} can be restored: it took ${found.seconds} s in a scratch place`,
           `${found.rows} rows, ${found.versions} versions with their artifacts, and an intact audit log`,
           ...(found.routes.length === 0
             ? ['No model has a route yet.']

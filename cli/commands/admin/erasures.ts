@@ -5,7 +5,6 @@ import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { textOrInput } from '../../read-text.ts'
 import { follow } from '../follow.ts'
-import { time } from '../format.ts'
 import { listCommand } from '../list.ts'
 
 interface ErasureAnswer {
@@ -29,7 +28,7 @@ export const erasuresGroup: CommandGroup = {
       summary: 'List erasures',
       ofModels: true,
       pages: 'cursor',
-      droppable: ['requested (UTC)', 'outcomes', 'requests'],
+      droppable: ['requested', 'outcomes', 'requests'],
       examples: ['erasures', 'erasures iris'],
       path: '/v1/erasures',
       field: 'erasures',
@@ -41,7 +40,7 @@ export const erasuresGroup: CommandGroup = {
         requests: (each) => each.counts['requests'] ?? 0,
         outcomes: (each) => each.counts['outcomes'] ?? 0,
         'requested by': 'requested_by',
-        'requested (UTC)': (each) => time(each.requested_at),
+        requested: 'requested_at',
       },
     }),
     {
@@ -127,7 +126,7 @@ function receiptOf({
   const held = snapshots.map(
     ({ digest, holds, drop_after: dropAfter, dropped_at: droppedAt }) =>
       `  ${digest.slice(0, 19)}… ${holds === 'yes' ? 'holds' : 'may hold'} the subject; ${
-        droppedAt === undefined ? `dropped after ${time(dropAfter)}` : `dropped ${time(droppedAt)}`
+        droppedAt === undefined ? `dropped after ${dropAfter}` : `dropped ${droppedAt}`
       }`,
   )
   return [

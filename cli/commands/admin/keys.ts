@@ -7,7 +7,7 @@ import { replaceStoredKey } from '../../client/connection.ts'
 import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'
 import type { Terminal } from '../../terminal.ts'
-import { time, orDash } from '../format.ts'
+import { orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
 import { appendAudit, findLinks } from '../../../store/audit/audit-log.ts'
@@ -83,7 +83,7 @@ const rotateSigningCommand: CommandSpec = {
           `The key for ${purpose} is replaced; running processes use the new one within a second.`,
           purpose === 'heads'
             ? 'Heads that were signed before stay valid.'
-            : `Signatures of the former key count until ${time(formerUntil)} (UTC).`,
+            : `Signatures of the former key count until ${formerUntil}.`,
           ...(purpose === 'artifacts' ? [`${resigned} versions are signed again.`] : []),
           `Copy ${list} to the other machines, and back up ${signing.keys}.`,
         ].join('\n'),
@@ -143,15 +143,15 @@ export const keysGroup: CommandGroup = {
       field: 'keys',
       none: 'No keys',
       pages: 'all',
-      droppable: ['created (UTC)', 'expires (UTC)', 'models', 'last used (UTC)'],
+      droppable: ['created', 'expires', 'models', 'last used'],
       columns: {
         id: 'id',
         name: 'name',
         role: 'role',
         models: (each) => each.models?.join(', ') ?? 'all',
-        'created (UTC)': (each) => time(each.created_at),
-        'expires (UTC)': (each) => time(each.expires_at),
-        'last used (UTC)': (each) => time(each.last_used_at),
+        created: 'created_at',
+        expires: 'expires_at',
+        'last used': 'last_used_at',
         state: stateOf,
       },
     }),
@@ -161,7 +161,7 @@ export const keysGroup: CommandGroup = {
       options: [
         ['--role <role>', `One of ${roles.join(', ')}; required`],
         ['--models <models>', 'Models the key has access to, separated by commas (default: all)'],
-        ['--expires <time>', 'Expiry time in ISO 8601 (default: never)'],
+        ['--expires <time>', 'Expiry time (default: never)'],
         ['--rate <n>', 'Requests per second at each replica (default: unlimited)'],
         ['--burst <n>', 'Maximum burst of requests (default: the rate)'],
       ],
@@ -209,7 +209,7 @@ export const keysGroup: CommandGroup = {
         const use = isOwn ? ' Commands on this machine use the new one.' : ''
         terminal.answer(
           answer,
-          `${shown(answer.key)}\nThe previous secret is valid until ${time(answer.previous_until)} (UTC).${use}`,
+          `${shown(answer.key)}\nThe previous secret is valid until ${answer.previous_until}.${use}`,
         )
       },
     },
@@ -254,7 +254,7 @@ async function warnOfUnknown(terminal: Terminal, client: Client, names: readonly
 }
 
 function stateOf({ revoked_at: revokedAt, expires_at: expiresAt }: KeyAnswer): string {
-  if (revokedAt !== undefined) return `revoked ${time(revokedAt)} UTC`
+  if (revokedAt !== undefined) return `revoked ${revokedAt}`
   return expiresAt !== undefined && Date.parse(expiresAt) <= Date.now() ? 'expired' : 'active'
 }
 

@@ -5,7 +5,6 @@ import { exitCodes } from '../../exit-codes.ts'
 import { flagNames } from '../../../domain/serving/kill-switch.ts'
 import { confirm, yesOption } from '../confirm.ts'
 import type { CommandGroup } from '../../program.ts'
-import { time } from '../format.ts'
 import { listCommand } from '../list.ts'
 
 export const killSwitchesGroup: CommandGroup = {
@@ -19,12 +18,12 @@ export const killSwitchesGroup: CommandGroup = {
       field: 'kill_switches',
       none: 'No kill switch has been set.',
       pages: 'all',
-      droppable: ['since (UTC)', 'followed by'],
+      droppable: ['since', 'followed by'],
       columns: {
         model: 'model',
         serves: 'serve',
         by: 'actor',
-        'since (UTC)': (each) => time(each.at),
+        since: 'at',
         reason: 'reason',
         'followed by': ({ problems }) => (problems.length === 0 ? 'all replicas' : problems.join('; ')),
       },

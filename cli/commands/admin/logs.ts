@@ -6,11 +6,21 @@ import { failure, usageError } from '../../client/client.ts'
 import { findStateDir } from '../../client/connection.ts'
 import { numberOption } from '../../number-option.ts'
 import type { CommandSpec } from '../../program.ts'
+import type { Terminal } from '../../terminal.ts'
 import { readCommandConfig } from '../../../temporal.config.ts'
 
 const maxLines = 100_000
 const lookMs = 250
-const lineStart = /^[\d:.]{12} (\S+)/
+const lineStart = /^(\d{4}-\S+Z) (\S+)/
+
+/** Writes the time of a line as that of the day, on the clock of the terminal. */
+export const logLine = (line: string, { times }: Terminal): string =>
+  line.replace(
+    lineStart,
+    (_, at: string, process: string) => `${times(at, 'milliseconds').slice(11)} ${process}`,
+  )
+
+const processOf = (line: string): string | undefined => lineStart.exec(line)?.[2]
 
 export const logsCommand: CommandSpec = {
   name: 'logs [process]',
@@ -27,7 +37,7 @@ export const logsCommand: CommandSpec = {
     if (follows && terminal.json) throw usageError('--follow prints lines, not one JSON document')
     const stateDir = findStateDir(readCommandConfig())
     const file = join(stateDir, 'tenure.log')
-    const isWanted = (line: string) => only === undefined || lineStart.exec(line)?.[1] === only
+    const isWanted = (line: string) => only === undefined || processOf(line) === only
     // A file that has grown large goes on under its name, beside the last one.
     const before = await linesFrom(`${file}.1`)
     const now = await linesFrom(file)
@@ -41,7 +51,7 @@ export const logsCommand: CommandSpec = {
     const all = [...(before?.lines ?? []), ...now.lines]
     const lines = all.filter(isWanted).slice(-count)
     if (lines.length === 0 && only !== undefined && !follows) {
-      const names = [...new Set(all.flatMap((line) => lineStart.exec(line)?.[1] ?? []))].sort()
+      const names = [...new Set(all.flatMap((line) => processOf(line) ?? []))].sort()
       throw failure({
         code: 'not_found',
         status: 404,
@@ -49,7 +59,7 @@ export const logsCommand: CommandSpec = {
         remedy: `It has lines of ${names.join(', ')}.`,
       })
     }
-    terminal.answer({ file, lines }, lines.join('\n'))
+    terminal.answer({ file, lines }, lines.map((line) => logLine(line, terminal)).join('\n'))
     for (let at = now.end; follows; await pause(lookMs)) {
       const size = (await stat(file).catch(() => undefined))?.size ?? at
       // Smaller: a new file has begun.
@@ -57,7 +67,7 @@ export const logsCommand: CommandSpec = {
       if (added === undefined) continue
       at = added.end
       const fresh = added.lines.filter(isWanted)
-      if (fresh.length > 0) terminal.say(...fresh)
+      if (fresh.length > 0) terminal.say(...fresh.map((line) => logLine(line, terminal)))
     }
   },
 }

@@ -6,10 +6,9 @@ import type { Installation } from '../../backup/installation.ts'
 import { usageError } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import { localActor } from '../../local-actor.ts'
-import { parseMoment } from '../../../domain/registry/version-query.ts'
 import type { CommandSpec, Options } from '../../program.ts'
 import { tableBy, type Terminal } from '../../terminal.ts'
-import { time } from '../format.ts'
+import { readTime } from '../../time-option.ts'
 
 export const restoreCommand: CommandSpec = {
   name: 'restore [from]',
@@ -69,7 +68,7 @@ export const restoreCommand: CommandSpec = {
       terminal.answer(
         done,
         [
-          `Restored ${done.file} of ${time(done.taken_at)} (UTC): ${done.rows} rows, ${done.artifacts} files`,
+          `Restored ${done.file} of ${done.taken_at}: ${done.rows} rows, ${done.artifacts} files`,
           ...afterwardsLines(terminal, done),
           ...done.missing.map((each) => `missing in the backup: ${each}`),
         ].join('\n'),
@@ -95,18 +94,12 @@ async function restoreMoment(
       'the place of the backups is missing',
       'Name a directory or s3://bucket/prefix, or set TENURE_BACKUP_TO.',
     )
-  // A time without its zone would mean that of the machine.
-  const moment = at === 'latest' ? { value: undefined } : parseMoment(at)
-  if ('issue' in moment)
-    throw usageError(
-      `--at ${at} is not a time with its zone`,
-      'Write the time as 2026-03-01T12:00:00Z, or `latest`.',
-    )
+  const moment = at === 'latest' ? undefined : readTime('--at', at, terminal)
   const { openBackupStore } = await import('../../backup/backup-place.ts')
   const { restoreTo } = await import('../../backup/point-in-time/restore-to.ts')
   const done = await restoreTo({
     store: openBackupStore(from, s3),
-    at: moment.value,
+    at: moment,
     replace: options['replace'] === true,
     reSign: options['reSign'] === true,
     actor,

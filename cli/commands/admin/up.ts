@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { goOnWithNewerNode } from '../../build/old-node.mjs'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
+import { logLine } from './logs.ts'
 import { checkout } from '../../../temporal.config.ts'
 import { isPackage } from '../../../project.mjs'
 import { numberOption } from '../../number-option.ts'
@@ -48,7 +49,11 @@ export const upCommand: CommandSpec = {
     const { openBrowser } = await import('../../supervisor/browser.ts')
     const say = (line: string) => terminal.say(line)
     keepRunningWithoutReader()
-    const system = await startSystem({ replicas, say, echo: say })
+    const system = await startSystem({
+      replicas,
+      say,
+      echo: (line) => say(logLine(line, terminal)),
+    })
     terminal.answer(addresses(system), welcome(system).join('\n'))
     openBrowser(system.url, { wanted: open ?? false, interactive: terminal.interactive })
     await system.supervision.stopped

@@ -5,7 +5,7 @@ import { usageError, type Client } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { tableBy, type Columns, type Terminal } from '../../terminal.ts'
-import { orDash, time } from '../format.ts'
+import { orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
 
@@ -32,7 +32,7 @@ const beginMs = 60_000
 
 const none = 'No drills yet. Start one: `tenure drills run <model>`'
 const columns: Columns<DrillAnswer> = {
-  'started (UTC)': (each) => time(each.started_at),
+  started: 'started_at',
   model: 'model',
   drill: 'kind',
   traffic: 'traffic',
@@ -57,7 +57,7 @@ export const drillsGroup: CommandGroup = {
       columns,
       none,
       pages: 'limit',
-      droppable: ['exposed', 'affected', 'traffic', 'recovered in', 'started (UTC)'],
+      droppable: ['exposed', 'affected', 'traffic', 'recovered in', 'started'],
     }),
     {
       name: 'run <model>',

@@ -19,7 +19,6 @@ import type { CommandGroup, CommandInput, CommandSession } from '../../program.t
 import { findOwnModel } from '../../own-model.ts'
 import { numberOption } from '../../number-option.ts'
 import { tableBy } from '../../terminal.ts'
-import { time } from '../format.ts'
 
 interface CountsAnswer {
   version: string
@@ -99,7 +98,7 @@ async function backtest({ terminal, api }: CommandSession, { args, options }: Co
               subject: 'name',
               'windows in warning': 'warnings',
               'windows in alarm': 'alarms',
-              'alarms from (UTC)': alarmTimes,
+              'alarms from': alarmTimes,
             }),
             '',
           ]),
@@ -109,7 +108,7 @@ async function backtest({ terminal, api }: CommandSession, { args, options }: Co
 }
 
 function alarmTimes({ alarmedMs }: DriftBacktest['subjects'][number]): string {
-  const named = alarmedMs.slice(0, maxNamed).map((ms) => time(new Date(ms).toISOString()))
+  const named = alarmedMs.slice(0, maxNamed).map((ms) => new Date(ms).toISOString())
   const more = alarmedMs.length - named.length
   return named.length === 0 ? '–' : `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
 }

@@ -33,7 +33,7 @@ import { chartsSvg, chartsText, stageName, type ChartedRelease } from './release
 import { watchRelease } from './watch-release.ts'
 import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
-import { coloured, digestPrefix, prose, releaseOutcome, releaseStage, time, servesText } from '../format.ts'
+import { coloured, digestPrefix, releaseOutcome, releaseStage, servesText, orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
 import { sumOf } from '@tenure/sequential'
@@ -50,15 +50,15 @@ const releaseColumns: Columns<ReleaseAnswer> = {
     at === undefined ? coloured(terminal, outcome) : terminal.paint('red', 'promoted, rolled back'),
   stage: releaseStage,
   serves: (each) => servesText(each),
-  'started (UTC)': (each) => time(each.started_at),
-  reason: (each, { paint }) => paint('dim', prose(each.withdrawn_reason ?? each.reason)),
+  started: 'started_at',
+  reason: (each, { paint }) => paint('dim', orDash(each.withdrawn_reason ?? each.reason)),
 }
 
 const queueColumns: Columns<WaitingAnswer> = {
   'queue id': 'queue_id',
   version: 'version',
   'requested by': 'requested_by',
-  'since (UTC)': (each) => time(each.at),
+  since: 'at',
   hotfix: 'hotfix',
 }
 
@@ -83,7 +83,7 @@ export const releasesGroup: CommandGroup = {
       pages: 'limit',
       none: noReleases,
       columns: releaseColumns,
-      droppable: ['started (UTC)', 'reason', 'serves', 'stage'],
+      droppable: ['started', 'reason', 'serves', 'stage'],
       below: queueBelow,
     }),
     {
@@ -248,10 +248,10 @@ function detailOf(
     ['stage', releaseStage(release)],
     ['serves now', servesText(release)],
     ['outcome', releaseOutcome(release, terminal)],
-    ['why', prose(release.withdrawn_reason ?? release.reason ?? release.why)],
+    ['why', orDash(release.withdrawn_reason ?? release.reason ?? release.why)],
     ['requested by', release.requested_by],
-    ['started (UTC)', time(release.started_at)],
-    ['ended (UTC)', time(release.ended_at)],
+    ['started', release.started_at],
+    ['ended', release.ended_at],
     ['artifact', digestPrefix(release.artifact_digest)],
     ['evaluation', digestPrefix(release.evaluation_digest)],
     ['policy', digestPrefix(release.policy_digest)],
@@ -262,21 +262,21 @@ function detailOf(
   const hidden = release.next_cursor !== undefined || shown.length < release.commands.length
   const earlier = hidden && shown.length > 0 ? `\n${paint('dim', 'Earlier commands: --commands <n>')}` : ''
   const commands = table(shown, {
-    'at (UTC)': (each) => time(each.at),
+    at: 'at',
     actor: 'actor',
     command: 'command',
     result: (each) => (each.accepted ? paint('green', 'accepted') : paint('yellow', 'rejected')),
     message: 'message',
   })
   const recorded = table(release.recorded ?? [], {
-    'at (UTC)': (each) => time(each.recorded_at),
+    at: 'recorded_at',
     actor: 'actor',
     'queued command': 'command',
     state: (each) => paint('yellow', each.state),
     id: 'id',
   })
   const verdicts = table(release.decisions.slice(0, most.decisions), {
-    'at (UTC)': (each) => time(each.at),
+    at: 'at',
     stage: (each) => stageName(release.state, each.stage, each.stage_index),
     verdict: (each) => coloured(terminal, each.kind),
     reason: (each) => each.reasons.map(({ message }) => message).join('; '),

@@ -18,7 +18,7 @@ import { deferredText, type CommandReply } from '../deferred.ts'
 import { checksTable } from '../checks-table.ts'
 import { follow } from '../follow.ts'
 import { hintOfChangedFile } from '../../sync/changed-file.ts'
-import { coloured, prose } from '../format.ts'
+import { coloured, orDash } from '../format.ts'
 import { asOfOption, readOverrides } from './training-options.ts'
 import { gateTable } from './releases.ts'
 
@@ -118,7 +118,7 @@ export async function printFollowed(
 
 /** The rows of a table tell why data was quarantined. */
 const endText = ({ message, validation }: RetrainingAnswer): string =>
-  validation?.verdict === 'block' ? failedText(validation) : message === undefined ? '' : prose(message)
+  validation?.verdict === 'block' ? failedText(validation) : (message ?? '')
 
 /** Names the command that follows a release: the approval, where the release waits for one already. */
 async function nextStep({ api }: CommandSession, model: string): Promise<string> {
@@ -128,7 +128,7 @@ async function nextStep({ api }: CommandSession, model: string): Promise<string>
   const waits = releases.find(({ stage }) => stage === 'awaiting_approval')
   return waits === undefined
     ? `Follow the release: \`tenure releases show ${model}\``
-    : `${prose(waits.why)} Approve it as another user: \`tenure approve ${model}\``
+    : `${orDash(waits.why)} Approve it as another user: \`tenure approve ${model}\``
 }
 
 /** Waits until a queued start is delivered, and returns the id of the started retraining. Throws `command_refused` if none was started. */
@@ -146,10 +146,7 @@ export async function cancelRetraining(session: CommandSession, id: string, reas
   const { terminal, api } = session
   await api().post(path`/v1/retrainings/${id}/cancel`, { reason })
   const { ended } = await followRetraining(session, id)
-  terminal.answer(
-    ended,
-    `${coloured(terminal, ended.outcome)}: ${ended.message === undefined ? '' : prose(ended.message)}`,
-  )
+  terminal.answer(ended, `${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}`)
 }
 
 /** What the polls have observed. Several epochs may pass between two polls. */

@@ -4,7 +4,7 @@ import { failure, path, usageError, type Client } from '../../client/client.ts'
 import type { RetrainingAnswer } from '../../client/responses.ts'
 import type { CommandGroup } from '../../program.ts'
 import { checksTable } from '../checks-table.ts'
-import { coloured, orDash, prose, time } from '../format.ts'
+import { coloured, orDash } from '../format.ts'
 import { listCommand, requireModel } from '../list.ts'
 import { cancelRetraining, printFollowed } from './retrain.ts'
 
@@ -23,12 +23,12 @@ export const retrainingsGroup: CommandGroup = {
       field: 'retrainings',
       columns: {
         model: (each) => each.model,
-        'started (UTC)': (each) => time(each.started_at),
+        started: 'started_at',
         outcome: (each, terminal) =>
           each.outcome === undefined ? 'running' : coloured(terminal, each.outcome),
         'requested by': (each) => orDash(each.requested_by),
         id: 'id',
-        message: (each) => prose(each.message),
+        message: (each) => orDash(each.message),
       },
       none: 'No retraining. Start one: `tenure retrain <model> --watch`.',
     }),

@@ -1,14 +1,12 @@
 /** Reads the options of commands that train: hyperparameters (`--set units=32`) and the time of the data (`--as-of`). */
 import { usageError } from '../../client/client.ts'
 
-const forms = '(a day, or ISO 8601 with its zone; default: now)'
-
 /** Of commands that train. */
-export const asOfOption = ['--as-of <time>', `Use only data known at this time ${forms}`] as const
+export const asOfOption = ['--as-of <time>', 'Use only data known at this time (default: now)'] as const
 /** Of commands that bring a trained version. */
 export const evaluateAsOfOption = [
   '--as-of <time>',
-  `Evaluate on the data known at this time ${forms}`,
+  'Evaluate on the data known at this time (default: now)',
 ] as const
 
 export type HyperparameterOption = number | string | boolean

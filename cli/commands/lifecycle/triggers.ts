@@ -1,7 +1,7 @@
 /** `tenure triggers`: lists the triggers of retrainings and batches, and fires a trigger. */
 import { path } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
-import { orDash, time } from '../format.ts'
+import { orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { readOverrides } from './training-options.ts'
 
@@ -23,7 +23,7 @@ export const triggersGroup: CommandGroup = {
       summary: 'List the triggers of model files',
       ofModels: true,
       pages: 'cursor',
-      droppable: ['last fired (UTC)', 'outcome'],
+      droppable: ['last fired', 'outcome'],
       examples: ['triggers', 'triggers flight-delay --json'],
       path: '/v1/triggers',
       field: 'triggers',
@@ -31,9 +31,9 @@ export const triggersGroup: CommandGroup = {
         model: 'model',
         trigger: 'trigger',
         'waits for': 'waits_for',
-        'last fired (UTC)': (each) => time(each.fired_at),
+        'last fired': 'fired_at',
         outcome: (each) => orDash(each.outcome),
-        'next (UTC)': (each) => time(each.next_at),
+        next: 'next_at',
         problem: (each, { paint }) => paint('yellow', orDash(each.problem)),
       },
       none: 'No model file has a schedule or a trigger. Add one: retrain: [cron(…), whenFile(…)]',

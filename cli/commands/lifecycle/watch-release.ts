@@ -17,7 +17,7 @@ import {
 } from '../../../domain/release/state.ts'
 import type { ReleaseAnswer } from '../../client/responses.ts'
 import { barOf, type Terminal } from '../../terminal.ts'
-import { coloured, share, time } from '../format.ts'
+import { coloured, share } from '../format.ts'
 import { evidencePointsOf, type ChartedRelease } from './release-charts.ts'
 
 /** The number of verdicts to read for the evidence. */
@@ -156,7 +156,7 @@ function watchLines(terminal: Terminal, release: WatchedRelease): string[] {
       : [
           paint(
             'dim',
-            `${time(newest.at)}  ${newest.kind}: ${newest.reasons.map(({ message }) => message).join('; ')}`,
+            `${newest.at}  ${newest.kind}: ${newest.reasons.map(({ message }) => message).join('; ')}`,
           ),
         ]),
     ...nextLines(release).map((line) => paint('dim', line)),

@@ -7,7 +7,7 @@ import type { CommandGroup } from '../../program.ts'
 import { barOf } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { follow, readOpening } from '../follow.ts'
-import { coloured, orDash, time } from '../format.ts'
+import { coloured, orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
 
 interface BatchAnswer {
@@ -101,7 +101,7 @@ export const batchGroup: CommandGroup = {
       path: '/v1/batches',
       field: 'batches',
       pages: 'limit',
-      droppable: ['for review', 'refused', 'started (UTC)', 'message'],
+      droppable: ['for review', 'refused', 'started', 'message'],
       none: 'No batches. Start one: `tenure batch run <model>`',
       columns: {
         batch: 'id',
@@ -110,7 +110,7 @@ export const batchGroup: CommandGroup = {
         rows: (each) => `${each.scored} of ${orDash(each.rows)}`,
         refused: 'refused',
         'for review': (each) => orDash(each.for_review),
-        'started (UTC)': (each) => time(each.started_at),
+        started: 'started_at',
         message: (each, { paint }) => paint('dim', orDash(each.message)),
       },
     }),

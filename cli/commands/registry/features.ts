@@ -2,7 +2,7 @@
 import type { CommandGroup } from '../../program.ts'
 import { path, usageError } from '../../client/client.ts'
 import { factsTable, tableBy } from '../../terminal.ts'
-import { orDash, digestPrefix, time } from '../format.ts'
+import { orDash, digestPrefix } from '../format.ts'
 import { listCommand } from '../list.ts'
 
 interface ViewAnswer {
@@ -43,14 +43,14 @@ export const featuresGroup: CommandGroup = {
       path: '/v1/features',
       field: 'features',
       pages: 'limit',
-      droppable: ['values', 'watermark (UTC)'],
+      droppable: ['values', 'watermark'],
       none: 'No feature views. See docs/features.md to declare one in a model file.',
       columns: {
         view: 'name',
         entity: (each) => each.entity.join(', '),
         values: (each) => Object.keys(each.values).join(', '),
         models: (each) => orDash(each.models.join(', ')),
-        'watermark (UTC)': (each) => time(each.watermark),
+        watermark: 'watermark',
         '': ({ problem, models, versions }, { paint }) => {
           if (models.length + versions.length === 0) return paint('dim', 'not used')
           return problem === undefined ? paint('green', 'ok') : paint('red', problem)
@@ -62,7 +62,7 @@ export const featuresGroup: CommandGroup = {
       summary: 'Show a view, or the values of an entity at a time',
       options: [
         ['--entity <key>', 'Entity key; separate several columns with " / "'],
-        ['--at <time>', 'Values known at this time (ISO 8601; default: now)'],
+        ['--at <time>', 'Values known at this time (default: now)'],
       ],
       examples: [
         'features show airport-delays',
@@ -81,9 +81,9 @@ export const featuresGroup: CommandGroup = {
           const table = tableBy(terminal, answer.values, {
             '': (each, { paint }) => (each === current.get(each.digest) ? paint('green', 'current') : ''),
             ...(current.size > 1 ? { definition: (each: ValueAnswer) => digestPrefix(each.digest) } : {}),
-            'event (UTC)': (each) => time(each.event_at),
-            'known (UTC)': (each) => time(each.known_at),
-            'usable (UTC)': (each) => time(each.usable_at),
+            event: 'event_at',
+            known: 'known_at',
+            usable: 'usable_at',
             values: (each) => pairs(each.features, (name, value) => `${name} ${orDash(value)}`),
           })
           return terminal.answer(answer, current.size === 0 ? `No values for ${entity}.` : table)
@@ -96,14 +96,11 @@ export const featuresGroup: CommandGroup = {
             ['entity', each.entity.join(', ')],
             ['values', pairs(each.values, (name, kind) => `${name}: ${kind}`)],
             ['times', `event ${each.event_time}, known ${each.known_at}`],
-            ['refresh', `every ${each.every_ms / 1_000} s, watermark ${time(each.watermark)} (UTC)`],
-            ['entities', `${orDash(each.entities)}, newest event ${time(each.newest)} (UTC)`],
+            ['refresh', `every ${each.every_ms / 1_000} s, watermark ${orDash(each.watermark)}`],
+            ['entities', `${orDash(each.entities)}, newest event ${orDash(each.newest)}`],
             ['late rows', each.late_rows],
             ['used by', orDash([...each.models, ...each.versions].join(', '))],
-            [
-              'last run (UTC)',
-              `${time(each.ran_at)}${each.problem === undefined ? '' : `: ${each.problem}`}`,
-            ],
+            ['last run', `${orDash(each.ran_at)}${each.problem === undefined ? '' : `: ${each.problem}`}`],
             ['source', `${each.source.kind}: ${each.source.rows.replaceAll(/\s+/g, ' ').trim()}`],
           ]),
         )

@@ -8,7 +8,7 @@ import type { CommandGroup, CommandInput, CommandSession } from '../../program.t
 import { path, uploadTimeoutMs, usageError } from '../../client/client.ts'
 import { visibleText } from '../../../domain/visible-text.ts'
 import { factsTable, type Terminal } from '../../terminal.ts'
-import { digestPrefix, noModels, orDash, prose, time } from '../format.ts'
+import { digestPrefix, noModels, orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
 
 export const modelsGroup: CommandGroup = {
@@ -22,11 +22,11 @@ export const modelsGroup: CommandGroup = {
       field: 'models',
       none: noModels,
       pages: 'all',
-      droppable: ['about', 'since (UTC)'],
+      droppable: ['about', 'since'],
       columns: {
         model: 'name',
         champion: (each) => each.champion?.version,
-        'since (UTC)': (each) => time(each.champion?.since),
+        since: (each) => each.champion?.since,
         'open release': 'open_release',
         about: (each, { paint }) => paint('dim', orDash(each.about)),
       },
@@ -89,7 +89,7 @@ export const modelsGroup: CommandGroup = {
         const shown = options['diff'] === true ? await api().get<{ diff: string }>(to) : undefined
         const lines = [
           ...(shown === undefined ? [] : [diffText(terminal, shown.diff)]),
-          `sent by ${waiting.sent_by} at ${time(waiting.sent_at)} (UTC)`,
+          `sent by ${waiting.sent_by} at ${waiting.sent_at}`,
           ...linesOfSent(waiting),
         ]
         terminal.answer({ ...waiting, ...shown }, lines.join('\n'))
@@ -140,8 +140,8 @@ export const modelsGroup: CommandGroup = {
     {
       name: 'champion <model>',
       summary: 'Show what was live at a given time, and why',
-      options: [['--at <time>', 'Time in ISO 8601, such as 2026-03-01T12:00:00Z (default: now)']],
-      examples: ['models champion iris', 'models champion iris --at 2026-03-01T12:00:00Z --json'],
+      options: [['--at <time>', 'Time (default: now)']],
+      examples: ['models champion iris', 'models champion iris --at "2026-03-01 12:00"'],
       run: showChampion,
     },
   ],
@@ -245,11 +245,7 @@ const linesOfBroken = (terminal: Terminal, broken: readonly BrokenModel[]): stri
   ])
 
 const nextText = ({ starts, paused }: { starts: readonly string[]; paused: boolean }): string =>
-  paused
-    ? 'paused'
-    : starts.length === 0
-      ? 'no start'
-      : `next starts ${starts.map((each) => time(each)).join(', ')} (UTC)`
+  paused ? 'paused' : starts.length === 0 ? 'no start' : `next starts ${starts.join(', ')}`
 
 interface LiveStatement {
   by: string
@@ -282,7 +278,7 @@ async function showModel({ terminal, api }: CommandSession, { args }: CommandInp
   const text = factsTable(terminal, [
     ['model', model.name],
     ['about', model.about],
-    ['champion', champion && `${champion.version}, since ${time(champion.since)} (UTC)`],
+    ['champion', champion && `${champion.version}, since ${champion.since}`],
     ['refit', model.refit],
     ['open release', model.open_release],
     [
@@ -293,9 +289,9 @@ async function showModel({ terminal, api }: CommandSession, { args }: CommandInp
     [
       'last retraining',
       last &&
-        `${last.outcome ?? 'running'}, started ${time(last.started_at)} (UTC)${last.message === undefined ? '' : `: ${prose(last.message)}`}`,
+        `${last.outcome ?? 'running'}, started ${last.started_at}${last.message === undefined ? '' : `: ${last.message}`}`,
     ],
-    ['quality', model.quality_unmeasured && `not measured: ${prose(model.quality_unmeasured)}`],
+    ['quality', model.quality_unmeasured && `not measured: ${model.quality_unmeasured}`],
     ['output', model.output.kind],
     [
       'features',
@@ -337,9 +333,9 @@ async function showChampion(
   const earned = answer.cause === 'rollback' ? answer.earned_by : release
   const statementText = (each: LiveStatement) => `${each.by}${each.reason ? ` (${each.reason})` : ''}`
   const verdict = decisions[0]
-  const until = answer.until ? time(answer.until) : 'now'
+  const until = answer.until ?? 'now'
   const text = factsTable(terminal, [
-    ['champion', `${answer.version}, ${time(answer.since)} to ${until} (UTC)`],
+    ['champion', `${answer.version}, ${answer.since} to ${until}`],
     ['replaced', answer.previous_version],
     ['by', `${answer.cause} (${answer.actor}): ${answer.reason}`],
     ['artifact', digestPrefix(answer.artifact_digest)],

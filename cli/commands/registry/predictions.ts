@@ -12,7 +12,7 @@ import { fileFormats, formatOf, writePredictions } from '../../export/prediction
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
 import { textOrInput } from '../../read-text.ts'
 import { tableOf } from '../../terminal.ts'
-import { orDash, time } from '../format.ts'
+import { orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { explanationText } from './explain.ts'
 
@@ -91,7 +91,7 @@ export const predictionsGroup: CommandGroup = {
           : `No predictions in the ${until === undefined ? 'last 24 hours' : '24 hours before --until'}; name an earlier --since`,
       columns: {
         prediction: 'id',
-        'at (UTC)': (each) => time(each.at),
+        at: 'at',
         version: 'version',
         arm: 'arm',
         'routing key': (each) => orDash(each.routing_key),
@@ -153,7 +153,7 @@ async function showPrediction(
   const explained = options['explain'] === true ? await explain(api(), shown) : undefined
   const row = (name: string, value: unknown) => [name, value === undefined ? '–' : valueText(value)]
   const facts = [
-    row('at (UTC)', shown.at),
+    row('at', shown.at),
     row('model', shown.model),
     row('version', shown.version),
     row('arm', shown.arm),
@@ -169,7 +169,7 @@ async function showPrediction(
   ]
   const rows = Object.entries(inputs).map(([name, value]) => row(name, inputText(value)))
   const parts = [
-    tableOf([], facts),
+    terminal.times(tableOf([], facts)),
     rows.length === 0 ? 'The log has no inputs of it.' : tableOf(['feature', 'value'], rows),
     ...(explained === undefined ? [] : [explanationText(terminal, explained)]),
   ]

@@ -2,7 +2,6 @@
 import { path } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { tableBy } from '../../terminal.ts'
-import { time } from '../format.ts'
 
 interface Waiting {
   prediction_id: string
@@ -39,7 +38,7 @@ export const reviewsGroup: CommandGroup = {
             ? 'No answer waits for a review.'
             : tableBy(terminal, queue.waiting, {
                 prediction: 'prediction_id',
-                'at (UTC)': ({ at }) => time(at),
+                at: 'at',
                 answer: ({ answer, outputs }) => `${answer} (${Number(Math.max(...outputs).toPrecision(3))})`,
                 row: ({ row }) => JSON.stringify(row),
               })

@@ -25,7 +25,7 @@ import { numberOption } from '../../number-option.ts'
 import type { CommandGroup, CommandSession } from '../../program.ts'
 import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
 import { follow } from '../follow.ts'
-import { orDash, digestPrefix, shownMetrics, time } from '../format.ts'
+import { orDash, digestPrefix, shownMetrics } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
 import { evaluateAsOfOption } from '../lifecycle/training-options.ts'
 import { printStarted, warnOfChangedFile, type StartedReply } from '../lifecycle/retrain.ts'
@@ -118,7 +118,7 @@ export const versionsGroup: CommandGroup = {
         )
         const text = answer.failures.map(
           ({ at, arm, code, message, routing_key: key, inputs }) =>
-            `${time(at)}  ${arm}  ${code}${key === undefined ? '' : `  key ${key}`}\n  ${message}\n  ${inputs.length === 0 ? 'its inputs were not kept' : JSON.stringify(inputs)}`,
+            `${at}  ${arm}  ${code}${key === undefined ? '' : `  key ${key}`}\n  ${message}\n  ${inputs.length === 0 ? 'its inputs were not kept' : JSON.stringify(inputs)}`,
         )
         terminal.answer(
           answer,
@@ -353,14 +353,14 @@ function pageText(
     {
       version: 'version',
       status: (each) => coloured(terminal, each.status),
-      'created (UTC)': (each) => time(each.created_at),
+      created: 'created_at',
       'requested by': 'created_by',
       ...Object.fromEntries(metrics.map((name) => [name, figureOf(name)])),
       artifact: (each) => digestPrefix(each.artifact_digest),
-      'proven (UTC)': (each) => time(each.known_good_at),
-      'withdrawn (UTC)': (each) => time(each.rolled_back_at),
+      proven: 'known_good_at',
+      withdrawn: 'rolled_back_at',
     },
-    ['artifact', 'withdrawn (UTC)', 'proven (UTC)', 'requested by', 'created (UTC)'],
+    ['artifact', 'withdrawn', 'proven', 'requested by', 'created'],
   )
   const table = reasons.length === 0 ? rows : [rows, '', ...reasons].join('\n')
   if (next === undefined) return table
@@ -377,7 +377,7 @@ function coloured({ paint }: Terminal, status: string | undefined): string {
 }
 
 function comparisonText(
-  { paint, columns }: Terminal,
+  { paint, times, columns }: Terminal,
   { one, other, differences, same, notes }: VersionComparison,
   { all }: { all: boolean },
 ): string {
@@ -386,7 +386,7 @@ function comparisonText(
     const text =
       typeof value === 'number'
         ? String(Number(value.toPrecision(6)))
-        : orDash(value === null ? null : String(value))
+        : orDash(value === null ? null : times(String(value)))
     return text.length > most ? `${text.slice(0, most - 1)}…` : text
   }
   const rowOf = (each: ComparedField, isSame: boolean): string[] => {

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { auditedAction, reasonOfRow } from '../../../cli/commands/admin/audit.ts'
-import { alertLines } from '../../../cli/commands/admin/status.ts'
 import { commands } from '../../../cli/commands/all-commands.ts'
 import { freePort } from '@tenure/embedded'
 import { exitCodes } from '../../../cli/exit-codes.ts'
@@ -168,23 +167,6 @@ it.each(asking)('tenure %s %s explains how to reach Tenure if nothing listens', 
     detail: expect.stringContaining('ECONNREFUSED'),
     remedy: expect.stringContaining('tenure up'),
   })
-})
-
-it('status shows the worst alerts first with model and kind, and how many more there are', () => {
-  const terminal = openTerminal({ out: { write: () => {} }, err: { write: () => {} } })
-  const alert = (severity: 'critical' | 'warning', message: string) => ({
-    severity,
-    kind: 'failed',
-    message,
-    raised_at: '2026-03-01T12:00:00Z',
-  })
-  const warnings = ['a', 'b', 'c', 'd', 'e'].map((name) => alert('warning', name))
-  const lines = alertLines(terminal, [...warnings, alert('critical', 'rolled back')], 'http://x')
-  expect(lines[1]).toBe('✗ critical failed: rolled back (2026-03-01 12:00:00 UTC)')
-  expect(lines.at(-1)).toBe('and 1 more: http://x/alerts')
-  const ofModel = { ...alert('warning', 'auc 0.5 vs champion 0.6: retrain iris'), model: 'iris' }
-  expect(alertLines(terminal, [ofModel], '')[1]).toMatch(/^! warning iris failed: auc 0\.5 vs champion 0\.6/)
-  expect(alertLines(terminal, [], 'http://x')).toEqual(['', 'No open alerts'])
 })
 
 it('without a command prints the help', async () => {

@@ -85,7 +85,8 @@ async function run(words: readonly string[], columns?: number) {
   const stream = { write: (text: string) => written.push(text) }
   const out = columns === undefined ? stream : { ...stream, columns, isTTY: true, hasColors: () => true }
   const code = await runProgram(commands, words, { out, err: stream })
-  const text = written.join('')
+  // What shows a slow call is erased.
+  const text = written.join('').replaceAll(/.*\r\u001b\[0J/g, '')
   return { code, text, lines: stripVTControlCharacters(text).trimEnd().split('\n') }
 }
 const tenure = (words: readonly string[], columns?: number) =>

@@ -20,25 +20,27 @@ describe('the merged log', () => {
       reasons: ['errors'],
     })
     expect(readableLine('worker', line)).toBe(
-      '09:14:07.312 worker   warn  rolled back release=rel_1 reasons=["errors"]',
+      '2001-02-03T09:14:07.312Z worker   warn  rolled back release=rel_1 reasons=["errors"]',
     )
   })
 
   it('keeps lines that are not JSON', () => {
     const at = new Date(Date.UTC(2001, 1, 3, 9, 0, 0))
-    expect(readableLine('postgres', 'LOG:  ready', at)).toBe('09:00:00.000 postgres LOG:  ready')
-    expect(readableLine('api', '{broken', at)).toBe('09:00:00.000 api      {broken')
+    expect(readableLine('postgres', 'LOG:  ready', at)).toBe('2001-02-03T09:00:00.000Z postgres LOG:  ready')
+    expect(readableLine('api', '{broken', at)).toBe('2001-02-03T09:00:00.000Z api      {broken')
   })
 
   it('joins multi-line entries', () => {
     const line = JSON.stringify({ level: 50, time: 0, msg: 'failed', error: 'Error: no\n    at a\n    at b' })
-    expect(readableLine('api', line)).toBe('00:00:00.000 api      error failed error=Error: no | at a | at b')
+    expect(readableLine('api', line)).toBe(
+      '1970-01-01T00:00:00.000Z api      error failed error=Error: no | at a | at b',
+    )
   })
 
   it('shows control characters instead of writing them', () => {
     const line = JSON.stringify({ level: 30, time: 0, msg: 'said', reason: '\u001b[2Jgone\u009b' })
     expect(readableLine('api', line)).toBe(
-      String.raw`00:00:00.000 api      info  said reason=\u001b[2Jgone\u009b`,
+      String.raw`1970-01-01T00:00:00.000Z api      info  said reason=\u001b[2Jgone\u009b`,
     )
     expect(readableLine('postgres', '\u001b]0;title\u0007')).toContain(String.raw`\u001b]0;title\u0007`)
   })

@@ -1,6 +1,7 @@
 /** Tests how the times of a page are filled in the reader's zone. */
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { inZone, timeLabel, typedInstant, typedText, zoneOf } from '../../../../api/dashboard/clock.ts'
+import { inZone, timeLabel, typedText, zoneOf } from '../../../../api/dashboard/clock.ts'
+import { typedInstant } from '../../../../domain/zoned-time.ts'
 import { timeAxis } from '../../../../api/charts/axis.ts'
 import { Time } from '../../../../api/dashboard/components/elements.tsx'
 import { drawModelLanes } from '../../../../api/dashboard/pages/overview/timeline.tsx'

@@ -1,6 +1,6 @@
 /** Tests the form of the model page that asks for the champion at a point in time. */
 import { expect, it } from 'vitest'
-import { typedInstant } from '../../../../api/dashboard/clock.ts'
+import { typedInstant } from '../../../../domain/zoned-time.ts'
 import { LiveAtForm } from '../../../../api/dashboard/pages/model/model.tsx'
 
 const parts = { path: '/models/m', zone: 'UTC', model: 'm', live: undefined, first: undefined }

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { commands } from '../../../../cli/commands/all-commands.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
+import { runProgram } from '../../../../cli/program.ts'
 import { openMergedLog } from '../../../../cli/supervisor/system.ts'
 import { checkout, environmentWith } from '../../../../temporal.config.ts'
 import { runCommand } from '../../../support/command-line.ts'
@@ -32,13 +33,22 @@ it('prints the latest lines, of all processes or of one, across a file that was 
   await write(['control', 'one'], ['postgres', 'two'])
   await rename(join(folder, 'tenure.log'), join(folder, 'tenure.log.1'))
   await write(['control', 'three'], ['api-1', 'four'])
-  const texts = (out: string) => out.match(/\w+$/gm)
+  const texts = (out: string) => out.match(/\w+$/gm)?.filter((word) => word !== 'UTC')
   expect(texts((await tenure()).out)).toEqual(['one', 'two', 'three', 'four'])
   expect(texts((await tenure('control')).out)).toEqual(['one', 'three'])
   expect(texts((await tenure('--lines', '2')).out)).toEqual(['three', 'four'])
   expect(JSON.parse((await tenure('control', '--lines', '1', '--json')).out)).toMatchObject({
-    lines: [expect.stringMatching(/ control +three$/)],
+    lines: [expect.stringMatching(/^\d{4}-\S+Z control +three$/)],
   })
+})
+
+it('prints times of the day on the clock of the terminal', async () => {
+  const ms = Date.UTC(2026, 2, 1, 23, 59, 59, 312)
+  await write(['api', JSON.stringify({ level: 30, time: ms, msg: 'ready' })])
+  const out: string[] = []
+  const stream = { write: (text: string) => out.push(text) }
+  await runProgram(commands, ['logs'], { out: stream, err: stream, zone: 'Europe/Vienna' })
+  expect(out.join('')).toBe('00:59:59.312 api      info  ready\n\nTimes are in Europe/Vienna\n')
 })
 
 it('says which processes there are, and where nothing has run', async () => {

@@ -4,7 +4,11 @@ import { answersTable, gateTable } from '../../../../cli/commands/lifecycle/rele
 import { defaultDisagreement, reportDisagreement } from '../../../../domain/canary/disagreement.ts'
 import type { Terminal } from '../../../../cli/terminal.ts'
 
-const terminal = { columns: 120, paint: (_style: string, text: string) => text } as unknown as Terminal
+const terminal = {
+  columns: 120,
+  paint: (_style: string, text: string) => text,
+  times: (text: string) => text,
+} as unknown as Terminal
 
 it('lists the slices worst first, with the direction and the share of each answer', () => {
   const disagreement = reportDisagreement(

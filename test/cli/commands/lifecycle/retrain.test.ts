@@ -171,7 +171,7 @@ it('retrain --watch ends with the command that approves a release that waits for
   open = [{ stage: 'awaiting_approval', why: 'Needs 1 approval by 2026-12-04T00:58:31.000Z.' }]
   const { out } = await retrain('--watch')
   expect(out).toContain(
-    'Needs 1 approval by 2026-12-04 00:58:31 UTC. Approve it as another user: `tenure approve iris`',
+    'Needs 1 approval by 2026-12-04 00:58:31. Approve it as another user: `tenure approve iris`',
   )
 })
 
