@@ -131,7 +131,8 @@ export async function openVersion(
 ): Promise<LoadedVersion> {
   checkManifest(manifest)
   await turn()
-  const opening = formatOf(manifest).open(manifest, files, { version, runtimes })
+  const isRedacted = logPolicyOf(manifest) !== undefined
+  const opening = formatOf(manifest).open(manifest, files, { version, runtimes, isRedacted })
   if (opening instanceof Promise && !asksServers && isRemote(manifest))
     return loadedOf(version, manifest, await opening)
   if (opening instanceof Promise) return loadElsewhere(version, manifest, await opening)

@@ -1,15 +1,23 @@
 /** Writes files of models that are code, without Python. */
 
-/** The file of a model with one number as its column and its answer. Reading it runs `code`, whose function `answer` answers rows. */
+/** The file of a model with one number as its answer, and by default as its column. Reading it runs `code`, whose function `answer` answers rows. */
 export function pythonFile(
   code: string,
-  { python, packages = {} }: { python: string; packages?: Record<string, string> },
+  {
+    python,
+    packages = {},
+    columns = [{ name: 'size', isText: false }],
+  }: {
+    python: string
+    packages?: Record<string, string>
+    columns?: readonly { name: string; isText: boolean }[]
+  },
 ): Buffer {
   const head = {
     python,
     packages,
     library: 'Python',
-    columns: [{ name: 'size', isText: false }],
+    columns,
     frames: false,
     outputs: 1,
   }

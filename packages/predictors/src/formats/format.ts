@@ -58,6 +58,8 @@ export interface OpenedArtifact {
 export interface OpenDeps {
   version: string
   runtimes: Runtimes
+  /** Whether the values of its rows may stand in no log. */
+  isRedacted?: boolean
 }
 
 /** Stages between which other requests are served, or the promise of a model that is opened in another thread or process. */

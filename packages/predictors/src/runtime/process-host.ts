@@ -36,7 +36,7 @@ interface Answer {
 /** `library` is what computes in the process, for messages. */
 export function startModelProcess(
   library: string,
-  { onError, onDeath }: HostOptions<ModelFile>,
+  { onError, onDeath, isRedacted }: HostOptions<ModelFile>,
   child: ChildProcess,
 ): ModelHost<ModelFile> {
   let cause = new Error('it has ended')
@@ -95,7 +95,7 @@ export function startModelProcess(
     try {
       messages(chunk)
     } catch (error) {
-      cause = error as Error
+      cause = isRedacted() ? new Error('it has sent what cannot be read') : (error as Error)
       end()
     }
   })
@@ -111,7 +111,8 @@ export function startModelProcess(
   const ended = new Promise<void>((resolve) => {
     child.once('close', (code, signal) => {
       const how = signal === null ? `it ended with ${code}` : `it was ended by ${signal}`
-      if (cause.message === 'it has ended') cause = new Error(`${how} ${errorOf(complaint)}`.trim())
+      const words = isRedacted() ? '' : errorOf(complaint)
+      if (cause.message === 'it has ended') cause = new Error(`${how} ${words}`.trim())
       calls.fail(cause, (error, keys) => onDeath(host, error, keys, cause))
       resolve()
     })

@@ -45,8 +45,18 @@ export interface RunReply {
   error?: string
 }
 
+export interface HostedShape {
+  inputs: number
+  /** Extracts the texts that the model needs. */
+  textsOf?: TextsOf
+  /** Whether the values of its rows may stand in no log. */
+  isRedacted?: boolean
+}
+
 export interface HostOptions<Model> {
   onError: (message: string) => void
+  /** Whether it has got rows whose values may stand in no log: what it says of its end may quote one. */
+  isRedacted: () => boolean
   /** Called with the models of the open calls, before the calls reject. */
   onDeath: (host: ModelHost<Model>, error: PredictorError, keys: ReadonlySet<string>, cause: Error) => void
 }
@@ -75,6 +85,7 @@ interface HostedModel<Model> {
   model: Model
   lane: Lane | undefined
   outputs: number | undefined
+  isRedacted: boolean
   /** Why the model is unavailable. */
   trouble: string | undefined
   /** How often the host has died during calls of this model. */
@@ -89,7 +100,6 @@ const defaultRunMs = 10_000
 const noOrder: RunTicket = { background: false, cancelled: false, begunMs: 0 }
 
 export function createRuntime<Model>(kind: RuntimeKind<Model>, options: RuntimeOptions) {
-  const { runMs = defaultRunMs } = options
   const batcher = createBatcher(options.batches)
   const models = new Set<HostedModel<Model>>()
   const supervisor = superviseHost(kind, models, options)
@@ -98,7 +108,7 @@ export function createRuntime<Model>(kind: RuntimeKind<Model>, options: RuntimeO
   const compute = async (model: HostedModel<Model>, batch: ModelBatch): Promise<Float32Array> => {
     if (!models.has(model)) throw unloaded(model)
     if (model.trouble !== undefined) throw predictorError('model_unavailable', model.trouble)
-    const { output, error } = await supervisor.running().run(model.key, batch, runMs)
+    const { output, error } = await supervisor.run(model, batch)
     if (output === undefined) throw new Error(error)
     if (output.length !== batch.rows * (model.outputs ?? 0))
       throw new Error(`the model gives ${output.length} numbers for ${batch.rows} rows`)
@@ -113,18 +123,18 @@ export function createRuntime<Model>(kind: RuntimeKind<Model>, options: RuntimeO
 
   return {
     /**
-     * Opens a model with the given number of inputs. The host reports the number of outputs unless it is given. `textsOf` extracts the
-     * texts that the model needs. Throws `artifact_invalid` when the library does not load the model.
+     * Opens a model. The host reports the number of outputs unless it is given. Throws `artifact_invalid` when the library does not load
+     * the model.
      */
     async open(
       name: string,
       model: Model,
-      { inputs, outputs: expected, textsOf }: { inputs: number; outputs?: number; textsOf?: TextsOf },
+      { inputs, outputs: expected, textsOf, isRedacted = false }: HostedShape & { outputs?: number },
     ): Promise<HostedPredictor> {
       // The same version may be loaded again while the old one still serves.
       const key = `${name} ${opened++}`
       const idle = { lane: undefined, trouble: undefined, strikes: 0 }
-      const hosted: HostedModel<Model> = { key, model, outputs: expected, ...idle }
+      const hosted: HostedModel<Model> = { key, model, outputs: expected, isRedacted, ...idle }
       models.add(hosted)
       let cost: RunCost | undefined
       try {
@@ -165,9 +175,16 @@ function superviseHost<Model>(
   { onError, loadMs = 30_000, runMs = defaultRunMs }: RuntimeOptions,
 ) {
   let host: ModelHost<Model> | undefined
+  let redaction = { isOn: false }
   let deaths = 0
 
-  const running = (): ModelHost<Model> => (host ??= start({ onError, onDeath }))
+  const running = (): ModelHost<Model> => {
+    if (host === undefined) {
+      const own = (redaction = { isOn: false })
+      host = start({ onError, onDeath, isRedacted: () => own.isOn })
+    }
+    return host
+  }
   const onDeath: HostOptions<Model>['onDeath'] = (dead, error, keys, cause) => {
     if (host !== dead) return
     host = undefined
@@ -221,7 +238,11 @@ function superviseHost<Model>(
   }
 
   return {
-    running,
+    run(model: HostedModel<Model>, batch: ModelBatch): Promise<RunReply> {
+      const asked = running()
+      redaction.isOn ||= model.isRedacted
+      return asked.run(model.key, batch, runMs)
+    },
     load,
     drop({ key }: HostedModel<Model>): void {
       if (models.size === 0) void end()

@@ -1,9 +1,10 @@
 /**
- * Tests that a feature with `log: 'digest'` leaves its value in no table and in no spool, whichever road writes the log, and that each
- * reader of the log says what it then does not know. A twin of the model logs its values, so that the search is known to find them.
+ * Tests that a feature with `log: 'digest'` leaves its value in no table, in no spool and in no message of a failure, whichever road writes
+ * them, and that each reader of the log says what it then does not know. A twin of the model logs its values, so that the search is known to find them.
  */
 import type { FeatureFit } from '@tenure/predictors/features'
 import { MockActivityEnvironment } from '@temporalio/testing'
+import { execFileSync } from 'node:child_process'
 import { createHash, randomInt } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -30,7 +31,7 @@ import { partProfiles } from '../../../../domain/model/feature-parts.ts'
 import type { Features } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { numberProfile, type ReferenceProfile } from '../../../../domain/model/reference-profile.ts'
-import { getManifest } from '../../../../store/artifacts.ts'
+import { getManifest, putManifest } from '../../../../store/artifacts.ts'
 import { listLogged, listMaturedRows } from '../../../../store/monitoring/matured-outcomes.ts'
 import { listLoggedPredictions } from '../../../../store/release/evidence.ts'
 import { listPeakRequests } from '../../../../store/registry/load-tests.ts'
@@ -45,8 +46,11 @@ import { listWaiting } from '../../../../store/review/reviews.ts'
 import { insertBatch } from '../../../../store/serving/batches.ts'
 import { listReferenceHours } from '../../../../store/serving/reference-hours.ts'
 import { writeFaults } from '../../../../store/serving/replicas.ts'
+import { systemEnvironment } from '../../../../temporal.config.ts'
 import { openActivityDeps, type ActivityDeps } from '../../../support/activity-deps.ts'
 import { randomLayer, seeded, type ArtifactSpec } from '../../../support/serving/artifact.ts'
+import { pythonFile } from '../../../support/serving/python-file.ts'
+import { registerDigest } from '../../../support/serving/registration.ts'
 import {
   askLater,
   replicaOfTest,
@@ -317,7 +321,7 @@ async function tablesWith(needles: readonly string[]): Promise<string[]> {
   const found = await deps.store.query<{ name: string }>(sql`${raw(asked.join(' union '))}`)
   return [...new Set(found.map(({ name }) => name.replace(/_(\d{8}|default)$/, '')))].sort()
 }
-const countOf = async ({ model }: Served): Promise<number> =>
+const countOf = async ({ model }: Pick<Served, 'model'>): Promise<number> =>
   (
     await deps.store.query<{ rows: number }>(sql`
       select (select count(*) from predictions where model = ${model})::int
@@ -393,6 +397,97 @@ it.each(['digest', 'value'] as const)('a repeated request is told from another o
   expect((await ask({})).predictions).toEqual(first.predictions)
   for (const name of media)
     await expect(ask({ [name]: newSecret().row[name] }), name).rejects.toThrow(/another request had the same/)
+})
+
+/** A model that is code, and quotes its rows as its process fails. It needs no package, because it takes the place of what reads them. */
+const quoting = `
+import os, struct, sys
+def run(model, body, rows, inputs):
+    quoted = 'ValueError: ' + body.decode('utf-8', 'replace').replace('\\n', ' ')
+    if b'crash' in body:
+        os.write(2, quoted.encode())
+        os._exit(3)
+    if b'raise' in body:
+        raise ValueError(quoted)
+    return struct.pack('<f', 0.5) * rows
+sys.modules['__main__']._run = run
+answer = run
+`
+async function registerQuoting(log: Policy): Promise<Omit<Served, 'candidate'>> {
+  const model = uniqueName(`quotes-${log}`)
+  const version = 'import platform; print(platform.python_version())'
+  const python = execFileSync('python3', ['-c', version], {
+    env: systemEnvironment(),
+    encoding: 'utf8',
+  }).trim()
+  const columns = ['size', 'note'].map((name) => ({ name, isText: name === 'note' }))
+  const file = pythonFile(quoting, { python, columns })
+  const features = { size: { kind: 'number' }, note: { kind: 'text', log } } as const
+  const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
+  const digest = await putManifest(deps.artifacts, {
+    format: 'tenure-artifact@1',
+    model,
+    features,
+    output,
+    artifact: 'python-object',
+    library: 'Python',
+    featureOrder: ['size', 'note'],
+    preprocessing: [preprocessing[0]!, textFit('note')],
+    files: { 'model.python': await deps.artifacts.put('artifacts', file) },
+    golden: { instances: [{ size: 1, note: 'a fox' }], outputs: [[0.5]] },
+    training: { snapshot: 's', seed: 1, code: 'c', dependencies: 'd', hyperparameters: {}, rows: 2 },
+  })
+  const described = { model, features, output, digest }
+  const champion = await registerDigest(deps.store, deps.config.artifactRoot, described)
+  const manifest = await getManifest(deps.artifacts, digest)
+  await deps.store.query(
+    sql`update versions set manifest = ${JSON.stringify(manifest)} where version = ${champion}`,
+  )
+  await api.follows(await fixture.route(model, { proven: champion }))
+  return { model, champion, manifest }
+}
+
+/** Makes a model fail with a row. Returns the messages that leave this system: the error of an activity stands in histories and logs. */
+type Failure = (note: string, of: Omit<Served, 'candidate'>) => Promise<string[]>
+const asked: Failure = async (note, { model }) => {
+  const before = await countOf({ model })
+  await expect(askLater(api, model, { instances: [{ size: 1, note }] })).rejects.toThrow()
+  await until(async () => (await countOf({ model })) > before, 'the log')
+  const shown = await Promise.all([
+    api.request('GET', '/readyz', { key }),
+    api.request('GET', '/metrics', { key }),
+    api.request('POST', '/v2/repository/index', { key, body: {} }),
+  ])
+  return [...api.troubles, ...shown.map(({ text }) => text)]
+}
+const scored: Failure = async (note, { model, champion }) => {
+  const path = `${uniqueName('in')}.csv`
+  writeFileSync(join(deps.config.batchDir, path), `id,size,note\n1,1,${note}\n`)
+  const id = uniqueName('bat')
+  const batch = { id, model, version: champion, input: { kind: 'file' as const, path } }
+  const output = { kind: 'table' as const, key: ['id'], log: 10 }
+  await insertBatch(deps.store, { ...batch, output, requestedBy: 'olga' })
+  const failed = new MockActivityEnvironment().run(scoreBatch(deps), { id })
+  return [await failed.then(() => 'done', String)]
+}
+/** Each with what it makes of a value that may be logged: the tables that hold it, and whether a message does. */
+const failures: Record<string, [failure: Failure, how: string, kept: { tables: string[]; isTold: boolean }]> =
+  {
+    'a request whose model raises an error': [asked, 'raise', { tables: ['failed_requests'], isTold: false }],
+    'a request whose model ends its process': [asked, 'crash', { tables: ['failed_requests'], isTold: true }],
+    'a batch whose model raises an error': [scored, 'raise', { tables: [], isTold: true }],
+    'a batch whose model ends its process': [scored, 'crash', { tables: [], isTold: true }],
+  }
+const quoters: Partial<Record<Policy, ReturnType<typeof registerQuoting>>> = {}
+
+describe.each(Object.entries(failures))('%s that quotes the row', (_name, [fail, how, kept]) => {
+  it.each(['digest', 'value'] as const)('is told only by policy: %s', async (policy) => {
+    const { mark } = newSecret()
+    const told = await fail(`a ${how} ${mark} fox`, await (quoters[policy] ??= registerQuoting(policy)))
+    const tables = await tablesWith([mark, Buffer.from(mark).toString('hex')])
+    const isTold = told.some((each) => each.includes(mark))
+    expect({ tables, isTold }).toEqual(policy === 'digest' ? { tables: [], isTold: false } : kept)
+  })
 })
 
 const window = { fromMs: Date.now() - 3_600_000, toMs: Date.now() + 3_600_000 }

@@ -125,10 +125,10 @@ async function openSession(
   manifest: ModelDescription,
   bytes: Uint8Array,
   layout: OnnxLayout,
-  { version, runtimes }: OpenDeps,
+  { version, runtimes, isRedacted }: OpenDeps,
 ): Promise<OpenedArtifact> {
   const positiveOfTwo = manifest.output.kind === 'probability'
-  const options = { name: version, bytes, layout, positiveOfTwo, ...boundRows(manifest, layout) }
+  const options = { name: version, bytes, layout, positiveOfTwo, isRedacted, ...boundRows(manifest, layout) }
   const predictor = await openSessionOf(runtimes.sessions, options)
   // Where small requests are answered here, ONNX Runtime holds the weights twice: as in the file, and in the order in which it reads them.
   const memoryBytes = bytes.byteLength * (predictor.trouble === undefined ? 3 : 1)
@@ -141,6 +141,7 @@ interface SessionOptions extends BoundRows {
   layout: OnnxLayout
   /** Whether only the second of two outputs is returned. */
   positiveOfTwo?: boolean
+  isRedacted?: boolean
 }
 
 /**
@@ -167,11 +168,11 @@ export async function openSessionOf(sessions: Sessions, options: SessionOptions)
 
 function openHosted(
   sessions: Sessions,
-  { name, bytes, layout, positiveOfTwo, takesText, width }: SessionOptions,
+  { name, bytes, layout, positiveOfTwo, isRedacted, takesText, width }: SessionOptions,
 ): Promise<HostedPredictor> {
   const { inputs, output, isAlone, isTriedTogether, knownTexts, knownNumbers } = layout
   const textsOf = textsOfCategories(takesText ?? ownTextsOf(layout), refuseNul)
-  const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf }
+  const shape = { inputs: width ?? shapeOf(layout).inputs, textsOf, isRedacted }
   const plan = { inputs, output, isAlone, isTriedTogether, knownTexts, knownNumbers, positiveOfTwo }
   return sessions.open(name, { bytes, plan }, shape)
 }

@@ -24,7 +24,7 @@ const bytesOf = (files: ArtifactFiles): Uint8Array =>
 async function openProcess(
   { output, preprocessing }: ModelDescription,
   bytes: Uint8Array,
-  { version, runtimes }: OpenDeps,
+  { version, runtimes, isRedacted }: OpenDeps,
 ): Promise<OpenedArtifact> {
   const { columns, python, packages } = readPythonFile(bytes)
   const names = columns.map(({ name }) => name).join(', ')
@@ -36,7 +36,7 @@ async function openProcess(
   const hosted = await runtimes.python.open(
     version,
     { bytes, plan: {}, needs: { python, packages } },
-    { inputs: inputWidthOf(preprocessing), textsOf },
+    { inputs: inputWidthOf(preprocessing), textsOf, isRedacted },
   )
   return { predictor: clampProbabilities(hosted, output), memoryBytes: bytes.byteLength }
 }

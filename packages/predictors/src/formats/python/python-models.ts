@@ -5,9 +5,9 @@ import { startModelProcess, type ModelFile } from '../../runtime/process-host.ts
 import {
   createRuntime,
   type HostedPredictor,
+  type HostedShape,
   type Runtime,
   type RuntimeOptions,
-  type TextsOf,
 } from '../../runtime/runtime.ts'
 
 export interface PythonModels {
@@ -15,7 +15,7 @@ export interface PythonModels {
   open(
     name: string,
     model: ModelFile & { needs: PythonPackages },
-    shape: { inputs: number; textsOf?: TextsOf },
+    shape: HostedShape,
   ): Promise<HostedPredictor>
   stop(): Promise<void>
 }
