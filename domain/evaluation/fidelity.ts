@@ -323,10 +323,21 @@ function compareRows({
     decides ? Math.min(1, sumOf(differences) / distanceUnit(output)) : (scaledLoss(differences, scales) ?? 0)
   const [parentAt, childAt] = [answerReader(parent), answerReader(child)]
   const [distances, flipped] = [new Float64Array(rows), new Uint8Array(rows)]
+  // One or two columns may hold a probability.
+  const width = [gate.forMetric(parentAt(0))].flat().length
+  const [one, other, differences] = [0, 0, 0].map(() => Array.from({ length: width }, () => 0)) as [
+    number[],
+    number[],
+    number[],
+  ]
+  const read = (answer: readonly number[], into: number[]) => {
+    const given = gate.forMetric(answer)
+    for (let k = 0; k < width; k++) into[k] = typeof given === 'number' ? given : given[k]!
+  }
   for (let row = 0; row < rows; row++) {
-    // One or two columns may hold a probability.
-    const [one, other] = [parentAt(row), childAt(row)].map((answer) => [gate.forMetric(answer)].flat())
-    const differences = one!.map((value, k) => Math.abs(value - other![k]!))
+    read(parentAt(row), one)
+    read(childAt(row), other)
+    for (let k = 0; k < width; k++) differences[k] = Math.abs(one[k]! - other[k]!)
     const at = decides ? -1 : differences.findIndex((difference, k) => difference > 0 && !(scales[k]! > 0))
     if (at >= 0)
       return {
@@ -339,10 +350,9 @@ function compareRows({
     const distance = distanceOf(differences)
     distances[row] = distance
     flipped[row] = Number(
-      decides ? decides.of(output, one!) !== decides.of(output, other!) : distance > tolerance,
+      decides ? decides.of(output, one) !== decides.of(output, other) : distance > tolerance,
     )
   }
-  const width = [gate.forMetric(parentAt(0))].flat().length
   const isScaled = decides !== undefined || scales.every((scale) => scale > 0)
   return {
     distances,
@@ -353,9 +363,10 @@ function compareRows({
 }
 
 function drawsOf(rows: number, entities: FidelityInput['entities']): Pick<Compared, 'draws' | 'entities'> {
+  if (entities === undefined)
+    return { draws: Uint32Array.from({ length: rows }, (_, row) => row), entities: rows }
   const places = new Map<string | number, number>()
-  const draws = Uint32Array.from({ length: rows }, (_, row) => {
-    const entity = entities?.[row] ?? row
+  const draws = Uint32Array.from(entities, (entity) => {
     const place = places.get(entity) ?? places.size
     places.set(entity, place)
     return place
@@ -426,17 +437,21 @@ function judgeParts(
 
 function worstRows({ parent, child }: FidelityInput, { distances, flipped }: Compared): FidelityRow[] {
   const [parentAt, childAt] = [answerReader(parent), answerReader(child)]
-  return [...distances.keys()]
-    .filter((row) => distances[row]! > 0)
-    .sort((one, other) => distances[other]! - distances[one]! || one - other)
-    .slice(0, maxWorst)
-    .map((index) => ({
-      index,
-      parent: [...parentAt(index)],
-      child: [...childAt(index)],
-      difference: distances[index]!,
-      isFlipped: flipped[index] === 1,
-    }))
+  const worst: number[] = []
+  for (let row = 0; row < distances.length; row++) {
+    const distance = distances[row]!
+    if (distance === 0 || (worst.length === maxWorst && distance <= distances[worst.at(-1)!]!)) continue
+    const place = worst.findIndex((each) => distances[each]! < distance)
+    worst.splice(place < 0 ? worst.length : place, 0, row)
+    worst.length = Math.min(worst.length, maxWorst)
+  }
+  return worst.map((index) => ({
+    index,
+    parent: [...parentAt(index)],
+    child: [...childAt(index)],
+    difference: distances[index]!,
+    isFlipped: flipped[index] === 1,
+  }))
 }
 
 /** How many more rows like these bring each test to the threshold; undefined where one would never reach it. */

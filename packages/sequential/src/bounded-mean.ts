@@ -113,9 +113,14 @@ export interface MeanTest {
 /** The capital of bets on gains of at least −1, whose mean is at most 0 under H0: Π(1 + bet·gain), the mean over the bets. */
 function bettor() {
   const logs = new Float64Array(bets.length)
+  const won = new Float64Array(bets.length)
+  let before = NaN
   return {
     add(gain: number): void {
-      for (let k = 0; k < logs.length; k++) logs[k]! += Math.log1p(bets[k]! * 0.999 * gain)
+      // Most decisions are the same, and a logarithm costs more than all else here.
+      if (gain !== before) for (let k = 0; k < logs.length; k++) won[k] = Math.log1p(bets[k]! * 0.999 * gain)
+      before = gain
+      for (let k = 0; k < logs.length; k++) logs[k]! += won[k]!
     },
     logE: (times = 1): number => logMeanExp(times === 1 ? logs : logs.map((log) => times * log)),
   }

@@ -14,6 +14,13 @@ import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import type { Output, OutputKind } from '../../../domain/tasks/output.ts'
 import { gateOf, taskOf, tasks } from '../../../domain/tasks/tasks.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
+import {
+  brokenChildren,
+  countVerdicts,
+  equalChildren,
+  rowsUntilEqual,
+  untoldChild,
+} from '../../support/evaluation/children.ts'
 
 const outputs: { [Kind in OutputKind]: Output } = {
   probability: { kind: 'probability', positive: 'late', threshold: 0.5 },
@@ -325,8 +332,14 @@ describe('the default limits', () => {
       return rises ? valid.toSorted((a, b) => a - b) : valid
     }
     const rows = 500
-    const [parent, child] = [0, 0].map(() => Array.from({ length: rows }, answer)) as [number[][], number[][]]
-    const { meanDifference } = judgeFidelity({ parent, child, version: { output }, policy: limits })
+    const parent = Array.from({ length: rows }, answer)
+    // Half of them differ in few of their numbers.
+    const child = parent.map((row) => {
+      const other = answer()
+      const mixed =
+        uniform() < 0.5 || sumsToOne ? other : row.map((value, k) => (uniform() < 0.5 ? value : other[k]!))
+      return rises ? mixed.toSorted((a, b) => a - b) : mixed
+    })
     const classes = gate.classes(width)
     const truths = taskOf(output).numbers(output).length || 1
     const y = Array.from({ length: rows * truths }, () =>
@@ -336,8 +349,46 @@ describe('the default limits', () => {
     const [one, other] = [parent, child].map((answers) =>
       rowLosses(metric as 'brier', score(gate.name, y, answers, policy))!,
     )
-    const change = one!.reduce((sum, loss, row) => sum + Math.abs(loss - other![row]!), 0) / rows
     const unit = classes > 0 ? 1 : 10
-    expect(change).toBeLessThanOrEqual(most * unit * meanDifference! + 1e-9)
+    const slopes = parent.flatMap((row, i) => {
+      const { meanDifference } = judgeFidelity({
+        parent: [row],
+        child: [child[i]!],
+        version: { output },
+        policy: limits,
+      })
+      return meanDifference === 0 ? [] : [Math.abs(one![i]! - other![i]!) / (unit * meanDifference!)]
+    })
+    expect(Math.max(...slopes)).toBeLessThanOrEqual(most + 1e-9)
+    // Close to the bound, so that a smaller one would be broken.
+    expect(Math.max(...slopes)).toBeGreaterThan(0.7 * most)
   })
 })
+
+describe('by simulation, of a child that breaks a limit by as little as it can', () => {
+  const policy: FidelityPolicy = { epsilon: 0.05, flips: 0.05, alpha: 0.05 }
+  const sample = { runs: 250, looks: [60, 240], seed: 1 }
+  /** α plus three standard errors of the simulation. */
+  const limit = (0.05 + 3 * Math.sqrt((0.05 * 0.95) / sample.runs)) * sample.runs
+
+  it.each(brokenChildren)('at most 5 % pass or are refused: $name', (child) => {
+    const { equal, notEqual } = countVerdicts(child, policy, sample)
+    expect(equal).toBeLessThanOrEqual(limit)
+    expect(notEqual).toBeLessThanOrEqual(limit)
+  })
+
+  it('far more pass where the rows of an entity count as many', () =>
+    expect(countVerdicts(untoldChild, policy, sample).equal).toBeGreaterThan(limit))
+})
+
+it.each(equalChildren)(
+  'equal children are found, the median of 25 in 15/ε rows or entities: $name',
+  (child) => {
+    const policy: FidelityPolicy = { epsilon: 0.02, flips: 0.02, alpha: 0.05 }
+    // An entity has 10.5 rows in the mean.
+    const most = (15 / policy.epsilon) * (child.maxRows === undefined ? 1 : 10.5)
+    const found = Array.from({ length: 25 }, (_, seed) => rowsUntilEqual(child, policy, { seed, most: 1e5 }))
+    expect(found).not.toContain(Infinity)
+    expect(found.toSorted((a, b) => a - b)[12]).toBeLessThanOrEqual(most)
+  },
+)
