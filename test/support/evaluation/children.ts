@@ -35,8 +35,8 @@ export const brokenChildren: readonly Child[] = [
   { name: 'rare rows by 1/2', draw: (u, { epsilon }) => ({ distance: u() < 2 * epsilon ? 0.5 : 0 }) },
   { name: 'rare rows by 1', draw: (u, { epsilon }) => ({ distance: u() < epsilon ? 1 : 0 }) },
   {
-    name: 'one row in five by 5ε, in 20 slices',
-    draw: (u, { epsilon }) => ({ distance: u() < 0.2 ? 5 * epsilon : 0 }),
+    name: 'one row in ten by 10ε, in 20 slices',
+    draw: (u, { epsilon }) => ({ distance: u() < 0.1 ? 10 * epsilon : 0 }),
     slices: 20,
   },
   {
