@@ -33,6 +33,7 @@ export const unit = [
   'test/docs/{alert-channels,bring-your-model,figures,links,reference-pages,security,states}.test.ts',
   'test/cli/doctor/object-store.test.ts',
   'test/cli/{init,check}/*.test.ts',
+  'test/cli/export/graphs.test.ts',
   'test/cli/{local-actor,pager}.test.ts',
   'test/support/kept-threads.test.ts',
 ]
@@ -57,6 +58,7 @@ export const programs = [
   'test/cli/commands/all-commands.test.ts',
   'test/cli/pager.test.ts',
   'test/cli/{check,init}/*.test.ts',
+  'test/cli/export/graphs.test.ts',
   'test/docs/{bring-your-model,states}.test.ts',
   'test/domain/simulation/simulate.test.ts',
   'test/models/{printed,python}-model.test.ts',

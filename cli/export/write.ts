@@ -3,17 +3,21 @@
  * predictor on the golden rows before the export succeeds.
  */
 import { build } from 'esbuild'
-import { copyFile, mkdir, readdir, stat, writeFile } from 'node:fs/promises'
+import { accessSync } from 'node:fs'
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { needsWebRuntime } from '@tenure/predictors/edge'
 import { computedColumns } from '../../domain/model/prepare.ts'
 import { edgeFunctionOf, isRemote } from '@tenure/predictors/format-names'
 import { getArtifact } from '../../store/artifacts.ts'
 import type { ObjectStoreSettings } from '../../store/objects/object-store.ts'
 import { openSharedArtifacts } from '../../store/objects/artifact-copies.ts'
+import { isPackage } from '../../project.mjs'
 import { checkout } from '../../temporal.config.ts'
 import { failure, usageError } from '../client/client.ts'
 import { edgeAnswerOf, edgeCountingOf } from './edge-answer.ts'
+import { installedRuntime, packedRuntime, runtimeModule, runtimeWasm } from './web-runtime.mjs'
 
 export interface ExportRequest {
   version: string
@@ -38,6 +42,20 @@ export interface Exported {
 }
 
 const page = ['page.js', 'page.css', 'index.html']
+
+/** Returns the folder of onnxruntime-web's files. */
+function findRuntime(version: string): string {
+  try {
+    const folder = isPackage ? packedRuntime(checkout) : installedRuntime()
+    accessSync(join(folder, runtimeWasm))
+    return folder
+  } catch {
+    throw usageError(
+      `the graph of ${version} needs onnxruntime-web, which is not installed here`,
+      'Run the command of the npm package, which holds it; the container image does not. In a checkout, run `npm run setup`.',
+    )
+  }
+}
 
 /** Throws `usage` for another library's model and for a folder that is not empty, `artifact_corrupt` for an unreadable or damaged artifact. */
 export async function exportVersion({
@@ -68,7 +86,9 @@ export async function exportVersion({
   const texts = artifact.manifest.preprocessing.find(
     (fit) => fit.kind === 'category' && fit.encoding === 'text',
   )
-  if (texts !== undefined)
+  const runtime =
+    openName === 'openOnnxFile' && needsWebRuntime(artifact.files) ? findRuntime(version) : undefined
+  if (texts !== undefined && runtime === undefined)
     throw usageError(
       `${version} takes the text of "${texts.name}" itself, which its predictor does not read`,
       'Ask the server for its predictions, or train a model that takes the codes of its categories.',
@@ -96,7 +116,7 @@ export async function exportVersion({
     output,
     answer: edgeAnswerOf(output),
     preprocessing,
-    files: Object.keys(artifact.files),
+    files: [...Object.keys(artifact.files), ...(runtime === undefined ? [] : [runtimeWasm])],
     golden,
     counting,
   }
@@ -106,9 +126,13 @@ export async function exportVersion({
     // Node loads .js files as modules only if a package.json says so.
     'package.json': `${JSON.stringify({ name: `${model}-edge`, private: true, type: 'module' }, null, 1)}\n`,
   }
+  if (runtime !== undefined) files[runtimeWasm] = await readFile(join(runtime, runtimeWasm))
   for (const [name, content] of Object.entries(files)) await writeFile(join(folder, name), content)
-  for (const name of page) await copyFile(join(checkout, 'cli', 'export', 'edge', name), join(folder, name))
-  await bundlePredictor(join(folder, 'predictor.js'), openName)
+  for (const name of page) await writePage(name, { folder, hasRuntime: runtime !== undefined })
+  await bundlePredictor(
+    join(folder, 'predictor.js'),
+    runtime === undefined ? codeOf(openName) : graphCode(join(runtime, runtimeModule)),
+  )
   const sizes = await Promise.all(
     [...Object.keys(files), 'predictor.js', ...page].map(async (name) => {
       const { size } = await stat(join(folder, name))
@@ -123,24 +147,43 @@ export async function exportVersion({
     const predictor = await loadPredictor()
     return { version, folder, files: named, golden: predictor.checkGolden().rows }
   } catch (error) {
-    if ((error as { code?: unknown }).code !== 'model_unavailable') throw error
+    if (runtime !== undefined || (error as { code?: unknown }).code !== 'model_unavailable') throw error
     return { version, folder, files: named, golden: 0, issue: (error as Error).message }
   }
 }
 
+/** Copies a file of the page. WebAssembly, which ONNX Runtime needs, is compiled only where the policy of the page allows it. */
+async function writePage(name: string, { folder, hasRuntime }: { folder: string; hasRuntime: boolean }) {
+  const text = await readFile(join(checkout, 'cli', 'export', 'edge', name), 'utf8')
+  const policy = "script-src 'self'"
+  await writeFile(
+    join(folder, name),
+    hasRuntime ? text.replace(policy, `${policy} 'wasm-unsafe-eval'`) : text,
+  )
+}
+
+const exported = `
+  const loadPredictor = (base = import.meta.url) => load(base)
+  export { createPredictor, loadPredictor }`
+
+const codeOf = (openName: string): string => `
+  import { ${openName} as open } from '@tenure/predictors/edge'
+  import { createEncoder, loaderOf } from './predictor.ts'
+  const { createPredictor, loadPredictor: load } = loaderOf(open)
+  export { createEncoder }
+  ${exported}`
+
+const graphCode = (runtimeFile: string): string => `
+  import { openerOfGraphs } from '@tenure/predictors/edge'
+  import * as runtime from ${JSON.stringify(runtimeFile)}
+  import { graphLoaderOf } from './predictor.ts'
+  const { createPredictor, loadPredictor: load } = graphLoaderOf(openerOfGraphs(runtime, '${runtimeWasm}'))
+  ${exported}`
+
 /** Bundles the server's readers in one module without imports, for browsers and Node. */
-async function bundlePredictor(file: string, openName: string): Promise<void> {
+async function bundlePredictor(file: string, contents: string): Promise<void> {
   await build({
-    stdin: {
-      contents: `
-        import { ${openName} as open } from '@tenure/predictors/edge'
-        import { createEncoder, loaderOf } from './predictor.ts'
-        const { createPredictor, loadPredictor: load } = loaderOf(open)
-        const loadPredictor = (base = import.meta.url) => load(base)
-        export { createEncoder, createPredictor, loadPredictor }`,
-      resolveDir: join(checkout, 'cli', 'export', 'edge'),
-      loader: 'ts',
-    },
+    stdin: { contents, resolveDir: join(checkout, 'cli', 'export', 'edge'), loader: 'ts' },
     minify: true,
     outfile: file,
     bundle: true,

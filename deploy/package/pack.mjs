@@ -8,6 +8,7 @@ import { execFileSync } from 'node:child_process'
 import { cpSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { installedRuntime, packedRuntime, runtimeModule, runtimeWasm } from '../../cli/export/web-runtime.mjs'
 import { pythonWheel } from '../../api/routes/python-wheel.mjs'
 import { compile } from './compile-package.mjs'
 import { assembleSystem, writeJson } from './system.mjs'
@@ -32,6 +33,8 @@ npx tenure up
 
 rmSync(stage, { recursive: true, force: true })
 const about = await assembleSystem(root, join(stage, 'system'))
+for (const name of [runtimeModule, runtimeWasm])
+  cpSync(join(installedRuntime(), name), join(packedRuntime(join(stage, 'system')), name))
 writeManifest()
 await writeVocabulary(root, join(stage, 'define.mjs'))
 writeTypes(root, join(stage, 'types'))

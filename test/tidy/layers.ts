@@ -219,6 +219,7 @@ export const layers: Readonly<Record<string, Layer>> = {
     only: {
       '@duckdb/node-api': ['cli/demo/', 'cli/export/'],
       '@tenure/predictors': ['cli/commands/registry/score.ts'],
+      '@tenure/predictors/edge': ['cli/export/'],
       '@tenure/predictors/json': ['cli/commands/registry/score.ts'],
       esbuild: ['cli/export/'],
       yaml: ['cli/installation/'],
@@ -241,7 +242,11 @@ export const layers: Readonly<Record<string, Layer>> = {
     packages: ['node:*'],
     only: {
       zod: ['packages/predictors/src/formats/endpoint/endpoint-file.ts'],
-      'onnxruntime-node': ['packages/predictors/src/formats/onnx/session/graph-session.ts'],
+      'onnxruntime-node': [
+        'packages/predictors/src/formats/onnx/session/feeds.ts',
+        'packages/predictors/src/formats/onnx/session/graph-session.ts',
+        'packages/predictors/src/formats/onnx/session/web-session.ts',
+      ],
       '@tensorflow/tfjs-backend-cpu': ['packages/predictors/src/tensorflow/tfjs-worker.ts'],
       '@tensorflow/tfjs-core': ['packages/predictors/src/tensorflow/tfjs-worker.ts'],
       '@tensorflow/tfjs-layers': ['packages/predictors/src/tensorflow/tfjs-worker.ts'],
@@ -346,7 +351,7 @@ export const layers: Readonly<Record<string, Layer>> = {
   deploy: { values: [], packages: ['node:*'] },
   // Packs the product for npm and for the container image.
   'deploy/package': {
-    values: ['api/routes/python-wheel.mjs', 'cli/build', 'cli/setup'],
+    values: ['api/routes/python-wheel.mjs', 'cli/build', 'cli/export/web-runtime.mjs', 'cli/setup'],
     packages: ['node:*', '@tenure/embedded/install/machine', 'esbuild'],
   },
   // Commands of operators who run Temporal themselves.

@@ -60,22 +60,28 @@ try {
   const example = manifest.golden.instances[0] ?? {}
   for (const [name, feature] of Object.entries(manifest.features))
     form.append(fieldOf(name, feature, example[name]))
-  const answer = () => {
+  let asked = 0
+  const answer = async () => {
+    const turn = ++asked
     /** @type {import('./predictor.ts').EdgeRow} */
     const row = {}
     for (const [name, feature] of Object.entries(manifest.features)) {
       const text = String(new FormData(form).get(name) ?? '')
       row[name] = text === '' ? null : feature.kind === 'number' ? Number(text) : text
     }
+    /** @type {[text: string, kind?: string]} */
+    let words
     try {
-      show('answer', wordsOf(predictor.predict([row])[0]))
+      words = [wordsOf((await predictor.predict([row]))[0])]
     } catch (error) {
-      show('answer', /** @type {Error} */ (error).message, 'bad')
+      words = [/** @type {Error} */ (error).message, 'bad']
     }
+    // A later answer may come first, such as the refusal of a row.
+    if (turn === asked) show('answer', ...words)
   }
-  form.addEventListener('input', answer)
+  form.addEventListener('input', () => void answer())
   form.addEventListener('submit', (event) => event.preventDefault())
-  answer()
+  await answer()
 } catch (error) {
   show('golden', /** @type {Error} */ (error).message, 'bad')
 }

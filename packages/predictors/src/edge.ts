@@ -1,6 +1,7 @@
 /**
  * Opens artifacts where there is neither Node nor WebAssembly: in browsers, whose page may forbid compiling it, and in workers of a content
- * network. Each format has a function of its own, so that a bundle holds no other reader.
+ * network. Each format has a function of its own, so that a bundle holds no other reader. Graphs of ONNX that are not computed here are opened
+ * with onnxruntime-web, which the caller imports.
  */
 import { predictorError, refuse } from './errors.ts'
 import type { ModelDescription } from './features.ts'
@@ -15,6 +16,7 @@ import { compileSingle } from './network/single-predictor.ts'
 import type { Predictor } from './predictor.ts'
 
 export type { Predictor }
+export { openerOfGraphs, type WebGraph } from './formats/onnx/session/web-session.ts'
 
 /**
  * Returns the predictors of an artifact, the first of which that reproduces the golden rows is the server's. They answer within the call.
@@ -31,9 +33,9 @@ export const openLayersFiles: OpenAtEdge = (_manifest, files) => {
   const read = readModel(topology, weights)
   if (isDense(read)) return compiledOf(networkOf(read))
   const { kind, layers } = layersOf(read.model)
-  return needsLibrary(
-    `a ${kind} of ${[...new Set(layers.map((layer) => layer.kind))].join(', ')}`,
-    'model.json with TensorFlow.js (tf.loadLayersModel)',
+  throw predictorError(
+    'model_unavailable',
+    `this predictor does not compute a ${kind} of ${[...new Set(layers.map((layer) => layer.kind))].join(', ')}. Load model.json with TensorFlow.js (tf.loadLayersModel) instead, and feed it with what createEncoder(manifest).encode(row) returns.`,
   )
 }
 
@@ -45,31 +47,32 @@ export const openTreesFile: OpenAtEdge = (manifest, files) => {
 }
 
 export const openOnnxFile: OpenAtEdge = (manifest, files) => {
-  const bytes = files['model.onnx'] ?? refuse('the artifact lacks model.onnx')
-  const { forest, network, layout } = openOnnx(bytes)
+  const { forest, network, layout } = openOnnx(graphIn(files))
   if (forest !== undefined) {
     const { predictor } = openTrees(manifest, forest, { isPlain: true })
     return [() => predictor]
   }
   if (network === undefined)
-    return needsLibrary(
-      'a graph of other operators than trees and dense layers',
-      'model.onnx with onnxruntime-web',
+    throw predictorError(
+      'model_unavailable',
+      'the graph has other operators than trees and dense layers: open it with openerOfGraphs and onnxruntime-web',
     )
   return [compileSingle, compilePredictor].map(
     (compile) => () => openNetwork(manifest, { layout, network }, compile),
   )
 }
 
+/** Whether `openOnnxFile` does not compute a graph, so that onnxruntime-web must. */
+export function needsWebRuntime(files: ArtifactFiles): boolean {
+  const { forest, network } = openOnnx(graphIn(files))
+  return forest === undefined && network === undefined
+}
+
+const graphIn = (files: ArtifactFiles): Uint8Array =>
+  files['model.onnx'] ?? refuse('the artifact lacks model.onnx')
+
 /** Sums of very many terms may need more than 32 bits. */
 const compiledOf = (network: Network): (() => Predictor)[] => [
   () => compileSingle(network),
   () => compilePredictor(network),
 ]
-
-function needsLibrary(what: string, load: string): never {
-  throw predictorError(
-    'model_unavailable',
-    `this predictor does not compute ${what}. Load ${load} instead, and feed it with what createEncoder(manifest).encode(row) returns.`,
-  )
-}

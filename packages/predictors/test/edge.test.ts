@@ -78,11 +78,11 @@ describe('at the edge', () => {
   )
 
   it.each(onnx.filter((each) => !isCompiled(each)).map((each) => [each.name, each] as const))(
-    '%s is refused with the library that computes it',
+    '%s is left to onnxruntime-web',
     async (_name, { bytes }) => {
       const manifest = { output: { kind: 'number' as const }, preprocessing: [] }
       expect(() => edge.openOnnxFile(manifest, { 'model.onnx': bytes })).toThrow(
-        /Load model\.onnx with onnxruntime-web/,
+        /open it with openerOfGraphs and onnxruntime-web/,
       )
     },
   )

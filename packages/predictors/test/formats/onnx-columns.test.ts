@@ -5,114 +5,13 @@ import { readGraph } from '../../src/formats/onnx/graph.ts'
 import { textsByInput } from '../../src/formats/onnx/known-texts.ts'
 import { openOnnx } from '../../src/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../src/formats/onnx/session/session-host.ts'
-import { bareAnswers, rowTexts, servedAnswers, type AskedRows } from '../support/onnx-answers.ts'
-import { numbersOfSeed, ml, ramp, initializersOf } from '../support/onnx-graphs.ts'
-import { treeAttributes } from '../support/onnx-trees.ts'
-import { graph, model, node, value, type WrittenNode } from '../support/onnx-writer.ts'
-
-/** Builds a graph with named columns of every type, texts, encoders, and trees after them. */
-function columnsModel(last: 'trees' | 'linear'): Buffer {
-  const encoder = (input: string, attributes: WrittenNode['attributes']) =>
-    node({ op: 'OneHotEncoder', domain: ml, inputs: [input], outputs: [`${input}1`], attributes })
-  const castOf = (input: string) =>
-    node({ op: 'Cast', inputs: [input], outputs: [`${input}1`], attributes: { to: 1 } })
-  const behind =
-    last === 'trees'
-      ? node({
-          op: 'TreeEnsembleRegressor',
-          domain: ml,
-          inputs: ['all'],
-          outputs: ['y'],
-          attributes: { ...treeAttributes, nodes_featureids: [6, 0, 0, 1, 0, 0] },
-        })
-      : node({
-          op: 'LinearRegressor',
-          domain: ml,
-          inputs: ['all'],
-          outputs: ['y'],
-          attributes: { targets: 2, coefficients: { floats: ramp(26) } },
-        })
-  return model(
-    graph({
-      inputs: [
-        value('city', [0, 1], 8),
-        value('age', [0, 1]),
-        value('visits', [0, 1], 7),
-        value('colour', [0, 1], 8),
-        value('income', [0, 1], 11),
-        value('member', [0, 1], 9),
-        value('kind', [0, 1], 7),
-      ],
-      outputs: [value('y', [0, 0])],
-      initializers: initializersOf({
-        flat: { dims: [2], wholes: [-1, 5] },
-        flat3: { dims: [2], wholes: [-1, 3] },
-      }),
-      nodes: [
-        ...['income', 'member'].map(castOf),
-        node({
-          op: 'Scaler',
-          domain: ml,
-          inputs: ['visits'],
-          outputs: ['visits1'],
-          attributes: { offset: { floats: [3.3] }, scale: { floats: [0.7] } },
-        }),
-        encoder('city', { cats_strings: ['Bern', 'Zürich'] }),
-        encoder('colour', { cats_strings: ['red', 'Bern', ''] }),
-        encoder('kind', { cats_int64s: [1, 2, -5] }),
-        node({
-          op: 'LabelEncoder',
-          domain: ml,
-          inputs: ['city'],
-          outputs: ['level'],
-          attributes: { keys_strings: ['Zürich', 'Oslo'], values_int64s: [7, 8], default_int64: 3 },
-        }),
-        castOf('level'),
-        node({ op: 'Concat', inputs: ['city1', 'colour1'], outputs: ['texts'], attributes: { axis: -1 } }),
-        node({ op: 'Reshape', inputs: ['texts', 'flat'], outputs: ['encoded'] }),
-        node({ op: 'Reshape', inputs: ['kind1', 'flat3'], outputs: ['kinds'] }),
-        node({
-          op: 'Concat',
-          inputs: ['age', 'visits1', 'income1', 'member1', 'kinds', 'encoded', 'level1'],
-          outputs: ['all'],
-          attributes: { axis: 1 },
-        }),
-        behind,
-      ],
-    }),
-  )
-}
-
-const category = (attributes: WrittenNode['attributes'], type = 8): Buffer =>
-  model(
-    graph({
-      inputs: [value('city', [0, 1], type)],
-      initializers: initializersOf({ flat: { dims: [2], wholes: [-1, 2] } }),
-      nodes: [
-        node({ op: 'OneHotEncoder', domain: ml, inputs: ['city'], outputs: ['codes'], attributes }),
-        node({ op: 'Reshape', inputs: ['codes', 'flat'], outputs: ['y'] }),
-      ],
-    }),
-  )
+import { bareAnswers, rowTexts, servedAnswers } from '../support/onnx-answers.ts'
+import { ml } from '../support/onnx-graphs.ts'
+import { graph, model, node, value } from '../support/onnx-writer.ts'
+import { categoryModel, columnsModel, columnsRows as asked } from '../support/runtime-graphs.ts'
 
 describe('columns of numbers and texts', () => {
-  const cities = ['Bern', 'Zürich', 'Oslo', '', 'Züric', 'bern', '\u{feff}Bern', '北京']
-  const { normal, whole } = numbersOfSeed(5)
-  const count = 200
-  const asked: AskedRows = {
-    count,
-    numbers: Array.from({ length: count }, () => [
-      normal(),
-      whole(9),
-      normal() * 1e6,
-      whole(2),
-      whole(4) - 1,
-    ]).flat(),
-    texts: Array.from({ length: count }, () => [
-      cities[whole(cities.length)]!,
-      ['red', 'Bern', '', 'blue', null][whole(5)]!,
-    ]),
-  }
+  const { count } = asked
 
   it.each(['trees', 'linear'] as const)('are answered as by a bare call, before %s', async (last) => {
     const bytes = columnsModel(last)
@@ -158,11 +57,16 @@ describe('columns of numbers and texts', () => {
 it.each([
   [
     'text',
-    category({ cats_strings: ['a', 'b'], zeros: 0 }),
+    categoryModel({ cats_strings: ['a', 'b'], zeros: 0 }),
     { texts: [['b'], ['a']], numbers: [] },
     { texts: [['b'], ['c']], numbers: [] },
   ],
-  ['number', category({ cats_int64s: [44, 45], zeros: 0 }, 7), { numbers: [45, 44] }, { numbers: [44, 46] }],
+  [
+    'number',
+    categoryModel({ cats_int64s: [44, 45], zeros: 0 }, 7),
+    { numbers: [45, 44] },
+    { numbers: [44, 46] },
+  ],
 ] as const)('a %s that its encoder refuses fails its request', async (_, bytes, known, other) => {
   expect(await servedAnswers(bytes, { count: 2, ...known })).toEqual([0, 1, 1, 0])
   await expect(servedAnswers(bytes, { count: 2, ...other })).rejects.toMatchObject({

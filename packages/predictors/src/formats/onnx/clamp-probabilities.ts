@@ -8,17 +8,23 @@ import type { Predictor } from '../../predictor.ts'
 /** Values further outside are not rounding errors. Equals the golden tolerance, above which a version is refused. */
 const maxRounding = 1e-5
 
-/** Limits probabilities; returns the predictor unchanged for any other output. */
-export function clampProbabilities(predictor: Predictor, { kind }: Output): Predictor {
-  if (kind !== 'probability' && kind !== 'classes') return predictor
-  const { outputs } = predictor
-  const round = (output: Float32Array, count: number): void => {
+/** Returns a function that limits the first numbers of an output; undefined for outputs that are no probabilities. */
+export function roundingOf({ kind }: Output): ((output: Float32Array, count: number) => void) | undefined {
+  if (kind !== 'probability' && kind !== 'classes') return undefined
+  return (output, count) => {
     for (let at = 0; at < count; at++) {
       const value = output[at]!
       if (value > 1 && value <= 1 + maxRounding) output[at] = 1
       else if (value < 0 && value >= -maxRounding) output[at] = 0
     }
   }
+}
+
+/** Limits probabilities; returns the predictor unchanged for any other output. */
+export function clampProbabilities(predictor: Predictor, of: Output): Predictor {
+  const round = roundingOf(of)
+  if (round === undefined) return predictor
+  const { outputs } = predictor
   return {
     ...predictor,
     run(input, rows, output, order, texts) {

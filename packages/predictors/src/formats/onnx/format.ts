@@ -2,7 +2,7 @@
  * Opens ONNX files. Graphs of trees and of dense layers are computed here, all others by ONNX Runtime: first in a process of its own, which
  * measures them, then small requests within their turn. The model takes matrices of numbers, or named columns of numbers and texts.
  */
-import { type PredictorError, isPredictorError, predictorError, refuse } from '../../errors.ts'
+import { type PredictorError, refuse } from '../../errors.ts'
 import type { ModelDescription } from '../../features.ts'
 import { compileDense } from '../../network/simd-predictor.ts'
 import { expectClasses } from '../expect-classes.ts'
@@ -15,6 +15,7 @@ import { onnxLimits, readGraph, type OnnxGraph } from './graph.ts'
 import { textsByInput } from './known-texts.ts'
 import type { OnnxLayout } from './layout.ts'
 import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
+import { compileWholes, nulRefusal, refusalOfRun } from './refusals.ts'
 import { answersInTurn } from './session/turn-cost.ts'
 import { createSessions, type Sessions, type SessionsOptions } from './session/session-host.ts'
 import { textsOfCategories } from '../texts-of-categories.ts'
@@ -177,30 +178,17 @@ function openHosted(
   return sessions.open(name, { bytes, plan }, shape)
 }
 
-/** ONNX Runtime's message about an operator that cannot compute a value, such as a text that is no number. */
-const operatorFailed = /^Non-zero status code returned while running \w+ node/
-
 /** Refuses rows that an operator of the graph cannot compute. */
 function withRefusals(predictor: Predictor): Predictor {
-  const refusalOf = (error: unknown): unknown => {
-    const { message } = error as Error
-    if (isPredictorError(error) || !operatorFailed.test(message) || /alloc/i.test(message)) return error
-    if (message.includes('Unknown Category'))
-      return predictorError(
-        'unknown_category',
-        'the model refuses a category that it has not seen in training',
-      )
-    return predictorError('wrong_type', `the graph refuses a value of the row: ${message.slice(0, 300)}`)
-  }
   return {
     ...predictor,
     run(...of) {
       try {
         return predictor.run(...of)?.catch((error: unknown) => {
-          throw refusalOf(error)
+          throw refusalOfRun(error)
         })
       } catch (error) {
-        throw refusalOf(error)
+        throw refusalOfRun(error)
       }
     },
   }
@@ -211,53 +199,16 @@ const ownTextsOf = ({ inputs }: OnnxLayout): boolean[] =>
   inputs.flatMap(({ type }) => (type === 'string' ? [true] : []))
 
 function refuseNul(text: Buffer, row: number): void {
-  if (text.includes(0))
-    throw predictorError(
-      'wrong_type',
-      `instance ${row}: a text contains NUL, at which ONNX Runtime would cut it off`,
-    )
+  if (text.includes(0)) throw nulRefusal(row)
 }
-
-const wholeTypes = {
-  int32: { what: 'whole numbers of 32 bits', has: (value: number) => (value | 0) === value },
-  // A larger number of JSON is not exact.
-  int64: {
-    what: 'whole numbers between -2^53 and 2^53',
-    has: (value: number) => Number.isSafeInteger(value),
-  },
-  bool: { what: 'true or false', has: (value: number) => value === 0 || value === 1 },
-}
-type WholeType = keyof typeof wholeTypes
-const isWholeType = (type: string): type is WholeType => Object.hasOwn(wholeTypes, type)
-
-/** A number beyond 2^53 is not shown, because it may be another than was sent. */
-const shownNumber = (value: number): string =>
-  Number.isNaN(value) ? 'null' : Math.abs(value) >= 2 ** 53 ? 'one beyond' : String(value)
 
 /** Refuses rows with other values in integer or boolean columns, which ONNX Runtime would not accept. */
-function withWholes(predictor: Predictor, layout: OnnxLayout, names: readonly string[] = []): Predictor {
-  const columns: { at: number; type: WholeType; name: string | undefined }[] = []
-  let [at, columnAt] = [0, 0]
-  for (const { type, width } of layout.inputs) {
-    if (isWholeType(type))
-      for (let k = 0; k < width; k++)
-        columns.push({ at: at + k, type, name: names[columnAt + k] ?? layout.columns[columnAt + k]?.name })
-    if (type !== 'string') at += width
-    columnAt += width
-  }
-  if (columns.length === 0) return predictor
+function withWholes(predictor: Predictor, layout: OnnxLayout, names?: readonly string[]): Predictor {
   const { inputs } = predictor
-  const refusalOf = (input: Float64Array, row: number): PredictorError | undefined => {
-    for (const { at: place, type, name } of columns) {
-      const value = input[row * inputs + place]!
-      if (!wholeTypes[type].has(value))
-        return predictorError(
-          'wrong_type',
-          `instance ${row}: the model takes ${wholeTypes[type].what} as ${name}, not ${shownNumber(value)}`,
-        )
-    }
-    return undefined
-  }
+  const refuseWhole = compileWholes(layout, names)
+  if (refuseWhole === undefined) return predictor
+  const refusalOf = (input: Float64Array, row: number): PredictorError | undefined =>
+    refuseWhole(input, row * inputs, row)
   return {
     ...predictor,
     refusalOf,

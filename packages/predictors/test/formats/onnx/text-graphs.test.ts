@@ -5,56 +5,11 @@ import { textsOfCategories } from '../../../src/formats/texts-of-categories.ts'
 import { openOnnx } from '../../../src/formats/onnx/open-onnx.ts'
 import { createSessions } from '../../../src/formats/onnx/session/session-host.ts'
 import { inTurn } from '../../../src/formats/onnx/session/turn-session.ts'
-import { initializersOf } from '../../support/onnx-graphs.ts'
 import { rowTexts } from '../../support/onnx-answers.ts'
-import { graph, model, node, value, type WrittenNode } from '../../support/onnx-writer.ts'
-
-const words = ['gut', 'äö', 'лиса']
-
-/** Counts the words of a text in lower case, as skl2onnx writes a vectorizer. */
-const counting = (attributes: WrittenNode['attributes'] = {}): Buffer =>
-  model(
-    graph({
-      inputs: [value('text', [0, 1], 8)],
-      outputs: [value('y', [0, words.length])],
-      initializers: initializersOf({ list: { dims: [1], wholes: [-1] } }),
-      nodes: [
-        node({ op: 'Reshape', inputs: ['text', 'list'], outputs: ['flat'] }),
-        node({
-          op: 'StringNormalizer',
-          inputs: ['flat'],
-          outputs: ['low'],
-          attributes: { case_change_action: 'LOWER', is_case_sensitive: 0, ...attributes },
-        }),
-        node({
-          op: 'Tokenizer',
-          domain: 'com.microsoft',
-          inputs: ['low'],
-          outputs: ['tokens'],
-          attributes: { mark: 0, mincharnum: 1, pad_value: '#', tokenexp: '[^ ]+' },
-        }),
-        node({ op: 'Flatten', inputs: ['tokens'], outputs: ['rows'] }),
-        node({
-          op: 'TfIdfVectorizer',
-          inputs: ['rows'],
-          outputs: ['y'],
-          attributes: {
-            min_gram_length: 1,
-            max_gram_length: 1,
-            max_skip_count: 0,
-            mode: 'TF',
-            ngram_counts: [0],
-            ngram_indexes: [0, 1, 2],
-            pool_strings: words,
-          },
-        }),
-      ],
-    }),
-    { '': 17, 'com.microsoft': 1 },
-  )
+import { wordsModel } from '../../support/runtime-graphs.ts'
 
 it('words of several scripts are counted in lower case, in the turn of the request and in the process', async () => {
-  const bytes = counting()
+  const bytes = wordsModel()
   const sessions = createSessions({ onError: (message) => expect.fail(message) })
   const { layout } = openOnnx(bytes)
   const alone = { ...layout, hasSteadyTime: false }
@@ -73,7 +28,7 @@ it('words of several scripts are counted in lower case, in the turn of the reque
 })
 
 it('a locale that the file names and the machine lacks is refused', async () => {
-  const bytes = counting({ locale: 'xx_XX' })
+  const bytes = wordsModel({ locale: 'xx_XX' })
   const sessions = createSessions({ onError: (message) => expect.fail(message) })
   const opening = openSessionOf(sessions, { name: 'words', bytes, layout: openOnnx(bytes).layout })
   await expect(opening).rejects.toThrow(/Failed to construct locale with name:xx_XX/)

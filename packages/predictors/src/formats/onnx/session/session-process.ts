@@ -5,13 +5,8 @@
  */
 import { readSync, writeSync } from 'node:fs'
 import type { OnnxInput } from '../layout.ts'
-import {
-  openGraphSession,
-  textsByColumn,
-  type GraphPlan,
-  type GraphRows,
-  type GraphSession,
-} from './graph-session.ts'
+import type { GraphPlan, GraphRows } from './feeds.ts'
+import { openGraphSession, textsByColumn, type GraphSession } from './graph-session.ts'
 import { costOf, countApart, type TriedInputs, type TriedRow } from './rows-apart.ts'
 import type { ProcessCall } from '../../../runtime/process-host.ts'
 import type { LoadReply, RunCost } from '../../../runtime/runtime.ts'

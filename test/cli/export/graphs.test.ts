@@ -1,0 +1,399 @@
+/**
+ * Tests that an export computes every graph of ONNX Runtime as a server does, in Node and in a browser, refuses the same rows, and says what
+ * is wrong with a folder that lacks a file or has a damaged one.
+ */
+import { once } from 'node:events'
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { extname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import type { Runtimes } from '@tenure/predictors'
+import type { Browser, Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
+import { createPredictProtocol } from '../../../api/serving/request/native-protocol.ts'
+import { createRuntimes } from '../../../api/serving/runtime/hosts.ts'
+import { openVersion, type LoadedVersion } from '../../../api/serving/version/loaded-version.ts'
+import { exportVersion, type Exported } from '../../../cli/export/write.ts'
+import type { FeatureRow } from '../../../domain/model/features.ts'
+import { goldenTolerance } from '../../../domain/model/golden-answers.ts'
+import type { Manifest } from '../../../domain/model/manifest.ts'
+import { numberProfile } from '../../../domain/model/reference-profile.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
+import {
+  convolutionModel,
+  runtimeGraphs,
+  type RuntimeGraph,
+} from '../../../packages/predictors/test/support/runtime-graphs.ts'
+import { rowTexts } from '../../../packages/predictors/test/support/onnx-answers.ts'
+import { getArtifact, openArtifacts, putManifest } from '../../../store/artifacts.ts'
+import { seeded } from '../../support/serving/artifact.ts'
+import { startBrowser } from '../../support/dashboard/browser.ts'
+import { openGraph } from '../../support/formats/graph-predictor.ts'
+import { putPipeline, pipelineRows } from '../../support/formats/pipeline-version.ts'
+
+interface Predictor {
+  predict(rows: FeatureRow[]): Promise<Record<string, unknown>[]>
+  outputs(row: FeatureRow): Promise<Float32Array>
+  checkGolden(): { rows: number; worst: number }
+  sendCounts(server: string, key: string): Promise<number>
+}
+interface PredictorModule {
+  loadPredictor(base?: string | URL): Promise<Predictor>
+}
+interface Case {
+  done: Exported
+  served: LoadedVersion
+  rows: FeatureRow[]
+}
+
+const wasm = 'ort-wasm-simd-threaded.wasm'
+const graphs: RuntimeGraph[] = runtimeGraphs()
+/** With the probability of the second of two classes. */
+const pipeline = 'pipeline'
+const names = [...graphs.map(({ name }) => name), pipeline]
+
+let runtimes: Runtimes
+let root: string
+let artifactRoot: string
+const cases = new Map<string, Case>()
+
+beforeAll(async () => {
+  runtimes = createRuntimes({ onError: () => {} })
+  root = mkdtempSync(join(tmpdir(), 'tenure-graphs-'))
+  chmodSync(root, 0o711)
+  artifactRoot = join(root, 'artifacts')
+  for (const graph of graphs) await add(graph.name, await put(graph), graph.rows)
+  const digest = await putPipeline(openArtifacts(artifactRoot), pipeline)
+  await add(
+    pipeline,
+    digest,
+    pipelineRows.map(({ row }) => ({ ...row })),
+  )
+})
+afterAll(async () => {
+  await runtimes.stop()
+  rmSync(root, { recursive: true, force: true })
+})
+
+const folderOf = (name: string): string => join(root, name.replaceAll(/\W/g, '-'))
+const caseOf = (name: string): Case => cases.get(name)!
+
+async function add(name: string, digest: string, rows: FeatureRow[]): Promise<void> {
+  const done = await exportOf(digest, folderOf(name))
+  const { manifest, files } = await getArtifact(openArtifacts(artifactRoot), digest)
+  cases.set(name, { done, served: await openVersion(`${name}_v1.0.0`, manifest, files, runtimes), rows })
+}
+
+const exportOf = (digest: string, folder: string, more: { counters?: boolean } = {}) =>
+  exportVersion({ version: 'graph_v1.0.0', digest, artifactRoot, folder, ...more })
+
+/** Stores the artifact of a graph, with its first rows as golden ones, and returns its digest. */
+async function put({ bytes, rows }: RuntimeGraph, change: Partial<Manifest> = {}): Promise<string> {
+  const { columns, preprocessing, predictor } = await openGraph(bytes, runtimes)
+  const instances = rows.slice(0, 5)
+  const cells = (areTexts: boolean) =>
+    instances.map((row) =>
+      columns.filter(({ isText }) => (isText === true) === areTexts).map(({ name }) => row[name]!),
+    )
+  const numbers = Float64Array.from(cells(false).flat(), (value) => (value ?? NaN) as number)
+  const found = new Float32Array(instances.length * predictor.outputs)
+  await predictor.run(numbers, instances.length, found, undefined, rowTexts(cells(true) as string[][]))
+  predictor.close?.()
+  const outputNames = Array.from({ length: predictor.outputs }, (_, at) => `y${at}`)
+  const output: Output =
+    outputNames.length === 1 ? { kind: 'number' } : { kind: 'numbers', names: outputNames }
+  const manifest: Manifest = {
+    format: 'tenure-artifact@1',
+    model: 'graph',
+    artifact: 'onnx',
+    features: Object.fromEntries(
+      columns.map(({ name, isText }) => [
+        name,
+        { kind: isText === true ? ('category' as const) : ('number' as const), missing: 'fill' as const },
+      ]),
+    ),
+    featureOrder: columns.map(({ name }) => name),
+    output,
+    preprocessing,
+    files: { 'model.onnx': await openArtifacts(artifactRoot).put('artifacts', bytes) },
+    golden: {
+      instances,
+      outputs: instances.map((_, row) => [...rowOf(found, row, predictor.outputs)]),
+    },
+    training: { snapshot: 's', seed: 1, code: 'c', dependencies: 'd', hyperparameters: {}, rows: 2 },
+    ...change,
+  }
+  return putManifest(openArtifacts(artifactRoot), manifest)
+}
+
+const rowOf = (output: Float32Array, row: number, width: number): Float32Array =>
+  output.slice(row * width, (row + 1) * width)
+
+/** The outputs of the server for each row of a request. */
+async function serve(loaded: LoadedVersion, instances: readonly unknown[]): Promise<Float32Array[]> {
+  const input = createInputBuffer()
+  createPredictProtocol(1_000).read(loaded, Buffer.from(JSON.stringify({ instances })), input)
+  const { outputs, run } = loaded.predictor
+  const output = new Float32Array(instances.length * outputs)
+  await run(input.input, instances.length, output, undefined, input)
+  return instances.map((_, row) => rowOf(output, row, outputs))
+}
+
+const load = async (folder: string): Promise<Predictor> =>
+  ((await import(pathToFileURL(join(folder, 'predictor.js')).href)) as PredictorModule).loadPredictor()
+
+const codeOf = (work: Promise<unknown>): Promise<unknown> =>
+  work.then(
+    () => 'none',
+    (error: { code?: unknown }) => error.code,
+  )
+
+function expectNear(found: readonly ArrayLike<number>[], wanted: readonly ArrayLike<number>[]): void {
+  expect(found).toHaveLength(wanted.length)
+  for (const [row, answer] of wanted.entries())
+    for (let at = 0; at < answer.length; at++)
+      expect(Math.abs(found[row]![at]! - answer[at]!), `row ${row}`).toBeLessThanOrEqual(
+        goldenTolerance * Math.max(1, Math.abs(answer[at]!)),
+      )
+}
+
+/** Rows that a server refuses: by its features, by the types of the graph, and by an encoder. */
+const refused: [name: string, row: object][] = [
+  ['session-network-0', { f0: 'x' }],
+  [pipeline, { ...pipelineRows[0]!.row, age: 'x' }],
+  [pipeline, { ...pipelineRows[0]!.row, more: 1 }],
+  [pipeline, { ...pipelineRows[0]!.row, visits: 1.5 }],
+  [pipeline, { ...pipelineRows[0]!.row, city: 'a\0b' }],
+  ['category of texts', { city: 'c' }],
+  ['category of numbers', { city: 46 }],
+  ['number in a text', { text: 'x' }],
+  ['lookup', { place: 3 }],
+]
+
+describe('an exported graph in Node', () => {
+  it.each(names)('answers %s as a server does', async (name) => {
+    const { rows, served, done } = caseOf(name)
+    expect([done.issue, done.golden > 0]).toEqual([undefined, true])
+    const predictor = await load(folderOf(name))
+    expectNear(await Promise.all(rows.map((row) => predictor.outputs(row))), await serve(served, rows))
+    expect(await predictor.predict(rows)).toHaveLength(rows.length)
+    expect(predictor.checkGolden().worst).toBeLessThanOrEqual(goldenTolerance)
+  })
+
+  it('answers calls that overlap, of several graphs in one module', async () => {
+    const { loadPredictor } = (await import(
+      pathToFileURL(join(folderOf(pipeline), 'predictor.js')).href
+    )) as PredictorModule
+    const predictors = await Promise.all(
+      names.map((name) => loadPredictor(pathToFileURL(`${folderOf(name)}/`))),
+    )
+    const calls = predictors.flatMap((predictor, which) =>
+      caseOf(names[which]!)
+        .rows.slice(0, 40)
+        .map((row) => ({ predictor, row })),
+    )
+    const alone: Float32Array[] = []
+    for (const { predictor, row } of calls) alone.push(await predictor.outputs(row))
+    const next = seeded(7)
+    for (let time = 0; time < 3; time++) {
+      const order = calls.map((_, at) => ({ at, by: next() })).sort((one, other) => one.by - other.by)
+      const found = await Promise.all(order.map(({ at }) => calls[at]!.predictor.outputs(calls[at]!.row)))
+      for (const [place, { at }] of order.entries()) expect(found[place]).toEqual(alone[at])
+    }
+  })
+
+  it.each(refused)('refuses a row of %s with the code of a server: %j', async (name, row) => {
+    const wanted = await codeOf(serve(caseOf(name).served, [row]))
+    expect(wanted).toMatch(/^[a-z_]+_[a-z_]+$/)
+    const predictor = await load(folderOf(name))
+    expect(await codeOf(predictor.predict([row as FeatureRow]))).toBe(wanted)
+    const [first] = caseOf(name).rows
+    expect(await predictor.predict([first!])).toHaveLength(1)
+  })
+
+  it('counts its rows, and holds the size of its files', async () => {
+    const graph = graphs.find(({ name }) => name === 'convolution')!
+    const profile = {
+      rows: 10,
+      features: [numberProfile('f0', [0, 1])],
+      score: numberProfile('score', [0, 1]),
+    }
+    const digest = await put(graph, { profile })
+    const folder = join(root, 'counting')
+    const { files } = await exportOf(digest, folder, { counters: true })
+    expect(files[wasm]).toBe(statSync(join(folder, wasm)).size)
+    const predictor = await load(folder)
+    await predictor.predict(graph.rows.slice(0, 3))
+    const sent: { counts: { features: Record<string, number[]> }[] }[] = []
+    const server = createServer((request, response) => {
+      request.setEncoding('utf8').on('data', (text: string) => sent.push(JSON.parse(text)))
+      request.on('end', () => response.end('{}'))
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const spans = await predictor.sendCounts(
+      `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      'k',
+    )
+    server.close()
+    const counted = sent[0]!.counts.flatMap(({ features }) => features['f0']!)
+    expect([spans > 0, counted.reduce((sum, count) => sum + count, 0)]).toEqual([true, 3])
+  })
+})
+
+describe('an exported graph says what is wrong', () => {
+  it.each<[string, (folder: string) => void, RegExp]>([
+    [
+      'without its WebAssembly',
+      (folder) => rmSync(join(folder, wasm)),
+      /no such file.*copy its whole folder/,
+    ],
+    [
+      'with a damaged WebAssembly',
+      (folder) => writeFileSync(join(folder, wasm), readFileSync(join(folder, wasm)).subarray(0, 1_000)),
+      /wasm does not start.*Copy the file/s,
+    ],
+    [
+      'with a file that is cut off',
+      (folder) =>
+        writeFileSync(
+          join(folder, 'model.onnx'),
+          readFileSync(join(folder, 'model.onnx')).subarray(0, 1_000),
+        ),
+      /truncated or damaged/,
+    ],
+    [
+      'with an operator that does not exist',
+      (folder) => change(join(folder, 'model.onnx'), 'MaxPool', 'MaxPoll'),
+      /ONNX Runtime does not load model\.onnx: .*MaxPoll/s,
+    ],
+    [
+      'with golden rows that are off',
+      (folder) => change(join(folder, 'manifest.json'), '0.', '0.9', '"outputs"'),
+      /golden rows are off/,
+    ],
+  ])('%s', async (_name, harm, pattern) => {
+    const folder = mkdtempSync(join(root, 'harmed-'))
+    cpSync(folderOf('convolution'), folder, { recursive: true })
+    harm(folder)
+    await expect(load(folder)).rejects.toThrow(pattern)
+  })
+
+  it('when it is made of golden rows that it does not reproduce', async () => {
+    const graph = { ...graphs.find(({ name }) => name === 'convolution')!, bytes: convolutionModel() }
+    const digest = await put(graph)
+    const { manifest } = await getArtifact(openArtifacts(artifactRoot), digest)
+    const outputs = manifest.golden.outputs.map((answer) => answer.map((value) => value + 0.01))
+    const off = await putManifest(openArtifacts(artifactRoot), {
+      ...manifest,
+      golden: { ...manifest.golden, outputs },
+    })
+    await expect(exportOf(off, join(root, 'off'))).rejects.toThrow(/golden rows are off/)
+  })
+})
+
+function change(path: string, from: string, to: string, after = ''): void {
+  const text = readFileSync(path, 'latin1')
+  const at = text.indexOf(after)
+  writeFileSync(path, text.slice(0, at) + text.slice(at).replace(from, to), 'latin1')
+}
+
+describe('an exported graph in a browser', () => {
+  let browser: Browser
+  let server: Server
+  let origin: string
+  const types: Record<string, string> = {
+    '.js': 'text/javascript',
+    '.html': 'text/html',
+    '.css': 'text/css',
+    '.json': 'application/json',
+    '.wasm': 'application/wasm',
+  }
+
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      const path = decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname)
+      try {
+        const file = join(root, path.endsWith('/') ? `${path}index.html` : path)
+        const type = types[extname(file)] ?? 'application/octet-stream'
+        const bytes = readFileSync(file)
+        response.writeHead(200, { 'content-type': type }).end(bytes)
+      } catch {
+        response.writeHead(404).end()
+      }
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    browser = await startBrowser()
+  })
+  afterAll(async () => {
+    await browser?.close()
+    server.close()
+  })
+
+  async function openPage(folder: string): Promise<{ page: Page; troubles: string[] }> {
+    const page = await browser.newPage()
+    const troubles: string[] = []
+    page.on('console', (message) => {
+      if (message.type() === 'error' || message.type() === 'warning') troubles.push(message.text())
+    })
+    page.on('pageerror', (error) => troubles.push(error.message))
+    page.on('request', (request) => {
+      const url = request.url()
+      if (!url.startsWith(origin) && !url.startsWith('data:')) troubles.push(url)
+    })
+    await page.goto(`${origin}/${folder}/`)
+    return { page, troubles }
+  }
+
+  it('answers as a server does, from the files of its folder alone, and shows it', async () => {
+    for (const name of ['convolution', pipeline]) {
+      const folder = folderOf(name).slice(root.length + 1)
+      const { page, troubles } = await openPage(folder)
+      await page.locator('#golden').filter({ hasText: '5 golden rows agree' }).waitFor()
+      const { rows, served } = caseOf(name)
+      // As text, because the browser must resolve the module, not the compiler of this file.
+      const found = (await page.evaluate(
+        `import('/${folder}/predictor.js').then(async ({ loadPredictor }) => {
+          const predictor = await loadPredictor()
+          return Promise.all(${JSON.stringify(rows)}.map(async (row) => [...(await predictor.outputs(row))]))
+        })`,
+      )) as number[][]
+      expectNear(found, await serve(served, rows))
+      expect(troubles).toEqual([])
+      await page.close()
+    }
+  })
+
+  it('predicts typed inputs and reports invalid ones', async () => {
+    const { page } = await openPage(pipeline)
+    const answer = page.locator('#answer')
+    await answer.filter({ hasText: 'probability' }).waitFor()
+    await page.getByLabel('visits').fill('1.5')
+    await answer.filter({ hasText: 'the model takes whole numbers' }).waitFor()
+    await page.getByLabel('visits').fill('2')
+    await page.getByLabel('city').fill('Zürich')
+    await answer.filter({ hasText: 'probability' }).waitFor()
+    await page.close()
+  })
+
+  it('names the file that a copy lacks, and a policy that forbids WebAssembly', async () => {
+    const lacking = mkdtempSync(join(root, 'lacking-'))
+    cpSync(folderOf(pipeline), lacking, { recursive: true })
+    rmSync(join(lacking, wasm))
+    const first = await openPage(lacking.slice(root.length + 1))
+    await first.page
+      .locator('#golden')
+      .filter({ hasText: `${wasm} responded with 404` })
+      .waitFor()
+    await first.page.close()
+    const strict = mkdtempSync(join(root, 'strict-'))
+    cpSync(folderOf(pipeline), strict, { recursive: true })
+    change(join(strict, 'index.html'), " 'wasm-unsafe-eval'", '')
+    const second = await openPage(strict.slice(root.length + 1))
+    await second.page.locator('#golden').filter({ hasText: "allow 'wasm-unsafe-eval'" }).waitFor()
+    await second.page.close()
+  })
+})
