@@ -13,16 +13,23 @@ export const ModelFilterForm = ({
   </form>
 )
 
+/** With more models, the name is typed: a thousand options weigh 45 KB on each page, and no thumb finds one. */
+const maxOptions = 100
+
 export const ModelSelect = ({ models, chosen }: { models: string[]; chosen?: string }): PageElement => (
   <div>
     <label for="model">Model</label>
-    <select id="model" name="model">
-      <option value="">All</option>
-      {models.map((name) => (
-        <option value={name} selected={name === chosen}>
-          {name}
-        </option>
-      ))}
-    </select>
+    {models.length > maxOptions ? (
+      <input id="model" name="model" value={chosen} placeholder="All" maxlength={63} autocomplete="off" />
+    ) : (
+      <select id="model" name="model">
+        <option value="">All</option>
+        {models.map((name) => (
+          <option value={name} selected={name === chosen}>
+            {name}
+          </option>
+        ))}
+      </select>
+    )}
   </div>
 )

@@ -1,7 +1,7 @@
 /**
  * Measures the first contentful paint of each dashboard page in a real browser on a full database, and on a phone with an empty cache at
  * 1.6 Mbit/s and 150 ms to the server, with what it loads:
- * `npm run bench:pages -- --versions 10000 --audit 1000000 --releases 200 --runs 7`.
+ * `npm run bench:pages -- --versions 10000 --audit 1000000 --releases 200 --models 0 --runs 7`. `--models`: further models that serve.
  */
 import sql from 'sql-template-tag'
 import type { Page } from 'playwright-core'
@@ -13,10 +13,11 @@ import { openSession, weigh } from '../../../test/support/dashboard/browser-sess
 import { startBrowser } from '../../../test/support/dashboard/browser.ts'
 import { withServers } from '../../../test/support/servers/own-servers.ts'
 import { fillAudit } from '../harness/audit-rows.ts'
+import { fillModels, fillTraffic } from '../harness/model-rows.ts'
 import { quantileOf } from '../../../test/support/figures.ts'
 import { readOptions } from '../harness/options.ts'
 
-const options = readOptions({ versions: 10_000, audit: 1_000_000, releases: 200, runs: 7 })
+const options = readOptions({ versions: 10_000, audit: 1_000_000, releases: 200, models: 0, runs: 7 })
 const limitMs = 300
 const slowNetwork = { offline: false, latency: 150, downloadThroughput: 200_000, uploadThroughput: 200_000 }
 const slowLimitMs = 1_000
@@ -38,6 +39,7 @@ await withServers(async (servers) => {
     await fillVersions(store, options.versions)
     await fillReleases(store, options.releases)
     await extendAudit(store, options.audit)
+    await fillModels(store, options.models)
     await store.query(sql`analyze`)
     const release = await dashboard.release(dashboard.candidate)
     const addresses = dashboard.pathsOfPages(release)
@@ -47,6 +49,7 @@ await withServers(async (servers) => {
     console.log(
       'page                                       first paint ms       load  view  statements  bytes',
     )
+    await fillTraffic(store)
     for (const { path } of pageRegistry.filter((entry) => addresses[entry.path] !== undefined)) {
       const paints: number[] = []
       let told = ''
@@ -71,6 +74,7 @@ await withServers(async (servers) => {
     if (slow.length > 0) process.exitCode = 1
     const phone = await openSession(browser, { url: dashboard.url, width: 390, height: 844 })
     await phone.signIn(dashboard.keys.root)
+    await fillTraffic(store)
     if (!(await fitsSlowNetwork(phone.page, addresses))) process.exitCode = 1
   } finally {
     await browser.close()

@@ -133,7 +133,7 @@ describe('a rollback from the page', () => {
     const done = await send('rollback', 'operator', { ...fields, reason: 'complaints' })
     expect([done.status, await championNow()]).toEqual([200, second])
     expect(done.text).toMatch(
-      new RegExp(`Rolled back.*${third} is rolled back, ${second} serves.*has no undo`, 's'),
+      new RegExp(`Rolled back.*${third} is rolled back, ${second} serves.*Retrain for a new version`, 's'),
     )
     expect(done.text).not.toContain('>Undo<')
     const again = await send('rollback', 'operator', { ...fields, reason: 'complaints' })

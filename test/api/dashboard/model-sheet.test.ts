@@ -88,7 +88,7 @@ it('the champion is rolled back by three taps, and the page shows the version th
   expect(box.y + box.height).toBeLessThanOrEqual(844)
   await page.getByText('Requests fail').click()
   await buttonOf('Roll back to v1.0.0').click()
-  await page.getByText('This has no undo').waitFor()
+  await page.getByText('Retrain for a new version').waitFor()
   expect(await page.locator('.champion h2').innerText()).toBe('v1.0.0')
   const { store } = dashboard.core
   expect((await findChampion(store, dashboard.model))?.version).toBe(dashboard.champion)

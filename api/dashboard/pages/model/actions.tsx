@@ -207,7 +207,7 @@ const actions: Readonly<Record<ModelActionName, ModelAction>> = {
       const { message } = await orderRollback(deps, actor, { id, model, version: from, reason })
       return {
         title: 'Rolled back',
-        message: `${message}. This has no undo: retrain for a new version.`,
+        message: `${message}. Retrain for a new version.`,
       }
     },
   },

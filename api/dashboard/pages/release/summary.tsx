@@ -11,7 +11,7 @@ import { gateVerdictText } from '../../../../domain/evaluation/verdict-words.ts'
 import { gainText, levelPercent, metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import { answerRows } from '../../../../domain/monitoring/drift.ts'
 import type { PageElement } from '../../page.ts'
-import { Badge, Chart, durationText, Time } from '../../components/elements.tsx'
+import { Age, Badge, Chart } from '../../components/elements.tsx'
 import { Term } from '../../glossary.tsx'
 import { levelText } from '../../labels.ts'
 import { gateTones, SliceVerdict } from './evaluation.tsx'
@@ -123,12 +123,9 @@ const Data = ({ candidate, drift, release, nowMs }: ReleaseSubject): PageElement
       {asOf === undefined ? (
         <p class="empty">Unknown</p>
       ) : (
-        <>
-          <p class="figure">{durationText(untilMs - Date.parse(asOf))} old</p>
-          <p class="quiet small">
-            as of <Time at={asOf} />
-          </p>
-        </>
+        <p class="figure">
+          <Age at={asOf} nowMs={untilMs} /> old
+        </p>
       )}
       {drift.length === 0 && <p class="quiet small">Drift: not measured yet</p>}
       {drift.map(({ version: of, level, report }) => {
@@ -138,7 +135,7 @@ const Data = ({ candidate, drift, release, nowMs }: ReleaseSubject): PageElement
           .map(({ name }) => truncated(name, nameLength))
         return (
           <p class={level === 'warn' || level === 'alarm' ? 'small' : 'quiet small'}>
-            Drift of the {of === version ? 'candidate' : 'champion'}: {levelText(level)}
+            {of === version ? 'Candidate' : 'Champion'} drift: {levelText(level)}
             {moved.length > 0 && ` (${moved.slice(0, 3).join(', ')}${moved.length > 3 ? ' …' : ''})`}
           </p>
         )
@@ -170,15 +167,17 @@ const Risk = ({ subject, stages }: SummaryParts): PageElement => {
           'No champion to compare failures with'
         ) : (
           <>
-            <Term word="Failure budget" />: {numberText(Number(used.toPrecision(3)))} of{' '}
-            {numberText(limits.harmBudget)} used
+            <Term word="Failure budget" />: {requests > 0 && `${numberText(Number(used.toPrecision(3)))} of `}
+            {numberText(limits.harmBudget)}
+            {requests > 0 && ' used'}
             {used > 0 && ` (${percentOf(share)})`}
           </>
         )}
       </p>
       {state.baseline !== undefined && (
         <p class="quiet small">
-          <Term word="False-rollback risk" /> ≤ {numberText(100 * totalAlpha(limits.alpha))} %
+          <Term word="False-rollback risk" />{' '}
+          <span class="nowrap">≤ {numberText(100 * totalAlpha(limits.alpha))} %</span>
         </p>
       )}
     </section>

@@ -194,7 +194,7 @@ export const VerdictSection = ({
           {candidate.report.reasons.map(({ message }) => message).join('; ')}
         </p>
       )}
-      {isOpen && twin !== undefined && (
+      {isOpen && twin !== undefined && twin.version !== state.version && (
         <p>
           <Badge tone="warn">check this</Badge> same artifact as {twin.version}, rolled back{' '}
           <Time at={twin.at} />
