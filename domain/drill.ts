@@ -112,7 +112,7 @@ export function judgeDrill(facts: DrillFacts): { passed: boolean; message: strin
   const passed = (message: string, detectedBy: string) => ({ passed: true, message, detectedBy })
   if (outcome === undefined) return failed('the release of the drill has not ended')
   if (outcome === 'promoted') return failed('the candidate of a drill was promoted')
-  if (harmed > harmBudget) return failed(`${harmed} failed requests, budget ${harmBudget}`)
+  if (harmed > harmBudget) return failed(`${harmed} failed requests, failure budget ${harmBudget}`)
   if (unacknowledged !== undefined)
     return failed(`the rollback was not acknowledged: ${unacknowledged.join('; ')}`)
   switch (kind) {
@@ -145,7 +145,7 @@ export function judgeDrill(facts: DrillFacts): { passed: boolean; message: strin
   }
 }
 
-/** The code of a rollback because the harm budget of the drill is spent. */
+/** The code of a rollback because the failure budget of the drill is spent. */
 export const budgetCode = 'drill_budget'
 
 /** The issues of a drill policy, each with its field. */

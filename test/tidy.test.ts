@@ -13,7 +13,8 @@ import {
 } from './tidy/rules.ts'
 import { idleCallers, issuesOfNetwork } from './tidy/network.ts'
 import { issuesOfTasks } from './tidy/tasks.ts'
-import { parseSource, readSources } from './tidy/source.ts'
+import { issuesOfWords, proseOf, replacedWords, textsOf } from './tidy/words.ts'
+import { parseSource, readSources, readTexts } from './tidy/source.ts'
 
 const sources = readSources()
 const codes = Object.keys(errorTable)
@@ -33,6 +34,20 @@ describe('the tree', () => {
     expect(idleCallers(sources)).toEqual([])
   })
   it('tells tasks apart in domain/tasks alone', () => expect(issuesOfTasks(sources)).toEqual([]))
+  it('has one name for a thing in every text that people read', () => {
+    const read = sources.filter(({ path }) => !/(^|\/)test\/|^packages\/lab\//.test(path)).flatMap(textsOf)
+    // What changed and what was measured is told with the names of its day.
+    const pages = readTexts()
+      .filter(({ path }) => path.endsWith('.md') && !/^CHANGELOG|^packages\/lab\//.test(path))
+      .flatMap(({ path, text }) =>
+        proseOf(text)
+          .split('\n\n')
+          .map((part) => ({ path, text: part })),
+      )
+    expect(read.length).toBeGreaterThan(5_000)
+    expect(pages.length).toBeGreaterThan(2_000)
+    expect(issuesOfWords([...read, ...pages])).toEqual([])
+  })
   it('has a remedy for every error', () => {
     for (const [code, { status, remedy }] of Object.entries(errorTable)) {
       expect(remedy, code).toMatch(/^[A-Z].{10,}\.$/)
@@ -405,4 +420,39 @@ describe('a planted violation is found', () => {
     expect(issuesOfErrorCodes(raised, ['not_found'])).toEqual(['not_found is tripped by no test'])
     expect(issuesOfErrorCodes(tripped, ['not_found'])).toEqual(['not_found is raised by no code'])
   })
+})
+
+describe('a second name of a thing is found', () => {
+  const found = (path: string, text: string) =>
+    path.endsWith('.md')
+      ? issuesOfWords([{ path, text: proseOf(text) }])
+      : issuesOfWords(planted(path, text).flatMap(textsOf))
+
+  it.each([
+    ['a heading of a page', 'api/dashboard/a.tsx', `export const a = <h2>Excess failures</h2>`],
+    ['a message', 'cli/a.ts', 'export const a = (n: number) => `${n} of the harm budget`'],
+    ['a term of the gate', 'domain/a.ts', `export const a = 'worse than the anchor'`],
+    ['a status', 'cli/a.ts', `export const a = 'no proven version'`],
+    ['an end', 'api/a.ts', `export const a = 'the version was withdrawn'`],
+    ['a failed validation', 'docs/a.md', 'The batch is quarantined.'],
+    ['an alert', 'domain/a.ts', `export const a = 'challenger refused, not better'`],
+    ['a drill', 'docs/a.md', 'The drill was not held.'],
+  ])('%s', (_, path, text) => expect(found(path, text)).toHaveLength(1))
+
+  it('each of them at least once', () =>
+    expect(
+      replacedWords.filter(
+        ({ pattern }) =>
+          !pattern.test(
+            'Excess failures; the anchor; no proven version; withdrawn; quarantined; not better; not held',
+          ),
+      ),
+    ).toEqual([]))
+
+  it.each([
+    ['an identifier', 'domain/a.ts', `export const a = 'not_better'`],
+    ['an attribute', 'api/a.tsx', `export const a = (x: number) => \`<text x="\${x}" text-anchor="end">\``],
+    ['code in a page', 'docs/a.md', 'Its outcome is `quarantined`.\n\n```\nheld: not held\n```\n'],
+    ['a proof', 'domain/a.ts', `export const a = 'not yet proven on 200 pairs'`],
+  ])('not %s', (_, path, text) => expect(found(path, text)).toEqual([]))
 })

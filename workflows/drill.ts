@@ -53,7 +53,7 @@ export async function drill(given: DrillRequest): Promise<DrillOutcome> {
   const message =
     failed.length === 0
       ? `${counted(drills.length, 'drill')} passed`
-      : `failed or not held: ${failed.join(', ')}`
+      : `failed or skipped: ${failed.join(', ')}`
   upsertSearchAttributes({ Outcome: [failed.length === 0 ? 'passed' : 'failed'] })
   setCurrentDetails(message)
   return { model, drills, message }
@@ -68,7 +68,7 @@ interface DrillRun {
 async function runDrill({ id, kind, request }: DrillRun): Promise<{ passed: boolean; message: string }> {
   const { model } = request
   const opened = await openRow(() => recording.openDrill({ ...request, id }))
-  if ('refused' in opened) return { passed: false, message: `not held: ${opened.refused}` }
+  if ('refused' in opened) return { passed: false, message: `skipped: ${opened.refused}` }
   // Why it failed stands in the rows.
   await CancellationScope.cancellable(() => runRelease(model, id, kind)).catch(() => {})
   const isCancelled = CancellationScope.current().consideredCancelled

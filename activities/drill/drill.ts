@@ -165,17 +165,17 @@ export const endDrill =
   async ({ id, isCancelled }: DrillEnd): Promise<Pick<Drill, 'passed' | 'message'>> => {
     const { store, log } = deps
     const drill = await findDrill(store, id)
-    if (drill === undefined) return { passed: false, message: 'not held: the release was not opened' }
+    if (drill === undefined) return { passed: false, message: 'skipped: the release was not opened' }
     // A repeated call: the stored result stands, although more requests may have been counted since.
     if (drill.endedAt !== undefined) {
       const { held, passed = false, message = '' } = drill
       if (held) await reportResult(store, drill)
-      return { passed, message: held ? message : `not held: ${message}` }
+      return { passed, message: held ? message : `skipped: ${message}` }
     }
     // A skipped drill is not a failed drill.
     const notHeld = async (why: string) => {
       await giveUp(deps, drill, why)
-      return { passed: false, message: `not held: ${why}` }
+      return { passed: false, message: `skipped: ${why}` }
     }
     const { releaseId } = drill
     if (releaseId === undefined) {
@@ -248,11 +248,11 @@ async function giveUp({ store, log }: Deps, drill: NewDrill, why: string): Promi
       severity: 'warning',
       kind: 'drill_not_held',
       cause: why,
-      message: `The drill "${kind}" of ${model} was not held: ${why}`,
+      message: `The drill "${kind}" of ${model} was skipped: ${why}`,
       evidence: { drill: id },
     })
   })
-  log.warn({ drill: id, kind, model, why }, 'drill not held')
+  log.warn({ drill: id, kind, model, why }, 'drill skipped')
 }
 
 const notHeldKey = ({ model, kind }: Pick<Drill, 'model' | 'kind'>): string =>
@@ -261,7 +261,7 @@ const notHeldKey = ({ model, kind }: Pick<Drill, 'model' | 'kind'>): string =>
 /** A failed drill means that a safeguard does not work. */
 async function reportResult(store: Deps['store'], drill: Drill): Promise<void> {
   const { id, model, kind, passed, message = '' } = drill
-  await resolveAlert(store, notHeldKey(drill), `the drill ${id} was held to its end`)
+  await resolveAlert(store, notHeldKey(drill), `the drill ${id} ran to its end`)
   const dedupeKey = `drill/${model}/${kind}`
   if (passed === true) return resolveAlert(store, dedupeKey, `the drill ${id} passed: ${message}`)
   await upsertAlert(store, {

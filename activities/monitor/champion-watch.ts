@@ -1,6 +1,6 @@
 /**
  * Watches every champion at the tick while the control worker runs: raises `champion_failing`, and rolls a failing champion back to the
- * last proven version that can serve. Outside of Temporal, because an activity for each model and tick would cost more than the models.
+ * last known good version that can serve. Outside of Temporal, because an activity for each model and tick would cost more than the models.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { reasonOf } from '../../domain/errors.ts'
@@ -153,8 +153,8 @@ async function planOf(
   if (target !== undefined)
     return `The model file permits no automatic rollback: \`tenure rollback ${model}\` returns to ${target.version}`
   if (found?.definition.fallback?.automatic === true)
-    return `There is no proven version to return to, so the fallback takes over. If ${version} still serves in 30 s: ${byHand}`
-  return `There is no proven version to return to and no automatic fallback. Next: ${byHand}`
+    return `There is no known good version to return to, so the fallback takes over. If ${version} still serves in 30 s: ${byHand}`
+  return `There is no known good version to return to and no automatic fallback. Next: ${byHand}`
 }
 
 async function alertFailing(
@@ -254,7 +254,7 @@ async function rollBackUnlessRefused(
     return undefined
   }
   const broken = [...unfit].map(([to, why]) => `${to} cannot serve: ${why}`)
-  return keep(broken.length === 0 ? `no proven version to return to` : broken.join('; '))
+  return keep(broken.length === 0 ? `no known good version to return to` : broken.join('; '))
 }
 
 // Asks another version the inputs that a version failed, so that a fault of the inputs is told from a fault of the version.

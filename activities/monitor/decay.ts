@@ -76,7 +76,7 @@ export async function returnIfDecayed(
   const issue = await issueOfReturn(deps, served)
   if (issue !== undefined) return keptBecause(issue)
   const target = await findRollbackTarget(store, { model, from: version })
-  if (target === undefined) return keptBecause(`${model} has no earlier proven version`)
+  if (target === undefined) return keptBecause(`${model} has no earlier known good version`)
   const compared = await compareOn(deps, finding, { ...span, from: version, to: target }, policy)
   if (typeof compared === 'string') return keptBecause(compared)
   const comparison = { comparison: compared }

@@ -69,8 +69,8 @@ const applying =
 /** Ends a release that can never be approved, because its basis has changed. */
 export const lookAtBasis = applying(async (database, state) => {
   if (state.stage !== 'awaiting_approval') return undefined
-  const reason = lostBasis(state, await findReleaseBasis(database, state))
-  return reason === undefined ? undefined : { kind: 'stale', reason }
+  const lost = lostBasis(state, await findReleaseBasis(database, state))
+  return lost && { kind: 'stale', ...lost }
 })
 
 /** Gives way to the queued release of the model where its queue entry allows it. */

@@ -208,7 +208,7 @@ const closers: Record<
         model,
         severity: 'warning',
         kind: 'drill_not_held',
-        message: `The drill "${drill}" of ${model} was not held to its end: ${endedOutside}`,
+        message: `The drill "${drill}" of ${model} did not run to its end: ${endedOutside}`,
         evidence: { drill: id },
       })
     },

@@ -2,11 +2,15 @@
 import { instantMs, wallMs, wallText } from '../../domain/zoned-time.ts'
 import { characterCount, figureText } from './figures.ts'
 
+/** What the times of a chart show, by its span: seconds below 3 min, minutes below 36 h, else days. */
+export const spanLook = (spanMs: number): 'clock' | 'minute' | 'day' =>
+  spanMs < 3 * 60_000 ? 'clock' : spanMs < 36 * 3_600_000 ? 'minute' : 'day'
+
 /** The shortest format of times in a zone that a span allows. */
 export function timeFormat(spanMs: number, zone = 'UTC'): (at: Date | number) => string {
   const text = (at: Date | number) => wallText(Number(at), zone)
-  if (spanMs < 3 * 60_000) return (at) => text(at).slice(11, 19)
-  if (spanMs < 36 * 3_600_000) return (at) => text(at).slice(11, 16)
+  const look = spanLook(spanMs)
+  if (look !== 'day') return (at) => text(at).slice(11, look === 'clock' ? 19 : 16)
   if (spanMs < 2 * 366 * 86_400_000)
     return (at) => `${months[Number(text(at).slice(5, 7)) - 1]} ${Number(text(at).slice(8, 10))}`
   return (at) => text(at).slice(0, 7)
@@ -29,7 +33,7 @@ export function timeDomain(times: readonly number[]): [Date, Date] {
 export function timeAxis(domain: [Date, Date], ticks: number, zone?: string) {
   const spanMs = domain[1].getTime() - domain[0].getTime()
   const text = timeFormat(spanMs, zone)
-  const count = spanMs < 3 * 60_000 ? Math.ceil(ticks / 2) : ticks
+  const count = spanLook(spanMs) === 'clock' ? Math.ceil(ticks / 2) : ticks
   return {
     type: 'utc' as const,
     domain,

@@ -1,4 +1,4 @@
-/** Draws the stages of a release: the traffic share over time, and the used share of the harm budget. */
+/** Draws the stages of a release: the traffic share over time, and the used share of the failure budget. */
 import { timeAxis, timeDomain } from './axis.ts'
 import { colours } from './colours.ts'
 import { countText, spanText, finiteOrNull, utcMinute, percentOf, truncated } from './figures.ts'
@@ -67,7 +67,7 @@ export async function timelineSvg(timeline: Timeline, frame: ChartPlace): Promis
   const spent =
     lastUsed === undefined
       ? ''
-      : `; ${countText(lastUsed.excess)} of ${countText(timeline.harmBudget)} excess failures`
+      : `; ${countText(lastUsed.excess)} of ${countText(timeline.harmBudget)} failures of the failure budget used`
   const full = { ...frame, description: `${stages.map(described).join('; ')}${spent}` }
   const narrow = isNarrow(full)
   const [from, to] = timeDomain(stages.flatMap((stage) => [stage.from.getTime(), stage.to.getTime()]))
@@ -127,7 +127,7 @@ interface UsedBudget {
   share: number
 }
 
-/** The used share of the harm budget over time; empty without a budget. */
+/** The used share of the failure budget over time; empty without a budget. */
 function usedBudget({ harm = [], harmBudget }: Timeline): UsedBudget[] {
   const budget = finiteOrNull(harmBudget)
   if (budget === null || budget <= 0) return []
@@ -144,7 +144,7 @@ const excessMarks = (plot: PlotModule, used: UsedBudget[], last: UsedBudget) => 
   plot.text([last], {
     x: 'at',
     y: 'share',
-    text: () => 'excess failures',
+    text: () => 'failure budget used',
     textAnchor: 'end',
     dy: -8,
     fill: colours.bad,
@@ -176,7 +176,7 @@ export function timelineText(timeline: Timeline, { width = 96 }: { width?: numbe
   const last = (timeline.harm ?? []).filter(({ excess }) => finiteOrNull(excess) !== null).at(-1)
   if (last !== undefined && finiteOrNull(timeline.harmBudget ?? null) !== null)
     lines.push(
-      `excess failures at the last verdict: ${countText(last.excess)} of ${countText(timeline.harmBudget)} (above the champion's rate)`,
+      `failure budget: ${countText(last.excess)} of ${countText(timeline.harmBudget)} used at the last verdict`,
     )
   return lines.join('\n')
 }

@@ -12,6 +12,7 @@ import {
   zoneName,
   type TimeLook,
 } from '../../domain/zoned-time.ts'
+import { spanLook } from '../charts/axis.ts'
 import { cookieIn } from '../auth/cookie.ts'
 
 /** The script of the pages sets it to the zone of the browser. */
@@ -51,8 +52,7 @@ export function timeLabel(
   atMs: number,
   spanMs: number,
 ): string {
-  const look: TimeLook = spanMs < 3 * 60_000 ? 'clock' : spanMs < 36 * 3_600_000 ? 'minute' : 'day'
-  return `<text x="${x}" y="${y}" text-anchor="${anchor}" data-at="${atMs}" data-shows="${look}"></text>`
+  return `<text x="${x}" y="${y}" text-anchor="${anchor}" data-at="${atMs}" data-shows="${spanLook(spanMs)}"></text>`
 }
 const labels = new RegExp(` data-at="(\\d+)" data-shows="(\\w+)">[^<]*`, 'g')
 

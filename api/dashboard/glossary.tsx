@@ -58,7 +58,7 @@ export const glossary: readonly GlossaryEntry[] = [
     term: 'Calibration',
     words: ['Calibration'],
     meaning:
-      'Whether what is predicted at 70 % comes true in 70 % of cases. A drift away from the line makes thresholds wrong.',
+      'Whether an outcome predicted at 70 % happens in 70 % of cases. A drift away from the line makes thresholds wrong.',
   },
   {
     term: 'Canary',
@@ -114,9 +114,9 @@ export const glossary: readonly GlossaryEntry[] = [
   },
   {
     term: 'Failure budget',
-    words: ['Failure budget', 'Excess failures'],
+    words: ['Failure budget', 'Failure budget used'],
     meaning:
-      'Failures beyond what the control would have had on the same requests: the harm of the release so far.',
+      'How many requests a release may fail beyond what the control would have failed on the same requests. It rolls back when they are used up.',
   },
   {
     term: 'External metrics',
@@ -159,6 +159,12 @@ export const glossary: readonly GlossaryEntry[] = [
       'How much the metric falls when the values of one feature are shuffled. Near zero, the model does not use it.',
   },
   {
+    term: 'Known good',
+    words: ['known good'],
+    meaning:
+      'A version whose release ended as promoted and that was never rolled back. A rollback returns to the newest one.',
+  },
+  {
     term: 'Log loss',
     words: ['Log loss'],
     meaning: 'The penalty for confident wrong probabilities; lower is better.',
@@ -172,7 +178,7 @@ export const glossary: readonly GlossaryEntry[] = [
   {
     term: 'Precision',
     words: ['precision', 'Precision'],
-    meaning: 'Of the predicted positives, the share that came true. Low precision means false alarms.',
+    meaning: 'Of the predicted positives, the share that is positive. Low precision means false alarms.',
   },
   {
     term: 'Primary metric',
@@ -184,12 +190,6 @@ export const glossary: readonly GlossaryEntry[] = [
     words: [],
     meaning:
       'The time after a promotion in which the new champion is still watched and rolled back automatically.',
-  },
-  {
-    term: 'Proven',
-    words: ['proven'],
-    meaning:
-      'The status of a known good version: its release ended as promoted. A rollback returns to the newest one.',
   },
   {
     term: 'PSI',
@@ -206,7 +206,7 @@ export const glossary: readonly GlossaryEntry[] = [
   {
     term: 'Recall',
     words: ['recall', 'Recall'],
-    meaning: 'Of what came true, the share that was predicted. Low recall means missed cases.',
+    meaning: 'Of the positives, the share that was predicted. Low recall means missed cases.',
   },
   {
     term: 'Score shift',
@@ -221,10 +221,16 @@ export const glossary: readonly GlossaryEntry[] = [
       'Copies of requests that the candidate answers and no caller receives. It finds failures and slow responses without harm.',
   },
   {
+    term: 'Superseded',
+    words: ['superseded'],
+    meaning:
+      'A release that ended because another release took its place, or because the champion changed that its version was compared with.',
+  },
+  {
     term: 'Targeted callers',
     words: ['Targeted'],
     meaning:
-      'Callers who were chosen to meet the candidate first. Their failures count as harm; they prove nothing, because they were not drawn at random.',
+      'Callers who were chosen to meet the candidate first. Their failures count against the failure budget; they are not compared, because they were not drawn at random.',
   },
 ]
 

@@ -2,7 +2,7 @@
 import type { ReleaseOutcomeKind, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import type { VerdictKind } from '../../domain/verdict.ts'
-import type { Tone } from './components/elements.tsx'
+import type { BadgeTone } from './components/elements.tsx'
 import { shareText } from './components/elements.tsx'
 
 const stageWords: Readonly<Record<ReleaseStage, string>> = {
@@ -32,17 +32,12 @@ export function stageText(
   return `${stageWords[stage]}${share}${paused ? ', paused' : ''}`
 }
 
-/** Whether the release needs a command from an approver or an operator before it continues. */
-export const needsCommand = ({ stage, paused }: Pick<ReleaseState, 'stage' | 'paused'>): boolean =>
-  stage === 'awaiting_approval' || stage === 'awaiting_decision' || paused
-
-export function stageTone(state: Pick<ReleaseState, 'stage' | 'paused' | 'outcome'>): Tone {
+export function stageTone(state: Pick<ReleaseState, 'stage' | 'paused' | 'outcome'>): BadgeTone {
   if (state.outcome !== undefined) return outcomeTones[state.outcome]
-  if (needsCommand(state)) return 'warn'
-  return state.stage === 'rolling_back' ? 'bad' : 'info'
+  return state.stage === 'rolling_back' ? 'bad' : 'quiet'
 }
 
-export const outcomeTones: Readonly<Record<ReleaseOutcomeKind, Tone>> = {
+export const outcomeTones: Readonly<Record<ReleaseOutcomeKind, BadgeTone>> = {
   promoted: 'good',
   rolled_back: 'bad',
   rejected: 'bad',
@@ -52,11 +47,11 @@ export const outcomeTones: Readonly<Record<ReleaseOutcomeKind, Tone>> = {
   failed: 'bad',
 }
 
-export const verdictTones: Readonly<Record<VerdictKind, Tone>> = {
+export const verdictTones: Readonly<Record<VerdictKind, BadgeTone>> = {
   pass: 'good',
   fail: 'bad',
-  inconclusive: 'warn',
-  no_data: 'warn',
+  inconclusive: 'quiet',
+  no_data: 'quiet',
   error: 'bad',
 }
 
@@ -67,15 +62,11 @@ export const plain = (word: string): string => word.replaceAll('_', ' ')
 export const sentenceCase = (word: string): string =>
   `${word.charAt(0).toUpperCase()}${plain(word.slice(1))}`.replace(/ warn$/, ' warning')
 
-/** Names the outcome of a retraining. Its version is released only at the end of the release that it started. */
-export const retrainingWords = (outcome: string): string =>
-  outcome === 'released' ? 'release started' : plain(outcome)
-
-export const levelTones: Readonly<Record<string, Tone>> = { stable: 'good', warn: 'warn', alarm: 'bad' }
+export const levelTones: Readonly<Record<string, BadgeTone>> = { stable: 'good', warn: 'quiet', alarm: 'bad' }
 
 export const qualityTones = { held: 'good', lost: 'bad', insufficient: 'quiet' } as const
 
-export const severityTones = { critical: 'bad', warning: 'warn', info: 'info' } as const
+export const severityTones = { critical: 'bad', warning: 'warn', info: 'quiet' } as const
 
 /** Names the level of drift or of a validation: `warn` → `warning`. */
 export const levelText = (level: string): string => (level === 'warn' ? 'warning' : plain(level))

@@ -1,5 +1,5 @@
 /**
- * Shows the stage of an open release with the share that its candidate serves now, and in amber what is wrong with it, so that no list says
+ * Shows the stage of an open release with the share that its candidate serves now, and beside it what is wrong with it, so that no list says
  * what was only planned.
  */
 import { servedBp, warningOf } from '../../domain/release/explain.ts'
@@ -51,6 +51,6 @@ export const StageBadge = ({ state, servedBp: now, warning }: StageNow): PageEle
     <Badge tone={stageTone(state)}>{stageText(state, now)}</Badge>
   ) : (
     <>
-      <Badge tone="warn">{stageText(state, now)}</Badge> <span class="small">{warning}</span>
+      <Badge tone="quiet">{stageText(state, now)}</Badge> <span class="small">{warning}</span>
     </>
   )

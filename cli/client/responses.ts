@@ -41,7 +41,7 @@ export interface VersionAnswer {
   created_at: string
   known_good_at?: string
   rolled_back_at?: string
-  /** champion, proven, withdrawn, … */
+  /** champion, known_good, rolled_back, … */
   status?: string
   /** Why the queued release was not started. */
   not_released?: string

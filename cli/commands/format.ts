@@ -1,4 +1,5 @@
 /** Formats values for tables and sentences in the same way for all commands. */
+import { outcomeText } from '../../domain/evaluation/verdict-words.ts'
 import { rangeOf } from '../../domain/evaluation/gate-metrics.ts'
 import type { ReleaseAnswer } from '../client/responses.ts'
 import type { Terminal } from '../terminal.ts'
@@ -16,24 +17,25 @@ export const orDash = (text: string | number | null | undefined): string =>
 export const digestPrefix = (digest: string | null | undefined): string =>
   digest === undefined || digest === null ? '–' : digest.replace(/^sha256:/, '').slice(0, 12)
 
-export function coloured(terminal: Terminal, outcome: string | null | undefined): string {
+/** Returns what people read of an outcome or of a verdict of a stage, in its colour. */
+export function coloured({ paint }: Terminal, outcome: string | null | undefined): string {
+  if (outcome === undefined || outcome === null) return '–'
+  const text = outcomeText(outcome)
   switch (outcome) {
     case 'promoted':
     case 'pass':
-      return terminal.paint('green', outcome)
+      return paint('green', text)
     case 'rolled_back':
     case 'failed':
     case 'fail':
     case 'quarantined':
-      return terminal.paint('red', outcome)
+    case 'not_better':
+      return paint('red', text)
     // The release that a retraining started may still end in any way.
     case 'released':
-      return outcome
-    case undefined:
-    case null:
-      return '–'
+      return text
     default:
-      return terminal.paint('yellow', outcome)
+      return paint('yellow', text)
   }
 }
 

@@ -14,7 +14,7 @@ import { timeText } from './narrator.ts'
 import { countText, utcMinute } from '../../api/charts/figures.ts'
 import { chapterAfter } from './progress.ts'
 import { finishRetraining, trainChallenger } from './retraining.ts'
-import { gateVerdictText } from '../../domain/evaluation/verdict-words.ts'
+import { gateVerdictText, outcomeText } from '../../domain/evaluation/verdict-words.ts'
 import { demoModel, type DemoWorld } from './world.ts'
 
 export interface VersionResult {
@@ -74,7 +74,7 @@ async function finishInterrupted(world: DemoWorld): Promise<void> {
   else if (open.state.stage === 'qualifying' || open.state.stage === 'awaiting_approval')
     await approveByApi(world, await awaitApproval(world, open.state.version))
   const ended = await followRelease(world, open.state.id)
-  narrator.print(`${ended.state.version}: ${ended.outcome} (${ended.reason ?? ''})`)
+  narrator.print(`${ended.state.version}: ${outcomeText(String(ended.outcome))} (${ended.reason ?? ''})`)
 }
 
 async function firstChampion(world: DemoWorld, story: DemoResult): Promise<void> {
@@ -180,7 +180,7 @@ async function challenger(
     }
     if (retraining.outcome !== 'not_better' && retraining.outcome !== 'insufficient')
       throw new Error(`the retraining ended as ${retraining.outcome}: ${retraining.message}`)
-    narrator.print(`Not released (${retraining.outcome}): ${retraining.message}`)
+    narrator.print(`Not released (${outcomeText(retraining.outcome)}): ${retraining.message}`)
     if (tries === maxTries) break
     await nextDays(world, asOfMs + 7 * dayMs)
   }
@@ -212,7 +212,8 @@ async function conclude(world: DemoWorld, story: DemoResult, ending: Ending): Pr
   ]
   story.failures.push(...wrong)
   for (const text of wrong) narrator.wrong(text)
-  if (wrong.length === 0) narrator.done(`${version}: ${ended.outcome}. Champion: ${champion}`)
+  if (wrong.length === 0)
+    narrator.done(`${version}: ${outcomeText(String(ended.outcome))}. Champion: ${champion}`)
   story.versions.push({
     version,
     outcome: String(ended.outcome),

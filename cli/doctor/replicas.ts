@@ -58,7 +58,7 @@ export async function checkServing(databaseUrl: string): Promise<Finding[]> {
         broken(
           'models',
           `${name} fails: ${minuteText(minute)}, limit ${percentText(errorAlarm)}`,
-          `Read what is done about it with \`tenure alerts\`; return to the last proven version with \`tenure rollback ${name}\`.`,
+          `Read what is done about it with \`tenure alerts\`; return to the last known good version with \`tenure rollback ${name}\`.`,
         ),
       ]
     })

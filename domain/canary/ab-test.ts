@@ -27,7 +27,7 @@ export interface AbPolicy {
    * `errors`, or a name of `limits.business`.
    */
   metric: string
-  /** The probability of declaring a candidate better that is not better. */
+  /** The probability of declaring a candidate better although it is not. */
   alpha: number
 }
 

@@ -32,7 +32,7 @@ export interface AlphaSplit {
   business?: number
   /** What other systems measure of the arms, over all external metrics together. */
   external?: number
-  /** The harm budget: small but proven damage that no single metric acts on. */
+  /** The failure budget: small but proven damage that no single metric acts on. */
   reserve: number
 }
 

@@ -93,7 +93,7 @@ export interface CanaryPolicy {
    */
   external?: Record<string, ExternalMetric>
   /**
-   * Lets a stage end before its minimum time when the next share costs at most the rest of the harm budget, assuming that a canary as bad
+   * Lets a stage end before its minimum time when the next share costs at most the rest of the failure budget, assuming that a canary as bad
    * as the evidence still allows serves it for `reactionSeconds`. The last stage always takes its minimum time. Absent: every stage does.
    */
   ramp?: {

@@ -157,7 +157,7 @@ export function referenceObjections(
   if (anchor !== undefined && row.verdict !== 'better') {
     const margin = marginOf(row.metric, anchor.reference, policy)
     if (!(anchor.oneSidedLow !== null && anchor.oneSidedLow >= -margin))
-      against.push(notBetter({ ...row, margin }, 'anchor', 'best recent release', anchor))
+      against.push(notBetter({ ...row, margin }, 'anchor', 'best release of 90 days', anchor))
   }
   return against
 }

@@ -18,6 +18,17 @@ const gateWords: Readonly<Record<string, string>> = {
 export const gateVerdictText = (verdict: string, { isFirst }: { isFirst: boolean }): string =>
   isFirst && verdict === 'better' ? 'passed' : (gateWords[verdict] ?? verdict)
 
+/** What people read where the code of an outcome is another word. */
+const outcomeWords: Readonly<Record<string, string>> = {
+  released: 'release started',
+  quarantined: 'data failed validation',
+  not_better: 'failed the gate',
+  insufficient: 'no gate verdict',
+}
+
+/** Names the outcome of a retraining, a trial, a sweep or a release. A retraining's version is released only when its release has ended. */
+export const outcomeText = (outcome: string): string => outcomeWords[outcome] ?? outcome.replaceAll('_', ' ')
+
 const metricWords: Readonly<Record<GateMetricRow['verdict'], string>> = {
   better: 'better',
   not_worse: 'no regression',

@@ -26,7 +26,8 @@ export interface BundleOrigin {
   asOf: string
   code: string
   requestedBy: string
-  evaluation: { verdict: string; digest: string; metrics: Record<string, number | null> }
+  /** Without a baseline it was the first version there. */
+  evaluation: { verdict: string; digest: string; baseline?: string; metrics: Record<string, number | null> }
   releases: BundleRelease[]
 }
 

@@ -44,13 +44,13 @@ const [cleared, served, answered, closed, notice] = [
 export const kindsOfAlerts = {
   // Retrainings without a release.
   not_better: cleared(
-    'challenger refused, not better',
+    'challenger failed the gate',
     unaffected,
     'Compare the two versions: `tenure versions compare <champion> <version>`.',
   ),
-  insufficient: cleared('challenger refused, too few test rows', unaffected, retrains),
+  insufficient: cleared('no gate verdict, too few test rows', unaffected, retrains),
   quarantined: cleared(
-    'training data blocked',
+    'training data failed validation',
     unaffected,
     `Correct the rows or the expectation that the message names. ${retrains}`,
   ),
@@ -117,12 +117,12 @@ export const kindsOfAlerts = {
   serving_skew: cleared(
     'answers differ from training',
     'Answers that training would not give.',
-    'Return to the last proven version: `tenure rollback <model>`.',
+    'Return to the last known good version: `tenure rollback <model>`.',
   ),
   service_errors: cleared(
     'predictions fail',
     'Failed or invalid answers.',
-    'Return to the last proven version: `tenure rollback <model>`.',
+    'Return to the last known good version: `tenure rollback <model>`.',
   ),
   service_latency: cleared('predictions are slow', 'Slow answers.', seesModel),
   service_missing: cleared('features missing', scored, 'Tell the callers which features they must send.'),

@@ -33,8 +33,8 @@ export const bundleOriginOf = (
 ): BundleOrigin => {
   const { version, exportedAt, artifactDigest, lineage, evaluation, releases } = document
   const { snapshot, asOf, code, requestedBy, metrics } = lineage
-  const { verdict, digest } = evaluation
-  const of = { verdict, digest, metrics }
+  const { verdict, digest, baseline } = evaluation
+  const of = { verdict, digest, ...(baseline !== undefined && { baseline }), metrics }
   return {
     version,
     signer,

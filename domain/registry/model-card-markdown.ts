@@ -26,7 +26,7 @@ export function cardMarkdown(card: ModelCard): string {
       ['Registered', `${card.created.at} by ${card.created.by}`],
       ['Requested by', requester === card.created.by ? null : requester],
       ['Reason', card.created.reason === null ? null : withNote(card.created)],
-      ['Proven', card.knownGoodAt],
+      ['Known good since', card.knownGoodAt],
       ['Rolled back', card.rolledBackAt],
     ]),
     markup`## Limitations\n\n${bullets(card.limits.length === 0 ? ['No known limitations'] : card.limits)}`,

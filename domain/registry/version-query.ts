@@ -9,9 +9,9 @@ export const versionStatuses = {
   /** Made for a drill; never promoted. */
   drill: 'made for a drill',
   champion: 'serves by default now',
-  withdrawn: 'was rolled back, and never serves again',
+  rolled_back: 'never serves again',
   releasing: 'a release of it is open',
-  proven: 'has passed a release; a rollback may return to it',
+  known_good: 'its release ended as promoted; a rollback may return to it',
   registered: 'is registered, and has passed no release',
 } as const
 export type VersionStatus = keyof typeof versionStatuses

@@ -50,20 +50,26 @@ export const isApproved = (state: Approvals): boolean => missingApprovals(state)
 export const isSamePerson = (one: Person, other: Person): boolean =>
   one.by === other.by || (one.key !== undefined && one.key === other.key)
 
-/** How the reason begins when another version has become champion while a release waited for approval. */
-export const championChanged = 'Champion changed'
+/** Why a release ends; `championChanged` when another version has become champion while it waited for approval. */
+export interface LostBasis {
+  reason: string
+  championChanged?: true
+}
 
 /**
  * Why a release that waits for approval can never be released; undefined while it can. Another evaluation of the version can still be approved;
  * another champion needs another evaluation, which only a retraining makes.
  */
-export function lostBasis(state: ReleaseState, basis: ReleaseBasis): string | undefined {
+export function lostBasis(state: ReleaseState, basis: ReleaseBasis): LostBasis | undefined {
   const [issue] = issuesOf(state, basis)
   if (issue === undefined || isReevaluated(issue, basis)) return undefined
   const { kind, message } = issue
   return kind === 'champion' || kind === 'comparison'
-    ? `${championChanged}: ${message}. Retrain with \`tenure retrain ${state.model}\``
-    : message
+    ? {
+        reason: `Champion changed: ${message}. Retrain with \`tenure retrain ${state.model}\``,
+        championChanged: true,
+      }
+    : { reason: message }
 }
 
 export const issuesOf = ({ version, baseline: champion, digests }: ReleaseState, basis: ReleaseBasis) =>

@@ -31,7 +31,7 @@ export function basisIssues(expected: ExpectedBasis, found: ReleaseBasis): Basis
     if (expected[what] !== undefined && found[what] !== expected[what])
       add(what, `the ${what} of ${version} has changed from ${expected[what]} to ${found[what] ?? 'none'}`)
   }
-  if (found.withdrawn) add('withdrawn', `${version} has been withdrawn`)
+  if (found.withdrawn) add('withdrawn', `${version} has been rolled back`)
   changed('artifact')
   if (found.evaluatedAgainst !== expected.champion)
     add(

@@ -56,7 +56,7 @@ export function servingProblem(state: ReleaseState, served: ServedShares | undef
     const { route } = served
     const serves = isOnProbation(route) ? `${route.proven} serves` : 'champion serves'
     const unwatchedMs = served.lapsedMs + state.policy.watch.exposureMs
-    return `Not watched for ${remainingText(unwatchedMs)}: candidate withdrawn, ${serves}`
+    return `Not watched for ${remainingText(unwatchedMs)}: candidate gets no traffic, ${serves}`
   }
   return served.problems.length === 0 ? undefined : capitalized(served.problems.join('; '))
 }

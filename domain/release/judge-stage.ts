@@ -286,7 +286,7 @@ export function withDrillBudget(state: JudgedState, judgement: Judgement): Judge
   const harmed = state.drill === 'slow' ? slow95 : errors + invalid
   const { harmBudget } = state.policy.limits
   if (harmed <= harmBudget) return judgement
-  const message = `${harmed} requests were harmed without a verdict, the harm budget of the drill is ${harmBudget}`
+  const message = `${harmed} failed requests without a verdict, the failure budget of the drill is ${harmBudget}`
   const reason: Reason = { code: budgetCode, message, values: { harmed, harmBudget } }
   return { ...judgement, verdict: { ...verdict, kind: 'fail', reasons: [reason] }, reason: message }
 }

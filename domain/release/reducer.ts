@@ -13,6 +13,7 @@ import {
   isSamePerson,
   issuesOf,
   lostBasis,
+  type LostBasis,
   mayApprove,
   missingSidesText,
   requesterIssue,
@@ -82,7 +83,7 @@ export type StepEvent =
   /** The routing is written, but not every live replica has acknowledged it. */
   | { kind: 'unacknowledged'; atMs: number; epoch: number; generation: number; problems: string[] }
   /** The champion, the candidate, the evidence or the routing has changed since the release began. */
-  | { kind: 'stale'; atMs: number; reason: string }
+  | ({ kind: 'stale'; atMs: number } & LostBasis)
   /** A verdict that needs an action. `due`: it cannot wait any longer, at a deadline or with questions for an approver. */
   | {
       kind: 'judged'
@@ -186,7 +187,7 @@ function step(before: ReleaseState, event: StepEvent): Advance {
       return unacknowledged(state, event)
     case 'stale':
       if (state.stage === 'awaiting_approval')
-        return applied(endUnfounded(state, event.atMs, event.reason), event.reason)
+        return applied(endUnfounded(state, event.atMs, event), event.reason)
       return rollBack(state, event.atMs, 'superseded', event.reason)
     case 'judged':
       return judged(state, event)
@@ -611,8 +612,14 @@ function words(name: keyof typeof verbs, statement: Pick<Statement, 'by' | 'reas
 // The basis of a release that waits for approval
 
 /** Ends a release that waits for approval because its basis is gone. */
-const endUnfounded = (state: ReleaseState, atMs: number, lost: string): ReleaseState =>
-  end(voided(state, lost), atMs, 'superseded', lost)
+const endUnfounded = (
+  state: ReleaseState,
+  atMs: number,
+  { reason, championChanged }: LostBasis,
+): ReleaseState => ({
+  ...end(voided(state, reason), atMs, 'superseded', reason),
+  ...(championChanged && { championChanged }),
+})
 
 /** The state after a change of the release's basis, and a sentence on the change; undefined when the basis is unchanged. */
 function recheckBasis(
@@ -625,7 +632,7 @@ function recheckBasis(
   if (issue === undefined) return undefined
   const lost = lostBasis(state, basis)
   if (lost !== undefined)
-    return { state: endUnfounded(state, atMs, lost), changed: `${lost}; ${voidWords(state)}` }
+    return { state: endUnfounded(state, atMs, lost), changed: `${lost.reason}; ${voidWords(state)}` }
   const evaluated: ReleaseDigests = { ...state.digests, evaluation: basis.evaluation! }
   const changed = `${issue.message}; ${voidWords(state)}; review it and approve again`
   return { state: { ...voided(state, issue.message), digests: evaluated }, changed }

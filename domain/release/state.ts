@@ -238,6 +238,8 @@ export interface ReleaseState {
   rollbackResult?: Recovery
   outcome?: ReleaseOutcomeKind
   reason?: string
+  /** Set when it has ended because another version became champion while it waited for approval. */
+  championChanged?: true
   /** Whether the end is recorded. */
   closed: boolean
   /** The epoch of the routes after a restored backup that the release has heard of. */

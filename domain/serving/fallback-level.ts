@@ -10,7 +10,7 @@ export const fallbackLevels = {
   champion: 'The champion serves, or the versions of its route.',
   previous: 'A previous champion serves.',
   rule: 'Every request gets the constant response that the model file declares.',
-  refused: 'Every request is refused.',
+  refused: 'Every request gets status 503.',
 } as const satisfies Record<string, string>
 
 export type FallbackLevel = keyof typeof fallbackLevels

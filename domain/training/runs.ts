@@ -4,6 +4,7 @@
  */
 import type { ErrorCode } from '../errors.ts'
 import type { GateVerdict } from '../evaluation/gate.ts'
+import { gateVerdictText, outcomeText } from '../evaluation/verdict-words.ts'
 import type { ValidationVerdict } from '../validation/expectations.ts'
 import { isMedianStop } from './median-stop.ts'
 
@@ -202,7 +203,7 @@ export function endingOfTrial(facts: TrialFacts): TrialEnding {
       outcome: 'judged',
       verdict,
       evaluationId,
-      message: `${verdict.replace('_', ' ')} (against ${baseline ?? 'the floors'}): ${reasons.join('; ')}`,
+      message: `${gateVerdictText(verdict, { isFirst: baseline === undefined })} (against ${baseline ?? 'the floors'}): ${reasons.join('; ')}`,
     }) as const
   if (unchanged !== undefined) return judged('unchanged', [unchanged])
   if (evaluation !== undefined) return judged(evaluation.verdict, evaluation.reasons, evaluation.baseline)
@@ -237,6 +238,6 @@ export function endingOfSweep(facts: SweepFacts): SweepEnding {
       ? `it was not retrained, because a retraining of ${model} is running`
       : retraining === undefined
         ? 'its retraining did not open'
-        : `its retraining ended as ${retraining.outcome ?? 'running'}: ${retraining.message ?? ''}`
+        : `its retraining ended as ${outcomeText(retraining.outcome ?? 'running')}: ${retraining.message ?? ''}`
   return { outcome: 'chosen', message: `${chosen.message}; ${retrained}` }
 }

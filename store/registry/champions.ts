@@ -173,8 +173,8 @@ export function chooseRollbackTarget(
   }
   const refusal =
     passedOver.length === 0
-      ? `${from} is the only proven version of ${model}, so no rollback target exists`
-      : `no proven version of ${model} can serve now: ${passedOver.join('; ')}`
+      ? `${from} is the only known good version of ${model}, so no rollback target exists`
+      : `no known good version of ${model} can serve now: ${passedOver.join('; ')}`
   return { passedOver, refusal }
 }
 

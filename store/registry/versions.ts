@@ -234,18 +234,18 @@ const notReleased: Sql = sql`(
 const statusOf: Sql = sql`case
   when v.drill then 'drill'
   when champions.version is not null then 'champion'
-  when v.rolled_back_at is not null then 'withdrawn'
+  when v.rolled_back_at is not null then 'rolled_back'
   when open.id is not null then 'releasing'
-  when v.known_good_at is not null then 'proven'
+  when v.known_good_at is not null then 'known_good'
   else 'registered' end`
 
 /** The same conditions as in `statusOf`, so that a search for one status reads no other versions. */
 const conditionOf = {
   drill: sql`v.drill`,
   champion: sql`not v.drill and champions.version is not null`,
-  withdrawn: sql`not v.drill and champions.version is null and v.rolled_back_at is not null`,
+  rolled_back: sql`not v.drill and champions.version is null and v.rolled_back_at is not null`,
   releasing: sql`not v.drill and champions.version is null and v.rolled_back_at is null and open.id is not null`,
-  proven: sql`not v.drill and champions.version is null and v.rolled_back_at is null and open.id is null and v.known_good_at is not null`,
+  known_good: sql`not v.drill and champions.version is null and v.rolled_back_at is null and open.id is null and v.known_good_at is not null`,
   registered: sql`not v.drill and champions.version is null and v.rolled_back_at is null and open.id is null and v.known_good_at is null`,
 } satisfies Record<VersionStatus, Sql>
 

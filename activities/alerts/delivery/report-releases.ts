@@ -172,7 +172,7 @@ function foundSlices({ report }: RequestEvidence): string[] {
   ]
 }
 
-/** Names the harm budget: the actual harm is unknown before the release. */
+/** Names the failure budget: the actual harm is unknown before the release. */
 function harmOf({ policy, stage, baseline }: ReleaseState, { excess }: RequestEvidence): string {
   const { harmBudget } = policy.limits
   if (baseline === undefined) return 'No champion to compare failures with'

@@ -42,14 +42,9 @@
     const stage = document.querySelector('[data-stage]')?.dataset.stage
     const bar = document.getElementById('decide')
     if (stage === undefined || stage === (bar?.dataset.shows ?? shown)) return
-    const typed = [...(bar?.querySelectorAll('textarea') ?? [])].some(({ value }) => value.trim())
+    const typed = bar?.querySelector('.reasons :checked, .reasons [name=reason]:not(:placeholder-shown)')
     if (typed) document.getElementById('moved')?.removeAttribute('hidden')
     else location.reload()
-  })
-  // A suggested reason is written into its field.
-  document.addEventListener('click', ({ target }) => {
-    const field = document.getElementById(target.closest?.('[data-reason]')?.dataset.reason)
-    if (field) field.value = [field.value.trim(), target.textContent.trim()].filter(Boolean).join('; ')
   })
   // A reload of a part closes the details in it.
   const opened = new Map()

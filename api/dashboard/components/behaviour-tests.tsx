@@ -2,9 +2,13 @@
 import type { BehaviourRow, BehaviourVerdict } from '../../../domain/behaviour/behaviour-test.ts'
 import { shownValue } from '../../../domain/behaviour/probes.ts'
 import type { PageElement } from '../page.ts'
-import { Badge, DataTable, type Tone } from './elements.tsx'
+import { Badge, DataTable, type BadgeTone } from './elements.tsx'
 
-const tones: Readonly<Record<BehaviourVerdict, Tone>> = { pass: 'good', fail: 'bad', not_computed: 'warn' }
+const tones: Readonly<Record<BehaviourVerdict, BadgeTone>> = {
+  pass: 'good',
+  fail: 'bad',
+  not_computed: 'quiet',
+}
 const words: Readonly<Record<BehaviourVerdict, string>> = {
   pass: 'passes',
   fail: 'fails',

@@ -5,10 +5,13 @@ import type { TimeLook } from '../../../domain/zoned-time.ts'
 import type { PageElement } from '../page.ts'
 import { Term } from '../glossary.tsx'
 
-export type Tone = 'good' | 'bad' | 'warn' | 'info' | 'quiet'
+/** `warn`: somebody has to act; of sentences and notices, not of verdicts. */
+export type Tone = 'good' | 'bad' | 'warn' | 'quiet'
+/** A verdict is good or bad, or says in words what is missing. */
+export type BadgeTone = Exclude<Tone, 'warn'>
 
 /** Shows a state as a word. The colour only repeats the word. */
-export const Badge = ({ tone, children }: { tone: Tone; children?: Child }): PageElement => (
+export const Badge = ({ tone, children }: { tone: BadgeTone; children?: Child }): PageElement => (
   <span class={`badge ${tone}`}>{children}</span>
 )
 

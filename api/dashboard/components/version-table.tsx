@@ -1,17 +1,17 @@
 /** Renders a table of versions, with a form that compares two of them. */
 import type { FoundVersion } from '../../../store/registry/versions.ts'
 import type { VersionStatus } from '../../../domain/registry/version-query.ts'
-import { type TableColumn, type Tone, Badge, DataTable, Time } from './elements.tsx'
+import { type TableColumn, type BadgeTone, Badge, DataTable, Time } from './elements.tsx'
 import type { PageElement } from '../page.ts'
 import { inMetricOrder, metricName, metricText } from '../../../domain/figures.ts'
 import { plain, shortDigest } from '../labels.ts'
 import { snapshotHref, versionHref } from './links.tsx'
 
-export const statusTones: Readonly<Record<VersionStatus, Tone>> = {
+export const statusTones: Readonly<Record<VersionStatus, BadgeTone>> = {
   champion: 'good',
-  proven: 'info',
-  releasing: 'warn',
-  withdrawn: 'bad',
+  known_good: 'good',
+  releasing: 'quiet',
+  rolled_back: 'bad',
   drill: 'quiet',
   registered: 'quiet',
 }
@@ -69,7 +69,7 @@ export function VersionTable({ versions, primary, empty }: VersionList): PageEle
           head: 'Status',
           cell: ({ status, notReleased }) => (
             <>
-              <Badge tone={statusTones[status]}>{status}</Badge>
+              <Badge tone={statusTones[status]}>{plain(status)}</Badge>
               {notReleased !== undefined && <div>Not released: {notReleased}</div>}
             </>
           ),

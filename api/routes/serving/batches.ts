@@ -45,7 +45,7 @@ export const batchRoutes = (deps: ApiDeps): RouteDefinition[] => [
     handle: (request) => respondToStart(deps, startBatch, request, request.body),
   }),
   defineRoute('get', '/v1/batches', viewers, {
-    summary: 'List batches, newest first; with withdrawn=true only those by versions that were rolled back.',
+    summary: 'List batches, newest first; `withdrawn` leaves only those by versions that were rolled back.',
     answers: { 200: 'The batches' },
     answerSchema: schema.record({ batches: schema.list(batchRow) }),
     query: z.strictObject({ model: modelName.optional(), withdrawn: booleanFlag.optional(), limit }),

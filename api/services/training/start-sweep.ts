@@ -1,4 +1,5 @@
 /** Starts and cancels sweeps: searches over hyperparameters whose winner is retrained. */
+import { outcomeText } from '../../../domain/evaluation/verdict-words.ts'
 import { DomainError, requireFound } from '../../../domain/errors.ts'
 import { requireValidation } from '../../../domain/training/require-validation.ts'
 import { candidatesOf, issuesOfSweep, type SweepSpace } from '../../../domain/training/sweep-plan.ts'
@@ -65,7 +66,8 @@ export async function cancelSweep(
   id: string,
 ): Promise<{ id: string; model: string }> {
   const { model, outcome } = requireFound(await findSweep(deps.store, id), { what: 'sweep', id })
-  if (outcome !== undefined) throw new DomainError('command_refused', `the sweep has ended as ${outcome}`)
+  if (outcome !== undefined)
+    throw new DomainError('command_refused', `the sweep has ended as ${outcomeText(outcome)}`)
   // The workflow id belongs to the model. After the workflow was ended from outside, the id may belong to another sweep.
   const [latest] = await listSweeps(deps.store, { model, limit: 1 })
   if (latest?.id !== id)

@@ -1,4 +1,5 @@
 /** Starts and cancels trials: trainings that are evaluated and register no version. */
+import { outcomeText } from '../../../domain/evaluation/verdict-words.ts'
 import { DomainError, requireFound } from '../../../domain/errors.ts'
 import { requireOverrides, type HyperparameterValues } from '../../../domain/training/overrides.ts'
 import { findTrial } from '../../../store/training/sweeps.ts'
@@ -50,7 +51,8 @@ export async function cancelTrial(
   id: string,
 ): Promise<{ id: string; model: string }> {
   const { model, outcome } = requireFound(await findTrial(deps.store, id), { what: 'trial', id })
-  if (outcome !== undefined) throw new DomainError('command_refused', `the trial has ended as ${outcome}`)
+  if (outcome !== undefined)
+    throw new DomainError('command_refused', `the trial has ended as ${outcomeText(outcome)}`)
   const workflow = { workflowId: trialWorkflowId(id) }
   await cancelTraining(deps, actor, { kind: 'trial', id, model, workflow, what: `the trial ${id}` })
   return { id, model }

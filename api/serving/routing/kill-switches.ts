@@ -42,7 +42,7 @@ export function createKillSwitches(counters: CounterRegistry) {
     const spare = previous === null ? undefined : spares.get(previous)
     if (typeof spare === 'object') return override(route, spare, 'previous')
     if (fallback.otherwise !== undefined) return rule(fallback.otherwise)
-    if (previous === null) return 'there is no earlier proven version to fall back on'
+    if (previous === null) return 'there is no earlier known good version to fall back on'
     return spare ?? `${previous} is not loaded yet`
   }
   return {

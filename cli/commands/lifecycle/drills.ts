@@ -67,9 +67,9 @@ export const drillsGroup: CommandGroup = {
           '--kind <kind>',
           "Fault: bad (failed requests), nan (values that are not finite), slow, silent (requests that are not counted), lost-replica or dead-worker (default: the kinds of the model's policy)",
         ],
-        ['--live', 'Use live traffic, within the harm budget (default: as the policy says)'],
+        ['--live', 'Use live traffic, within the failure budget (default: as the policy says)'],
         [
-          '--harm-budget <n>',
+          '--failure-budget <n>',
           'Maximum number of failed requests (default: as the policy says, 50 without one)',
         ],
         ['--within <seconds>', 'Time limit for detection (default: as the policy says, 600 without one)'],
@@ -77,7 +77,7 @@ export const drillsGroup: CommandGroup = {
       ],
       examples: [
         'drills run flight-delay --kind nan --watch',
-        'drills run iris --live --harm-budget 20',
+        'drills run iris --live --failure-budget 20',
         'drills run iris --json',
       ],
       run: runDrills,
@@ -94,7 +94,7 @@ async function runDrills(
   if (kind !== undefined && !drillKindNames.some((each) => each === kind))
     throw usageError(`--kind must be one of ${drillKindNames.join(', ')}, not ${String(kind)}`)
   const withinS = numberOption(options, 'within', { min: 0.001, max: 86_400 })
-  const harmBudget = numberOption(options, 'harm-budget', { min: 0, max: 1_000_000, whole: true })
+  const harmBudget = numberOption(options, 'failure-budget', { min: 0, max: 1_000_000, whole: true })
   const since = new Set((await drillsOf(api(), model)).map(({ id }) => id))
   const answer = await api().post<{ model: string; workflow_id: string }>('/v1/drills', {
     model,

@@ -34,10 +34,10 @@ export const policyGroup: CommandGroup = {
     {
       name: 'suggest <model>',
       summary:
-        'Find stages by simulation, with their time to promotion, expected harm, and chance to detect a bad candidate',
+        'Find stages by simulation, with their time to promotion, expected failures, and chance to detect a bad candidate',
       options: [
         [
-          '--harm <n>',
+          '--failure-budget <n>',
           'Failed requests and wrong answers beyond those of the champion that a release may cause (default: that of the policy)',
         ],
         ['--wrong-cost <n>', 'How many failed requests a wrong answer costs (default: 1)'],
@@ -64,7 +64,7 @@ export const policyGroup: CommandGroup = {
         ['--seed <n>', 'Random seed; the same seed gives the same figures (default: 1)'],
       ],
       examples: [
-        'policy suggest flight-delay --harm 50 --false-rollback 0.05',
+        'policy suggest flight-delay --failure-budget 50 --false-rollback 0.05',
         'policy suggest iris --rps 20 --hours 1,4,24 --json',
         'policy suggest iris --rps 20 --fault worse',
       ],
@@ -80,7 +80,7 @@ async function suggest(
   const model = String(args[0])
   const policy = await policyOf(model)
   const search = {
-    harmBudget: numberOption(options, 'harm', { min: 0, max: 1e9 }) ?? policy.limits.harmBudget,
+    harmBudget: numberOption(options, 'failure-budget', { min: 0, max: 1e9 }) ?? policy.limits.harmBudget,
     falseRollback: numberOption(options, 'false-rollback', { min: 0.001, max: 0.05 }) ?? alphaOf(policy),
     hours: hoursOf(options['hours']),
   }
@@ -109,12 +109,12 @@ async function suggest(
     { model, ...search, suggestion: chosen?.name ?? null, ...settingsIn(chosen?.policy), front, scores },
     [
       `${candidates.length} plans, ${releases} releases of each under each of ${faults.length + 1} conditions, on ${trafficText(world)}.`,
-      'Plans that no other beats in time, harm and power:',
+      'Plans that no other beats in time, failures and power:',
       '',
       frontTable(terminal, { front, chosen, faults }),
       '',
       chosen === undefined
-        ? `No plan rolls back ${percentText(requiredPower)} of candidates that ${searchedKinds[fault]} with at most ${search.harmBudget} failures and wrong answers: allow more with --harm, or longer stages with --hours.`
+        ? `No plan rolls back ${percentText(requiredPower)} of candidates that ${searchedKinds[fault]} with at most ${search.harmBudget} failures and wrong answers: allow more with --failure-budget, or longer stages with --hours.`
         : modelFileLines(chosen.policy, policy),
     ].join('\n'),
   )
@@ -186,7 +186,7 @@ function frontTable(
     stages: 'name',
     'hours to promotion': ({ hours }) => (hours === null ? '–' : figure(hours)),
     'false rollbacks': (each) => percentText(each.falseRollbacks),
-    'harm if bad': (each) => figure(each.expectedHarm),
+    'failures if bad': (each) => figure(each.expectedHarm),
     'at most (95 %)': (each) => figure(each.harmBound),
     ...Object.fromEntries(
       faults.map(({ name }, i) => [`finds ${name}`, (each: PolicyScore) => percentText(each.power[i] ?? 0)]),

@@ -2,6 +2,7 @@
  * Sends commands to a release: `tenure approve`, `reject`, `pause` and others. A command carries the digests of the release that the user
  * was shown, so that the API refuses it if the release has changed.
  */
+import { outcomeText } from '../../../domain/evaluation/verdict-words.ts'
 import { idempotencyHeader } from '../../../domain/request-headers.ts'
 import { commandTerms, type CommandName } from '../../../domain/release/state.ts'
 import { randomUUID } from 'node:crypto'
@@ -125,7 +126,7 @@ async function awaitEnd({ terminal, api }: CommandSession, id: string): Promise<
     },
   )
   const { version, outcome = '', reason = '' } = ended
-  terminal.answer(ended, `${version}: ${outcome} (${reason})`)
+  terminal.answer(ended, `${version}: ${outcomeText(outcome)} (${reason})`)
   return outcome === 'promoted' ? exitCodes.done : exitCodes.otherwise
 }
 
@@ -265,7 +266,7 @@ async function explainAbsence(client: Client, model: string): Promise<void> {
     })
   }
   const ended =
-    last.outcome === undefined ? 'still runs' : `ended: ${last.message ?? last.outcome.replaceAll('_', ' ')}`
+    last.outcome === undefined ? 'still runs' : `ended: ${last.message ?? outcomeText(last.outcome)}`
   throw failure({
     code: 'release_not_found',
     detail: `${model} has had no release; its last retraining (${last.id}) ${ended}`,

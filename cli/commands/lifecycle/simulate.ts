@@ -161,7 +161,7 @@ function explain(
     ],
     ['time to detect', (s) => times(s.minutesToDetect), 'p50 / p95'],
     [
-      'harm',
+      'failures',
       (s) => spread(s.excessBad),
       "failed requests and wrong answers beyond the champion's, p50 / p95",
     ],

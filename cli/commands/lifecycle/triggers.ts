@@ -1,4 +1,5 @@
 /** `tenure triggers`: lists the triggers of retrainings and batches, and fires a trigger. */
+import { outcomeText } from '../../../domain/evaluation/verdict-words.ts'
 import { path } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
 import { orDash } from '../format.ts'
@@ -32,7 +33,7 @@ export const triggersGroup: CommandGroup = {
         trigger: 'trigger',
         'waits for': 'waits_for',
         'last fired': 'fired_at',
-        outcome: (each) => orDash(each.outcome),
+        outcome: (each) => orDash(each.outcome && outcomeText(each.outcome)),
         next: 'next_at',
         problem: (each, { paint }) => paint('yellow', orDash(each.problem)),
       },

@@ -1,4 +1,5 @@
 /** `tenure releases watch`: follows a release to its end. Redraws in place on a terminal, and prints line by line elsewhere. */
+import { outcomeText } from '../../../domain/evaluation/verdict-words.ts'
 import { path } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
@@ -44,7 +45,9 @@ export const watchRelease: CommandSpec = {
     const { version, outcome = '', reason = '' } = ended
     terminal.answer(
       ended,
-      terminal.interactive ? watchLines(terminal, ended).join('\n') : `${version}: ${outcome} (${reason})`,
+      terminal.interactive
+        ? watchLines(terminal, ended).join('\n')
+        : `${version}: ${outcomeText(outcome)} (${reason})`,
     )
     return outcome === 'promoted' ? exitCodes.done : exitCodes.otherwise
   },
@@ -174,7 +177,7 @@ function evidenceLines({ paint }: Terminal, release: WatchedRelease): string[] {
   const budget = release.state.policy.limits.harmBudget
   const harm: Pick<EvidencePoint, 'name' | 'metric' | 'side' | 'share'>[] =
     typeof excess === 'number' && budget > 0
-      ? [{ name: 'harm budget', side: 'against', share: Math.max(0, excess) / budget }]
+      ? [{ name: 'failure budget', side: 'against', share: Math.max(0, excess) / budget }]
       : []
   return [...newest.values(), ...harm].map(({ name, metric = name, side, share: part }) => {
     const bar = barOf(part, barWidth)

@@ -1,4 +1,4 @@
-/** `tenure batch`: scores many rows with the champion and lists batches, including batches scored by a version that was withdrawn later. */
+/** `tenure batch`: scores many rows with the champion and lists batches, including batches scored by a version that was rolled back later. */
 import { maxLoggedRows } from '../../../domain/model/batch-spec.ts'
 import { path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
@@ -96,8 +96,8 @@ export const batchGroup: CommandGroup = {
     listCommand<BatchAnswer>({
       summary: 'List batches, newest first',
       ofModels: true,
-      options: [['--withdrawn', 'Only batches scored by a withdrawn version']],
-      examples: ['batch', 'batch flight-delay', 'batch list --withdrawn'],
+      options: [['--rolled-back', 'Only batches scored by a version that was rolled back']],
+      examples: ['batch', 'batch flight-delay', 'batch list --rolled-back'],
       path: '/v1/batches',
       field: 'batches',
       pages: 'limit',
@@ -105,7 +105,7 @@ export const batchGroup: CommandGroup = {
       none: 'No batches. Start one: `tenure batch run <model>`',
       columns: {
         batch: 'id',
-        version: (each, { paint }) => each.version + (each.withdrawn ? paint('red', ' withdrawn') : ''),
+        version: (each, { paint }) => each.version + (each.withdrawn ? paint('red', ' rolled back') : ''),
         status: (each, terminal) => coloured(terminal, isWaiting(each) ? 'waiting' : each.status),
         rows: (each) => `${each.scored} of ${orDash(each.rows)}`,
         refused: 'refused',

@@ -1,4 +1,5 @@
 /** `tenure bundle`: transfers a version to another installation as a signed file. */
+import { gateVerdictText, outcomeText } from '../../../domain/evaluation/verdict-words.ts'
 import { createPublicKey } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
@@ -98,10 +99,10 @@ function linesOf({ version, signer, evaluation, releases }: BundleOrigin): strin
     (name) => `${name} ${Number(evaluation.metrics[name]!.toPrecision(4))}`,
   )
   return [
-    `${version}, signed by ${signer}: ${[evaluation.verdict, ...metrics].join(', ')} there`,
+    `${version}, signed by ${signer}: ${[gateVerdictText(evaluation.verdict, { isFirst: evaluation.baseline === undefined }), ...metrics].join(', ')} there`,
     ...releases.map(
       ({ id, outcome, approvals }) =>
-        `  release ${id} ${outcome ?? 'open'}; approved there by ${approvals.map(({ by }) => by).join(', ') || 'no user'}`,
+        `  release ${id} ${outcomeText(outcome ?? 'open')}; approved there by ${approvals.map(({ by }) => by).join(', ') || 'no user'}`,
     ),
     'It is evaluated again on the rows of this installation; approvals of the source do not count here.',
   ]

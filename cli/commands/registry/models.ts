@@ -1,4 +1,5 @@
 /** `tenure models`: lists models, shows the champion at a time, applies new or edited model files, and deletes a model. */
+import { gateVerdictText, outcomeText } from '../../../domain/evaluation/verdict-words.ts'
 import type { ModelAnswer, RetrainingAnswer } from '../../client/responses.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { BrokenModel } from '../../../models/index.ts'
@@ -289,7 +290,7 @@ async function showModel({ terminal, api }: CommandSession, { args }: CommandInp
     [
       'last retraining',
       last &&
-        `${last.outcome ?? 'running'}, started ${last.started_at}${last.message === undefined ? '' : `: ${last.message}`}`,
+        `${outcomeText(last.outcome ?? 'running')}, started ${last.started_at}${last.message === undefined ? '' : `: ${last.message}`}`,
     ],
     ['quality', model.quality_unmeasured && `not measured: ${model.quality_unmeasured}`],
     ['output', model.output.kind],
@@ -318,7 +319,7 @@ interface LiveAnswer {
   release?: LiveRelease
   /** The release that promoted a version restored by a rollback. */
   earned_by?: LiveRelease
-  evaluation?: { id: string; verdict: string; digest: string }
+  evaluation?: { id: string; verdict: string; digest: string; against?: string }
   decisions: { kind: string; stage: string }[]
   audit?: { seq: number; action: string; hash: string }
 }
@@ -341,7 +342,8 @@ async function showChampion(
     ['artifact', digestPrefix(answer.artifact_digest)],
     [
       'evaluation',
-      evaluation && `${evaluation.verdict} (${evaluation.id}, ${digestPrefix(evaluation.digest)})`,
+      evaluation &&
+        `${gateVerdictText(evaluation.verdict, { isFirst: evaluation.against === undefined })} (${evaluation.id}, ${digestPrefix(evaluation.digest)})`,
     ],
     ['release', release && `${release.id}, requested by ${release.requestedBy}`],
     ...(earned && earned !== release ? [['promoted by', earned.id] as const] : []),

@@ -83,7 +83,7 @@ export const versionsGroup: CommandGroup = {
       ],
       examples: [
         'versions search --model iris --metric "accuracy>0.95" --order accuracy',
-        'versions search --status proven --since 2026-01-01',
+        'versions search --status known_good --since 2026-01-01',
         'versions search dropout --json',
       ],
       async run(session, { args, options }) {
@@ -357,10 +357,10 @@ function pageText(
       'requested by': 'created_by',
       ...Object.fromEntries(metrics.map((name) => [name, figureOf(name)])),
       artifact: (each) => digestPrefix(each.artifact_digest),
-      proven: 'known_good_at',
-      withdrawn: 'rolled_back_at',
+      'known good': 'known_good_at',
+      'rolled back': 'rolled_back_at',
     },
-    ['artifact', 'withdrawn', 'proven', 'requested by', 'created'],
+    ['artifact', 'rolled back', 'known good', 'requested by', 'created'],
   )
   const table = reasons.length === 0 ? rows : [rows, '', ...reasons].join('\n')
   if (next === undefined) return table
@@ -371,9 +371,9 @@ const figure = (value: number | undefined): string =>
   value === undefined ? '–' : String(Number(value.toPrecision(4)))
 
 function coloured({ paint }: Terminal, status: string | undefined): string {
-  if (status === 'champion' || status === 'proven') return paint('green', status)
-  if (status === 'withdrawn') return paint('red', status)
-  return orDash(status)
+  const shown = orDash(status?.replace('_', ' '))
+  if (status === 'champion' || status === 'known_good') return paint('green', shown)
+  return status === 'rolled_back' ? paint('red', shown) : shown
 }
 
 function comparisonText(

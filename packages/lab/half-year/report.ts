@@ -1,4 +1,5 @@
 /** Formats the half-year as tables, from client responses, Postgres and the baselines. */
+import { outcomeText } from '../../../domain/evaluation/verdict-words.ts'
 import {
   figureTable as table,
   machine,
@@ -46,13 +47,13 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
     '## Quality compared',
     '',
     ...table(
-      ' | AUC, mean of the weeks | Brier, mean of the weeks | worst week AUC | trainings | versions released | harmed requests',
+      ' | AUC, mean of the weeks | Brier, mean of the weeks | worst week AUC | trainings | versions released | failed requests',
       contenders.map((name) => summary(lived, name, trained.length)),
     ),
     '',
     '*Never retrained* keeps the first version. *Retrained weekly* is a new version each Monday, trained by the same trainer on',
     'the same kind of snapshot and used at once, without a gate; its training takes no time here, which favours it. *Tenure* is what',
-    'callers received. A harmed request received an error or no response.',
+    'callers received. A failed request received an error or no response.',
     ...harm(lived),
     '',
     'The differences of Tenure from the others, of the same flights week by week, with intervals of 95 % (Student):',
@@ -98,7 +99,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
     '',
     '## Retrainings',
     '',
-    `${asked.length} were requested by the monitor: ${counted(asked.map(({ outcome }) => outcome ?? 'runs'))}. Each record holds its reason:`,
+    `${asked.length} were requested by the monitor: ${counted(asked.map(({ outcome }) => outcomeText(outcome ?? 'runs')))}. Each record holds its reason:`,
     '',
     ...table(
       'requested on | by | trigger | outcome | version | reason',
@@ -106,7 +107,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
         moment(clock.recordedOf(Date.parse(each.startedAt))),
         each.requestedBy,
         each.reason,
-        each.outcome ?? 'runs',
+        outcomeText(each.outcome ?? 'runs'),
         short(each.version ?? '–'),
         String(each.evidence['message'] ?? '').replaceAll('|', '/'),
       ]),

@@ -99,9 +99,9 @@ const stopSteps = (word: 'Reject' | 'Roll back', ended: string): WalkStep[] => [
   },
   {
     name: 'reason',
-    act: (page) => page.getByRole('button', { name: 'Callers report errors' }).last().click(),
+    act: (page) => page.getByText('Callers report errors', { exact: true }).last().click(),
     taps: 1,
-    reads: (page) => page.getByRole('button', { name: 'Callers report errors' }).last(),
+    reads: (page) => page.getByText('Callers report errors', { exact: true }).last(),
   },
   {
     name: ended,
@@ -234,10 +234,10 @@ async function walksOf(dashboard: DashboardFixture): Promise<(() => Promise<Walk
       limitMs: 20_000,
       from: '/',
       steps: [
-        { name: 'overview', reads: changeOf(/retraining: not better/) },
+        { name: 'overview', reads: changeOf(/retraining: failed the gate/) },
         {
           name: 'retraining',
-          act: tap('link', /retraining: not better/, { last: true }),
+          act: tap('link', /retraining: failed the gate/, { last: true }),
           taps: 1,
           reads: at('#retraining .sentence'),
         },

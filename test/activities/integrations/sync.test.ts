@@ -190,7 +190,7 @@ describe.each(kinds)('MLflow: %s', (_name, start) => {
     )
     expect((versions as unknown as { tags: object[] }[])[0]?.tags).toContainEqual({
       key: 'tenure.status',
-      value: 'withdrawn',
+      value: 'rolled_back',
     })
   })
 

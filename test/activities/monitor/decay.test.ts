@@ -199,7 +199,7 @@ describe('a champion that is worse than the version before it', () => {
     })
     expect(await lose(27)).toMatchObject({
       level: 'kept',
-      reasons: [expect.any(String), `${model} has no earlier proven version`],
+      reasons: [expect.any(String), `${model} has no earlier known good version`],
     })
     expect(await serves()).toBe(before)
   })

@@ -804,7 +804,7 @@ describe('an approval on a changed basis', () => {
     [
       'a withdrawn version',
       () => sql`update versions set rolled_back_at = now() where version = ${opened.version}`,
-      /has been withdrawn/,
+      /has been rolled back/,
     ],
     [
       'evidence against another champion',

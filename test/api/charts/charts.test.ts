@@ -265,7 +265,7 @@ describe('a chart for the terminal', () => {
     })
     expect(text.split('\n')).toHaveLength(3)
     expect(text).toMatch(/canary 5 %.*30 s.*5 %\s+in progress/)
-    expect(text).toContain('excess failures at the last verdict: 3 of 50')
+    expect(text).toContain('failure budget: 3 of 50 used')
   })
   it.each([0, 1, 3, 10_000])('keeps %i unusual items within the width', (n) => {
     for (const value of [NaN, Infinity, 1e300, 0.1]) {

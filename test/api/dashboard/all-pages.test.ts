@@ -179,7 +179,7 @@ describe('the overview', () => {
     expect(await partOf('now')).toMatch(/quality lost.*input drift/s)
     expect([...text.matchAll(/<tr id="m-([^"]+)"/g)].map(([, name]) => name)).toEqual([model, 'other'])
     expect(text).toMatch(/title="since [^"]* UTC by anna"/)
-    expect(await partOf('changes')).toMatch(/late-trains retraining: not better/)
+    expect(await partOf('changes')).toMatch(/late-trains retraining: failed the gate/)
     expect((await get('/timeline')).text).toMatch(/<desc id="lanes-1240-desc">late-trains: [^<]*drift/)
   })
   it('leaves out questions of releases, which the releases ask, and puts a critical alert before hundreds of newer ones', async () => {
@@ -224,7 +224,7 @@ it("a sweep ranks its trials, names the trial that went to the gate, and links t
   )
   expect(rows.slice(0, 2)).toEqual(['rate 2 to the gate', 'rate 1 '])
   expect(rows).toHaveLength(3)
-  expect(text).toContain('<a href="/retrainings/retrain%2Fswp">not better</a>')
+  expect(text).toContain('<a href="/retrainings/retrain%2Fswp">failed the gate</a>')
   expect((await get('/sweeps/swp_1', 'elsewhere')).status).toBe(404)
   expect((await get('/sweeps?model=other')).text).toContain('No sweeps match')
 })

@@ -367,9 +367,8 @@ describe('an approver', () => {
     const press = async (name: string) => {
       if (name === 'Roll back') {
         await page.locator('summary', { hasText: 'Roll back…' }).click()
-        await page.getByRole('button', { name: 'Wrong data' }).click()
-        await page.locator('#reason-stop').press('End')
-        await page.locator('#reason-stop').pressSequentially(' again')
+        await page.getByText('Wrong data', { exact: true }).click()
+        await page.locator('#reason-stop').fill('again')
       } else await giveReason(page, `because of ${name}`)
       await page.getByRole('button', { name, exact: true }).click()
     }
@@ -405,7 +404,7 @@ describe('an approver', () => {
     const draft = await file('post-mortem.md')
     expect(draft.headers()['content-disposition']).toBe(`attachment; filename="post-mortem-${next}.md"`)
     expect(await draft.text()).toMatch(
-      /# Post-mortem: .* rolled back\n[^]*## What was seen\n\nrolled back by anna: Wrong data again\n/,
+      /# Post-mortem: .* rolled back\n[^]*## What was seen\n\nrolled back by anna: Wrong data: again\n/,
     )
     expect((await (await file('exposed.csv')).text()).split('\n')[0]).toBe(
       'prediction_id,at,instances,latency_us,routing_key,failure,message,inputs',
@@ -430,7 +429,7 @@ describe('an approver', () => {
     await page.locator('summary', { hasText: 'Roll back…' }).click()
     expect(await issuesOfLooks(page), 'rollback opened').toEqual([])
     await page.getByLabel('may be released again').check()
-    await page.getByRole('button', { name: 'Wrong data' }).click()
+    await page.getByText('Wrong data', { exact: true }).click()
     await page.getByRole('button', { name: 'Roll back', exact: true }).click()
     await page.getByRole('heading', { name: 'Aborted by anna: Wrong data' }).waitFor()
     expect(problems).toEqual([])

@@ -124,7 +124,7 @@ describe('a rollback from the page', () => {
     const { text } = await get('/rollback', 'operator')
     const words = text.replaceAll(/<[^>]*>/g, '').replaceAll(/\s+/g, ' ')
     expect(words).toMatch(
-      /v1\.2\.0 → v1\.1\.0 · proven \d{4}-\d\d-\d\d \d\d:\d\d · Accuracy 0\.6985 vs 0\.6846, other rows · withdraws v1\.2\.0 for good/,
+      /v1\.2\.0 → v1\.1\.0 · known good since \d{4}-\d\d-\d\d \d\d:\d\d · Accuracy 0\.6985 vs 0\.6846, other rows · v1\.2\.0 is never released again/,
     )
     expect(words).toContain('Roll back to v1.1.0')
     const fields = { ...fieldsOf(text), choice: 'rollback' }
@@ -153,7 +153,7 @@ describe('a rollback from the page', () => {
     for (const _ of [1, 2])
       await send('rollback', 'operator', { ...(await shown('rollback')), choice: 'rollback', reason: 'why' })
     const { text } = await get('/rollback', 'approver')
-    expect(text).toContain(`${versions[0]} is the only proven version of ${model}`)
+    expect(text).toContain(`${versions[0]} is the only known good version of ${model}`)
     expect(text).toContain('The kill switch can refuse all requests. It needs the role operator or admin.')
     expect(text).not.toContain('name="choice"')
     const fallback = JSON.stringify({ fallback: { kind: 'answer', outputs: [1, 0, 0] } })

@@ -82,7 +82,7 @@ it('the champion is rolled back by three taps, and the page shows the version th
   const { page, problems } = phone
   await page.goto(path)
   await link('Roll back…').click()
-  expect(await sheet().locator('.lead').innerText()).toMatch(/v1\.1\.0 → v1\.0\.0 · proven/)
+  expect(await sheet().locator('.lead').innerText()).toMatch(/v1\.1\.0 → v1\.0\.0 · known good since/)
   // The sheet is on the screen as a whole.
   const box = (await buttonOf('Roll back to v1.0.0').boundingBox())!
   expect(box.y + box.height).toBeLessThanOrEqual(844)
@@ -100,7 +100,7 @@ it('works without script, where no version is left to return to', async () => {
   await plain.signIn(dashboard.keys.olga)
   await plain.page.goto(path)
   await plain.page.getByRole('link', { name: 'Roll back…' }).click()
-  await plain.page.getByText('is the only proven version').waitFor()
+  await plain.page.getByText('is the only known good version').waitFor()
   await plain.page.getByRole('main').getByRole('link', { name: 'Kill switch…' }).click()
   await plain.page.getByLabel('Refuse all requests').check()
   await plain.page.getByLabel('Wrong inputs').check()

@@ -82,7 +82,7 @@ it('the end of a drill is reported as it was stored', async () => {
   await recordUnheldDrill(store, { ...drill, id: unheld, message: 'a release is open' })
   const tell = endDrill(api.deps as unknown as Deps)
   expect(await tell({ id: held })).toEqual({ passed: true, message: 'it was noticed' })
-  expect(await tell({ id: unheld })).toEqual({ passed: false, message: 'not held: a release is open' })
+  expect(await tell({ id: unheld })).toEqual({ passed: false, message: 'skipped: a release is open' })
 })
 
 it('a drill whose fault was not detected has no time of a detection', async () => {

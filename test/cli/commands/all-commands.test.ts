@@ -233,7 +233,7 @@ it.each([
   [['keys', 'create', 'x'], '--role is missing'],
   [['keys', 'create', 'x', '--role', 'king'], '--role must be one of'],
   [['keys', 'create', 'x', '--role', 'viewer', '--rate', 'fast'], '--rate must be a whole number'],
-  [['drills', 'run', 'iris', '--harm-budget', ''], '--harm-budget must be a whole number'],
+  [['drills', 'run', 'iris', '--failure-budget', ''], '--failure-budget must be a whole number'],
   [['drills', 'run', 'iris', '--within', 'soon'], '--within must be a number from 0.001 to 86400'],
   [['kill-switches', 'set', 'iris', 'sideways', '--reason', 'x'], '<serve> must be one of'],
   [['batch', 'run', 'iris'], 'exactly one of --input and --query'],
@@ -263,7 +263,7 @@ const suggestion = [
 ]
 
 it('policy suggest prints the plans that no other beats, and the lines of the model file', async () => {
-  const { code, out } = await tenure(...suggestion, 'none', '--harm', '500')
+  const { code, out } = await tenure(...suggestion, 'none', '--failure-budget', '500')
   expect(code).toBe(exitCodes.done)
   expect(out).toMatch(/^7 plans, 10 releases of each under each of 4 conditions, on 50 requests\/s/)
   expect(out).toMatch(/→ .* % /)
@@ -272,9 +272,9 @@ it('policy suggest prints the plans that no other beats, and the lines of the mo
 })
 
 it('policy suggest without a plan within the limits says so', async () => {
-  const { code, out } = await tenure(...suggestion, 'none', '--harm', '0')
+  const { code, out } = await tenure(...suggestion, 'none', '--failure-budget', '0')
   expect(code).toBe(exitCodes.otherwise)
-  expect(out).toContain('allow more with --harm, or longer stages with --hours')
+  expect(out).toContain('allow more with --failure-budget, or longer stages with --hours')
 })
 
 it('policy suggest names the models when there is no such model', async () => {

@@ -244,7 +244,7 @@ describe('a challenger is stopped', () => {
   it('when it has degraded below the anchor', () => {
     const anchored = { challenger: middling, champion: middling, anchor: good }
     expect(told(anchored)).toEqual(['not_better', 'anchor_not_met'])
-    expect(judge(anchored).reasons[0]!.message).toMatch(/^AUC [\d.]+ vs best recent release [\d.]+: /)
+    expect(judge(anchored).reasons[0]!.message).toMatch(/^AUC [\d.]+ vs best release of 90 days [\d.]+: /)
     expect(told({ anchor: middling })).toEqual(['better', 'better'])
   })
 

@@ -5,7 +5,7 @@ import { compareVersions, type ComparedVersion } from '../../../domain/registry/
 const one: ComparedVersion = {
   version: 'iris_v1.0.0',
   model: 'iris',
-  status: 'proven',
+  status: 'known_good',
   createdAt: '2026-03-01T00:00:00.000Z',
   createdBy: 'anna',
   lineage: {

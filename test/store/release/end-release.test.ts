@@ -107,7 +107,7 @@ it('a rollback without a target names the open release whose candidate no caller
     expect(given).toMatchObject({ code: 'no_rollback_target', message: planned })
     return planned
   }
-  const alone = `${baseline} is the only proven version of ${model}, so no rollback target exists`
+  const alone = `${baseline} is the only known good version of ${model}, so no rollback target exists`
   expect(await refusal()).toBe(alone)
   const state = openingState({ ...firstFacts, id: `rel_${uniqueName('r')}`, model, version, baseline }, 0)
   await insertRelease(store, { state, workflowId: 'w', runId: 'r' })

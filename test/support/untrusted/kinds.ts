@@ -66,7 +66,7 @@ const ids: Readonly<Record<string, RowKind>> = {
 
 /** Arguments that are no id, and why no value of them does harm. */
 const harmless: Readonly<Record<string, string>> = {
-  'endDrill.isCancelled': 'ends a drill that has not passed as one that was not held, as a cancellation does',
+  'endDrill.isCancelled': 'ends a drill that has not passed as one that was skipped, as a cancellation does',
   seen: 'a row older than this was restored from a backup, and its release ends with the baseline',
   'endRetraining.isCancelled': 'ends a run, as a cancellation does',
   'endSweep.isCancelled': 'ends a run, as a cancellation does',

@@ -243,7 +243,7 @@ describe('evidence against a candidate rolls it back', () => {
     const again = await fixtureModel.start(version)
     expect(await again.result()).toMatchObject({
       outcome: 'failed',
-      reason: expect.stringContaining('has been withdrawn') as string,
+      reason: expect.stringContaining('has been rolled back') as string,
     })
   })
 })

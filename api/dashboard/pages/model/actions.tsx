@@ -24,6 +24,7 @@ import { orderRollback } from '../../../services/rollback/rollback-model.ts'
 import { startDrill } from '../../../services/start-drill.ts'
 import { startRetraining } from '../../../services/start-retraining.ts'
 import { TokenField } from '../../components/csrf-field.tsx'
+import { givenReason, Reason, reasonFields } from '../../components/reason.tsx'
 import { Facts, Time, withCode, type Fact, type Tone } from '../../components/elements.tsx'
 import { ModelCrumbs, modelHref, retrainingHref } from '../../components/links.tsx'
 import { listHref } from '../../components/pager.tsx'
@@ -78,9 +79,7 @@ interface ModelAction {
 const sent = z.object({
   once: z.string().regex(/^[\w-]{1,100}$/),
   choice: z.string().max(100),
-  /** The suggested reason that was chosen; `reason` adds to it. */
-  why: z.string().max(100).default(''),
-  reason: z.string().default(''),
+  ...reasonFields,
   from: z.string().max(300).optional(),
   to: z.string().max(300).optional(),
   revision: z.coerce.number().int().min(0).optional(),
@@ -93,7 +92,7 @@ const planOf = ({ deps, model }: Subject): Promise<RollbackPlan> =>
 
 const switchWords: Readonly<Record<KillSwitchMode, string>> = {
   normal: 'End the kill switch',
-  champion: 'Serve the proven champion',
+  champion: 'Serve the last known good champion',
   fallback: 'Serve the fallback',
   refuse: 'Refuse all requests',
 }
@@ -126,7 +125,7 @@ async function insteadOfRollback(subject: Subject): Promise<PageElement> {
 
 const orList = (allow: readonly Role[]): string => `the role ${allow.join(' or ')}`
 
-/** Shows when the target was proven, and a metric of both, the primary one if they have it: `proven 2026-11-27 05:49 · AUC 0.6985 vs 0.6846, other rows`. */
+/** Shows since when the target is known good, and a metric of both, the primary one if they have it: `known good since 2026-11-27 05:49 · AUC 0.6985 vs 0.6846, other rows`. */
 const Evidence = ({
   from,
   to,
@@ -143,7 +142,7 @@ const Evidence = ({
   const isSame = from !== undefined && from.lineage.snapshot === to?.lineage.snapshot
   return (
     <>
-      {to?.knownGoodAt !== undefined && [' · proven ', <Time at={to.knownGoodAt} />]}
+      {to?.knownGoodAt !== undefined && [' · known good since ', <Time at={to.knownGoodAt} />]}
       {metric !== undefined &&
         ` · ${metricName(metric)} ${metricText(after[metric])} vs ${metricText(before[metric])}, ${isSame ? 'the same' : 'other'} rows`}
     </>
@@ -173,7 +172,7 @@ const actions: Readonly<Record<ModelActionName, ModelAction>> = {
               {short(from)} → {short(to)}
             </strong>
             <Evidence from={fromVersion} to={toVersion} primary={primary} />
-            {to !== undefined && ` · withdraws ${short(from)} for good`}
+            {to !== undefined && ` · ${short(from)} is never released again`}
           </>
         ),
         facts: [
@@ -182,7 +181,7 @@ const actions: Readonly<Record<ModelActionName, ModelAction>> = {
             : ['Release', <a href={`/releases/${release}`}>{`The open release of ${from}`}</a>],
           passedOver.length === 0 || to === undefined ? undefined : ['Passed over', passedOver.join('; ')],
         ],
-        consequence: `All traffic goes to ${short(to)} at once. A withdrawn version is never released again: this has no undo.`,
+        consequence: `All traffic goes to ${short(to)} at once. This has no undo: a version that was rolled back is never released again.`,
         shown: { from: from ?? '', to: to ?? '' },
         choices: [{ value: 'rollback', word: 'Roll back' }],
         button: { word: `Roll back to ${short(to)}`, look: 'danger' },
@@ -332,7 +331,7 @@ const actions: Readonly<Record<ModelActionName, ModelAction>> = {
           </>
         ),
         consequence:
-          'Rehearses a rollback. Traffic and harm budget are those of the model file; copies of requests without one.',
+          'Rehearses a rollback. Traffic and failure budget are those of the model file; copies of requests without one.',
         choices: [
           { value: 'policy', word: 'As in the model file', does: 'The kinds that the drill policy names.' },
           ...drillKindNames.map((kind) => ({
@@ -430,7 +429,9 @@ export const actionPage = (name: ModelActionName): AnyPage => {
                 <input type="hidden" name={field} value={value} />
               ))}
               <Choices choices={choices} />
-              {reason !== 'none' && <Reason suggestions={suggestions} isRequired={reason === 'required'} />}
+              {reason !== 'none' && (
+                <Reason name="reason" suggestions={suggestions} isRequired={reason === 'required'} />
+              )}
               <div class="actions">
                 <button class={button.look}>{button.word}</button>
                 <Leave model={model} word="Cancel" />
@@ -475,33 +476,6 @@ const Choices = ({ choices }: Pick<Asked, 'choices'>): PageElement =>
     </fieldset>
   )
 
-/** One tap chooses a reason; the field adds to it, or has the whole reason. */
-const Reason = ({
-  suggestions,
-  isRequired,
-}: {
-  suggestions: readonly string[]
-  isRequired: boolean
-}): PageElement => (
-  <fieldset class="reasons">
-    <legend>
-      Reason <span class="hint">{isRequired ? 'logged' : 'optional, logged'} with your name</span>
-    </legend>
-    <div class="chips">
-      {[...suggestions, ...(isRequired ? ['Other'] : [])].map((word) => (
-        <label>
-          <input type="radio" name="why" value={word === 'Other' ? '' : word} required={isRequired} />
-          {word}
-        </label>
-      ))}
-    </div>
-    <label for="reason" class="aloud">
-      Details
-    </label>
-    <input id="reason" name="reason" maxlength={1_800} autocomplete="off" placeholder="Details" />
-  </fieldset>
-)
-
 /** Says on the model page what was done, with its undo. */
 const Notice = ({ done, token }: { done: Done; token: string | undefined }): PageElement => {
   const { title, message, tone = 'good', follow, undo } = done
@@ -532,8 +506,8 @@ export const submitAction =
     const { name: model } = await getModel(deps.store, ask.params['name']!)
     const form = checkInput(sent, ask.body, 'the form')
     const typed = reason === 'required' ? writtenReason : formReason
-    const given = [form.why, form.reason].filter((part) => part.trim() !== '').join(': ')
-    const written = checkInput(z.object({ reason: typed }), { reason: given }, 'the form').reason ?? ''
+    const written =
+      checkInput(z.object({ reason: typed }), { reason: givenReason(form) }, 'the form').reason ?? ''
     const id = `${actor.id}/${name}/${form.once}`
     const done = await run({ deps, actor, model }, { ...form, reason: written, id })
     const notice = <Notice done={done} token={ask.session?.token} />

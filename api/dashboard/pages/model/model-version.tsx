@@ -58,7 +58,7 @@ export const versionPage = definePage({
             lossSvg,
           ),
     ])
-    const notReleasable = card.status === 'registered' || card.status === 'proven' ? issue : undefined
+    const notReleasable = card.status === 'registered' || card.status === 'known_good' ? issue : undefined
     return { card, failed, releases, importance, gains, loss, training, notReleasable }
   },
   title: ({ card }) => card.version,

@@ -1,4 +1,5 @@
 /** Shows one model: its champion now and at a point in time, its versions, live quality, calibration and drift. */
+import { gateVerdictText } from '../../../../domain/evaluation/verdict-words.ts'
 import { z } from 'zod'
 import { knownZone, typedInstant } from '../../../../domain/zoned-time.ts'
 import type { ModelDefinition } from '../../../../domain/model-definition.ts'
@@ -120,7 +121,7 @@ export const modelPage = definePage({
           {definition.about !== undefined && `${definition.about} `}
           {definition.owner !== undefined && `Owner: ${definition.owner}. `}
           {below.refit !== undefined && `${below.refit}. `}
-          {definition.release?.risk === 'high' && <Badge tone="warn">high risk</Badge>}{' '}
+          {definition.release?.risk === 'high' && <Badge tone="quiet">high risk</Badge>}{' '}
           {below.hasReviews && <a href={`${path}/reviews`}>Answers for review</a>}{' '}
           {now.changes.length > 0 && <a href="#at">Champion at a time</a>}
         </p>
@@ -393,7 +394,10 @@ const ChampionThen = ({ live, path }: { live: LiveAt; path: string }): PageEleme
     ['From', term],
     ['Cause', `${cause} by ${actor}: ${shortReason(reason)}`],
     release && [cause === 'rollback' ? 'Promoted by' : 'Release', <Promotion release={release} />],
-    evaluation && ['Evaluation', `${plain(evaluation.verdict)}${against}`],
+    evaluation && [
+      'Evaluation',
+      `${gateVerdictText(evaluation.verdict, { isFirst: evaluation.against === undefined })}${against}`,
+    ],
     decisions.length > 0 ? ['Verdicts', <Verdicts decisions={decisions} />] : undefined,
     audit && ['Audit', <a href={`/audit?before=${audit.seq + 1}`}>row {audit.seq}</a>],
   ]
@@ -473,7 +477,7 @@ export const ThresholdSection = ({
             names: true,
             cell: (row) => (
               <>
-                {numberText(row.threshold)} {row === now && <Badge tone="info">now</Badge>}
+                {numberText(row.threshold)} {row === now && <Badge tone="quiet">now</Badge>}
               </>
             ),
           },

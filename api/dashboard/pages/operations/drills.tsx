@@ -138,9 +138,9 @@ const Meanings = (): PageElement => (
 
 const Outcome = ({ drill: { held, passed, endedAt } }: { drill: Drill }): PageElement =>
   endedAt === undefined ? (
-    <Badge tone="info">running</Badge>
+    <Badge tone="quiet">running</Badge>
   ) : !held ? (
-    <Badge tone="warn">skipped</Badge>
+    <Badge tone="quiet">skipped</Badge>
   ) : (
     <Badge tone={passed === true ? 'good' : 'bad'}>{passed === true ? 'passed' : 'failed'}</Badge>
   )

@@ -2,7 +2,8 @@
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
 import { modelHref, retrainingHref } from '../../components/links.tsx'
 import type { PageElement } from '../../page.ts'
-import { plain, retrainingWords, shortReason } from '../../labels.ts'
+import { outcomeText } from '../../../../domain/evaluation/verdict-words.ts'
+import { plain, shortReason } from '../../labels.ts'
 import { coarseAge, shortVersion } from './cells.tsx'
 
 /** Beyond this number, changes are not counted. */
@@ -19,7 +20,7 @@ export const changeCount = (changes: readonly RecentChange[]): string =>
 function changeText({ kind, what, model, version, previousVersion }: RecentChange): string {
   const short = version === undefined ? '' : ` ${shortVersion(model, version)}`
   if (kind === 'pin') return what === 'normal' ? `${model} unpinned` : `${model} pinned to ${what}`
-  if (kind === 'retraining') return `${model} retraining: ${retrainingWords(what)}`
+  if (kind === 'retraining') return `${model} retraining: ${outcomeText(what)}`
   if (kind === 'release') return `${model}${short}: ${plain(what)}`
   const from = previousVersion === undefined ? '' : ` ${shortVersion(model, previousVersion)} →`
   return `${model}${from}${short} (${what === 'rollback' ? 'rolled back' : 'promoted'})`

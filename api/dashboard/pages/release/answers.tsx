@@ -56,7 +56,7 @@ const Disagreement = ({ report }: { report: DisagreementReport }): PageElement =
           {
             head: 'Limit',
             cell: ({ above, pairs }) =>
-              above ? <Badge tone="warn">above</Badge> : pairs === 0 ? 'no users yet' : 'not exceeded',
+              above ? <Badge tone="quiet">above</Badge> : pairs === 0 ? 'no users yet' : 'not exceeded',
           },
         ]}
       />
@@ -88,7 +88,7 @@ const Business = ({ rows }: { rows: readonly BusinessRow[] }): PageElement => (
       {
         head: 'Loss',
         cell: ({ worseLogE, threshold }) =>
-          worseLogE >= threshold ? <Badge tone="warn">proven</Badge> : 'not proven',
+          worseLogE >= threshold ? <Badge tone="bad">proven</Badge> : 'not proven',
       },
     ]}
   />
@@ -112,7 +112,7 @@ const External = ({ rows }: { rows: readonly ExternalRow[] }): PageElement => (
       {
         head: 'Loss',
         cell: ({ worseLogE, threshold }) =>
-          worseLogE >= threshold ? <Badge tone="warn">proven</Badge> : 'not proven',
+          worseLogE >= threshold ? <Badge tone="bad">proven</Badge> : 'not proven',
       },
       { head: 'Source says', cell: ({ problem }) => problem ?? '—' },
     ]}

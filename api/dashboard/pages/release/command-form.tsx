@@ -2,6 +2,7 @@
  * Renders the commands that the user may send to a release: buttons first, and reasons that open on demand. Each form contains the digests and
  * the stage shown on the page, so that an approval applies to exactly what was shown.
  */
+import { Reason } from '../../components/reason.tsx'
 import { advanceByCommand, type Advance } from '../../../../domain/release/reducer.ts'
 import { approvalSides, type ApprovalSide } from '../../../../domain/release/rules/approval-policy.ts'
 import {
@@ -30,7 +31,7 @@ interface ButtonParts {
 
 const championOf = ({ baseline }: ReleaseState): string => baseline ?? 'no version'
 
-/** Before its first request, a release ends at once, and its version is not withdrawn. */
+/** Before its first request, a release ends at once, and its version may be released again. */
 const isUnexposed = ({ stage }: ReleaseState): boolean =>
   stage === 'qualifying' || stage === 'awaiting_approval'
 
@@ -58,7 +59,7 @@ const buttons: Readonly<Record<CommandName, ButtonParts>> = {
   rollback: {
     word: 'Roll back',
     look: 'danger',
-    does: (state) => `All traffic to ${championOf(state)}; withdraws the version`,
+    does: (state) => `All traffic to ${championOf(state)}; the version is never released again`,
   },
   abort: {
     word: 'Abort',
@@ -164,7 +165,6 @@ interface FormParts {
   once: string
 }
 
-/** Suggested reasons, which a tap writes into the field. */
 const approvalReasons = ['Metrics look good', 'Checked slices', 'Checked data']
 const stopReasons = ['Wrong data', 'Metrics look wrong', 'Callers report errors']
 
@@ -192,7 +192,7 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
             ))}
             <details id="with-reason">
               <summary class="button second">Reason…</summary>
-              <Reason name="direct" suggestions={approvalReasons} />
+              <Reason name="reason-direct" suggestions={approvalReasons} isRequired={false} />
             </details>
           </SentForm>
         )}
@@ -203,7 +203,7 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
                 {buttons[stop.command].word}…
               </summary>
               <SentForm {...form}>
-                <Reason name="stop" suggestions={stopReasons} required />
+                <Reason name="reason-stop" suggestions={stopReasons} isRequired />
                 {stop.mayRelease && (
                   <label class="check">
                     <input type="checkbox" name="again" value="yes" /> may be released again
@@ -226,7 +226,7 @@ export const CommandForm = ({ subject, actor, token, once }: FormParts): PageEle
                 its requests, then 100 % if no regression, within 1 h, then the probation. A critical alert
                 reports it.
               </p>
-              <Reason name="break-glass" required />
+              <Reason name="reason-break-glass" isRequired />
               <CommandButton name="promoteNow" />
             </SentForm>
           </details>
@@ -250,32 +250,6 @@ const SentForm = ({ subject, token, once, children }: SentParts): PageElement =>
     ))}
     {children}
   </form>
-)
-
-interface ReasonParts {
-  /** Tells the fields of the page apart. */
-  name: string
-  suggestions?: readonly string[]
-  required?: boolean
-}
-
-/** Without script the suggestions are hidden: they only write into the field. */
-const Reason = ({ name, suggestions = [], required = false }: ReasonParts): PageElement => (
-  <div class="why">
-    <label for={`reason-${name}`}>
-      Reason <span class="hint">{required ? '' : 'optional, '}logged with your name</span>
-    </label>
-    {suggestions.length > 0 && (
-      <p class="chips">
-        {suggestions.map((words) => (
-          <button type="button" class="second" data-reason={`reason-${name}`}>
-            {words}
-          </button>
-        ))}
-      </p>
-    )}
-    <textarea id={`reason-${name}`} name="reason" rows={1} required={required} maxlength={2_000}></textarea>
-  </div>
 )
 
 const Choice = ({ name, state }: { name: CommandName; state: ReleaseState }): PageElement => (
@@ -344,7 +318,7 @@ export const CommandLog = ({ subject: { commands, release } }: { subject: Releas
           {
             head: 'Status',
             cell: ({ accepted }) =>
-              accepted ? <Badge tone="good">accepted</Badge> : <Badge tone="warn">rejected</Badge>,
+              accepted ? <Badge tone="good">accepted</Badge> : <Badge tone="quiet">rejected</Badge>,
           },
           { head: 'Reason', cell: ({ reason }) => reason ?? '' },
           { head: 'Result', cell: ({ message, stage: at }) => `${message} (${plain(at)})` },

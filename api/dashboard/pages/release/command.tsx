@@ -25,12 +25,13 @@ import type { PageElement, PageEntry } from '../../page.ts'
 import { html, pageHeaders } from '../../security-headers.ts'
 import { checkEntry, checkInput, writtenReason } from '../../../http/schemas.ts'
 import { plain, shortDigest } from '../../labels.ts'
+import { givenReason, reasonFields } from '../../components/reason.tsx'
 import { commandWord } from './command-form.tsx'
 
 const digest = z.string().max(100)
 const sent = z.object({
   command: z.enum(commandNames),
-  reason: z.string().default(''),
+  ...reasonFields,
   /** Of a rollback: the version may be released again, as after an abort. */
   again: z.literal('yes').optional(),
   once: z.string().regex(/^[\w-]{1,100}$/),
@@ -51,7 +52,8 @@ export async function submitReleaseCommand(
   const actor = ask.actor!
   const id = ask.params['id']!
   const form = checkInput(sent, ask.body, 'the form')
-  const { once, artifact, evaluation, policy, reason: typed } = form
+  const { once, artifact, evaluation, policy } = form
+  const typed = givenReason(form)
   const command = form.command === 'rollback' && form.again !== undefined ? 'abort' : form.command
   requireRole(actor, commandRoles[command])
   const { state } = await getRelease(deps.store, id)

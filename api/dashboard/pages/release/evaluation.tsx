@@ -29,13 +29,13 @@ import {
   pValueText,
 } from '../../../../domain/figures.ts'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
-import { Badge, DataTable, type Tone } from '../../components/elements.tsx'
+import { Badge, DataTable, type BadgeTone } from '../../components/elements.tsx'
 import { Term } from '../../glossary.tsx'
 import { plain } from '../../labels.ts'
 
-const metricTones: Readonly<Record<GateMetricRow['verdict'], Tone>> = {
+const metricTones: Readonly<Record<GateMetricRow['verdict'], BadgeTone>> = {
   better: 'good',
-  not_worse: 'info',
+  not_worse: 'good',
   not_better: 'bad',
   worse: 'bad',
   reported: 'quiet',
@@ -43,7 +43,7 @@ const metricTones: Readonly<Record<GateMetricRow['verdict'], Tone>> = {
   error: 'bad',
 }
 
-const sliceTones: Readonly<Record<GateSliceRow['verdict'], Tone>> = {
+const sliceTones: Readonly<Record<GateSliceRow['verdict'], BadgeTone>> = {
   ok: 'good',
   blocked: 'bad',
   insufficient: 'quiet',
@@ -52,10 +52,10 @@ const sliceTones: Readonly<Record<GateSliceRow['verdict'], Tone>> = {
 
 export const gateTones = {
   better: 'good',
-  not_worse: 'info',
+  not_worse: 'good',
   not_better: 'bad',
-  insufficient: 'warn',
-} as const satisfies Record<GateReport['verdict'], Tone>
+  insufficient: 'quiet',
+} as const satisfies Record<GateReport['verdict'], BadgeTone>
 
 /** Draws the chart beside the table; undefined for a first version, which has no champion to compare with. */
 export async function drawGates(report: GateReport): Promise<ChartSizes | undefined> {

@@ -24,7 +24,7 @@ export const DataSection = ({ drift, candidate, release }: ReleaseSubject): Page
       <h2 id="drift-heading">Data and drift</h2>
       {validation !== undefined && (
         <p>
-          <Badge tone={validation.verdict === 'pass' ? 'good' : 'warn'}>
+          <Badge tone={validation.verdict === 'pass' ? 'good' : 'quiet'}>
             {levelText(validation.verdict)}
           </Badge>{' '}
           {validationTexts[validation.verdict] ?? 'Training data'}

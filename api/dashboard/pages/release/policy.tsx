@@ -89,7 +89,10 @@ function planFacts(
       `errors above ${errors}, slow responses > ${numberText(limits.slowRatio)}× control, or > ${numberText(100 * limits.guardRate)} % failures in one interval`,
     ],
     ['False-rollback risk', `≤ ${numberText(100 * totalAlpha(limits.alpha))} % per release`],
-    ['Failure budget', `${numberText(limits.harmBudget)} failed requests above the control’s rate`],
+    [
+      'Failure budget',
+      `${numberText(limits.harmBudget)} failed requests more than the control would have had`,
+    ],
     [
       'If inconclusive',
       whenInconclusive === 'ask'
@@ -103,7 +106,7 @@ function planFacts(
 const Estimate = ({ ms, deadlineMs }: { ms: number; deadlineMs: number }): PageElement => (
   <>
     {Number.isFinite(ms) ? durationText(ms) : 'No traffic'}
-    {ms > deadlineMs && [' ', <Badge tone="warn">will miss deadline</Badge>]}
+    {ms > deadlineMs && [' ', <Badge tone="quiet">will miss deadline</Badge>]}
   </>
 )
 

@@ -6,7 +6,7 @@ import { timelineSvg } from '../../../charts/timeline.ts'
 import type { PageElement } from '../../page.ts'
 import { cachedChart } from '../../components/chart-cache.ts'
 import { Badge, Chart, durationText, DataTable } from '../../components/elements.tsx'
-import type { TableColumn, Tone } from '../../components/elements.tsx'
+import type { TableColumn, BadgeTone } from '../../components/elements.tsx'
 import { plain, verdictTones } from '../../labels.ts'
 import type { ReleaseSubject } from './load.ts'
 import { noStages, type StageArm, type StageRow } from './stages.ts'
@@ -49,7 +49,7 @@ export async function drawProgress(
           harmBudget: state.policy.limits.harmBudget,
           nowMs,
         },
-        { id: 'timeline', title: 'Traffic share and excess failures over time', width: 560, zone },
+        { id: 'timeline', title: 'Traffic share and failure budget over time', width: 560, zone },
       ),
     ),
     cachedChart(`evidence ${key}`, () =>
@@ -64,9 +64,9 @@ export async function drawProgress(
   return { timeline, evidence }
 }
 
-const statuses: Readonly<Record<StageRow['status'], [Tone, string]>> = {
+const statuses: Readonly<Record<StageRow['status'], [BadgeTone, string]>> = {
   passed: ['good', 'passed'],
-  in_progress: ['info', 'in progress'],
+  in_progress: ['quiet', 'in progress'],
   upcoming: ['quiet', 'upcoming'],
   not_reached: ['quiet', 'not reached'],
   failed: ['bad', 'failed'],
@@ -137,7 +137,7 @@ const columns: TableColumn<StageRow>[] = [
   { head: 'Failed (canary)', numeric: true, cell: ({ candidate }) => failedText(candidate) },
   { head: 'Failed (control)', numeric: true, cell: ({ control }) => failedText(control) },
   {
-    head: 'Excess failures',
+    head: 'Failure budget used',
     numeric: true,
     cell: (row) => (isReached(row.status) ? numberText(row.excess) : '—'),
   },
@@ -167,9 +167,18 @@ interface Progress {
   shown: boolean
 }
 
+/** Without a requirement, it shows what there is. */
 const Meter = ({ label, have, need, textOf, shown }: Progress): PageElement => (
   <>
-    <span class="nowrap small">{shown ? `${textOf(have)} of ${textOf(need)}` : textOf(need)}</span>
+    <span class="nowrap small">
+      {!shown
+        ? need > 0
+          ? textOf(need)
+          : '—'
+        : need > 0
+          ? `${textOf(have)} of ${textOf(need)}`
+          : textOf(have)}
+    </span>
     {shown && need > 0 && <progress value={Math.min(have, need)} max={need} aria-label={label} />}
   </>
 )

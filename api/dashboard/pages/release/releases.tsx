@@ -108,7 +108,7 @@ const Outcome = ({ line }: { line: ShownLine }): PageElement => (
       <Time at={line.withdrawal.at} />,
     ]}
     {line.drill && [' ', <Badge tone="quiet">drill</Badge>]}
-    {line.hotfix && [' ', <Badge tone="warn">hotfix</Badge>]}
+    {line.hotfix && [' ', <Badge tone="quiet">hotfix</Badge>]}
   </>
 )
 

@@ -78,7 +78,7 @@ export const simulationPage = definePage({
               cell: (each) => spread(each.canaryRequestsToDetect),
             },
             { head: 'Time to detect', numeric: true, cell: (each) => times(each.minutesToDetect) },
-            { head: 'Harm', numeric: true, cell: (each) => spread(each.excessBad) },
+            { head: 'Failure budget used', numeric: true, cell: (each) => spread(each.excessBad) },
             { head: 'Time to promote', numeric: true, cell: (each) => times(each.minutesToPromote) },
           ]}
         />

@@ -115,7 +115,7 @@ const Data = ({ candidate, drift, release, nowMs }: ReleaseSubject): PageElement
       <h2>
         Data{' '}
         {validation !== undefined && (
-          <Badge tone={validation.verdict === 'pass' ? 'good' : 'warn'}>
+          <Badge tone={validation.verdict === 'pass' ? 'good' : 'quiet'}>
             {levelText(validation.verdict)}
           </Badge>
         )}

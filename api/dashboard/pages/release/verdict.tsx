@@ -1,14 +1,7 @@
 /** Says in one sentence how a release stands, and beside it what a reader has to know before its figures. */
 import { countText, spanText } from '../../../charts/figures.ts'
 import { capitalized, metricName, numberText } from '../../../../domain/figures.ts'
-import { championChanged } from '../../../../domain/release/approval.ts'
-import {
-  missingEvidence,
-  servedBp,
-  unexposedEnd,
-  whyWaiting,
-  withoutEvidence,
-} from '../../../../domain/release/explain.ts'
+import { missingEvidence, servedBp, whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
 import { isBreakGlass, rollbackTime, watchedStages } from '../../../../domain/release/state.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import { gateVerdictText } from '../../../../domain/evaluation/verdict-words.ts'
@@ -80,11 +73,7 @@ function isUnapprovable({ release, champion }: ReleaseSubject): boolean {
   const { state } = release
   const { stage, baseline } = state
   if (release.endedAt === undefined && stage === 'awaiting_approval') return champion?.version !== baseline
-  return (
-    state.outcome === 'superseded' &&
-    unexposedEnd(state) !== undefined &&
-    (release.reason ?? state.reason ?? '').startsWith(championChanged)
-  )
+  return state.championChanged === true
 }
 
 /** Returns the newest verdict of the running stage, and not of an earlier one. */
@@ -96,7 +85,7 @@ function runningLine(subject: ReleaseSubject): Line | undefined {
   if (!watchedStages.some((each) => each === stage)) return undefined
   const last = verdicts.findLast((each) => each.stage === stage && each.stageIndex === stageIndex)
   if (last === undefined)
-    return { tone: 'info', word: 'collecting evidence', why: 'no verdict in this stage yet' }
+    return { tone: 'quiet', word: 'collecting evidence', why: 'no verdict in this stage yet' }
   const why = withoutEvidence(last.reasons.map(({ message }) => message).join('; '))
   const found = stage === 'targeted' ? 'no harm' : 'no regression'
   if (last.kind === 'pass') return { tone: 'good', word: found, why }
@@ -107,7 +96,7 @@ function runningLine(subject: ReleaseSubject): Line | undefined {
     const requests = now?.candidate.requests ?? 0
     if (isSuperseded && requests > 0)
       return {
-        tone: 'info',
+        tone: 'quiet',
         word: 'collecting evidence',
         why: `no verdict on ${countText(requests)} requests yet`,
       }
@@ -117,11 +106,11 @@ function runningLine(subject: ReleaseSubject): Line | undefined {
     const doubts = last.reasons.filter(({ code }) => doubtCodes.has(code))
     if (doubts.length > 0)
       return {
-        tone: 'warn',
+        tone: 'quiet',
         word: 'no evidence',
         why: withoutEvidence(doubts.map(({ message }) => message).join('; ')),
       }
-    return { tone: 'info', word: `${found} so far`, why: openQuestions(last) }
+    return { tone: 'quiet', word: `${found} so far`, why: openQuestions(last) }
   }
   return { tone: verdictTones[last.kind], word: plain(last.kind), why }
 }
@@ -172,9 +161,9 @@ export const VerdictSection = ({
     <section class={`sentence ${line.tone}`} aria-label="Verdict" data-stage={stageKey(subject)}>
       <p class="quiet small">
         <strong>{state.version}</strong> · {plain(state.strategy)} release{' '}
-        {state.policy.risk === 'high' && <Badge tone="warn">high risk</Badge>}{' '}
-        {state.drill !== undefined && <Badge tone="warn">drill: {state.drill}</Badge>}{' '}
-        {state.hotfix !== undefined && <Badge tone="warn">hotfix: {state.hotfix.reason ?? ''}</Badge>}
+        {state.policy.risk === 'high' && <Badge tone="quiet">high risk</Badge>}{' '}
+        {state.drill !== undefined && <Badge tone="quiet">drill: {state.drill}</Badge>}{' '}
+        {state.hotfix !== undefined && <Badge tone="quiet">hotfix: {state.hotfix.reason ?? ''}</Badge>}
       </p>
       <h1>{sentenceOf(line)}</h1>
       {isLost && modelActions.retrain.allow.includes(actor.role) && (
@@ -190,13 +179,13 @@ export const VerdictSection = ({
       )}
       {isOpen && candidate?.report?.needsPerson === true && (
         <p>
-          <Badge tone="warn">check this</Badge>{' '}
+          <Badge tone="quiet">check this</Badge>{' '}
           {candidate.report.reasons.map(({ message }) => message).join('; ')}
         </p>
       )}
       {isOpen && twin !== undefined && twin.version !== state.version && (
         <p>
-          <Badge tone="warn">check this</Badge> same artifact as {twin.version}, rolled back{' '}
+          <Badge tone="quiet">check this</Badge> same artifact as {twin.version}, rolled back{' '}
           <Time at={twin.at} />
         </p>
       )}
@@ -209,7 +198,7 @@ export const VerdictSection = ({
       )}
       {isOpen && behind.length > 0 && (
         <p>
-          <Badge tone="warn">replicas catching up</Badge> {behind.slice(0, 5).join('; ')}
+          <Badge tone="quiet">replicas catching up</Badge> {behind.slice(0, 5).join('; ')}
         </p>
       )}
     </section>

@@ -5,21 +5,21 @@ import { checkRows, type CheckRow } from '../../../../domain/validation/check-ro
 import type { ExpectationSeverity, ValidationVerdict } from '../../../../domain/validation/expectations.ts'
 import type { StoredValidation } from '../../../../store/dashboard/lists.ts'
 import type { PageElement } from '../../page.ts'
-import { Badge, DataTable, Time, type Tone } from '../../components/elements.tsx'
+import { Badge, DataTable, Time, type BadgeTone } from '../../components/elements.tsx'
 import { columnText, maxResults, reportOf } from '../../components/validation-report.ts'
 import { levelText, plain } from '../../labels.ts'
 import { RunbookLink } from '../operations/alert-card.tsx'
 
-export const verdictToneOf: Readonly<Record<ValidationVerdict, Tone>> = {
+export const verdictToneOf: Readonly<Record<ValidationVerdict, BadgeTone>> = {
   pass: 'good',
-  warn: 'warn',
+  warn: 'quiet',
   block: 'bad',
 }
 
 const words = {
   pass: 'All checks passed',
   warn: 'Passed with warnings',
-  block: 'Failed: the snapshot is quarantined',
+  block: 'Failed: no training on this snapshot',
 }
 
 /** Shortens a message: `105,000 of 105,000 rows comply: 100 % ≥ 90 %` → `105,000 / 105,000 rows (100 %), at least 90 %`. */
@@ -49,7 +49,7 @@ export const ChecksTable = ({ checks }: { checks: readonly CheckRow[] }): PageEl
           { head: 'Expectation', cell: ({ check }) => plain(check) },
           {
             head: 'Result',
-            cell: ({ severity }) => <Badge tone={severity === 'failed' ? 'bad' : 'warn'}>{severity}</Badge>,
+            cell: ({ severity }) => <Badge tone={severity === 'failed' ? 'bad' : 'quiet'}>{severity}</Badge>,
           },
           {
             head: 'Observed',

@@ -31,7 +31,8 @@ import { BehaviourTests } from '../../components/behaviour-tests.tsx'
 import { ChartFigure, drawChartSizes, type ChartSizes } from '../../components/chart.tsx'
 import { Facts, Live, Time, durationText, withCode, type Fact } from '../../components/elements.tsx'
 import { Crumbs, modelHref, snapshotHref } from '../../components/links.tsx'
-import { plain, retrainingWords, shortDigest, shortReason, withoutIds } from '../../labels.ts'
+import { outcomeText } from '../../../../domain/evaluation/verdict-words.ts'
+import { shortDigest, shortReason, withoutIds } from '../../labels.ts'
 import { modelActions } from '../model/action-roles.ts'
 import { RunbookLink } from '../operations/alert-card.tsx'
 import { shortVersion } from '../overview/cells.tsx'
@@ -198,7 +199,7 @@ export function headlineOf({
     case 'failed':
       return `${model}: retraining failed: ${why(message)}`
     default:
-      return `${short}: ${retrainingWords(outcome)}`
+      return `${short}: ${outcomeText(outcome)}`
   }
 }
 
@@ -326,7 +327,7 @@ function evaluationFacts(evaluation: ShownTraining['evaluation']): Fact[] {
   if (evaluation === undefined) return []
   const { id, verdict, version, release } = evaluation
   const link = <a href={`/v1/evaluations/${encodeURIComponent(id)}`}>View evaluation</a>
-  const facts: Fact[] = [['Evaluation', [plain(verdict), ' · ', link]]]
+  const facts: Fact[] = [['Evaluation', [outcomeText(verdict), ' · ', link]]]
   if (version !== undefined)
     facts.push(['Version', release === undefined ? version : <a href={`/releases/${release}`}>{version}</a>])
   return facts

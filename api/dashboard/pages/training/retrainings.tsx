@@ -7,8 +7,9 @@ import { definePage, type PageElement } from '../../page.ts'
 import { retrainingHref, versionHref } from '../../components/links.tsx'
 import { ModelFilterForm } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
-import { Badge, Live, Pager, DataTable, Time, type Tone } from '../../components/elements.tsx'
-import { retrainingWords, shortReason } from '../../labels.ts'
+import { Badge, Live, Pager, DataTable, Time, type BadgeTone } from '../../components/elements.tsx'
+import { outcomeText } from '../../../../domain/evaluation/verdict-words.ts'
+import { shortReason } from '../../labels.ts'
 import { shortVersion } from '../overview/cells.tsx'
 
 const rowsAPage = 25
@@ -88,23 +89,23 @@ export const retrainingsPage = definePage({
   ),
 })
 
-const tones: Readonly<Record<string, Tone>> = {
-  released: 'info',
+const tones: Readonly<Record<string, BadgeTone>> = {
+  released: 'quiet',
   registered: 'good',
   done: 'good',
   quarantined: 'bad',
   failed: 'bad',
-  not_better: 'warn',
-  insufficient: 'warn',
+  not_better: 'bad',
+  insufficient: 'quiet',
 }
 
 /** Running retrainings have the tone of what goes on. */
-export const toneOf = ({ outcome }: { outcome?: string }): Tone =>
-  outcome === undefined ? 'info' : (tones[outcome] ?? 'quiet')
+export const toneOf = ({ outcome }: { outcome?: string }): BadgeTone =>
+  outcome === undefined ? 'quiet' : (tones[outcome] ?? 'quiet')
 
 export const RetrainingOutcome = ({ outcome }: { outcome?: string }): PageElement =>
   outcome === undefined ? (
-    <Badge tone="info">running</Badge>
+    <Badge tone="quiet">running</Badge>
   ) : (
-    <Badge tone={toneOf({ outcome })}>{retrainingWords(outcome)}</Badge>
+    <Badge tone={toneOf({ outcome })}>{outcomeText(outcome)}</Badge>
   )

@@ -16,12 +16,13 @@ import { findSweep } from '../../../../store/training/sweeps.ts'
 import { modelName, pageNumber } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { ChartFigure, drawChartSizes } from '../../components/chart.tsx'
-import { Badge, DataTable, Facts, Live, Pager, Time, type Tone } from '../../components/elements.tsx'
+import { Badge, DataTable, Facts, Live, Pager, Time, type BadgeTone } from '../../components/elements.tsx'
 import { Crumbs, ModelLink, retrainingHref } from '../../components/links.tsx'
 import { ModelFilterForm } from '../../components/model-filter.tsx'
 import { EmptyList, listHref } from '../../components/pager.tsx'
 import { qualityInterval } from '../../components/quality-interval.ts'
-import { plain, retrainingWords, withoutIds } from '../../labels.ts'
+import { outcomeText } from '../../../../domain/evaluation/verdict-words.ts'
+import { withoutIds } from '../../labels.ts'
 
 const rowsAPage = 25
 
@@ -182,16 +183,16 @@ export const sweepPage = definePage({
   },
 })
 
-const outcomeTone: Readonly<Record<string, Tone>> = {
+const outcomeTone: Readonly<Record<string, BadgeTone>> = {
   chosen: 'good',
-  scored: 'info',
-  judged: 'info',
+  scored: 'quiet',
+  judged: 'quiet',
   failed: 'bad',
-  quarantined: 'warn',
+  quarantined: 'quiet',
 }
 
 const OutcomeBadge = ({ outcome }: { outcome: string | undefined }): PageElement => (
-  <Badge tone={outcomeTone[outcome ?? ''] ?? 'quiet'}>{retrainingWords(outcome ?? 'running')}</Badge>
+  <Badge tone={outcomeTone[outcome ?? ''] ?? 'quiet'}>{outcomeText(outcome ?? 'running')}</Badge>
 )
 
 const GateLine = ({
@@ -203,7 +204,7 @@ const GateLine = ({
   const { id, outcome, version, releaseId } = retraining
   return (
     <>
-      <a href={retrainingHref(id)}>{plain(outcome ?? 'running')}</a>
+      <a href={retrainingHref(id)}>{outcomeText(outcome ?? 'running')}</a>
       {version !== undefined &&
         (releaseId === undefined
           ? ` · ${version}`

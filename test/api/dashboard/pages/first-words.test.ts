@@ -47,7 +47,7 @@ const verdictOf = (kind: string, code: string) =>
     },
   ] as unknown as ReleaseSubject['verdicts']
 const lost = lostBasis(waiting, { champion: 'm_v2.0.0', artifact: 'a', evaluation: 'e', withdrawn: false })!
-const superseded: ReleaseState = { ...waiting, stage: 'ended', outcome: 'superseded', reason: lost }
+const superseded: ReleaseState = { ...waiting, stage: 'ended', outcome: 'superseded', ...lost }
 
 const firstWords: [string, RegExp, string, ReleaseState, Partial<ReleaseSubject>?][] = [
   ['qualifies', /^Qualifying: better than v1\.0\.0$/, 'good', opened, { candidate: candidateOf('better') }],
@@ -61,14 +61,14 @@ const firstWords: [string, RegExp, string, ReleaseState, Partial<ReleaseSubject>
   [
     'is as good',
     /^Awaiting approval: no regression against v1\.0\.0$/,
-    'info',
+    'good',
     waiting,
     { candidate: candidateOf('not_worse') },
   ],
   [
     'has too few rows',
     /^Awaiting approval: no verdict against v1\.0\.0: few rows$/,
-    'warn',
+    'quiet',
     waiting,
     { candidate: candidateOf('insufficient') },
   ],
@@ -88,7 +88,7 @@ const firstWords: [string, RegExp, string, ReleaseState, Partial<ReleaseSubject>
     { champion: { version: 'm_v2.0.0' } as ReleaseSubject['champion'] },
   ],
   ['ended for another champion', /^Cannot be approved any more: Champion changed: /, 'warn', superseded],
-  ['begins a stage', /^Collecting evidence: no verdict in this stage yet$/, 'info', canary],
+  ['begins a stage', /^Collecting evidence: no verdict in this stage yet$/, 'quiet', canary],
   [
     'has no traffic',
     /^No requests yet\. Rolls back in 1 s$/,
@@ -99,16 +99,16 @@ const firstWords: [string, RegExp, string, ReleaseState, Partial<ReleaseSubject>
   [
     'counts',
     /^No regression so far$/,
-    'info',
+    'quiet',
     canary,
     { verdicts: verdictOf('inconclusive', 'minimum_time') },
   ],
   [
     'is not watched',
-    /^Not watched for 70 s: candidate withdrawn, champion serves$/,
+    /^Not watched for 70 s: candidate gets no traffic, champion serves$/,
     'warn',
     canary,
-    { problem: 'Not watched for 70 s: candidate withdrawn, champion serves' },
+    { problem: 'Not watched for 70 s: candidate gets no traffic, champion serves' },
   ],
   ['asks', /^Decision needed: it is inconclusive at the deadline$/, 'warn', undecided],
   [

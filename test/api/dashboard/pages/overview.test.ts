@@ -75,7 +75,7 @@ const open = (model: string, stage: string, more: object = {}) =>
   ({
     state: { id: 'rel_1', model, version: `${model}_v2.0.0`, stage, paused: false, blockedBy: [], ...more },
     servedBp: 0,
-    warning: 'not watched for 70 s: candidate withdrawn',
+    warning: 'not watched for 70 s: candidate gets no traffic',
   }) as unknown as Measured['stages'][number]
 
 /** Each kind of trouble alone: what is measured of a model, the sentence, and the action. */
@@ -134,7 +134,7 @@ const troubles: Record<
   },
   unwatched: {
     given: (model) => ({ stages: [open(model, 'canary')] }),
-    sentence: 'MODEL_v2.0.0: not watched for 70 s: candidate withdrawn',
+    sentence: 'MODEL_v2.0.0: not watched for 70 s: candidate gets no traffic',
     action: ['/releases/rel_1', 'Decide…'],
   },
   warning: {
@@ -282,9 +282,10 @@ it('a stream brings the parts that differ from what the page shows, and the orde
   })
 })
 
-it('an age is in its largest unit, so that a row does not change with every minute', () => {
-  expect([59_000, 60_000, 3_599_000, 3 * 3_600_000 + 60_000].map(coarseAge)).toEqual([
-    '< 1 min',
+it('an age is in its largest unit, so that a row rarely changes', () => {
+  expect([1_000, 59_000, 60_000, 3_599_000, 3 * 3_600_000 + 60_000].map(coarseAge)).toEqual([
+    '< 10 s',
+    '50 s',
     '1 min',
     '59 min',
     '3 h',

@@ -218,11 +218,11 @@ describe('a running stage', () => {
     expect(verdictLine({ ...subject, verdicts } as ReleaseSubject).why).toMatch(/control 3\.59 %$/)
   })
 
-  it.each(['srm', 'breaker'])('whose requests are no evidence says so in amber: %s', (code) => {
+  it.each(['srm', 'breaker'])('whose requests are no evidence says so: %s', (code) => {
     const reasons = [{ code, message: 'the arms cannot be compared', values: {} }]
     const verdicts = [verdict(1, { kind: 'inconclusive', reasons }, 1)]
     expect(verdictLine({ ...subject, verdicts })).toEqual({
-      tone: 'warn',
+      tone: 'quiet',
       word: 'no evidence',
       why: 'the arms cannot be compared',
     })
@@ -307,7 +307,7 @@ describe('a tile', () => {
     const tiles = metricTiles(shadowed, runningStage(stages)!)
     const { band, effect } = tiles.find(({ key }) => key === 'disagreement')!
     expect([band?.points.length, band?.limit, effect]).toEqual([2, 0.2, 'an approver’s decision'])
-    expect(bandText(band!)).toBe('10 %, between 2 % and 24 %: undecided of 20 %')
+    expect(bandText(band!)).toBe('10 %, between 2 % and 24 %: too early to tell, limit 20 %')
     const html = String(await RunningStage({ subject: shadowed, stages, tiles }))
     expect(html).toContain('Disagreement: share of other answers')
     expect(html).toContain('of the way to an approver’s decision')

@@ -273,9 +273,9 @@ it('the form says what a rollback and an abort do to the version', async () => {
     return String(await CommandForm({ subject: subjectOf(state), actor, token: 't', once: 'o' }))
   }
   const [awaiting, exposed, promoted] = await Promise.all([waiting, undecided, probated].map(textOf))
-  expect(awaiting).not.toContain('withdraws the version')
+  expect(awaiting).not.toContain('never released again')
   expect(awaiting).toContain('Ends the release; production unchanged')
-  expect(exposed).toMatch(/All traffic to m_v1\.0\.0; withdraws the version/)
+  expect(exposed).toMatch(/All traffic to m_v1\.0\.0; the version is never released again/)
   expect(exposed).toContain('may be released again')
   expect(promoted).not.toContain('may be released again')
 })

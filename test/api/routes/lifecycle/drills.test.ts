@@ -128,7 +128,7 @@ describe('drills on copies of requests', () => {
 })
 
 describe('drills on traffic', () => {
-  it('detect a NaN candidate within the harm budget', async () => {
+  it('detect a NaN candidate within the failure budget', async () => {
     const drills = await hold({ kinds: ['nan'], traffic: 'live', harm_budget: 200, share_bp: 2_000 })
     expect(drills, drills[0]!.message).toMatchObject([{ passed: true, traffic: 'live' }])
     expect(drills[0]!.harmed).toBeGreaterThan(0)
@@ -251,7 +251,7 @@ it('drills yield to a rollback of the model, which takes one command', async () 
   const handle = core.client.workflow.getHandle<() => Promise<DrillOutcome>>(drillWorkflowId(model))
   const { drills } = await handle.result()
   const ended = `the champion is now ${champion}, the release was built on ${better}`
-  expect(drills).toMatchObject([{ passed: false, message: `not held: ${ended}` }])
+  expect(drills).toMatchObject([{ passed: false, message: `skipped: ${ended}` }])
   expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
   // An interrupted drill is not a failed one: it raises no alert and blocks no release.
   expect(await findDrill(core.store, drills[0]!.id)).toMatchObject({
@@ -264,7 +264,7 @@ it('drills yield to a rollback of the model, which takes one command', async () 
   expect(told.map(({ kind }) => kind)).not.toContain('drill_not_held')
 })
 
-it('a drill whose workflow is cancelled was not held, and raises no alert', async () => {
+it('a drill whose workflow is cancelled was skipped, and raises no alert', async () => {
   await until(async () => (await say('olga', '/v1/drills', lasting)).status === 202, 'the drill')
   await until(async () => (await findOpenRelease(core.store, model))?.state.stage === 'shadow', 'its shadow')
   const handle = core.client.workflow.getHandle<() => Promise<DrillOutcome>>(drillWorkflowId(model))
@@ -298,11 +298,11 @@ describe('drills of the schedule', () => {
     await until(async () => (await stageOf()) === 'awaiting_approval', 'a release')
     const why = `release ${id} of ${model} is open`
     const { drills } = await bySchedule(model)
-    expect(drills).toMatchObject([{ kind: 'bad', passed: false, message: `not held: ${why}` }])
+    expect(drills).toMatchObject([{ kind: 'bad', passed: false, message: `skipped: ${why}` }])
     const [shown] = (await look(`/v1/drills?model=${model}&limit=1`))['drills'] as Shown[]
     expect(shown).toMatchObject({ id: drills[0]!.id, held: false, passed: false, message: why })
     expect(await notHeldOf(model)).toMatchObject([
-      { severity: 'warning', message: `The drill "bad" of ${model} was not held: ${why}` },
+      { severity: 'warning', message: `The drill "bad" of ${model} was skipped: ${why}` },
     ])
     await say('anna', `/v1/releases/${id}/reject`)
     await until(async () => (await stageOf()) === 'ended', 'its end')
@@ -324,7 +324,7 @@ describe('drills of the schedule', () => {
     await bySchedule(name)
     const why = `${name} has no champion to make a candidate from`
     expect(await notHeldOf(name)).toMatchObject([
-      { message: `The drill "bad" of ${name} was not held: ${why}` },
+      { message: `The drill "bad" of ${name} was skipped: ${why}` },
     ])
     await seatChampion(core.store, name, await register())
     const issue = () => issueOfDrills(core.store, { model: name, policy: asks })

@@ -182,7 +182,7 @@ describe('after the exposure of the candidate is over', () => {
     expect(said).not.toMatch(/25 %|No regression/)
     expect(said).toMatch(/\b0 %/)
     if (place !== 'releases list')
-      expect(said).toMatch(/Not watched for 7\d s: candidate withdrawn, champion serves/)
+      expect(said).toMatch(/Not watched for 7\d s: candidate gets no traffic, champion serves/)
   })
 
   it('/readyz names the champion alone', async () => {

@@ -141,8 +141,8 @@ describe('a search', () => {
 
   it.each([
     ['champion', ['small_v1.3.0']],
-    ['withdrawn', ['small_v1.2.0']],
-    ['proven', ['small_v1.1.0']],
+    ['rolled_back', ['small_v1.2.0']],
+    ['known_good', ['small_v1.1.0']],
     ['releasing', []],
     ['drill', ['big_v1.5000.0']],
   ])('finds by the status %s', async (status, versions) =>

@@ -76,9 +76,7 @@ describe('the charts of a release', () => {
   it('are text under a title, and absent without data', () => {
     const charts = chartsText(release, evaluation, { width: 90, nowMs })
     expect(charts.map(({ title }) => title)).toHaveLength(3)
-    expect(charts.map(({ text }) => text).join('\n')).toMatch(
-      /AUC.*●[\s\S]*excess failures at the last verdict: 12 of[\s\S]*67 %/,
-    )
+    expect(charts.map(({ text }) => text).join('\n')).toMatch(/AUC.*●[\s\S]*failure budget: 12 of[\s\S]*67 %/)
     const unborn = { ...release, state: { ...state, routings: [] }, decisions: [] }
     expect(chartsText(unborn, { ...evaluation, report: {} }, { width: 90, nowMs })).toEqual([])
   })

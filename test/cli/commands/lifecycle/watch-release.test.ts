@@ -139,7 +139,7 @@ describe('tenure releases watch', () => {
     expect(text).toContain('requests           ████████░░░░░░░░░░░░ 40 % of what the stage needs')
     expect(text).toContain('errors             █████░░░░░░░░░░░░░░░ 25 % of the way to a rollback')
     expect(text).toMatch(/score shift +\S+ 50 % of the way to an approver’s decision/)
-    expect(text).toContain('harm budget        ██░░░░░░░░░░░░░░░░░░ 10 % of the way to a rollback')
+    expect(text).toContain('failure budget     ██░░░░░░░░░░░░░░░░░░ 10 % of the way to a rollback')
     expect(text).toContain('tenure pause rel_1 · tenure rollback rel_1')
     expect(text).toContain('promoted: passed all stages and probation')
   })

@@ -89,7 +89,7 @@ it('versions register --watch ends with exit code 6 when the gate refuses', asyn
   const { code, out } = await register(...artifact(), '--watch')
   expect([code, out]).toEqual([
     exitCodes.otherwise,
-    expect.stringContaining('not_better: worse than roses_v1.0.0'),
+    expect.stringContaining('failed the gate: worse than roses_v1.0.0'),
   ])
 })
 

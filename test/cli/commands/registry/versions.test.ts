@@ -112,6 +112,6 @@ it('the figures of a list have as many decimals, and its times their zone', asyn
   const { out } = await runCommand([versionsGroup], ['versions', 'list', '--url', url])
   server.close()
   expect(out).toMatch(/0\.8030 +0\.1505/)
-  expect(out).toMatch(/created.*proven.*withdrawn/)
+  expect(out).toMatch(/created.*known good.*rolled back/)
   expect(out).toContain('\nTimes are in UTC\n')
 })

@@ -23,8 +23,14 @@ const [left, right, top, bottom] = [38, width - 6, 6, height - 18]
 export function bandText({ points, limit }: BandTile): string {
   const last = points.at(-1)
   if (last === undefined) return 'no pairs to compare yet'
-  const side = last.low > limit ? 'above the limit' : last.high <= limit ? 'below the limit' : 'undecided'
-  return `${percentOf(last.mean)}, between ${percentOf(last.low)} and ${percentOf(last.high)}: ${side} of ${percentOf(limit)}`
+  const most = percentOf(limit)
+  const side =
+    last.low > limit
+      ? `above the limit of ${most}`
+      : last.high <= limit
+        ? `below the limit of ${most}`
+        : `too early to tell, limit ${most}`
+  return `${percentOf(last.mean)}, between ${percentOf(last.low)} and ${percentOf(last.high)}: ${side}`
 }
 
 /** Writes the SVG without a chart package, because the tiles are drawn again at each reload. The caller escapes texts. */

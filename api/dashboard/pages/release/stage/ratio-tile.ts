@@ -45,7 +45,7 @@ export function ratioText({ points, limit, proof }: RatioTile): string {
       ? 'a regression is proven'
       : proof !== undefined && last.high !== null && last.high <= proof
         ? 'no regression is proven'
-        : 'undecided'
+        : 'too early to tell'
   return `${estimate}between ${figureText(Number(last.low.toPrecision(3)))}× and ${high}: ${side}`
 }
 

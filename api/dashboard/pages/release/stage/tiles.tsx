@@ -35,7 +35,10 @@ export const Differences = ({ stages, tiles }: Pick<StageParts, 'stages' | 'tile
   const differing = tiles.filter(({ share }) => share >= differsFrom)
   const others = tiles.filter(({ share }) => share < differsFrom).map(({ name }) => shortName(name))
   return (
-    <section aria-label="Differences">
+    <section aria-labelledby="differences-heading">
+      <h2 class="aloud" id="differences-heading">
+        Differences
+      </h2>
       {differing.length > 0 && (
         <div class="tiles">
           {differing.map((tile) => (
@@ -228,12 +231,12 @@ const WhatHappens = ({ state, now, stages, tiles, excess }: Happening): PageElem
               : [
                   <li>
                     {name}: if about {countText(rollsBackAt)} of the next {outlookRequests} requests fail (
-                    {percentOf(share)} of the evidence now)
+                    {percentOf(share)} of the way to a rollback)
                   </li>,
                 ],
           )}
           <li>
-            At {numberText(limits.harmBudget)} proven failures of the <Term word="Failure budget" /> (
+            When the <Term word="Failure budget" /> of {numberText(limits.harmBudget)} is used up (
             {numberText(Number(Math.max(0, excess).toPrecision(3)))} now)
           </li>
           <li>Above {percentOf(limits.guardRate)} failures, whatever the control does</li>
