@@ -89,7 +89,7 @@ const documentation = (): string =>
 
 A retraining never trains on rows that do not match the declarations of the model file; it fails and changes nothing in production. Its error message names the
 file, the line, the column and the value, and what to write instead. \`tenure retrain <model> --watch\`, the page of the retraining and the alert show the message.
-Rows that can be read and fail validation are quarantined: each failed check names the column, the observed value, the limit, and the value of the champion's rows.
+Rows that can be read and fail validation train nothing: each failed check names the column, the observed value, the limit, and the value of the champion's rows.
 
 ## How a file is read
 

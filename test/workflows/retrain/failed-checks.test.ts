@@ -161,7 +161,7 @@ it('the failed checks of a quarantined retraining are rows with the value of the
   expect(shown.message).toContain(sentence)
 
   const at = lines.indexOf('Failed checks')
-  expect(lines.slice(at - 2, at)).toEqual(['quarantined: the data failed 2 of 15 checks', ''])
+  expect(lines.slice(at - 2, at)).toEqual(['data failed validation: the data failed 2 of 15 checks', ''])
   const row = lines.find((line) => /^age +✗ complete /.test(line))
   expect(row).toMatch(new RegExp(`${complete!['observed']} +at most 15 % +${complete!['champion']}$`))
   const digest = shown.snapshot_digest.replace('sha256:', '').slice(0, 12)

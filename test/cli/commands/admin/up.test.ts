@@ -134,7 +134,7 @@ describe('tenure up', () => {
     const { code, out, err } = await tenure('retrain', 'iris', '--watch')
     expect(err).toBe('')
     expect(code).toBe(exitCodes.done)
-    expect(out).toContain('released')
+    expect(out).toContain('release started')
     // Polling may miss a short step.
     expect(out).toMatch(/(snapshot|train) …\n/)
     expect(out).toMatch(/epoch 1 to \d+; loss/)

@@ -130,7 +130,7 @@ it('retrainings cancel is refused when no retraining runs', async () => {
 it('retrain --watch prints the metrics and the id of the evaluation of a refused retraining', async () => {
   const { code, out } = await retrain('--watch', '--reason', 'a try')
   expect(code).toBe(exitCodes.otherwise)
-  expect(out).toContain('insufficient: 171 rows, at least 1000 are needed')
+  expect(out).toContain('no gate verdict: 171 rows, at least 1000 are needed')
   expect(out).toContain('Offline gates: no verdict (against floors, evl_1)')
   expect(out).toMatch(/accuracy.*0\.91.* 0\.9 met +passed\n/)
   expect(out).toMatch(/brier.* 0\.05 missed +failed\n/)
@@ -161,7 +161,7 @@ it('retrain --watch ends with the command that shows the release', async () => {
   expect([code, out]).toEqual([
     exitCodes.done,
     expect.stringMatching(
-      /released: iris_v1\.1\.0 is being released\nFollow the release: `tenure releases show iris`\n$/,
+      /release started: iris_v1\.1\.0 is being released\nFollow the release: `tenure releases show iris`\n$/,
     ),
   ])
 })
@@ -186,7 +186,7 @@ it('retrain --watch follows a start that is queued for Temporal, once it is deli
   fate = { state: 'delivered', message: 'started', started: { id } }
   const { code, out } = await retrain('--watch')
   expect(code).toBe(exitCodes.otherwise)
-  expect(out).toMatch(/iris: recorded. Check it: `tenure commands show cmd_1`[^]*insufficient: 171 rows/)
+  expect(out).toMatch(/iris: recorded. Check it: `tenure commands show cmd_1`[^]*no gate verdict: 171 rows/)
 })
 
 it('retrain --watch ends with the reason when a queued start is refused', async () => {
