@@ -69,7 +69,9 @@ export function openTerminal(
           .map((part) => (ownCodes.has(part) ? part : visibleText(part)))
           .join('')
       : visibleText(text)
-  const zone = knownZone(given ?? new Intl.DateTimeFormat().resolvedOptions().timeZone) ?? 'UTC'
+  // Node has no zone for a `TZ` that it does not know, such as `:/etc/localtime`, and its clock is then in UTC.
+  const own: string | undefined = given ?? new Intl.DateTimeFormat().resolvedOptions().timeZone
+  const zone = knownZone(own ?? 'UTC') ?? 'UTC'
   /** Whether the answer has times whose zone is not named beside them. */
   let hasTimes = false
   const timed = (text: string, { isNamed, look }: { isNamed: boolean; look?: 'milliseconds' }): string => {

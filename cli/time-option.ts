@@ -24,14 +24,18 @@ export function readTime(flag: string, text: string, terminal: Terminal): string
   return parsed.value
 }
 
-/** Undefined for an unknown zone. */
+/** Undefined for an unknown zone, and for one that has another name at this time, such as CET in July. */
 function instantOf(wall: string, named: string | undefined, own: string): string | undefined {
-  const at = typedInstant(wall, own)
-  if (named === undefined) return at
-  // When clocks go back, an hour comes twice, under two names.
-  for (const ms of [Date.parse(at), Date.parse(at) - 3_600_000])
-    if (wallText(ms, own).startsWith(wall.replace(' ', 'T')) && zoneName(own, ms) === named)
-      return new Date(ms).toISOString()
+  if (named === undefined) return typedInstant(wall, own)
   const zone = knownZone(named)
-  return zone === undefined ? undefined : typedInstant(wall, zone)
+  if (zone !== undefined && (zone === 'UTC' || named.includes('/'))) return typedInstant(wall, zone)
+  for (const each of [own, zone ?? own]) {
+    const at = Date.parse(typedInstant(wall, each))
+    if (Number.isNaN(at)) return undefined
+    // When clocks go back, an hour comes twice, under two names.
+    for (const ms of [at, at - 3_600_000])
+      if (wallText(ms, each).startsWith(wall.replace(' ', 'T')) && zoneName(each, ms) === named)
+        return new Date(ms).toISOString()
+  }
+  return undefined
 }

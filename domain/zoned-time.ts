@@ -40,9 +40,14 @@ function offsetMs(atMs: number, zone: string): number {
 /** The clock of the zone at an instant, as the instant at which a clock in UTC shows the same. */
 export const wallMs = (atMs: number, zone: string): number => atMs + offsetMs(atMs, zone)
 
-/** The instant at which the clock of the zone shows this; when clocks go back, the later one. */
-export const instantMs = (wall: number, zone: string): number =>
-  wall - offsetMs(wall - offsetMs(wall, zone), zone)
+const dayMs = 86_400_000
+
+/** The instant at which the clock of the zone shows this: the later one of two, or an hour later when clocks have skipped it. */
+export function instantMs(wall: number, zone: string): number {
+  const offsets = [offsetMs(wall - dayMs, zone), offsetMs(wall + dayMs, zone)]
+  const [earlier, later] = [wall - Math.max(...offsets), wall - Math.min(...offsets)]
+  return wallMs(later, zone) !== wall && wallMs(earlier, zone) === wall ? earlier : later
+}
 
 /** The clock of the zone in ISO 8601, without a zone: `2026-03-01T13:00:00.000`. */
 export const wallText = (atMs: number, zone: string): string =>

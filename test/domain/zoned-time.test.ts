@@ -31,11 +31,35 @@ describe.each(['UTC', 'Europe/Berlin', 'America/St_Johns', 'Asia/Kolkata', 'Paci
   },
 )
 
-it('an hour that comes twice is its later one, and an hour that is left out is the one after it', () => {
-  const at = (text: string) => new Date(instantMs(Date.parse(text), 'Europe/Berlin')).toISOString()
-  expect(at('2026-10-25T02:30:00Z')).toBe('2026-10-25T01:30:00.000Z')
-  expect(at('2026-03-29T02:30:00Z')).toBe('2026-03-29T01:30:00.000Z')
-})
+it.each([
+  [
+    'Europe/Berlin',
+    '2026-10-25T02:30:00Z',
+    '2026-10-25T01:30:00.000Z',
+    '2026-03-29T02:30:00Z',
+    '2026-03-29T01:30:00.000Z',
+  ],
+  [
+    'America/New_York',
+    '2026-11-01T01:30:00Z',
+    '2026-11-01T06:30:00.000Z',
+    '2026-03-08T02:30:00Z',
+    '2026-03-08T07:30:00.000Z',
+  ],
+  [
+    'Australia/Sydney',
+    '2026-04-05T02:30:00Z',
+    '2026-04-04T16:30:00.000Z',
+    '2026-10-04T02:30:00Z',
+    '2026-10-03T16:30:00.000Z',
+  ],
+])(
+  'in %s an hour that comes twice is its later one, and an hour that is left out is the one after it',
+  (zone, twice, later, skipped, after) => {
+    const at = (text: string) => new Date(instantMs(Date.parse(text), zone)).toISOString()
+    expect([at(twice), at(skipped)]).toEqual([later, after])
+  },
+)
 
 it.each([
   ['UTC', 'UTC', 'UTC'],

@@ -5,7 +5,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { commands } from '../../../cli/commands/all-commands.ts'
 import { runProgram, type CommandSpec } from '../../../cli/program.ts'
 import { openTerminal } from '../../../cli/terminal.ts'
@@ -205,6 +205,15 @@ it.each([
   expect(said).toEqual([`${text}\n`])
 })
 
+it.each(['', ':/etc/localtime', 'Mars/Olympus'])('TZ=%s, which names no zone, is UTC', (name) => {
+  vi.stubEnv('TZ', name)
+  try {
+    expect(openTerminal({ out: { write() {} }, err: { write() {} } }).zone).toBe('UTC')
+  } finally {
+    vi.unstubAllEnvs()
+  }
+})
+
 describe('a time option', () => {
   it.each(Object.entries(local))('in %s reads %s, as it is printed', (zone, printed) => {
     const { terminal, said } = terminalIn(zone)
@@ -222,16 +231,27 @@ describe('a time option', () => {
     ['2026-03-01 12:00 Asia/Tokyo', '2026-03-01T03:00:00.000Z'],
     ['2026-10-25 02:30 CEST', '2026-10-25T00:30:00.000Z'],
     ['2026-10-25 02:30 CET', '2026-10-25T01:30:00.000Z'],
+    ['2026-03-01 12:00 GMT', '2026-03-01T12:00:00.000Z'],
+    ['2026-03-01 12:00 EST', '2026-03-01T17:00:00.000Z'],
+    ['2026-07-01 12:00 PDT', '2026-07-01T19:00:00.000Z', 'America/Los_Angeles'],
+    ['2026-11-01 01:30 PDT', '2026-11-01T08:30:00.000Z', 'America/Los_Angeles'],
+    ['2026-11-01 01:30 PST', '2026-11-01T09:30:00.000Z', 'America/Los_Angeles'],
     ['2026-03-01T12:00:00+02:00', '2026-03-01T10:00:00.000Z'],
-  ])('in Vienna reads %s as %s', (text, instant) =>
-    expect(readTime('--at', text, terminalIn('Europe/Vienna').terminal)).toBe(instant),
+  ])('reads %s as %s', (text, instant, zone = 'Europe/Vienna') =>
+    expect(readTime('--at', text, terminalIn(zone).terminal)).toBe(instant),
   )
 
-  it.each(['2026-03-01 12:00 XYZ', '2026-03-01 12:00 Nowhere/At', '2026-02-31', '12:00', 'March 1'])(
-    'refuses %s, and says which forms there are',
-    (text) =>
-      expect(() => readTime('--at', text, terminalIn('Europe/Vienna').terminal)).toThrow(
-        `--at: Invalid time "${text}"; use 2026-03-01 12:00, in Europe/Vienna, or 2026-03-01T12:00:00Z`,
-      ),
+  it.each([
+    '2026-03-01 12:00 XYZ',
+    '2026-03-01 12:00 Nowhere/At',
+    '2026-07-01 12:00 CET',
+    '2026-99-99 CET',
+    '2026-02-31',
+    '12:00',
+    'March 1',
+  ])('refuses %s, and says which forms there are', (text) =>
+    expect(() => readTime('--at', text, terminalIn('Europe/Vienna').terminal)).toThrow(
+      `--at: Invalid time "${text}"; use 2026-03-01 12:00, in Europe/Vienna, or 2026-03-01T12:00:00Z`,
+    ),
   )
 })
