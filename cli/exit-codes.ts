@@ -40,7 +40,7 @@ export function exitCodeOf({ code, status }: CommandProblem): ExitCode {
   if (code === 'internal') return exitCodes.defect
   // Its status is 503 for the callers of predictions, who may retry.
   if (code === 'no_champion') return exitCodes.refused
-  if (status === 404) return exitCodes.notFound
+  if (status === 404 || code.endsWith('not_found')) return exitCodes.notFound
   if (status === 503 || status === 504) return exitCodes.unreachable
   return exitCodes.refused
 }

@@ -170,6 +170,7 @@ export const formRegistry: readonly FormEntry[] = [
     // Admits every role with a command; the release checks the roles of each command.
     allow: ['operator', 'approver', 'admin'],
     summary: 'Send a command to a release, with a reason.',
+    shows: { 202: 'A page that says what is queued' },
     find: async () => (await import('./pages/release/command.tsx')).submitReleaseCommand,
   },
   {
@@ -182,6 +183,7 @@ export const formRegistry: readonly FormEntry[] = [
     path: `/models/:name/${name}`,
     allow: modelActions[name].allow,
     summary: `${modelActions[name].does} of a model.`,
+    shows: { 200: 'The page of the model, with what was done', 202: 'A page that says what is queued' },
     find: async () => (await import('./pages/model/actions.tsx')).submitAction(name),
   })),
   {
@@ -200,6 +202,7 @@ export const formRegistry: readonly FormEntry[] = [
     path: '/device',
     allow: viewers,
     summary: 'Make a code that signs in on another device.',
+    shows: { 200: 'A page with the code' },
     find: async () => (await import('./pages/sign-in/device.tsx')).createCode,
   },
   {

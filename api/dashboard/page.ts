@@ -59,10 +59,12 @@ export type FormHandler = (
   places: readonly PageEntry[],
 ) => Promise<RouteResponse>
 
-/** The target of a form. It redirects to a page, or responds with an error page. */
+/** The target of a form. It redirects to a page, shows one, or responds with an error page. */
 export interface FormEntry {
   path: string
   allow: readonly Role[] | 'public'
   summary: string
+  /** The pages that it shows without a redirect, by their status. */
+  shows?: Readonly<Record<number, string>>
   find: () => Promise<FormHandler>
 }

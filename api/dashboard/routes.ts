@@ -40,7 +40,13 @@ export function dashboardRoutes(deps: ApiDeps): RouteDefinition[] {
         rawBytes: maxFormBytes,
         contentTypes: formMedia,
         body: z.record(z.string(), z.string()),
-        answers: { 303: 'Done; redirects to the page with the result' },
+        answers: {
+          ...form.shows,
+          303:
+            form.shows?.[200] === undefined
+              ? 'Done; redirects to the page with the result'
+              : 'Redirects to the sign-in page, without a session',
+        },
         handle: async (ask: RouteRequest<Record<string, string>, undefined>) =>
           (await form.find())(deps, ask, pageRegistry),
       }),

@@ -36,9 +36,9 @@ import { setupCommand } from './project/setup.ts'
 import { simulateCommand } from './lifecycle/simulate.ts'
 import { scoreCommand } from './registry/score.ts'
 import { statusCommand } from './admin/status.ts'
-import { sweepCommand } from './lifecycle/sweep.ts'
+import { sweepCommand, sweepsGroup } from './lifecycle/sweep.ts'
 import { triggersGroup } from './lifecycle/triggers.ts'
-import { tryCommand } from './lifecycle/try.ts'
+import { trialsGroup, tryCommand } from './lifecycle/try.ts'
 import { upCommand } from './admin/up.ts'
 import { predictionsGroup } from './registry/predictions.ts'
 import { reviewsGroup } from './registry/reviews.ts'
@@ -71,7 +71,9 @@ const sections: Readonly<Record<string, readonly (CommandSpec | CommandGroup)[]>
     retrainCommand,
     retrainingsGroup,
     tryCommand,
+    trialsGroup,
     sweepCommand,
+    sweepsGroup,
     triggersGroup,
     modelsGroup,
     versionsGroup,

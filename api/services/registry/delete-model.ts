@@ -97,8 +97,8 @@ function refuse(model: string, issues: readonly string[]): void {
 const endOf = (kind: RunKindName, id: string, model: string): string => {
   if (kind === 'release' || kind === 'queue') return `abort it with \`tenure abort ${id}\``
   if (kind === 'retraining') return `cancel it with \`tenure retrainings cancel ${model}\``
-  if (kind === 'trial') return `cancel it with \`tenure try ${model} --cancel\``
-  if (kind === 'sweep') return `cancel it with \`tenure sweep ${model} --cancel\``
+  if (kind === 'trial') return `cancel it with \`tenure trials cancel ${model}\``
+  if (kind === 'sweep') return `cancel it with \`tenure sweeps cancel ${model}\``
   return 'wait for its end'
 }
 

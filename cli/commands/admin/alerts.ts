@@ -12,6 +12,7 @@ import type { CommandGroup, CommandSpec } from '../../program.ts'
 import type { Columns } from '../../terminal.ts'
 import { orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
+import { doEach, printRefused } from '../several.ts'
 
 /** As the API sends it. */
 export type GroupAnswer = Pick<
@@ -80,19 +81,23 @@ function actionCommand(action: 'acknowledge' | 'resolve', summary: string): Comm
       const { reason } = options
       // Looks before it changes anything.
       const found = await findTargets(api(), args)
-      const alerts: AlertAnswer[] = []
-      const lines: string[] = []
-      for (const { id, group } of found) {
-        const body = group === undefined ? { reason } : { reason, group: true }
-        const alert = await api().post<AlertAnswer>(path`/v1/alerts/${id}/${action}`, body)
-        alerts.push(alert)
-        lines.push(
-          group === undefined
-            ? `Alert ${alert.id} is ${action}d: ${alert.message}`
-            : `${groupSentence({ ...keyOf(group), count: group.count })}: ${action}d`,
-        )
-      }
-      terminal.answer({ alerts }, lines.join('\n'))
+      const { done, refused } = await doEach(found, {
+        nameOf: ({ id, group }) => (group === undefined ? String(id) : groupName(keyOf(group))),
+        async act({ id, group }) {
+          const body = group === undefined ? { reason } : { reason, group: true }
+          const alert = await api().post<AlertAnswer>(path`/v1/alerts/${id}/${action}`, body)
+          const text =
+            group === undefined
+              ? `Alert ${alert.id} is ${action}d: ${alert.message}`
+              : `${groupSentence({ ...keyOf(group), count: group.count })}: ${action}d`
+          return { alert, text }
+        },
+      })
+      terminal.answer(
+        { alerts: done.map(({ alert }) => alert), ...(refused.length > 0 && { refused }) },
+        done.map(({ text }) => text).join('\n'),
+      )
+      return printRefused(terminal, refused)
     },
   }
 }

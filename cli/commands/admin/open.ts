@@ -1,5 +1,5 @@
 /** `tenure open`: opens the page of a model, version, release, retraining or sweep in the browser. */
-import { failure, path } from '../../client/client.ts'
+import { failure, path, usageError } from '../../client/client.ts'
 import type { CommandSpec } from '../../program.ts'
 import { openBrowser } from '../../supervisor/browser.ts'
 
@@ -12,11 +12,22 @@ interface Found {
 export const openCommand: CommandSpec = {
   name: 'open [name]',
   summary: 'Open a model, version, release, retraining or sweep in the browser (default: the overview)',
-  options: [['--print', 'Print the address only']],
-  examples: ['open', 'open flight-delay', 'open flight-delay_v1.4.0', 'open rel_01h… --print'],
+  options: [
+    ['--phone', 'Open the page that shows a code, which signs in on a phone instead of a key'],
+    ['--print', 'Print the address only'],
+  ],
+  examples: [
+    'open',
+    'open --phone',
+    'open flight-delay',
+    'open flight-delay_v1.4.0',
+    'open rel_01h… --print',
+  ],
   async run({ terminal, api }, { args, options }) {
     const [name] = args
-    const url = new URL(name === undefined ? '/' : await pathOf(name), api().url).href
+    const phone = options['phone'] === true
+    if (phone && name !== undefined) throw usageError('--phone opens the page for a code, and takes no name')
+    const url = new URL(phone ? '/device' : name === undefined ? '/' : await pathOf(name), api().url).href
     terminal.answer({ url }, url)
     openBrowser(url, {
       wanted: options['print'] === true ? false : undefined,

@@ -116,6 +116,18 @@ export async function printFollowed(
   return { verdict: gate?.verdict }
 }
 
+/** Prints how far a retraining or a trial is, or as `printFollowed` one that has ended. */
+export async function printShown(session: CommandSession, shown: RetrainingAnswer): Promise<void> {
+  const { terminal } = session
+  const { stage = 'opening', training_id: trainingId, evaluation_id: evaluationId } = shown
+  if (shown.outcome === undefined)
+    return terminal.answer(shown, `running: ${stage}${checksTable(terminal, shown.validation)}`)
+  await printFollowed(session, {
+    ended: shown,
+    seen: { began: new Map(), curve: [], trainingId, evaluationId },
+  })
+}
+
 /** The rows of a table tell why data was quarantined. */
 const endText = ({ message, validation }: RetrainingAnswer): string =>
   validation?.verdict === 'block' ? failedText(validation) : (message ?? '')

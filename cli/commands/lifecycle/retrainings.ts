@@ -3,10 +3,9 @@ import { idsOfRow } from '../../../domain/training/runs.ts'
 import { failure, path, usageError, type Client } from '../../client/client.ts'
 import type { RetrainingAnswer } from '../../client/responses.ts'
 import type { CommandGroup } from '../../program.ts'
-import { checksTable } from '../checks-table.ts'
 import { coloured, orDash } from '../format.ts'
 import { listCommand, requireModel } from '../list.ts'
-import { cancelRetraining, printFollowed } from './retrain.ts'
+import { cancelRetraining, printShown } from './retrain.ts'
 
 export const retrainingsGroup: CommandGroup = {
   name: 'retrainings',
@@ -37,16 +36,10 @@ export const retrainingsGroup: CommandGroup = {
       summary: 'Show a retraining, or the last one of a model: its checks, its loss and its gates',
       examples: ['retrainings show iris', 'retrainings show iris --json'],
       async run(session, { args }) {
-        const { api, terminal } = session
+        const { api } = session
         const id = await findRetrainingId(api(), String(args[0]))
         const shown = await api().get<RetrainingAnswer>(path`/v1/retrainings/${id}`)
-        if (shown.outcome === undefined)
-          return terminal.answer(
-            shown,
-            `running: ${shown.stage ?? 'opening'}${checksTable(terminal, shown.validation)}`,
-          )
-        const { trainingId } = idsOfRow(id)
-        await printFollowed(session, { ended: shown, seen: { began: new Map(), curve: [], trainingId } })
+        await printShown(session, { ...shown, training_id: idsOfRow(id).trainingId })
       },
     },
     {

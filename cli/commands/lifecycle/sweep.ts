@@ -1,11 +1,15 @@
-/** `tenure sweep`: tries hyperparameters, selects the best on the validation rows and sends it to the gates. */
+/**
+ * `tenure sweep` tries hyperparameters, selects the best on the validation rows and sends it to the gates; `tenure sweeps` lists sweeps, shows
+ * one and cancels a running one.
+ */
 import { path, usageError } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
-import type { CommandSpec } from '../../program.ts'
+import type { CommandGroup, CommandSpec } from '../../program.ts'
 import { follow, readOpening } from '../follow.ts'
 import { coloured } from '../format.ts'
-import { tableBy } from '../../terminal.ts'
-import { cancelRunning } from './cancel-running.ts'
+import { listCommand } from '../list.ts'
+import { tableBy, type Terminal } from '../../terminal.ts'
+import { cancelCommand, findRunId, pairsText } from './runs.ts'
 import { warnOfChangedFile } from './retrain.ts'
 import { asOfOption, parseHyperparameter, readPairs, type HyperparameterOption } from './training-options.ts'
 import { maxSweepParallel, maxSweepTrials } from '../../../domain/training/sweep-plan.ts'
@@ -20,6 +24,9 @@ interface TrialLine {
 
 interface SweepAnswer {
   id: string
+  model?: string
+  requested_by?: string
+  started_at?: string
   stage?: string
   outcome?: string
   message?: string
@@ -65,17 +72,14 @@ export const sweepCommand: CommandSpec = {
       `Trials that run at the same time, if enough training workers are free (default: 1, at most ${maxSweepParallel})`,
     ],
     asOfOption,
-    ['--cancel', 'Cancel the running sweep of the model with its trials instead of starting one'],
   ],
   examples: [
     'sweep iris --grid units=8,16,32 --grid learningRate=0.001,0.01',
     'sweep flight-delay --grid units=8..64 --grid learningRate=0.0003..0.03 --random 30 --parallel 2',
-    'sweep iris --cancel',
   ],
   async run(session, { args, options, lists }) {
     const { api, terminal } = session
     const model = String(args[0])
-    if (options['cancel'] === true) return cancelRunning(session, 'sweep', model)
     const body = {
       hyperparameters: readGrid(lists['grid']),
       random: numberOption(options, 'random', { min: 1, max: maxSweepTrials, whole: true }),
@@ -96,20 +100,65 @@ export const sweepCommand: CommandSpec = {
       (now) => terminal.live([lineOf(now)]),
     )
     terminal.live([])
-    const scored = ended.trials.toSorted((a, b) => rank(a, ended) - rank(b, ended)).slice(0, shownTrials)
-    const table = tableBy(terminal, scored, {
-      hyperparameters: ({ overrides }) =>
-        Object.entries(overrides)
-          .map(([name, value]) => `${name}=${value}`)
-          .join(' '),
-      'validation score': ({ score }) => (score === undefined ? null : Number(score.toPrecision(4))),
-      outcome: ({ outcome }) => outcome ?? 'running',
-      ...(scored.some(({ outcome }) => outcome === 'failed') ? { reason: reasonOf } : {}),
-    })
-    const listed = scored.length === 0 ? '' : `${table}\n`
-    terminal.answer(ended, `${listed}${coloured(terminal, ended.outcome)}: ${ended.message ?? ''}`)
+    terminal.answer(ended, endText(terminal, ended))
     return /ended as (released|registered)/.test(ended.message ?? '') ? exitCodes.done : exitCodes.otherwise
   },
+}
+
+/** Formats the best trials and the end of a sweep, or how far it is. */
+function endText(terminal: Terminal, sweep: SweepAnswer): string {
+  const scored = sweep.trials.toSorted((a, b) => rank(a, sweep) - rank(b, sweep)).slice(0, shownTrials)
+  const table = tableBy(terminal, scored, {
+    hyperparameters: ({ overrides }) => pairsText(overrides),
+    'validation score': ({ score }) => (score === undefined ? null : Number(score.toPrecision(4))),
+    outcome: ({ outcome }) => outcome ?? 'running',
+    ...(scored.some(({ outcome }) => outcome === 'failed') ? { reason: reasonOf } : {}),
+  })
+  const listed = scored.length === 0 ? '' : `${table}\n`
+  return (
+    listed +
+    (sweep.outcome === undefined
+      ? lineOf(sweep)
+      : `${coloured(terminal, sweep.outcome)}: ${sweep.message ?? ''}`)
+  )
+}
+
+export const sweepsGroup: CommandGroup = {
+  name: 'sweeps',
+  summary: 'List sweeps, show one with its trials, and cancel a running one',
+  commands: [
+    listCommand<SweepAnswer>({
+      summary: 'List sweeps, newest first',
+      ofModels: true,
+      pages: 'limit',
+      limit: 20,
+      droppable: ['requested by', 'trials', 'id'],
+      examples: ['sweeps', 'sweeps iris --limit 5 --json'],
+      path: '/v1/sweeps',
+      field: 'sweeps',
+      columns: {
+        model: 'model',
+        started: 'started_at',
+        outcome: ({ outcome }, terminal) => (outcome === undefined ? 'running' : coloured(terminal, outcome)),
+        trials: ({ plan }) => plan?.candidates.length,
+        'requested by': 'requested_by',
+        id: 'id',
+        message: 'message',
+      },
+      none: 'No sweep. Start one: `tenure sweep <model> --grid units=16,32`.',
+    }),
+    {
+      name: 'show <sweep-or-model>',
+      summary: 'Show a sweep, or the last one of a model, with its best trials',
+      examples: ['sweeps show iris', 'sweeps show iris --json'],
+      async run({ terminal, api }, { args }) {
+        const id = await findRunId(api(), 'sweep', String(args[0]))
+        const sweep = await api().get<SweepAnswer>(path`/v1/sweeps/${id}`)
+        terminal.answer(sweep, endText(terminal, sweep))
+      },
+    },
+    cancelCommand('sweep', 'Cancel a running sweep, or that of a model, with its trials'),
+  ],
 }
 
 /**

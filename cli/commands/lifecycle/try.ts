@@ -1,12 +1,14 @@
-/** `tenure try`: trains, evaluates and prints the gates. Registers no version. */
+/** `tenure try` trains, evaluates and prints the gates, and registers no version; `tenure trials` lists trials, shows one and cancels a running one. */
 import { path } from '../../client/client.ts'
 import type { RetrainingAnswer } from '../../client/responses.ts'
 import { exitCodes } from '../../exit-codes.ts'
-import type { CommandSpec } from '../../program.ts'
+import type { CommandGroup, CommandSpec } from '../../program.ts'
 import { readOpening } from '../follow.ts'
-import { cancelRunning } from './cancel-running.ts'
+import { coloured } from '../format.ts'
+import { listCommand } from '../list.ts'
+import { cancelCommand, findRunId, pairsText } from './runs.ts'
 import { asOfOption, readOverrides } from './training-options.ts'
-import { printFollowed, followTraining, warnOfChangedFile } from './retrain.ts'
+import { printFollowed, followTraining, printShown, warnOfChangedFile } from './retrain.ts'
 
 /** Verdicts for which a release would not be refused. */
 const good = ['better', 'not_worse']
@@ -17,17 +19,11 @@ export const tryCommand: CommandSpec = {
   options: [
     ['--set <name=value…>', 'Value of a hyperparameter, instead of the one in the model file'],
     asOfOption,
-    ['--cancel', 'Cancel the running trials of the model instead of starting one'],
   ],
-  examples: [
-    'try iris --set units=32',
-    'try flight-delay --set units=32 --set epochs=5',
-    'try iris --cancel',
-  ],
+  examples: ['try iris --set units=32', 'try flight-delay --set units=32 --set epochs=5'],
   async run(session, { args, options, lists }) {
     const { api } = session
     const model = String(args[0])
-    if (options['cancel'] === true) return cancelRunning(session, 'trial', model)
     const { id } = await api().post<{ id: string }>(path`/v1/models/${model}/trials`, {
       as_of: options['asOf'],
       hyperparameters: readOverrides(lists['set']),
@@ -40,4 +36,51 @@ export const tryCommand: CommandSpec = {
     const { verdict } = await printFollowed(session, followed, 'Nothing was registered.')
     return verdict !== undefined && good.includes(verdict) ? exitCodes.done : exitCodes.otherwise
   },
+}
+
+interface TrialAnswer extends RetrainingAnswer {
+  overrides?: Record<string, unknown>
+  score?: number
+}
+
+export const trialsGroup: CommandGroup = {
+  name: 'trials',
+  summary: 'List trials, show one with its loss and its gates, and cancel running ones',
+  commands: [
+    listCommand<TrialAnswer>({
+      summary: 'List trials, also those of sweeps, newest first',
+      ofModels: true,
+      pages: 'limit',
+      limit: 20,
+      droppable: ['requested by', 'score', 'id'],
+      examples: ['trials', 'trials iris --limit 5 --json'],
+      path: '/v1/trials',
+      field: 'trials',
+      columns: {
+        model: (each) => each.model,
+        started: 'started_at',
+        outcome: ({ outcome }, terminal) => (outcome === undefined ? 'running' : coloured(terminal, outcome)),
+        hyperparameters: ({ overrides = {} }) => pairsText(overrides),
+        score: ({ score }) => (score === undefined ? null : Number(score.toPrecision(4))),
+        'requested by': (each) => each.requested_by,
+        id: 'id',
+        message: (each) => each.message,
+      },
+      none: 'No trial. Start one: `tenure try <model> --set units=32`.',
+    }),
+    {
+      name: 'show <trial-or-model>',
+      summary: 'Show a trial, or the last one of a model: its checks, its loss and its gates',
+      examples: ['trials show iris', 'trials show iris --json'],
+      async run(session, { args }) {
+        const client = session.api()
+        const id = await findRunId(client, 'trial', String(args[0]))
+        await printShown(session, await client.get<RetrainingAnswer>(path`/v1/trials/${id}`))
+      },
+    },
+    cancelCommand(
+      'trial',
+      'Cancel a running trial, or those of a model, and wait until their processes have exited',
+    ),
+  ],
 }

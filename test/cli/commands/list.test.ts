@@ -44,6 +44,8 @@ it('releases, versions and what else is listed by model', () => {
       'predictions',
       'releases',
       'retrainings',
+      'sweeps',
+      'trials',
       'triggers',
       'versions',
     ].sort(),

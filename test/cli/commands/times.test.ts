@@ -155,6 +155,8 @@ const timed: Record<string, string> = {
   predictions: 'list show',
   releases: 'abort approve list pause promote-now reject resume rollback start watch',
   retrainings: 'list show',
+  sweeps: 'list show',
+  trials: 'list show',
   triggers: 'fire list',
   versions: 'failures list search',
 }

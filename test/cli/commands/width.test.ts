@@ -86,7 +86,7 @@ async function run(words: readonly string[], columns?: number) {
   const out = columns === undefined ? stream : { ...stream, columns, isTTY: true, hasColors: () => true }
   const code = await runProgram(commands, words, { out, err: stream })
   // What shows a slow call is erased.
-  const text = written.join('').replaceAll(/.*\r\u001b\[0J/g, '')
+  const text = written.join('').replaceAll(/.*\r.\[0J/g, '')
   return { code, text, lines: stripVTControlCharacters(text).trimEnd().split('\n') }
 }
 const tenure = (words: readonly string[], columns?: number) =>
@@ -113,6 +113,8 @@ it('the groups with a list are known', () =>
     'predictions',
     'releases',
     'retrainings',
+    'sweeps',
+    'trials',
     'triggers',
     'versions',
   ]))

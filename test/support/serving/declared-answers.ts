@@ -13,9 +13,9 @@ const patternOf = (path: string): RegExp =>
 
 /** Throws for a successful response that its route does not declare. */
 export function checkAnswersOf(routes: readonly RouteDefinition[]): Check {
-  const known = routes
-    .filter(({ page }) => page !== true)
-    .map((route) => ({ route, pattern: patternOf(route.path) }))
+  const patterns = routes.map((route) => ({ route, pattern: patternOf(route.path) }))
+  const known = patterns.filter(({ route }) => route.page !== true)
+  const forms = patterns.filter(({ route }) => route.page === true && route.method === 'post')
   const schemas = new Map<object, z.ZodType>()
   const schemaOf = (described: object): z.ZodType => {
     const found =
@@ -25,9 +25,12 @@ export function checkAnswersOf(routes: readonly RouteDefinition[]): Check {
   }
   return (method, path, answer, text) => {
     const { status, headers } = answer
+    const [plain = ''] = path.split('?')
+    const form = method === 'POST' ? forms.find(({ pattern }) => pattern.test(plain)) : undefined
+    if (form !== undefined && status < 400 && form.route.answers[status] === undefined)
+      throw new Error(`${method} ${plain} ${status} is not declared`)
     const isJson = (headers.get('content-type') ?? '').startsWith('application/json')
     if (status >= 300 || !isJson) return
-    const [plain = ''] = path.split('?')
     const found = known.find(
       ({ route, pattern }) => route.method.toUpperCase() === method && pattern.test(plain),
     )

@@ -99,7 +99,7 @@ describe('a model that serves', () => {
       insert into sweeps (id, model, requested_by, as_of, plan) values (${`swp ${model}`}, ${model}, 'olga', now(), '{}')`)
     await switchOff(model)
     expect((await remove(model)).json['detail']).toContain(
-      `the sweep swp ${model} is in progress: cancel it with \`tenure sweep ${model} --cancel\``,
+      `the sweep swp ${model} is in progress: cancel it with \`tenure sweeps cancel ${model}\``,
     )
     await fixture.store.query(
       sql`update sweeps set ended_at = now(), outcome = 'cancelled' where model = ${model}`,

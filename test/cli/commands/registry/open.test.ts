@@ -34,6 +34,8 @@ afterAll(async () => {
 })
 
 it('prints the address of a page that exists', async () => {
+  expect((await tenure('open', '--phone')).out).toBe(`${server.url}/device\n`)
+  expect((await tenure('open', 'iris', '--phone')).code).toBe(exitCodes.usage)
   expect(await tenure('open')).toEqual({ code: exitCodes.done, out: `${server.url}/\n`, err: '' })
   for (const [name, path] of [
     ['iris', '/models/iris'],
