@@ -33,6 +33,12 @@ export {
   type OpenedArtifact,
 } from './formats/format.ts'
 export { createRuntimes, type Runtimes } from './formats/runtimes.ts'
+export {
+  compressTrees,
+  fewestTrees,
+  type CompressedTrees,
+  type TreeCompression,
+} from './formats/trees/compress-lightgbm.ts'
 export { denseNetworkOf } from './formats/tfjs-layers/format.ts'
 export { activationOf } from './network/activations.ts'
 export { type Network } from './network/layers-model.ts'

@@ -42,6 +42,12 @@ export interface Parity {
   otherLeaves: number
 }
 
+/** The rows as the library takes them: numbers, and the codes of categories. */
+export function encodedRows({ bytes, rows }: Pick<ParityCase, 'bytes' | 'rows'>): number[][] {
+  const { columns } = readForest(bytes)
+  return rows.map((row) => columns.map((column, at) => columnValue(column, row[at])!))
+}
+
 /** Throws for a file that is refused. */
 export function compareAnswers({ bytes, rows, answers }: Omit<ParityCase, 'name'>): Parity {
   const forest = (isOnnx(bytes) ? openOnnx(bytes).forest : readForest(bytes))!

@@ -99,7 +99,7 @@ interface Sections {
 }
 
 /** Finds where the trees begin and end, and the lines after them. */
-function sectionsOf(text: string): Sections {
+export function sectionsOf(text: string): Sections {
   const starts: number[] = []
   let ends: number | undefined
   let categories: string | undefined
@@ -134,7 +134,7 @@ function lineEnd(text: string, at: number, to: number): number {
 const [carriageReturn, equals, space, minus, zero, nine] = [13, 61, 32, 45, 48, 57] as const
 
 /** Reads `name=value` lines; a line without `=` is a field without a value. */
-function fieldsOf(text: string, from: number, to: number): Fields {
+export function fieldsOf(text: string, from: number, to: number): Fields {
   const spans = new Map<string, readonly [number, number]>()
   let lines = 0
   for (let at = from; at < to;) {
@@ -156,12 +156,12 @@ function fieldsOf(text: string, from: number, to: number): Fields {
 /** A tree of LightGBM has about twenty fields. */
 const maxLines = 1_000
 
-const textOf = ({ text, spans }: Fields, name: string): string => {
+export const textOf = ({ text, spans }: Fields, name: string): string => {
   const span = spans.get(name)
   return span === undefined ? '' : text.slice(span[0], span[1])
 }
 
-function wholeOf(fields: Fields, name: string): number {
+export function wholeOf(fields: Fields, name: string): number {
   if (!fields.spans.has(name)) refuse(`the file has no ${name}`)
   const text = textOf(fields, name)
   const value = Number(text)
@@ -183,7 +183,7 @@ const numberOf = (text: string): number => {
 }
 
 /** Reads integers of a few digits directly from the text, and other numbers from a substring. */
-function numbersOf({ text, spans }: Fields, name: string, count: number, where: string): Float64Array {
+export function numbersOf({ text, spans }: Fields, name: string, count: number, where: string): Float64Array {
   const [from, to] = spans.get(name) ?? [0, 0]
   // A value and the space after it take at least two characters.
   const values = new Float64Array(count >= 0 && count * 2 <= to - from + 1 ? count : 0)
