@@ -14,9 +14,15 @@ import { withArtifactReader, type ArtifactReader } from './reader.ts'
 import { storeForeign, type StoredForeign, checkReplay } from './store-foreign.ts'
 import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
+import { isOfNumbers } from '../../domain/tasks/output.ts'
 import { bundleText, type BundleOrigin } from '../../domain/model/bundle-origin.ts'
+import { defaultFidelity } from '../../domain/evaluation/fidelity.ts'
+import { compressedFile, type CompressionOrder } from '../../domain/model/compression.ts'
+import { rowReader } from '../../domain/model/columns.ts'
+import { scoreRanges } from '../../domain/model/reference-profile.ts'
+import { outputWidth } from '@tenure/predictors/features'
 import { issueOfForm } from '../../domain/registry/bundle.ts'
-import { storeArtifact } from './write-artifact.ts'
+import { spreadOver, storeArtifact } from './write-artifact.ts'
 
 export interface AdopterJob {
   definition: ModelDefinition
@@ -34,7 +40,7 @@ async function adopt({
   brought,
 }: AdopterJob): Promise<StoredForeign> {
   const artifacts = openArtifacts(artifactRoot)
-  const { file, digest, bytes, columns, trainedOn, allowUnknownCategories, bundle } = brought
+  const { file, digest, bytes, columns, trainedOn, allowUnknownCategories, bundle, compression } = brought
   const path = await artifacts.locate('snapshots', snapshotDigest)
   const data = await readPart(path, 'train', {
     names: Object.keys(definition.features),
@@ -47,6 +53,15 @@ async function adopt({
         manifest: await getManifest(artifacts, digest),
         data,
         bundle,
+      }),
+    )
+  if (compression !== undefined)
+    return withArtifactReader(artifactRoot, async (reader) =>
+      storeCompressed(artifacts, reader, {
+        definition,
+        parent: await getManifest(artifacts, compression.artifact),
+        data,
+        order: compression,
       }),
     )
   const declared =
@@ -117,4 +132,64 @@ async function storeBundled(
     answer,
   })
   return { artifactDigest, library: library ?? 'tensorflow', unused: [] }
+}
+
+// Makes a version of its parent's file. It keeps the columns and the training facts of the parent, and gets golden rows and a profile of its own.
+
+interface CompressedArtifact {
+  definition: ModelDefinition
+  parent: Manifest
+  data: LabelledRows
+  order: CompressionOrder
+}
+
+/** The rows by which the number of trees is chosen. */
+const comparedRows = 2_000
+
+/** Throws `artifact_invalid` for a parent that does not fit the model file any more, or whose file cannot be made smaller. */
+async function storeCompressed(
+  artifacts: Artifacts,
+  reader: ArtifactReader,
+  { definition, parent, data, order }: CompressedArtifact,
+): Promise<StoredForeign> {
+  const { artifact, library, files, output, preprocessing: fits, unknownCategories, training } = parent
+  const issue = issueOfForm(
+    parent,
+    { features: definition.features, output: definition.label.output },
+    order.version,
+  )
+  if (issue !== undefined) throw new DomainError('artifact_invalid', issue)
+  const rowAt = rowReader(data, Object.keys(definition.features))
+  const { file, treeCount, ...bounds } = await reader.compress(
+    parent,
+    { to: order.to, trees: order.trees, meanDifference: meanDifferenceOf(order, parent, definition) },
+    spreadOver(data.rows, comparedRows).map(rowAt),
+  )
+  const made = { [compressedFile]: file }
+  const bytes = { parent: files[compressedFile]!.bytes, child: file.bytes }
+  const answer = (rows: readonly FeatureRow[]) => reader.answer({ ...parent, files: made, output }, rows)
+  const artifactDigest = await storeArtifact(artifacts, {
+    definition,
+    artifact,
+    library,
+    files: made,
+    fits,
+    data,
+    unknownCategories,
+    training: { ...training, compression: { ...order, bytes, treeCount, ...bounds } },
+    answer,
+  })
+  return { artifactDigest, library: library ?? 'LightGBM', unused: [] }
+}
+
+/** Half of ε, in the unit of the numbers of an answer. */
+function meanDifferenceOf(
+  { epsilon }: CompressionOrder,
+  { output, profile }: Manifest,
+  { evaluation: { policy } }: ModelDefinition,
+): number {
+  const half = (epsilon ?? defaultFidelity(policy, { version: { output, profile } }).epsilon) / 2
+  // Of classes, half of the differences of a row sum to its distance.
+  const ranges = isOfNumbers(output) ? scoreRanges(profile) : [2 / Math.max(2, outputWidth(output))]
+  return half * Math.min(...ranges, Infinity)
 }

@@ -5,9 +5,10 @@
 import type { DeclaredColumn, FeatureFit, UnknownRows } from '@tenure/predictors/features'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { createFrames } from '../../domain/message-framing.ts'
+import type { CompressionFacts, CompressionMethod } from '../../domain/model/compression.ts'
 import type { FeatureRow, Features } from '../../domain/model/features.ts'
 import type { ArtifactFormatName } from '@tenure/predictors/format-names'
-import type { Manifest } from '../../domain/model/manifest.ts'
+import type { FileDigest, Manifest } from '../../domain/model/manifest.ts'
 import { spawnServing } from '../runtime/serving-child.ts'
 import type { Output } from '../../domain/tasks/output.ts'
 
@@ -27,6 +28,21 @@ export interface BoundArtifact {
   unknown: UnknownRows[]
 }
 
+/** How a file is made smaller. `meanDifference`: that of the fewest trees to the rows, where `trees` is absent. */
+export interface CompressRequest {
+  to: CompressionMethod
+  trees?: number
+  meanDifference: number
+}
+
+export interface CompressedFile extends Pick<
+  CompressionFacts,
+  'treeCount' | 'leafCount' | 'rawBound' | 'answerBound'
+> {
+  /** In the artifact store. */
+  file: FileDigest
+}
+
 export interface ArtifactReader {
   /** Reads stored files and binds their columns to the features. Throws `artifact_invalid` with the reason. */
   bind(request: {
@@ -41,10 +57,16 @@ export interface ArtifactReader {
   }): Promise<BoundArtifact>
   /** One list of outputs per row; NaN for a non-finite output. */
   answer(manifest: AnswerableManifest, rows: readonly FeatureRow[]): Promise<number[][]>
+  /** Stores the file of an artifact made smaller. Throws `artifact_invalid` for a file that cannot be. */
+  compress(
+    manifest: AnswerableManifest,
+    request: CompressRequest,
+    rows: readonly FeatureRow[],
+  ): Promise<CompressedFile>
   close(): Promise<void>
 }
 
-type Reply = { ok: true; width: number; outputs: (number | null)[] } & BoundArtifact
+type Reply = { ok: true; width: number; outputs: (number | null)[] } & BoundArtifact & CompressedFile
 type Refusal = { ok: false; code: string; message: string }
 
 const heapMb = 512
@@ -120,9 +142,7 @@ export function openArtifactReader(artifactRoot: string): ArtifactReader {
       const answers: number[][] = []
       for (let from = 0; from < rows.length; from += pieceRows) {
         const some = rows.slice(from, from + pieceRows)
-        const columns = Object.fromEntries(
-          Object.keys(features).map((name) => [name, some.map((row) => row[name] ?? null)]),
-        )
+        const columns = columnsOf(features, some)
         const { width, outputs } = await ask(
           { kind: 'answer', manifest, rows: some.length, columns },
           pieceMs,
@@ -133,9 +153,21 @@ export function openArtifactReader(artifactRoot: string): ArtifactReader {
       }
       return answers
     },
+    async compress({ artifact, files, features, output, preprocessing }, request, rows) {
+      const manifest = { artifact, files, features, output, preprocessing }
+      const asked = { ...request, rows: rows.length, columns: columnsOf(features, rows) }
+      const { file, treeCount, leafCount, rawBound, answerBound } = await ask(
+        { kind: 'compress', manifest, ...asked },
+        pieceMs,
+      )
+      return { file, treeCount, leafCount, rawBound, answerBound }
+    },
     async close() {
       child.stdin.end()
       await ended
     },
   }
 }
+
+const columnsOf = (features: Features, rows: readonly FeatureRow[]) =>
+  Object.fromEntries(Object.keys(features).map((name) => [name, rows.map((row) => row[name] ?? null)]))

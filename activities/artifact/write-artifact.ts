@@ -114,7 +114,8 @@ function chooseGolden({ features }: ModelDefinition, chosen: FeatureRow[]): Feat
   return [...chosen, { ...first, ...Object.fromEntries(fillable.map(([name]) => [name, null])) }]
 }
 
-function spreadOver(rows: number, most: number): number[] {
+/** The places of at most `most` rows, spread evenly over all. */
+export function spreadOver(rows: number, most: number): number[] {
   const count = Math.min(most, rows)
   return Array.from({ length: count }, (_, index) => Math.floor((index * rows) / count))
 }

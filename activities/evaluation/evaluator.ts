@@ -22,7 +22,14 @@ import {
   unreadableAnswers,
 } from '../../domain/evaluation/metrics.ts'
 import { pointValue } from '@tenure/sequential'
-import { answerWidth } from '../../domain/metrics/answers.ts'
+import { answerWidth, type ModelAnswers } from '../../domain/metrics/answers.ts'
+import {
+  judgeWorth,
+  type CompressionCost,
+  type GateCompression,
+} from '../../domain/evaluation/compression.ts'
+import { defaultFidelity, judgeFidelity, type FidelityInput } from '../../domain/evaluation/fidelity.ts'
+import type { CompressionFacts } from '../../domain/model/compression.ts'
 import type { EvaluationInputs } from '../../domain/evaluation/inputs-record.ts'
 import {
   comparedNumbers,
@@ -69,10 +76,18 @@ export interface EvaluatorJob {
   /** Present when the champion has been refitted, so that it has seen rows that the challenger is tested on. */
   refitted?: RefittedChampion
   search?: GateSearch
+  /** Of a compressed challenger. */
+  compression?: CompressionJob
   /** The directory of the model files, for metrics that are functions. */
   modelsDirectory: string
   /** Computes the metrics of a model file in Python. */
   metricProgram?: MetricProgram
+}
+
+/** What is known of a compressed challenger before its answers are compared with those of its parent. */
+export interface CompressionJob {
+  facts: CompressionFacts
+  cost: CompressionCost
 }
 
 /** Scores an artifact on the validation rows, by the primary metric. */
@@ -170,6 +185,7 @@ async function evaluateBy(
         ...policy,
         targets: numbers?.compared ?? policy.targets,
       })
+  const columns = columnsOf(test, definition, () => naiveAnswers(y, policy, answerWidth(challenger) || 1))
   const input: GateInput = {
     y,
     challenger,
@@ -178,7 +194,7 @@ async function evaluateBy(
     anchors: anchors.map(({ answers }) => answers),
     thresholds: { champion: outputs.given && thresholdOf(outputs.given), anchor: best?.threshold },
     numbers,
-    ...columnsOf(test, definition, () => naiveAnswers(y, policy, answerWidth(challenger) || 1)),
+    ...columns,
     ...checks,
     columns: searchedColumns(test, definition),
     classes: gateOf(policy.task).hasPositives ? undefined : taskOf(outputs.own).decides?.names(outputs.own),
@@ -187,6 +203,15 @@ async function evaluateBy(
     comparison,
     search,
     unknownCategories: (await versions.manifestOf(job.challenger)).unknownCategories,
+    compression:
+      job.compression &&
+      (await besideParent(versions, job.compression, {
+        challenger,
+        test,
+        slices: checks.slices,
+        entities: columns.entities,
+        policy,
+      })),
   }
   const { own, report } = await parent.part('evaluate', async () => {
     const own = await ownMetricsOf(job, metricInputOf(input, policy), { table: test, parent })
@@ -217,6 +242,37 @@ async function evaluateBy(
       anchorsAsked: released.map(({ version }) => version),
     },
   }
+}
+
+/** Compares the answers of a compressed version with those of its parent. */
+async function besideParent(
+  versions: VersionAnswers,
+  { facts, cost }: CompressionJob,
+  {
+    challenger,
+    test,
+    slices,
+    entities,
+    policy,
+  }: Pick<FidelityInput, 'slices' | 'entities'> & {
+    challenger: ModelAnswers
+    test: LabelledRows
+    policy: GatePolicy
+  },
+): Promise<GateCompression> {
+  const { artifact, epsilon, times, answerBound } = facts
+  const version = await versions.manifestOf(artifact)
+  const limits = defaultFidelity(policy, { version })
+  const fidelity = judgeFidelity({
+    parent: await versions.ask(artifact, test),
+    child: challenger,
+    version,
+    entities,
+    slices,
+    policy: epsilon === undefined ? limits : { ...limits, epsilon, basis: 'ε is that of the request' },
+    certificate: answerBound === undefined ? undefined : { bound: answerBound },
+  })
+  return { ...facts, fidelity, cost, worth: judgeWorth({ ...cost, bytes: facts.bytes }, times) }
 }
 
 /** What a version answers: the challenger, the champion, and what both can be compared by. */

@@ -29,6 +29,7 @@ import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { Deps } from '../deps.ts'
+import { costBesideParent, verifiedParent } from './compressed-parent.ts'
 import type { EvaluatorJob, EvaluatorResult } from '../evaluation/evaluator.ts'
 import { keptForOf, prepareMetrics } from '../evaluation/own-metrics.ts'
 
@@ -72,7 +73,8 @@ export const evaluate =
     if (artifactDigest === undefined)
       throw new DomainError('internal', `the training ${trainingId} has no artifact to evaluate`)
     const manifest = await getManifest(artifacts, artifactDigest)
-    const brought = manifest.training.origin === 'brought' ? manifest : undefined
+    const { origin, compression } = manifest.training
+    const brought = origin === 'brought' || compression !== undefined ? manifest : undefined
     const unchanged = await findUnchanged(store, { model, artifactDigest, brought })
     if (unchanged !== undefined) {
       log.info({ model, training: trainingId, artifact: artifactDigest }, unchanged)
@@ -103,13 +105,20 @@ export const evaluate =
         artifacts: [artifactDigest, ...(baseline === undefined ? [] : [baseline.artifactDigest])],
       }),
     }
+    const parent = compression && (await verifiedParent({ store, config }, compression))
     const judged = [
       artifactDigest,
+      parent?.artifactDigest,
       baseline?.artifactDigest,
       refitted?.judged,
       ...[...anchors, ...(refitted?.anchors ?? [])].map((each) => each.artifactDigest),
     ]
     await withHeartbeat(() => bringCopies(artifacts, { snapshot: snapshotDigest, artifacts: judged }))
+    const cost =
+      parent &&
+      (await withHeartbeat(() =>
+        costBesideParent({ config }, { child: artifactDigest, parent: parent.artifactDigest }),
+      ))
     const { asOf, rows } = await getSnapshot(store, snapshotDigest)
     const { report, inputs } = await withModelFolder(
       { store },
@@ -120,6 +129,7 @@ export const evaluate =
           file: 'activities/evaluation/evaluator.ts',
           job: {
             ...job,
+            compression: compression && { facts: compression, cost: cost! },
             modelsDirectory,
             metricProgram: await withHeartbeat(({ signal }) =>
               prepareMetrics({ config, log }, definition, { models: modelsDirectory, signal }),
@@ -212,8 +222,9 @@ async function findUnchanged(
   const [twin] = twins.toSorted((a, b) => Number(b.champion) - Number(a.champion))
   if (twin === undefined) return undefined
   const isBrought = artifact.brought !== undefined
+  const how = artifact.brought?.training.compression === undefined ? 'brought' : 'compressed'
   const gave = isBrought
-    ? 'nothing new: the brought files, columns and features are those of'
+    ? `nothing new: the ${how} files, columns and features are those of`
     : 'nothing new: rows, code and settings produced the artifact of'
   const again = isBrought ? '' : ' again'
   if (twin.champion) return `${gave} the champion ${twin.version}${again}`

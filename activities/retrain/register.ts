@@ -24,6 +24,7 @@ import { findRefit, getTraining, type TrainingRecord } from '../../store/trainin
 import {
   findLatestVersion,
   findVersionOfTraining,
+  getVersion,
   insertVersion,
   lockVersions,
   findGivenNumbers,
@@ -73,7 +74,7 @@ export const register =
       retraining,
       snapshot,
       manifest: judgedManifest,
-      refit: refit?.lineage,
+      refit: refit?.lineage ?? (await refitOfParent(store, judgedManifest)),
     })
     const registered = await store.transaction(async (database) => {
       await lockVersions(database, model)
@@ -110,6 +111,7 @@ export const register =
           verdict: evaluation.verdict,
           reportDigest: evaluation.reportDigest,
           baseline: lineage.baseline,
+          compressedFrom: lineage.compression?.version,
           allowUnknownCategories: manifest.training.allowUnknownCategories,
         },
       })
@@ -140,6 +142,15 @@ async function refitOf(
   return { artifactDigest, lineage }
 }
 
+/** A compressed version has the weights of its parent, which may have been refitted: they have seen the same rows. */
+async function refitOfParent(
+  store: Deps['store'],
+  { training: { compression } }: Manifest,
+): Promise<RefitLineage | undefined> {
+  if (compression === undefined) return undefined
+  return (await getVersion(store, compression.version)).lineage.refit
+}
+
 /** Returns the next number of a model, above those of versions that were given a number. */
 async function numberOf(database: Database, model: string, manifest: Manifest): Promise<VersionNumber> {
   const latest = await findLatestVersion(database, model)
@@ -161,7 +172,8 @@ interface LineageSources {
 /** Returns what a version came from. */
 function lineageOf(ids: RunIds & { retrainingId: string }, sources: LineageSources): VersionLineage {
   const { training, evaluation, retraining, snapshot, manifest, refit } = sources
-  const { code, dependencies, hyperparameters, seed, origin, trainedOn, bundle, rows } = manifest.training
+  const { code, dependencies, hyperparameters, seed, origin, trainedOn, bundle, compression, rows } =
+    manifest.training
   const { report, baselineVersion: baseline } = evaluation
   return {
     ...ids,
@@ -175,6 +187,7 @@ function lineageOf(ids: RunIds & { retrainingId: string }, sources: LineageSourc
     origin,
     trainedOn: trainedOn ?? servedOf(snapshot),
     bundle,
+    compression,
     metrics: Object.fromEntries(
       report.metrics.map(({ metric, challenger, unweighted }) => [
         metric,

@@ -162,7 +162,8 @@ export const openRetraining =
           reason: noteOf(evidence),
           asOf,
           overrides,
-          isBrought: artifact !== undefined,
+          isBrought: artifact !== undefined && artifact.compression === undefined,
+          compression: artifact?.compression,
         },
       })
     })

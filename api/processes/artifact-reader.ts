@@ -7,6 +7,7 @@ import { parseDeclaredColumns, type DeclaredColumn } from '@tenure/predictors/fe
 import { DomainError, isError, quotedName } from '../../domain/errors.ts'
 import { findRepeated } from '@tenure/predictors/json'
 import { formatOfFiles } from '@tenure/predictors/format-names'
+import type { CompressionMethod } from '../../domain/model/compression.ts'
 import type { FeatureRow, Features } from '../../domain/model/features.ts'
 import type { FileDigest, Manifest } from '../../domain/model/manifest.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
@@ -19,6 +20,8 @@ import {
   type ArtifactFiles,
   type ArtifactStages,
   bindColumns,
+  compressTrees,
+  fewestTrees,
   formatOf,
   maxBytesOf,
   type OpenedArtifact,
@@ -50,8 +53,17 @@ type ReaderRequest =
       kind: 'answer'
       manifest: AnsweringManifest
       rows: number
-      /** The values of each feature. */
-      columns: Record<string, (number | string | null)[]>
+      columns: Columns
+    }
+  | {
+      kind: 'compress'
+      manifest: AnsweringManifest
+      to: CompressionMethod
+      /** Absent for the fewest trees whose answers to the rows differ by `meanDifference` on average. */
+      trees?: number
+      meanDifference: number
+      rows: number
+      columns: Columns
     }
   | ({ kind: 'explain' } & ExplainQuestion)
 
@@ -88,6 +100,8 @@ function resultOf(request: ReaderRequest): Promise<object> {
       return bind(request)
     case 'answer':
       return answerRows(request)
+    case 'compress':
+      return compress(request)
     case 'explain':
       return explain(request)
   }
@@ -162,8 +176,11 @@ async function declaredIn({ digest, bytes }: FileDigest): Promise<DeclaredColumn
   return parseDeclaredColumns(columns)
 }
 
+/** The values of each feature. */
+type Columns = Record<string, (number | string | null)[]>
+
 interface Answer {
-  (rows: number, columns: Record<string, (number | string | null)[]>): Promise<object>
+  (rows: number, columns: Columns): Promise<object>
   close(): void
 }
 
@@ -177,22 +194,55 @@ async function answerRows({ manifest, rows, columns }: Extract<ReaderRequest, { 
   return last.answer(rows, columns)
 }
 
-async function compileAnswer(manifest: AnsweringManifest): Promise<Answer> {
-  const { features, preprocessing } = manifest
-  const predictor = await openPredictor(manifest, await filesOf(manifest))
+/** Returns a function that encodes rows as a replica does. */
+function compileInput({ features, preprocessing }: Pick<AnsweringManifest, 'features' | 'preprocessing'>) {
   const encode = compileEncoder(features, preprocessing)
   const layout = columnsOf(features, preprocessing)
   const names = Object.keys(features)
   const buffer = createInputBuffer()
-  const answer = async (rows: number, columns: Record<string, (number | string | null)[]>) => {
+  const fill = (rows: number, columns: Columns): void => {
     resetInput(buffer, layout, rows)
-    const outputs = new Float32Array(rows * predictor.outputs)
     for (let row = 0; row < rows; row++) {
       const values: FeatureRow = {}
       for (const name of names) values[name] = columns[name]?.[row] ?? null
       encode(values, buffer.input, row * layout.width)
       writeRow(buffer, layout, values, row)
     }
+  }
+  return { buffer, width: layout.width, fill }
+}
+
+async function compress({
+  manifest,
+  to,
+  trees,
+  meanDifference: mean,
+  rows,
+  columns,
+}: Extract<ReaderRequest, { kind: 'compress' }>) {
+  const [bytes = new Uint8Array()] = Object.values(await filesOf(manifest))
+  const fewest = (): number => {
+    const { buffer, width, fill } = compileInput(manifest)
+    fill(rows, columns)
+    return fewestTrees(bytes, { input: buffer.input, rows, width, mean })
+  }
+  const made = compressTrees(bytes, to === 'fewer-trees' ? { to, trees: trees ?? fewest() } : { to })
+  const { trees: treeCount, leaves: leafCount, rawBound, answerBound } = made
+  if (made.bytes.byteLength >= bytes.byteLength)
+    throw new DomainError(
+      'artifact_invalid',
+      `${to} makes no smaller file: ${made.bytes.byteLength} bytes of ${bytes.byteLength}`,
+    )
+  const file = await artifacts.put('artifacts', Buffer.from(made.bytes))
+  return { file, treeCount, leafCount, rawBound, answerBound }
+}
+
+async function compileAnswer(manifest: AnsweringManifest): Promise<Answer> {
+  const predictor = await openPredictor(manifest, await filesOf(manifest))
+  const { buffer, fill } = compileInput(manifest)
+  const answer = async (rows: number, columns: Columns) => {
+    fill(rows, columns)
+    const outputs = new Float32Array(rows * predictor.outputs)
     await predictor.run(buffer.input, rows, outputs, undefined, buffer)
     correctionOf(manifest.output)?.(outputs, rows)
     return {

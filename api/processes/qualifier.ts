@@ -1,9 +1,10 @@
 /**
  * Loads an artifact in a child process, checks its golden rows and measures its latency and processor time. A release does this before traffic reaches the
- * candidate, so that a bad artifact can only crash this process. `qualifier.ts <artifact root> <digest> <version> [<p99 µs>]` prints one
- * line of JSON and exits with 0, also when it refuses the artifact.
+ * candidate, so that a bad artifact can only crash this process. `qualifier.ts <artifact root> <digest> <version> [<p99 µs> [<digest of its
+ * parent>]]` prints one line of JSON and exits with 0, also when it refuses the artifact. With a parent it measures both, in turns.
  */
 import { isError } from '../../domain/errors.ts'
+import { leastTimes, type CompressionCost } from '../../domain/evaluation/compression.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { readChildren } from '../../store/process-usage.ts'
 import { createInputBuffer, resetInput } from '../serving/codec/input-buffer.ts'
@@ -22,13 +23,16 @@ const processorMs = 500
  * slow artifact fast.
  */
 const maxMeasurements = 5
+/** The turns in which a version and its parent are measured: more while it is slower, as load on the machine could make it. */
+const turns = { least: 10, most: 40 }
 
 const runtimes = createRuntimes({
   onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
 })
-const [root = '', digest = '', version = '', p99Limit = ''] = process.argv.slice(2)
+const [root = '', digest = '', version = '', p99Limit = '', parentDigest] = process.argv.slice(2)
 try {
-  process.stdout.write(`${JSON.stringify({ ok: true, ...(await qualify()) })}\n`)
+  const found = parentDigest === undefined ? await qualify() : { beside: await compare(parentDigest) }
+  process.stdout.write(`${JSON.stringify({ ok: true, ...found })}\n`)
 } catch (error) {
   const code = isError(error) ? error.code : 'artifact_invalid'
   process.stdout.write(`${JSON.stringify({ ok: false, code, message: (error as Error).message })}\n`)
@@ -39,8 +43,8 @@ async function qualify() {
   // Where sources run uncompiled, their compiler is a child too.
   const compilerBytes = readChildren(process.pid).rssBytes
   const began = performance.now()
-  const { manifest, files } = await getArtifact(openArtifacts(root), digest, maxBytesOf)
-  const loaded = await withComputedColumns(await openVersion(version, manifest, files, runtimes))
+  const { loaded, files } = await load(digest)
+  const { manifest } = loaded
   const loadMs = performance.now() - began
   const found = {
     model: loaded.model,
@@ -54,6 +58,33 @@ async function qualify() {
   }
   loaded.predictor.close?.()
   return found
+}
+
+async function load(of: string) {
+  const { manifest, files } = await getArtifact(openArtifacts(root), of, maxBytesOf)
+  const loaded = await withComputedColumns(await openVersion(version, manifest, files, runtimes))
+  return { loaded, files }
+}
+
+/** Measures an artifact and its parent in turns; the best of each counts. */
+async function compare(parent: string): Promise<CompressionCost> {
+  const both = { child: (await load(digest)).loaded, parent: (await load(parent)).loaded }
+  const best = { child: { rowsPerSecond: 0, p99Us: Infinity }, parent: { rowsPerSecond: 0, p99Us: Infinity } }
+  const isSlower = () =>
+    best.child.rowsPerSecond * leastTimes < best.parent.rowsPerSecond ||
+    best.child.p99Us > best.parent.p99Us * leastTimes
+  for (let turn = 0; turn < turns.least || (turn < turns.most && isSlower()); turn++)
+    for (const side of turn % 2 === 0 ? (['child', 'parent'] as const) : (['parent', 'child'] as const)) {
+      const { p99Us, rowsPerSecond } = await measure(both[side])
+      best[side].p99Us = Math.min(best[side].p99Us, p99Us)
+      best[side].rowsPerSecond = Math.max(best[side].rowsPerSecond, rowsPerSecond)
+    }
+  for (const { predictor } of Object.values(both)) predictor.close?.()
+  const { child: mine, parent: its } = best
+  return {
+    rowsPerSecond: { parent: its.rowsPerSecond, child: mine.rowsPerSecond },
+    p99Us: { parent: its.p99Us, child: mine.p99Us },
+  }
 }
 
 interface Measured {
@@ -70,7 +101,8 @@ async function measureBest(loaded: LoadedVersion, limitUs: number): Promise<Meas
     const again = await measure(loaded)
     if (again.p99Us < best.p99Us) best = again
   }
-  return { ...best, measurements }
+  const { p50Us, p99Us } = best
+  return { p50Us, p99Us, measurements }
 }
 
 /** Answers golden rows, each from its features to its response. */
@@ -93,7 +125,9 @@ function rowAnswerer(loaded: LoadedVersion) {
 }
 
 /** Measures quantiles of the time of one row. */
-async function measure(loaded: LoadedVersion): Promise<Omit<Measured, 'measurements'>> {
+async function measure(
+  loaded: LoadedVersion,
+): Promise<Omit<Measured, 'measurements'> & { rowsPerSecond: number }> {
   const answer = rowAnswerer(loaded)
   const times: number[] = []
   const until = performance.now() + measuredMs
@@ -105,7 +139,8 @@ async function measure(loaded: LoadedVersion): Promise<Omit<Measured, 'measureme
   times.sort((a, b) => a - b)
   const at = (share: number): number =>
     times[Math.min(times.length - 1, Math.floor(share * times.length))] ?? 0
-  return { p50Us: at(0.5), p99Us: at(0.99) }
+  const totalUs = times.reduce((sum, each) => sum + each, 0)
+  return { p50Us: at(0.5), p99Us: at(0.99), rowsPerSecond: (1e6 * times.length) / totalUs }
 }
 
 /** Measures the processor time of one row in all threads, and in the processes that this one has started, in microseconds. */

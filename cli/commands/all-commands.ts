@@ -29,6 +29,7 @@ import { policyGroup } from './lifecycle/policy.ts'
 import { commandsGroup } from './deferred.ts'
 import { releasesGroup } from './lifecycle/releases.ts'
 import { resetCommand } from './admin/reset.ts'
+import { compressCommand } from './lifecycle/compress.ts'
 import { retrainCommand } from './lifecycle/retrain.ts'
 import { retrainingsGroup } from './lifecycle/retrainings.ts'
 import { upgradeGroup } from './project/upgrade.ts'
@@ -70,6 +71,7 @@ const sections: Readonly<Record<string, readonly (CommandSpec | CommandGroup)[]>
   Train: [
     retrainCommand,
     retrainingsGroup,
+    compressCommand,
     tryCommand,
     trialsGroup,
     sweepCommand,

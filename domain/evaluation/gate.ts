@@ -5,6 +5,7 @@
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { failedTestReasons, openTestReasons } from '../behaviour/judge-behaviour.ts'
 import type { ImportanceReport } from '../explanation/importance.ts'
+import { compressionFindings, type GateCompression } from './compression.ts'
 import { compareCustom, customReasons, type MetricRows, type OwnMetrics } from './custom-metrics.ts'
 import { answerWidth, type ModelAnswers, answeredRows, answerReader } from '../metrics/answers.ts'
 import { classFigures, type ClassFigures } from '../metrics/class-figures.ts'
@@ -86,6 +87,8 @@ export interface GateReport {
   tests?: BehaviourRow[]
   /** How much the challenger needs each feature; absent when not measured. */
   importance?: ImportanceReport
+  /** Of a compressed version: whether it answers like its parent, and is worth it. */
+  compression?: GateCompression
   /** With the confidence level that was used, corrected for other challengers on the same test rows. */
   policy: GatePolicy
   /** Absent when nothing else was tried. */
@@ -104,6 +107,7 @@ const emptyReport = (
     tests,
     unknownCategories,
     weights,
+    compression,
   }: GateInput,
   policy: GatePolicy,
 ): GateReport => ({
@@ -128,6 +132,7 @@ const emptyReport = (
   calibration: null,
   fairness: [],
   tests: tests?.length === 0 ? undefined : tests,
+  compression,
   policy,
   judge: gateJudge,
 })
@@ -278,15 +283,36 @@ export interface GateFindings {
 
 type GateTables = Pick<
   GateReport,
-  'rows' | 'weights' | 'positives' | 'metrics' | 'slices' | 'calibration' | 'fairness' | 'tests' | 'policy'
+  | 'rows'
+  | 'weights'
+  | 'positives'
+  | 'metrics'
+  | 'slices'
+  | 'calibration'
+  | 'fairness'
+  | 'tests'
+  | 'compression'
+  | 'policy'
 >
 
 /** Draws the verdict from the tables of a report: the gate, and whoever verifies its report. */
 export function concludeGate(
-  { rows, weights, positives, metrics, slices, calibration, fairness, tests = [], policy }: GateTables,
+  {
+    rows,
+    weights,
+    positives,
+    metrics,
+    slices,
+    calibration,
+    fairness,
+    tests = [],
+    compression,
+    policy,
+  }: GateTables,
   { isFirst, leakage, reversed, compared, basis }: GateFindings,
 ): Pick<GateReport, 'verdict' | 'needsPerson' | 'reasons' | 'warnings'> {
-  const certain = [...leakageReasons(leakage, policy), ...failedTestReasons(tests)]
+  const { against, unproven, passed } = compressionFindings(compression)
+  const certain = [...leakageReasons(leakage, policy), ...failedTestReasons(tests), ...against]
   const uncalibrated = calibrationReasons(calibration, policy)
   // The Brier score already includes calibration, so a proven gain in it outweighs worse calibration.
   const isLossBetter = metrics.some(({ metric, verdict }) => metric === 'brier' && verdict === 'better')
@@ -311,8 +337,11 @@ export function concludeGate(
     ...shiftReasons(leakage.classShift, policy),
     ...basis,
   ]
-  // A leak and a failed test are certain even with few rows; everything else needs enough rows.
-  const tooFew = insufficientCounts({ rows, effectiveRows: weights?.effectiveRows, positives }, policy)
+  // A leak, a failed test and a difference from the parent are certain even with few rows; everything else needs enough rows.
+  const tooFew = [
+    ...insufficientCounts({ rows, effectiveRows: weights?.effectiveRows, positives }, policy),
+    ...unproven,
+  ]
   if (tooFew.length > 0 && certain.length === 0)
     return { verdict: 'insufficient', needsPerson, reasons: tooFew, warnings: [...blocks, ...warnings] }
   if (blocks.length > 0)
@@ -322,7 +351,7 @@ export function concludeGate(
   const isOfWeights = basis.some(({ code }) => code === 'judged_weights')
   const decides = isOfWeights ? { ...primary, verdict: 'not_worse' as const } : primary
   const verdict = isFirst || decides.verdict === 'better' ? 'better' : 'not_worse'
-  return { verdict, needsPerson, reasons: [...suspicious, forReason(decides, isFirst)], warnings }
+  return { verdict, needsPerson, reasons: [...suspicious, forReason(decides, isFirst), ...passed], warnings }
 }
 
 // Detects inverted labels. A challenger that learnt inverted labels looks far better than the champion on test labels that are inverted

@@ -5,6 +5,7 @@ import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import { answerLimits, limitsText, type Output } from '../tasks/output.ts'
 import type { UnknownCategories } from '../model/brought-artifact.ts'
+import type { GateCompression } from './compression.ts'
 import type { LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, unreadableAnswers } from './metrics.ts'
 import { builtInPrimary, type GatePolicy } from './policy.ts'
@@ -55,6 +56,8 @@ export interface GateInput {
   search?: GateSearch
   /** The categories of the training rows that a brought challenger does not know. */
   unknownCategories?: readonly UnknownCategories[]
+  /** What was found of a compressed challenger beside its parent. */
+  compression?: GateCompression
 }
 
 /** How many candidates were tried before this challenger. */

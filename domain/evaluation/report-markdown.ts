@@ -2,12 +2,14 @@
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { fairnessText, type Estimate, type GateFairnessRow } from './fairness.ts'
 import { classMetrics } from '../metrics/class-figures.ts'
+import { beside, compressionText, fidelityLine, type GateCompression } from './compression.ts'
 import { searchText } from './slice-search.ts'
 import { worstSlicesFirst } from './slices.ts'
 import { isGuard, challengerText, type GateMetricRow } from './metric-table.ts'
 import { gateVerdictText, metricVerdictText, sliceVerdictText } from './verdict-words.ts'
 import type { GateReport } from './gate.ts'
 import {
+  capitalized,
   gainText,
   groupedDigits,
   levelPercent,
@@ -44,6 +46,7 @@ export function gateMarkdown(report: GateReport, subject: ReportSubject): string
     summary(report, subject),
     list('Reasons', report.reasons),
     list('Other checks', report.warnings),
+    ...compressionTables(report.compression),
     metricTable(report, percent),
     levelTable(report),
     classTable(report),
@@ -74,6 +77,31 @@ function list(title: string, reasons: readonly Reason[]): Markdown {
   if (reasons.length === 0) return markup``
   const lines = reasons.map((reason) => markup`- ${reason.message} (${code(reason.code)})`)
   return markup`## ${title}\n\n${joinMarkdown(lines, '\n')}`
+}
+
+function compressionTables(compression: GateCompression | undefined): Markdown[] {
+  if (compression === undefined) return []
+  const { fidelity } = compression
+  const table = titledTable(
+    markup`## Beside its parent ${compression.version}\n\n${capitalized(compressionText(compression))}.`,
+    ['', 'parent', 'this version', 'times better'],
+    beside(compression),
+  )
+  const worst =
+    fidelity.worst.length === 0
+      ? markup``
+      : titledTable(
+          markup`The test rows with the largest differences`,
+          ['row', 'parent', 'this version', 'distance', 'decision'],
+          fidelity.worst.map(({ index, parent, child, difference, isFlipped }) => [
+            String(index),
+            parent.map((value) => numberText(value)).join(', '),
+            child.map((value) => numberText(value)).join(', '),
+            numberText(difference),
+            isFlipped ? 'another' : 'the same',
+          ]),
+        )
+  return [table, markup`${fidelityLine(fidelity)}`, worst]
 }
 
 function metricTable({ metrics, policy }: GateReport, percent: number): Markdown {

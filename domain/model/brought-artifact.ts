@@ -3,6 +3,7 @@ import { DomainError, quotedName } from '../errors.ts'
 import { percentText } from '../figures.ts'
 import { broughtFileNames } from '@tenure/predictors/format-names'
 import { issueOfBundleOrigin, type BundleOrigin } from './bundle-origin.ts'
+import { issueOfCompression, type CompressionOrder } from './compression.ts'
 
 /** A brought artifact, whose files are in the artifact store. */
 export interface BroughtArtifact {
@@ -18,6 +19,8 @@ export interface BroughtArtifact {
   allowUnknownCategories?: string
   /** What the source installation states about it, for a bundle. */
   bundle?: BundleOrigin
+  /** The version is made of this file, which is that of its parent. */
+  compression?: CompressionOrder
 }
 
 export const bundleManifest = 'manifest.json'
@@ -48,7 +51,7 @@ const digestPattern = /^sha256:[0-9a-f]{64}$/
 /** Why a value is not a brought artifact; undefined when it is. */
 export function issueOfBrought(given: unknown): string | undefined {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return 'must be an object'
-  const { file, digest, bytes, columns, bundle, ...notes } = given as Record<string, unknown>
+  const { file, digest, bytes, columns, bundle, compression, ...notes } = given as Record<string, unknown>
   if (typeof file !== 'string' || !files.includes(file)) return `must have a "file" of ${files.join(', ')}`
   if (typeof digest !== 'string' || !digestPattern.test(digest)) return 'must have a "digest" of 64 digits'
   if (!Number.isSafeInteger(bytes) || Number(bytes) < 1) return 'must have its "bytes"'
@@ -60,6 +63,7 @@ export function issueOfBrought(given: unknown): string | undefined {
       return `must have a text of at most ${maxNoteLength} characters as "${name}"`
   }
   if ((file === bundleManifest) !== (bundle !== undefined)) return 'must have a "bundle" with its manifest'
+  if (compression !== undefined) return issueOfCompression(compression)
   return bundle === undefined ? undefined : issueOfBundleOrigin(bundle)
 }
 

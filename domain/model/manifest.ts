@@ -5,6 +5,7 @@ import { DomainError } from '../errors.ts'
 import type { ArtifactFormatName } from '@tenure/predictors/format-names'
 import type { UnknownCategories } from './brought-artifact.ts'
 import type { BundleOrigin } from './bundle-origin.ts'
+import type { CompressionFacts } from './compression.ts'
 import type { Features, FeatureRow } from './features.ts'
 import type { ReferenceProfile } from './reference-profile.ts'
 import type { Output } from '../tasks/output.ts'
@@ -60,6 +61,8 @@ export interface TrainingFacts {
   allowUnknownCategories?: string
   /** What the source installation states about it, for an imported bundle. */
   bundle?: BundleOrigin
+  /** Of a version that is its parent made smaller; the other facts are those of the parent's training. */
+  compression?: CompressionFacts
 }
 
 /** The training facts of every brought artifact. */

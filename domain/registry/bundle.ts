@@ -56,21 +56,21 @@ interface Form {
 }
 
 /** Why a model cannot import an artifact of another installation unchanged; undefined when it can. */
-export function issueOfForm(bundle: Form, model: Form): string | undefined {
+export function issueOfForm(bundle: Form, model: Form, what = 'the bundle'): string | undefined {
   const names = new Set([...Object.keys(bundle.features), ...Object.keys(model.features)])
   for (const name of names) {
     const [there, here] = [bundle.features[name], model.features[name]]
-    if (here === undefined) return `the model file has no feature ${name}, which the bundle takes`
-    if (there === undefined) return `the bundle takes no feature ${name}, which the model file has`
+    if (here === undefined) return `the model file has no feature ${name}, which ${what} takes`
+    if (there === undefined) return `${what} takes no feature ${name}, which the model file has`
     const differing = (['kind', 'values', 'missing', 'sql', 'use'] as const).find(
       (field) => JSON.stringify(fieldOf(there, field)) !== JSON.stringify(fieldOf(here, field)),
     )
     if (differing !== undefined)
-      return `the feature ${name} has the ${differing} ${JSON.stringify(fieldOf(there, differing))} in the bundle and ${JSON.stringify(fieldOf(here, differing))} in the model file`
+      return `the feature ${name} has the ${differing} ${JSON.stringify(fieldOf(there, differing))} in ${what} and ${JSON.stringify(fieldOf(here, differing))} in the model file`
   }
   return formOf(bundle.output) === formOf(model.output)
     ? undefined
-    : `the bundle answers ${formOf(bundle.output)}, the model file ${formOf(model.output)}`
+    : `${what} answers ${formOf(bundle.output)}, the model file ${formOf(model.output)}`
 }
 
 const fieldOf = (feature: object, field: string): unknown => (feature as Record<string, unknown>)[field]

@@ -50,6 +50,7 @@ export function cardMarkdown(card: ModelCard): string {
     markup`## Provenance`,
     list([
       ['Origin', data.origin === 'trained' ? null : 'trained elsewhere and brought'],
+      ['Compressed', data.compressed],
       ['Trained on', data.trainedOn],
       ['Snapshot', codeOf(data.snapshot)],
       ['Data as of', data.asOf],

@@ -8,6 +8,7 @@ import type { QualificationCost } from '../model/cost.ts'
 import type { LoadTest } from '../model/load-test.ts'
 import { maxBytesOf, maxLengthOf, type Features } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
+import { compressionText } from '../evaluation/compression.ts'
 import { fairnessText } from '../evaluation/fairness.ts'
 import { worstSlicesFirst } from '../evaluation/slices.ts'
 import { firstNames } from '../errors.ts'
@@ -51,6 +52,7 @@ export type ModelCard = ReturnType<typeof modelCard>
 /** Builds the card; null means unknown. */
 export function modelCard(source: CardSource) {
   const { manifest, lineage, evaluation } = source
+  const report = evaluation?.report
   const { files, output } = manifest
   const weights = files?.['weights.bin']
   return {
@@ -88,6 +90,8 @@ export function modelCard(source: CardSource) {
     data: {
       origin: lineage.origin ?? 'trained',
       trainedOn: lineage.trainedOn ?? null,
+      /** The parent, the method and the figures beside it; null unless the version is another one made smaller. */
+      compressed: report?.compression === undefined ? null : compressionText(report.compression),
       snapshot: lineage.snapshot ?? null,
       asOf: lineage.asOf ?? null,
       /** When the newest training event happened. */

@@ -4,6 +4,7 @@
  */
 import { maxBytesOf, maxLengthOf, type Feature, type Features } from '../model/features.ts'
 import type { BundleOrigin } from '../model/bundle-origin.ts'
+import type { CompressionFacts } from '../model/compression.ts'
 import type { RefitLineage } from '../training/refit.ts'
 import type { Output } from '../tasks/output.ts'
 import { taskOf } from '../tasks/tasks.ts'
@@ -49,6 +50,8 @@ export interface VersionLineage {
   trainedOn?: string
   /** What the source installation states about it, for an imported bundle. */
   bundle?: BundleOrigin
+  /** The parent, and how the version was made of it. Code, hyperparameters and training rows are those of the parent. */
+  compression?: CompressionFacts
   /** The reason that the requester gave. */
   note?: string
 }

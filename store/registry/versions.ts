@@ -104,7 +104,7 @@ export const listVersions = (
     select ${versionColumns} from versions where ${ofModel(filter)}
     order by model, major desc, minor desc, patch desc limit ${limit}`)
 
-/** The parts of a brought artifact's manifest that do not change its answers. */
+/** The parts of a manifest that do not change its answers. */
 const fromSnapshot = ['golden', 'profile', 'unknownCategories', 'training', 'library']
 
 /** A version with the same artifact that is champion, is being released, or was rolled back. */
@@ -118,8 +118,8 @@ export interface Twin {
 }
 
 /**
- * The versions of an artifact that are champion or were rolled back, the latest rollback first; for a brought artifact, also those being
- * released. Brought artifacts are equal when their files, columns and features are, because the rest of the manifest follows from the snapshot.
+ * The versions of an artifact that are champion or were rolled back, the latest rollback first; for a brought or compressed artifact, also
+ * those being released. Such artifacts are equal to others when their files, columns and features are, because the rest of the manifest follows from the snapshot.
  */
 export const listTwins = (
   database: Database,
@@ -129,8 +129,7 @@ export const listTwins = (
     select version, version in (select version from champions) as champion, rolled_back_at,
       (select id from releases where releases.version = versions.version and ended_at is null) as release
     from versions where model = ${model} and not drill and (${artifactDigest} in (artifact_digest, lineage #>> '{refit,judged}') or
-        (manifest -> 'training' ->> 'origin' = 'brought' and
-        manifest - ${fromSnapshot}::text[] = ${brought === undefined ? null : JSON.stringify(brought)}::jsonb - ${fromSnapshot}::text[]))
+        manifest - ${fromSnapshot}::text[] = ${brought === undefined ? null : JSON.stringify(brought)}::jsonb - ${fromSnapshot}::text[])
       and (rolled_back_at is not null or version in (select version from champions)
         or (${brought !== undefined} and version in (select version from releases where ended_at is null)))
     order by rolled_back_at desc nulls last`)

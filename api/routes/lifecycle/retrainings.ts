@@ -1,7 +1,7 @@
 /** `/v1/models/:name/retrainings`, `/v1/retrainings`: starts, lists and shows retrainings. */
 import { z } from 'zod'
 import { findRefitText } from '../../../store/registry/versions.ts'
-import { requireFound } from '../../../domain/errors.ts'
+import { DomainError, requireFound } from '../../../domain/errors.ts'
 import * as schema from '../../../domain/schema.ts'
 import { findRetraining, listRetrainings, retrainingRow } from '../../../store/training/retrainings.ts'
 import { findTraining } from '../../../store/training/trainings.ts'
@@ -9,6 +9,8 @@ import { retrainProgress, retrainWorkflowId } from '../../../workflows/messages.
 import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { runOfRetraining } from '../../../domain/training/runs.ts'
+import { compressionMethods, timesLimits } from '../../../domain/model/compression.ts'
+import { compressedArtifact } from '../../services/registry/compressed-artifact.ts'
 import { cancelRetraining, startRetraining } from '../../services/start-retraining.ts'
 import {
   findShownValidation,
@@ -29,20 +31,41 @@ import {
 import { requireModelAccess } from '../../auth/authorization.ts'
 import { retrainingStarted, whenDeferred, respondToStart } from '../command-response.ts'
 
+/** Makes a version of another one, instead of training. */
+const compressionBody = z
+  .strictObject({
+    version: z.string().min(1).max(200),
+    to: z.enum(compressionMethods),
+    trees: z.int().min(1).optional(),
+    epsilon: z.number().gt(0).lt(1).optional(),
+    times: z.number().gt(timesLimits.min).max(timesLimits.max).optional(),
+  })
+  .refine(({ to, trees }) => trees === undefined || to === 'fewer-trees', {
+    error: 'has trees, which only fewer-trees takes',
+  })
+
 export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
   defineRoute('post', '/v1/models/:name/retrainings', startRetraining.roles, {
-    summary: 'Start a retraining on the data known at `as_of`. A model has at most one running retraining.',
+    summary:
+      'Start a retraining on the data known at `as_of`, or make a smaller version of a version (`compress`), which is judged beside it. A model has at most one running retraining.',
     answers: { 202: `The retraining has started, or ${whenDeferred}` },
     body: z.strictObject({
       as_of: pastTimeInUtc(deps.serving.wall).optional(),
       reason: reasonText.optional(),
       policy: policyBody.optional(),
       hyperparameters: overridesBody.optional(),
+      compress: compressionBody.optional(),
     }),
     async handle(request) {
-      const { as_of: asOf, hyperparameters: overrides, ...body } = request.body
+      const { as_of: asOf, hyperparameters: overrides, compress, ...body } = request.body
       const model = request.params['name']!
-      return respondToStart(deps, startRetraining, request, { model, asOf, overrides, ...body })
+      if (compress !== undefined && overrides !== undefined)
+        throw new DomainError(
+          'invalid_request',
+          '"hyperparameters" and "compress" exclude each other: a compression trains nothing',
+        )
+      const artifact = compress && (await compressedArtifact(deps.store, model, compress))
+      return respondToStart(deps, startRetraining, request, { model, asOf, overrides, artifact, ...body })
     },
     answerSchema: retrainingStarted,
   }),

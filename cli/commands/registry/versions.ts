@@ -417,7 +417,7 @@ function comparisonText(
 }
 
 /** Finds a version by its name, or the champion of a model by the model's name. */
-async function versionNamed(api: Client, named: string): Promise<string> {
+export async function versionNamed(api: Client, named: string): Promise<string> {
   const [, model = named, alias] = /^(.+)@(.+)$/.exec(named) ?? []
   if (alias === undefined && /_v\d/.test(named)) return named
   if (alias !== undefined && /^v?\d/.test(alias))

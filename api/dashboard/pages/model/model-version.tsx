@@ -7,6 +7,7 @@ import { findCandidate, type Release } from '../../../../store/release/releases.
 import { listFailedRequests } from '../../../../store/review/failed-requests.ts'
 import { getVersion } from '../../../../store/registry/versions.ts'
 import { DomainError } from '../../../../domain/errors.ts'
+import { capitalized } from '../../../../domain/figures.ts'
 import { readCard } from '../../../services/model-card.ts'
 import { Badge, durationText } from '../../components/elements.tsx'
 import { definePage, type PageRequest, type PageElement } from '../../page.ts'
@@ -69,6 +70,7 @@ export const versionPage = definePage({
         {card.version} <Badge tone={statusTones[card.status]}>{plain(card.status)}</Badge>
       </h1>
       {card.about !== null && <p class="lead">{card.about}</p>}
+      {card.data.compressed !== null && <p>{capitalized(card.data.compressed)}</p>}
       {notReleasable !== undefined && <p class="hint">Cannot be released: {notReleasable}</p>}
       <Links card={card} releases={releases} />
       <div class="grid">

@@ -10,6 +10,7 @@ import {
   failsMargin,
   type GateMetricRow,
 } from '../../../../domain/evaluation/metric-table.ts'
+import { beside, fidelityLine, type GateCompression } from '../../../../domain/evaluation/compression.ts'
 import { fairnessLine } from '../../../../domain/evaluation/fairness.ts'
 import { classMetrics, type ClassFigures } from '../../../../domain/metrics/class-figures.ts'
 import { searchText, type SliceSearch } from '../../../../domain/evaluation/slice-search.ts'
@@ -128,6 +129,7 @@ export const Gates = ({
         </div>
       )}
       {report.classes !== undefined && <Classes classes={report.classes} />}
+      {report.compression !== undefined && <BesideParent compression={report.compression} />}
       <Notes report={report} />
     </section>
   )
@@ -205,6 +207,25 @@ const Classes = ({ classes }: { classes: readonly ClassFigures[] }): PageElement
         })),
       ]}
     />
+  </>
+)
+
+const BesideParent = ({ compression }: { compression: GateCompression }): PageElement => (
+  <>
+    <h3>Beside its parent {compression.version}</h3>
+    <DataTable
+      caption="Beside its parent"
+      hideCaption
+      rows={beside(compression)}
+      empty="None"
+      columns={['', 'Parent', 'Challenger', 'Times better'].map((head, at) => ({
+        head: head || 'Measured',
+        names: at === 0,
+        numeric: at > 0,
+        cell: (row: string[]) => row[at]!,
+      }))}
+    />
+    <p class="quiet small">{fidelityLine(compression.fidelity)}.</p>
   </>
 )
 

@@ -102,6 +102,9 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
         ? 'unknown'
         : `${countText(lineage.rows.train)} to train, ${countText(lineage.rows.test)} to test`,
     ],
+    ...(lineage.compression === undefined
+      ? []
+      : [['Compressed', `from ${lineage.compression.version}, ${lineage.compression.to}`] as Fact]),
     ...[refitText(lineage) ?? []].flat().map((refit): Fact => ['Refit', refit]),
     ...(state.cost === undefined ? [] : [['Cost', costText(state.cost)] as Fact]),
     ['Load test', loadTest === undefined ? 'none' : loadText(loadTest)],

@@ -12,6 +12,7 @@ import {
   node,
   value,
 } from '../../../../packages/predictors/test/support/onnx-writer.ts'
+import { irisSpec } from '../../../support/serving/artifact.ts'
 import { readRosesModel } from '../../../../packages/predictors/test/support/roses-lightgbm.ts'
 import {
   openServingFixture,
@@ -287,5 +288,45 @@ describe('a folder of code', () => {
     const { status, json } = await send(body(), { key: root })
     expect([status, json['code']]).toEqual([422, 'artifact_invalid'])
     expect(json['detail']).toMatch(why)
+  })
+})
+
+describe('a request for a compressed version', () => {
+  const compress = (body: object) => api.request('POST', '/v1/models/iris/retrainings', { key: root, body })
+  beforeAll(async () => {
+    await fixture.register(irisSpec())
+    await fixture.store.query(
+      sql`update versions set manifest = '{"files": {"model.json": {}, "weights.bin": {}}}' where model = 'iris'`,
+    )
+  })
+  it.each([
+    [
+      'a network',
+      { compress: { version: 'iris_v1.0.0', to: 'int8' } },
+      422,
+      /^iris_v1\.0\.0 cannot be compressed: its artifact is tfjs-layers \(.*\), and only boosted trees of LightGBM/,
+    ],
+    [
+      'a version of another model',
+      { compress: { version: 'roses_v1.0.0', to: 'int8' } },
+      404,
+      /^"roses_v1\.0\.0" is not a version of "iris"$/,
+    ],
+    [
+      'hyperparameters beside it',
+      { compress: { version: 'iris_v1.0.0', to: 'int8' }, hyperparameters: { units: 3 } },
+      400,
+      /"hyperparameters" and "compress" exclude each other/,
+    ],
+    [
+      'trees for another method',
+      { compress: { version: 'iris_v1.0.0', to: 'int8', trees: 3 } },
+      400,
+      /trees, which only fewer-trees takes/,
+    ],
+  ])('is refused for %s', async (_what, body, status, why) => {
+    const answer = await compress(body)
+    expect(answer.status).toBe(status)
+    expect((answer.json as { detail: string }).detail).toMatch(why)
   })
 })

@@ -1,0 +1,45 @@
+/** Names the artifact that a version is compressed from. The retrain workflow then makes, evaluates and releases the version. */
+import { DomainError } from '../../../domain/errors.ts'
+import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
+import { compressedFile, issueOfParent, type Compression } from '../../../domain/model/compression.ts'
+import { findDeletedAt } from '../../../store/registry/artifact-retention.ts'
+import { findVersion } from '../../../store/registry/versions.ts'
+import type { Database } from '../../../store/postgres.ts'
+
+/**
+ * Throws `version_not_found` for a version of another model, `artifact_invalid` for one whose files cannot be compressed, and
+ * `command_refused` for one that was rolled back or whose files were deleted.
+ */
+export async function compressedArtifact(
+  store: Database,
+  model: string,
+  compression: Compression,
+): Promise<BroughtArtifact> {
+  const { version } = compression
+  const parent = await findVersion(store, version)
+  if (parent?.model !== model)
+    throw new DomainError(
+      'version_not_found',
+      `${JSON.stringify(version)} is not a version of ${JSON.stringify(model)}`,
+    )
+  const { manifest, artifactDigest, rolledBackAt } = parent
+  const issue = issueOfParent(manifest)
+  if (issue !== undefined)
+    throw new DomainError('artifact_invalid', `${version} cannot be compressed: ${issue}`)
+  if (rolledBackAt !== undefined)
+    throw new DomainError(
+      'command_refused',
+      `${version} was rolled back at ${rolledBackAt}, and a version that must answer like it would repeat its harm: compress another one`,
+    )
+  const deletedAt = await findDeletedAt(store, artifactDigest)
+  if (deletedAt !== undefined)
+    throw new DomainError(
+      'command_refused',
+      `the files of ${version} were deleted at ${deletedAt} to keep artifacts within their budget: compress another one`,
+    )
+  return {
+    file: compressedFile,
+    ...manifest.files[compressedFile]!,
+    compression: { ...compression, artifact: artifactDigest },
+  }
+}

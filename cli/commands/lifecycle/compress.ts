@@ -1,0 +1,51 @@
+/** `tenure compress`: makes a smaller version of a version, which must answer like it. */
+import { compressionMethods, defaultTimes, timesLimits } from '../../../domain/model/compression.ts'
+import { path, usageError } from '../../client/client.ts'
+import { numberOption } from '../../number-option.ts'
+import type { CommandSpec } from '../../program.ts'
+import { versionNamed } from '../registry/versions.ts'
+import { printStarted, warnOfChangedFile, type StartedReply } from './retrain.ts'
+import { evaluateAsOfOption } from './training-options.ts'
+
+export const compressCommand: CommandSpec = {
+  name: 'compress <version>',
+  summary: 'Make a smaller version of a version; it is released if it answers like it and is worth it',
+  options: [
+    ['--to <method>', `How: ${compressionMethods.join(', ')}`],
+    ['--trees <n>', 'How many trees stay, for fewer-trees (default: the fewest within half of ε)'],
+    [
+      '--epsilon <n>',
+      'Mean distance of two answers that is too large, such as 0.005 (default: from the margin of the primary metric)',
+    ],
+    ['--times <n>', `How many times smaller or faster it must be (default: ${defaultTimes})`],
+    ['--note, --reason <text>', 'Reason, stored with the version'],
+    evaluateAsOfOption,
+    ['--watch', 'Show the stages until the end; exit code 6 if there is no new version'],
+  ],
+  examples: [
+    'compress flight-delay_v1.2.0 --to float16 --watch',
+    'compress flight-delay@champion --to fewer-trees --trees 200 --epsilon 0.02',
+    'compress flight-delay --to int8 --times 1.5',
+  ],
+  async run(session, { args, options }) {
+    const { api } = session
+    const { to } = options
+    if (to === undefined)
+      throw usageError('--to is missing', `Name how with --to, one of ${compressionMethods.join(', ')}.`)
+    const version = await versionNamed(api(), String(args[0]))
+    const model = version.replace(/_v\d+\.\d+\.\d+$/, '')
+    const started = await api().post<StartedReply>(path`/v1/models/${model}/retrainings`, {
+      as_of: options['asOf'],
+      reason: options['reason'],
+      compress: {
+        version,
+        to,
+        trees: numberOption(options, 'trees', { min: 1, max: 100_000, whole: true }),
+        epsilon: numberOption(options, 'epsilon', { min: 0, max: 1 }),
+        times: numberOption(options, 'times', timesLimits),
+      },
+    })
+    await warnOfChangedFile(session, model)
+    return printStarted(session, { model, started, watch: options['watch'] === true, brings: true })
+  },
+}

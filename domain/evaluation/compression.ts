@@ -1,0 +1,144 @@
+/**
+ * Judges a compressed version beside its parent: whether it answers like it, which needs no labels, and whether it is smaller or faster by
+ * enough to be worth another version.
+ */
+import type { BesideParent, CompressionFacts } from '../model/compression.ts'
+import { defaultTimes } from '../model/compression.ts'
+import { capitalized, counted, fourDigits, groupedDigits, percentText } from '../figures.ts'
+import type { Reason } from '../verdict.ts'
+import type { FidelityReport } from './fidelity.ts'
+
+/** Both in one process, one after the other in turns; the best turn of each counts, because load on the machine only slows them down. */
+export interface CompressionCost {
+  /** Rows a second, one by one, each from its features to its response. */
+  rowsPerSecond: BesideParent
+  /** The 99th percentile of the time for one row, in microseconds. */
+  p99Us: BesideParent
+}
+
+export interface WorthReport {
+  verdict: 'worth_it' | 'not_worth_it'
+  /** The factor that one of the times must reach, and that none may fall below as 1 / `leastTimes`. */
+  factor: number
+  /** How many times better the child is than the parent; below 1: worse. */
+  times: { bytes: number; rowsPerSecond: number; p99: number }
+}
+
+export interface GateCompression extends CompressionFacts {
+  fidelity: FidelityReport
+  cost: CompressionCost
+  worth: WorthReport
+}
+
+/** How many times worse the child may be in what it does not gain: differences below are those of two measurements. */
+export const leastTimes = 1.1
+
+export function judgeWorth(
+  { bytes, rowsPerSecond, p99Us }: CompressionCost & Pick<CompressionFacts, 'bytes'>,
+  factor = defaultTimes,
+): WorthReport {
+  const times = {
+    bytes: bytes.parent / bytes.child,
+    rowsPerSecond: rowsPerSecond.child / rowsPerSecond.parent,
+    p99: p99Us.parent / p99Us.child,
+  }
+  const all = Object.values(times)
+  const isWorthIt = all.some((each) => each >= factor) && all.every((each) => each >= 1 / leastTimes)
+  return { verdict: isWorthIt ? 'worth_it' : 'not_worth_it', factor, times }
+}
+
+const timesText = (times: number): string => `${times.toFixed(2)} ×`
+
+/** `1.42 × smaller (412 → 290 KB), 1.03 × the rows a second, p99 1.01 × shorter`. */
+const worthText = ({ bytes, worth: { times } }: Pick<GateCompression, 'bytes' | 'worth'>): string =>
+  `bytes ${timesText(times.bytes)} (${kilobytes(bytes.parent)} → ${kilobytes(bytes.child)} KB), rows a second ${timesText(times.rowsPerSecond)}, p99 ${timesText(times.p99)}`
+
+const kilobytes = (bytes: number): string =>
+  bytes < 100_000 ? (bytes / 1_000).toFixed(1) : groupedDigits(Math.round(bytes / 1_000))
+
+/** `compressed from m_v1.2.0, float16: 412 → 290 KB, 1.03 × rows/s, |Δ| ≤ 0.0004`. */
+export function compressionText({
+  version,
+  to,
+  treeCount,
+  bytes,
+  answerBound,
+  worth,
+}: Pick<GateCompression, 'version' | 'to' | 'treeCount' | 'bytes' | 'answerBound' | 'worth'>): string {
+  const how = to === 'fewer-trees' ? `${treeCount.child} of ${treeCount.parent} trees` : to
+  const bound = answerBound === undefined ? '' : `, |Δ| ≤ ${roundedUp(answerBound)}`
+  return `compressed from ${version}, ${how}: ${kilobytes(bytes.parent)} → ${kilobytes(bytes.child)} KB, ${timesText(worth.times.rowsPerSecond)} rows/s${bound}`
+}
+
+/** The rows of a table: what is compared, the parent's, the child's, and how many times better the child is. */
+export function beside({
+  bytes,
+  treeCount,
+  leafCount,
+  cost: { rowsPerSecond, p99Us },
+  worth: { times },
+}: GateCompression): string[][] {
+  const row = (name: string, { parent, child }: BesideParent, better = '—') => [
+    name,
+    groupedDigits(Math.round(parent)),
+    groupedDigits(Math.round(child)),
+    better,
+  ]
+  const tenths = ({ parent, child }: BesideParent) => [parent.toFixed(1), child.toFixed(1)]
+  return [
+    row('bytes', bytes, timesText(times.bytes)),
+    row('rows a second', rowsPerSecond, timesText(times.rowsPerSecond)),
+    ['p99 of a row, µs', ...tenths(p99Us), timesText(times.p99)],
+    row('trees', treeCount),
+    row('leaves', leafCount),
+  ]
+}
+
+/** The figures of the comparison of answers, in a sentence. */
+export function fidelityLine({
+  rows,
+  meanDifference,
+  maxDifference,
+  flips,
+  verdict,
+  policy: { epsilon, flips: mostFlips, basis },
+}: FidelityReport): string {
+  const words = { equal: 'proven equal', not_equal: 'not equal', insufficient: 'not proven equal' }
+  return `${groupedDigits(rows)} test rows, ${words[verdict]}: mean distance ${fourDigits(meanDifference)} (limit ${fourDigits(epsilon)}), largest ${fourDigits(maxDifference)}, ${counted(flips, 'other decision')} (limit ${percentText(mostFlips)} of the rows)${basis === undefined ? '' : `. ${capitalized(basis)}`}`
+}
+
+/** Two digits; a bound is never rounded down. */
+function roundedUp(value: number): string {
+  if (value === 0) return '0'
+  const unit = 10 ** (Math.floor(Math.log10(value)) - 1)
+  return String(Number((Math.ceil(value / unit) * unit).toPrecision(2)))
+}
+
+/** What follows from the judgements of a compressed version; nothing for another one. */
+export function compressionFindings(compression: GateCompression | undefined): {
+  /** What certainly stops it. */
+  against: Reason[]
+  /** Why its equality is not proven yet. */
+  unproven: Reason[]
+  /** What speaks for it. */
+  passed: Reason[]
+} {
+  if (compression === undefined) return { against: [], unproven: [], passed: [] }
+  const { version, fidelity, worth } = compression
+  const ofParent = fidelity.reasons.map((reason) => ({
+    ...reason,
+    code: `fidelity_${reason.code}`,
+    message: `beside its parent ${version}: ${reason.message}`,
+  }))
+  const isWorthIt = worth.verdict === 'worth_it'
+  const figures: Reason = {
+    code: isWorthIt ? 'worth_it' : 'not_worth_it',
+    message: `${isWorthIt ? 'worth it' : 'not worth it'} beside its parent ${version}: ${worthText(compression)}; one of them must be ${timesText(worth.factor)} or more, and none below ${fourDigits(1 / leastTimes)} ×`,
+    values: { ...worth.times, factor: worth.factor },
+  }
+  return {
+    against: [...(fidelity.verdict === 'not_equal' ? ofParent : []), ...(isWorthIt ? [] : [figures])],
+    unproven: fidelity.verdict === 'insufficient' ? ofParent : [],
+    passed: fidelity.verdict === 'equal' && isWorthIt ? [...ofParent, figures] : [],
+  }
+}

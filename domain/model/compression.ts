@@ -1,0 +1,86 @@
+/** Defines a version that is derived from another one, its parent: the file of the parent made smaller, which must answer like it. */
+import type { ArtifactFormatName } from '@tenure/predictors/format-names'
+
+/** How a file is made smaller: leaf values of 16 or 8 bits, or the first trees alone. */
+export const compressionMethods = ['float16', 'int8', 'fewer-trees'] as const
+export type CompressionMethod = (typeof compressionMethods)[number]
+
+/** What a user asks for. */
+export interface Compression {
+  /** The parent. */
+  version: string
+  to: CompressionMethod
+  /** For `fewer-trees`: how many stay. Default: the fewest whose answers to training rows differ by half of ε on average. */
+  trees?: number
+  /** The mean distance of two answers that is too large, above 0 and below 1. Default: what follows from the margin of the primary metric. */
+  epsilon?: number
+  /** How many times smaller or faster the version must be. Default: `defaultTimes`. */
+  times?: number
+}
+
+/** What is asked for, with the artifact of the parent at that time. */
+export interface CompressionOrder extends Compression {
+  /** The digest of the parent's artifact. */
+  artifact: string
+}
+
+/** What became of it, stored in the manifest of the version. */
+export interface CompressionFacts extends CompressionOrder {
+  bytes: BesideParent
+  /** How many trees both have, and how many leaves. */
+  treeCount: BesideParent
+  leafCount: BesideParent
+  /** No score before the link function differs by more from the parent's. */
+  rawBound: number
+  /** No number of an answer differs by more from the parent's; absent where the link function has no bounded slope. */
+  answerBound?: number
+}
+
+export interface BesideParent {
+  parent: number
+  child: number
+}
+
+export const defaultTimes = 1.2
+export const timesLimits = { min: 1, max: 100 }
+
+/** The file that can be compressed. */
+export const compressedFile = 'model.txt'
+
+export const compressible =
+  'only boosted trees of LightGBM (model.txt) can be compressed: to float16, int8 or fewer-trees'
+
+/** Why a version cannot be compressed; undefined when it can. The file itself is checked when it is read. */
+export function issueOfParent({
+  artifact,
+  files,
+  drill,
+}: {
+  artifact?: ArtifactFormatName
+  files: Readonly<Record<string, unknown>>
+  drill?: unknown
+}): string | undefined {
+  if (drill !== undefined) return 'it is the version of a drill'
+  if (artifact === 'trees' && Object.hasOwn(files, compressedFile)) return undefined
+  return `its artifact is ${artifact ?? 'tfjs-layers'} (${Object.keys(files).join(', ')}), and ${compressible}`
+}
+
+const digestPattern = /^sha256:[0-9a-f]{64}$/
+
+/** Why a value is not what a compression is asked for with; undefined when it is. */
+export function issueOfCompression(given: unknown): string | undefined {
+  if (typeof given !== 'object' || given === null) return 'must be an object as "compression"'
+  const { version, artifact, to, trees, epsilon, times } = given as Partial<CompressionOrder>
+  if (typeof version !== 'string' || version.length > 200) return 'must have the "version" that is compressed'
+  if (typeof artifact !== 'string' || !digestPattern.test(artifact))
+    return 'must have the digest of its artifact'
+  if (!compressionMethods.some((each) => each === to))
+    return `must have one of ${compressionMethods.join(', ')} as "to"`
+  if (trees !== undefined && (to !== 'fewer-trees' || !Number.isSafeInteger(trees) || trees < 1))
+    return 'may have a whole number from 1 as "trees", to fewer-trees alone'
+  if (epsilon !== undefined && !(Number(epsilon) > 0 && Number(epsilon) < 1))
+    return 'must have a number above 0 and below 1 as "epsilon"'
+  if (times !== undefined && !(Number(times) > timesLimits.min && Number(times) <= timesLimits.max))
+    return `must have a number above ${timesLimits.min} and at most ${timesLimits.max} as "times"`
+  return undefined
+}

@@ -1,0 +1,127 @@
+/** Tests what the gate says of a compressed version beside its parent, with the labels and without them. */
+import { describe, expect, it } from 'vitest'
+import { seededRandom } from '@tenure/sequential'
+import { compressionText, judgeWorth, type GateCompression } from '../../../domain/evaluation/compression.ts'
+import { defaultFidelity, judgeFidelity } from '../../../domain/evaluation/fidelity.ts'
+import { judgeGate } from '../../../domain/evaluation/gate.ts'
+import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
+import { issueOfParent } from '../../../domain/model/compression.ts'
+import { gateIssues } from '../../../domain/release/certificate.ts'
+
+const policy = { ...defaultGatePolicy('binary'), resamples: 100, floors: { auc: 0.5 } }
+const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
+const costs = { rowsPerSecond: { parent: 100_000, child: 101_000 }, p99Us: { parent: 20, child: 19.8 } }
+
+/** Judges a child that answers `change` more than its parent, beside the champion, which is the parent. */
+function judged({ rows = 1_200, change = 0, child = 250_000, labels = true } = {}) {
+  const uniform = seededRandom(1)
+  const y = Array.from({ length: rows }, () => (uniform() < 0.4 ? 1 : 0))
+  const parent = y.map((label) => [0.1 + 0.3 * uniform() + (labels ? 0.4 * label : 0)])
+  const challenger = parent.map(([value]) => [value! + change])
+  const bytes = { parent: 412_000, child }
+  const compression: GateCompression = {
+    version: 'm_v1.2.0',
+    artifact: `sha256:${'a'.repeat(64)}`,
+    to: 'float16',
+    bytes,
+    treeCount: { parent: 40, child: 40 },
+    leafCount: { parent: 400, child: 390 },
+    rawBound: 0.00151,
+    answerBound: 0.000_371,
+    fidelity: judgeFidelity({
+      parent,
+      child: challenger,
+      version: { output },
+      policy: defaultFidelity(policy),
+      certificate: { bound: 0.000_371 },
+    }),
+    cost: costs,
+    worth: judgeWorth({ ...costs, bytes }),
+  }
+  return judgeGate({ y, challenger, champion: parent, compression }, policy)
+}
+const codes = ({ reasons }: { reasons: readonly { code: string }[] }) => reasons.map(({ code }) => code)
+
+describe('a compressed version', () => {
+  it('passes when it answers like its parent and is smaller, though it is no better', () => {
+    const report = judged({ change: 1e-4 })
+    expect(report.verdict).toBe('not_worse')
+    expect(codes(report).slice(-2)).toEqual(['fidelity_equal', 'worth_it'])
+    expect(gateIssues({ report, inputs: { leakage: {} } })).toEqual([])
+  })
+
+  it('fails when it answers otherwise, however many labels it predicts', () => {
+    const report = judged({ change: 0.05 })
+    expect(report.verdict).toBe('not_better')
+    expect(codes(report)[0]).toMatch(/^fidelity_/)
+    expect(report.reasons[0]!.message).toMatch(/^beside its parent m_v1\.2\.0: /)
+    // The verification of a certificate finds a verdict that the table contradicts.
+    expect(gateIssues({ report: { ...report, verdict: 'not_worse' }, inputs: { leakage: {} } })).not.toEqual(
+      [],
+    )
+  })
+
+  it('fails with its figures when it is hardly smaller', () => {
+    const report = judged({ child: 400_000 })
+    expect(report.verdict).toBe('not_better')
+    expect(report.reasons[0]).toMatchObject({
+      code: 'not_worth_it',
+      message:
+        'not worth it beside its parent m_v1.2.0: bytes 1.03 × (412 → 400 KB), rows a second 1.01 ×, p99 1.01 ×; one of them must be 1.20 × or more, and none below 0.9091 ×',
+    })
+  })
+
+  it('has no verdict while too few rows prove that it answers like its parent', () => {
+    const report = judged({ rows: 30, change: 1e-4 })
+    expect(report.verdict).toBe('insufficient')
+    expect(codes(report).some((code) => code.startsWith('fidelity_'))).toBe(true)
+  })
+
+  it('has a table beside its parent in the report, with the rows that differ most', () => {
+    const page = gateMarkdown(judged({ change: 1e-4 }), { model: 'm', challenger: 'x', champion: 'm_v1.2.0' })
+    expect(page).toContain('## Beside its parent m\\_v1.2.0')
+    expect(page).toContain('| bytes | 412,000 | 250,000 | 1.65 × |')
+    expect(page).toContain('1,200 test rows, proven equal: mean distance 0.0001')
+    expect(page).toContain('The test rows with the largest differences')
+  })
+
+  it('is told in one line, whose bound is not rounded down', () => {
+    expect(compressionText(judged().compression!)).toBe(
+      'compressed from m_v1.2.0, float16: 412 → 250 KB, 1.01 × rows/s, |Δ| ≤ 0.00038',
+    )
+  })
+})
+
+describe('the worth of a compression', () => {
+  const bytes = { parent: 100, child: 50 }
+  it.each([
+    ['is there with half of the bytes', costs, true],
+    ['is not there when rows take longer for it', { ...costs, p99Us: { parent: 20, child: 23 } }, false],
+    [
+      'is there with other rows a second alone',
+      { ...costs, rowsPerSecond: { parent: 80, child: 100 } },
+      true,
+    ],
+  ])('%s', (_what, cost, isWorthIt) => {
+    expect(judgeWorth({ ...cost, bytes }).verdict === 'worth_it').toBe(isWorthIt)
+  })
+  it('needs the factor that is asked for', () => {
+    expect(judgeWorth({ ...costs, bytes }, 2).verdict).toBe('worth_it')
+    expect(judgeWorth({ ...costs, bytes }, 2.01).verdict).toBe('not_worth_it')
+  })
+})
+
+it.each([
+  [{ artifact: 'trees' as const, files: { 'model.txt': {} } }, undefined],
+  [{ artifact: 'trees' as const, files: { 'model.ubj': {} } }, /only boosted trees of LightGBM/],
+  [
+    { artifact: 'onnx' as const, files: { 'model.onnx': {} } },
+    /its artifact is onnx \(model\.onnx\), and only/,
+  ],
+  [{ files: { 'model.json': {}, 'weights.bin': {} } }, /its artifact is tfjs-layers/],
+  [{ artifact: 'trees' as const, files: { 'model.txt': {} }, drill: 'slow' }, /the version of a drill/],
+])('says of %j what can be compressed', (manifest, why) => {
+  if (why === undefined) expect(issueOfParent(manifest)).toBeUndefined()
+  else expect(issueOfParent(manifest)).toMatch(why)
+})

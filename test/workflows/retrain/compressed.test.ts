@@ -1,0 +1,205 @@
+/** Tests that a compressed version takes the road of a brought one and is judged beside its parent, on the real Temporal and Postgres. */
+import { MockActivityEnvironment } from '@temporalio/testing'
+import sql from 'sql-template-tag'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readCard } from '../../../api/services/model-card.ts'
+import { compressedArtifact } from '../../../api/services/registry/compressed-artifact.ts'
+import { withArtifactReader } from '../../../activities/artifact/reader.ts'
+import { evaluate, type EvaluateResult } from '../../../activities/retrain/evaluate.ts'
+import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
+import type { Compression } from '../../../domain/model/compression.ts'
+import { putManifest } from '../../../store/artifacts.ts'
+import { listAudit } from '../../../store/audit/audit-log.ts'
+import { markVersionRolledBack, moveChampion } from '../../../store/registry/champions.ts'
+import { getVersion } from '../../../store/registry/versions.ts'
+import { getEvaluation } from '../../../store/training/evaluations.ts'
+import { beginTraining, endTraining, getTraining } from '../../../store/training/trainings.ts'
+import { queueWorkflowId, releaseWorkflowId, type RetrainOutcome } from '../../../workflows/messages.ts'
+import { readRosesModel } from '../../../packages/predictors/test/support/roses-lightgbm.ts'
+import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
+import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
+import { uniqueName } from '../../support/servers/servers.ts'
+
+let pipeline: Pipeline
+const model = uniqueName('roses')
+const parent = `${model}_v1.0.0`
+const start = async (artifact: BroughtArtifact): Promise<RetrainOutcome> =>
+  (await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga', artifact })).result()
+const compress = async (compression: Omit<Compression, 'version'>): Promise<RetrainOutcome> =>
+  start(await compressedArtifact(pipeline.store, model, { version: parent, ...compression }))
+const runOf = ({ retrainingId }: RetrainOutcome) => retrainingId.split('/').at(-1)!.replaceAll('-', '')
+const reportOf = async (outcome: RetrainOutcome) =>
+  (await getEvaluation(pipeline.store, `evl_${runOf(outcome)}`)).report
+const endRelease = async () => {
+  for (const id of [queueWorkflowId(model), releaseWorkflowId(model)])
+    await pipeline.client.workflow
+      .getHandle(id)
+      .terminate()
+      .catch(() => {})
+  await pipeline.store.query(sql`
+    update releases set stage = 'ended', outcome = 'aborted', ended_at = now() where model = ${model} and ended_at is null`)
+}
+
+beforeAll(async () => {
+  pipeline = await openPipeline()
+  await syncExampleModel(pipeline.store, pipeline.models, { name: model, trains: false })
+  await insertExampleRows(pipeline.store, { from: 0, to: 40 })
+  const stored = await pipeline.deps.artifacts.put('artifacts', Buffer.from(readRosesModel().model))
+  expect(await start({ file: 'model.txt', ...stored })).toMatchObject({ version: parent })
+  await endRelease()
+  await moveChampion(pipeline.store, {
+    model,
+    to: parent,
+    cause: 'promotion',
+    actor: 'anna',
+    reason: 'a test',
+  })
+})
+afterAll(() => pipeline?.close())
+
+describe('a version with leaf values of 16 bits', () => {
+  let outcome: RetrainOutcome
+  it('answers like its parent, is smaller and is released, with its figures in report, lineage and card', async () => {
+    const { store } = pipeline
+    outcome = await compress({ to: 'float16' })
+    expect(outcome).toMatchObject({ outcome: 'released', version: `${model}_v1.1.0` })
+    const { compression } = await reportOf(outcome)
+    expect(compression).toMatchObject({
+      version: parent,
+      to: 'float16',
+      treeCount: { parent: 40, child: 40 },
+      fidelity: { verdict: 'equal', rows: 600, flips: 0 },
+      worth: { verdict: 'worth_it' },
+    })
+    expect(compression!.worth.times.bytes).toBeGreaterThan(1.2)
+    expect(compression!.fidelity.maxDifference!).toBeLessThanOrEqual(compression!.answerBound!)
+    const version = await getVersion(store, outcome.version!)
+    expect(version.manifest.files['model.txt']!.bytes).toBe(compression!.bytes.child)
+    expect(version.manifest.training).toMatchObject({ origin: 'brought', compression: { version: parent } })
+    expect(version.lineage.compression).toMatchObject({ version: parent, rawBound: compression!.rawBound })
+    const { card } = await readCard(store, version)
+    expect(card.data.compressed).toMatch(
+      new RegExp(
+        String.raw`^compressed from ${parent}, float16: 38\.1 → \d+\.\d KB, \d\.\d\d × rows/s, \|Δ\| ≤ 0\.000\d+$`,
+      ),
+    )
+    const [opened] = await listAudit(store, { action: 'retraining.started', subject: outcome.retrainingId })
+    expect(opened).toMatchObject({
+      actor: 'olga',
+      detail: { compression: { version: parent, to: 'float16' } },
+    })
+    const [registered] = await listAudit(store, { action: 'version.registered', subject: outcome.version! })
+    expect(registered).toMatchObject({ detail: { compressedFrom: parent } })
+  })
+
+  it('is not made again while it is released', async () => {
+    expect(await compress({ to: 'float16' })).toMatchObject({
+      outcome: 'unchanged',
+      message: expect.stringMatching(
+        /^nothing new: the compressed files, columns and features are those of \S+_v1\.1\.0, whose release/,
+      ) as string,
+    })
+    await endRelease()
+  })
+
+  it('is refused with its worst rows when one leaf is wrong', async () => {
+    const { store, deps, models } = pipeline
+    const { manifest } = await getVersion(store, outcome.version!)
+    const text = (await deps.artifacts.get('artifacts', manifest.files['model.txt']!.digest)).toString()
+    const spoiled = text.replace(/(?<=leaf_value=\S+ )(\S+)/, (leaf) => String(Number(leaf) + 2))
+    expect(spoiled).not.toBe(text)
+    const file = await deps.artifacts.put('artifacts', Buffer.from(spoiled))
+    const files = { 'model.txt': file }
+    const { instances } = manifest.golden
+    // A transformation with a fault would store the golden answers of its own file.
+    const outputs = await withArtifactReader(deps.config.artifactRoot, (reader) =>
+      reader.answer({ ...manifest, files }, instances),
+    )
+    const artifactDigest = await putManifest(deps.artifacts, {
+      ...manifest,
+      files,
+      golden: { instances, outputs },
+    })
+    const { snapshotDigest, attempts: _, ...training } = await getTraining(store, `trn_${runOf(outcome)}`)
+    const id = `trn_${model}`
+    const begun = await beginTraining(store, { ...training, id, snapshotDigest })
+    await endTraining(store, { ...training, id, attempt: begun.attempts, status: 'done', artifactDigest })
+    const run = evaluate(deps, { models })
+    const judged = await new MockActivityEnvironment().run<
+      Parameters<typeof run>,
+      EvaluateResult,
+      typeof run
+    >(run, {
+      evaluationId: `evl_${model}`,
+      model,
+      trainingId: id,
+    })
+    expect(judged.verdict).toBe('not_better')
+    expect(judged.reasons[0]).toContain(`beside its parent ${parent}: `)
+    const { report, page } = await getEvaluation(store, `evl_${model}`)
+    const { fidelity } = report.compression!
+    expect(fidelity.verdict).toBe('not_equal')
+    expect(fidelity.worst).toHaveLength(10)
+    expect(fidelity.worst[0]!.difference).toBeGreaterThan(0.2)
+    expect(page).toContain('The test rows with the largest differences')
+  })
+})
+
+describe('a version that is compressed', () => {
+  it('is refused when it lacks trees that its answers need', async () => {
+    const outcome = await compress({ to: 'fewer-trees', trees: 5 })
+    expect(outcome.outcome).toBe('not_better')
+    expect(outcome.message).toContain(`beside its parent ${parent}: `)
+    expect((await reportOf(outcome)).compression).toMatchObject({
+      treeCount: { parent: 40, child: 5 },
+      fidelity: { verdict: 'not_equal' },
+    })
+  })
+
+  it('is refused with its figures when it is not worth it', async () => {
+    const outcome = await compress({ to: 'int8', epsilon: 0.05, times: 50 })
+    expect(outcome).toMatchObject({
+      outcome: 'not_better',
+      message: expect.stringMatching(/not worth it beside its parent \S+: bytes 1\.\d\d ×/) as string,
+    })
+    expect((await reportOf(outcome)).compression!.fidelity.verdict).toBe('equal')
+  })
+
+  it('gets the fewest trees whose answers are within half of ε', async () => {
+    const outcome = await compress({ to: 'fewer-trees', epsilon: 0.2 })
+    const { compression } = await reportOf(outcome)
+    expect(compression!.treeCount.child).toBeLessThan(40)
+    expect(compression!.fidelity).toMatchObject({ policy: { epsilon: 0.2 } })
+    expect(compression!.fidelity.meanDifference!).toBeLessThan(0.12)
+    await endRelease()
+  })
+})
+
+it.each([
+  [{ to: 'float16', trees: 3 }, /may have a whole number from 1 as "trees"/],
+  [{ to: 'zip' }, /must have one of float16, int8, fewer-trees as "to"/],
+  [{ to: 'int8', epsilon: 2 }, /must have a number above 0 and below 1 as "epsilon"/],
+  [{ to: 'int8', times: 1 }, /must have a number above 1 and at most 100 as "times"/],
+])('refuses the order %j', async (given, why) => {
+  await expect(compress(given as Omit<Compression, 'version'>)).rejects.toMatchObject({
+    cause: { message: expect.stringMatching(why) as string },
+  })
+})
+
+it('refuses the artifact of another version', async () => {
+  const order = await compressedArtifact(pipeline.store, model, { version: parent, to: 'int8' })
+  const artifact = `sha256:${'0'.repeat(64)}`
+  const outcome = await start({ ...order, compression: { ...order.compression!, artifact } })
+  expect(outcome).toMatchObject({
+    outcome: 'failed',
+    message: `${artifact} is not the artifact of ${parent}`,
+  })
+})
+
+it('refuses a parent that was rolled back', async () => {
+  await markVersionRolledBack(pipeline.store, parent)
+  await expect(compress({ to: 'int8' })).rejects.toMatchObject({
+    code: 'command_refused',
+    message: expect.stringMatching(/was rolled back at .*: compress another one$/) as string,
+  })
+})
