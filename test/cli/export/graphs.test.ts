@@ -11,7 +11,7 @@ import { extname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Runtimes } from '@tenure/predictors'
 import type { Browser, Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
 import { createPredictProtocol } from '../../../api/serving/request/native-protocol.ts'
 import { createRuntimes } from '../../../api/serving/runtime/hosts.ts'
@@ -22,11 +22,8 @@ import { goldenTolerance } from '../../../domain/model/golden-answers.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
 import type { Output } from '../../../domain/tasks/output.ts'
-import {
-  convolutionModel,
-  runtimeGraphs,
-  type RuntimeGraph,
-} from '../../../packages/predictors/test/support/runtime-graphs.ts'
+import { runtimeGraphs, type RuntimeGraph } from '../../../packages/predictors/test/support/runtime-graphs.ts'
+import { graph, model, node, value } from '../../../packages/predictors/test/support/onnx-writer.ts'
 import { rowTexts } from '../../../packages/predictors/test/support/onnx-answers.ts'
 import { getArtifact, openArtifacts, putManifest } from '../../../store/artifacts.ts'
 import { seeded } from '../../support/serving/artifact.ts'
@@ -42,6 +39,7 @@ interface Predictor {
 }
 interface PredictorModule {
   loadPredictor(base?: string | URL): Promise<Predictor>
+  createPredictor(given: { manifest: unknown; files: Record<string, Uint8Array> }): Promise<Predictor>
 }
 interface Case {
   done: Exported
@@ -50,7 +48,8 @@ interface Case {
 }
 
 const wasm = 'ort-wasm-simd-threaded.wasm'
-const graphs: RuntimeGraph[] = runtimeGraphs()
+const graphs = runtimeGraphs()
+const convolution = graphs.find(({ name }) => name === 'convolution')!
 /** With the probability of the second of two classes. */
 const pipeline = 'pipeline'
 const names = [...graphs.map(({ name }) => name), pipeline]
@@ -65,7 +64,7 @@ beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), 'tenure-graphs-'))
   chmodSync(root, 0o711)
   artifactRoot = join(root, 'artifacts')
-  for (const graph of graphs) await add(graph.name, await put(graph), graph.rows)
+  for (const each of graphs) await add(each.name, await put(each), each.rows)
   const digest = await putPipeline(openArtifacts(artifactRoot), pipeline)
   await add(
     pipeline,
@@ -215,18 +214,17 @@ describe('an exported graph in Node', () => {
   })
 
   it('counts its rows, and holds the size of its files', async () => {
-    const graph = graphs.find(({ name }) => name === 'convolution')!
     const profile = {
       rows: 10,
       features: [numberProfile('f0', [0, 1])],
       score: numberProfile('score', [0, 1]),
     }
-    const digest = await put(graph, { profile })
+    const digest = await put(convolution, { profile })
     const folder = join(root, 'counting')
     const { files } = await exportOf(digest, folder, { counters: true })
     expect(files[wasm]).toBe(statSync(join(folder, wasm)).size)
     const predictor = await load(folder)
-    await predictor.predict(graph.rows.slice(0, 3))
+    await predictor.predict(convolution.rows.slice(0, 3))
     const sent: { counts: { features: Record<string, number[]> }[] }[] = []
     const server = createServer((request, response) => {
       request.setEncoding('utf8').on('data', (text: string) => sent.push(JSON.parse(text)))
@@ -270,6 +268,11 @@ describe('an exported graph says what is wrong', () => {
       /ONNX Runtime does not load model\.onnx: .*MaxPoll/s,
     ],
     [
+      'with another number of outputs',
+      (folder) => change(join(folder, 'manifest.json'), '"y8",', '', '"output"'),
+      /the graph gives 10 numbers a row, the model has 9/,
+    ],
+    [
       'with golden rows that are off',
       (folder) => change(join(folder, 'manifest.json'), '0.', '0.9', '"outputs"'),
       /golden rows are off/,
@@ -281,9 +284,46 @@ describe('an exported graph says what is wrong', () => {
     await expect(load(folder)).rejects.toThrow(pattern)
   })
 
+  it('when files are given without one', async () => {
+    const folder = folderOf('convolution')
+    const { createPredictor } = (await import(
+      pathToFileURL(join(folder, 'predictor.js')).href
+    )) as PredictorModule
+    const manifest: unknown = JSON.parse(readFileSync(join(folder, 'manifest.json'), 'utf8'))
+    const read = (...given: string[]) =>
+      Object.fromEntries(given.map((name) => [name, readFileSync(join(folder, name))]))
+    await expect(createPredictor({ manifest, files: read('model.onnx') })).rejects.toThrow(`lacks ${wasm}`)
+    await expect(createPredictor({ manifest, files: read(wasm) })).rejects.toThrow('lacks model.onnx')
+    const predictor = await createPredictor({ manifest, files: read(wasm, 'model.onnx') })
+    expect(predictor.checkGolden().rows).toBe(5)
+  })
+
+  it('when it declares another shape than it gives, which a server forgives', async () => {
+    const twice = node({ op: 'Concat', inputs: ['x', 'x'], outputs: ['y'], attributes: { axis: 1 } })
+    const bytes = model(graph({ nodes: [twice], outputs: [value('y', [0, 1])] }))
+    const digest = await put({ name: 'twice', bytes, rows: [{ x: 1 }, { x: 2 }] })
+    await expect(exportOf(digest, join(root, 'twice'))).rejects.toThrow(
+      /does not load model\.onnx: .*Can't merge shape info/,
+    )
+  })
+
+  it('where onnxruntime-web is not installed', async () => {
+    vi.resetModules()
+    // A packed Tenure looks for the copies of its package, which a checkout does not hold.
+    vi.doMock('../../../project.mjs', async (actual) => ({ ...(await actual<object>()), isPackage: true }))
+    onTestFinished(() => vi.doUnmock('../../../project.mjs'))
+    const packed = await import('../../../cli/export/write.ts')
+    const digest = await putPipeline(openArtifacts(artifactRoot), pipeline)
+    const folder = join(root, 'lean')
+    await expect(
+      packed.exportVersion({ version: 'p_v1.0.0', digest, artifactRoot, folder }),
+    ).rejects.toMatchObject({
+      problem: { code: 'usage', detail: expect.stringContaining('needs onnxruntime-web') as string },
+    })
+  })
+
   it('when it is made of golden rows that it does not reproduce', async () => {
-    const graph = { ...graphs.find(({ name }) => name === 'convolution')!, bytes: convolutionModel() }
-    const digest = await put(graph)
+    const digest = await put(convolution)
     const { manifest } = await getArtifact(openArtifacts(artifactRoot), digest)
     const outputs = manifest.golden.outputs.map((answer) => answer.map((value) => value + 0.01))
     const off = await putManifest(openArtifacts(artifactRoot), {

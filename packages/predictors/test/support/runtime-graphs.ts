@@ -157,7 +157,7 @@ export const columnsRows: AskedRows = {
 }
 
 /** Reads an image of 8 × 8 numbers in ten classes: a convolution, the largest of each square, and a dense layer. */
-export function convolutionModel(): Buffer {
+function convolutionModel(): Buffer {
   const { normal } = numbersOfSeed(8)
   const normals = (count: number, scale: number) =>
     Array.from({ length: count }, () => Math.fround(normal() * scale))
