@@ -39,8 +39,8 @@ const looks = [
   { name: '390-light', dark: false, width: 390, height: 1_400 },
   { name: '390-dark', dark: true, width: 390, height: 1_400 },
 ] as const
-/** Of the pictures on a sheet. */
-const scale = 0.6
+/** In px, of the pictures on a sheet; they are cut at a height. */
+const sheet = { wide: 640, narrow: 316, maxHeight: 620, maxNarrowHeight: 900 }
 const maxBytes = 250_000
 
 const browser = await startBrowser()
@@ -110,22 +110,25 @@ async function takeAll(opened: Browser, directory: string): Promise<void> {
 
 /** Writes the sheet of a page: in each row the picture before and the one after, in light and dark. */
 async function layOut(opened: Browser, name: Name): Promise<void> {
-  const page = await opened.newPage({ viewport: { width: 1_560, height: 900 } })
+  const page = await opened.newPage({ viewport: { width: 1_304, height: 900 } })
   const picture = (directory: string, look: (typeof looks)[number]) => {
     const bytes = readFileSync(join(directory, `${name}-${look.name}.png`)).toString('base64')
-    const width = look.width === 390 ? 378 : Math.round(look.width * scale)
-    return `<img width="${width}" src="data:image/png;base64,${bytes}" alt="">`
+    const isNarrow = look.width === 390
+    const width = isNarrow ? sheet.narrow : sheet.wide
+    const most = isNarrow ? sheet.maxNarrowHeight : sheet.maxHeight
+    return `<div style="max-height: ${most}px"><img width="${width}" src="data:image/png;base64,${bytes}" alt=""></div>`
   }
   const pair = (look: (typeof looks)[number]) =>
     `<figure>${picture(options.before, look)}${picture(options.after, look)}</figure>`
   const [light, dark, phone, night] = looks
   await page.setContent(`<style>
-    body { margin: 0; padding: 8px; font: 600 20px sans-serif; background: #888; width: 1544px }
-    figure { display: flex; gap: 8px; margin: 0 0 8px; align-items: start } div { display: flex; gap: 8px }
-  </style>${pair(light)}${pair(dark)}<div>${pair(phone)}${pair(night)}</div>`)
+    body { margin: 0; padding: 8px; background: #888 }
+    main, figure { display: flex; gap: 8px; margin: 0 0 8px; align-items: start }
+    div { overflow: hidden }
+  </style>${pair(light)}${pair(dark)}<main>${pair(phone)}${pair(night)}</main>`)
   const client = await page.context().newCDPSession(page)
   const height = await page.evaluate<number>('document.documentElement.scrollHeight')
-  await page.setViewportSize({ width: 1_560, height })
+  await page.setViewportSize({ width: 1_304, height })
   for (let quality = 60; ; quality -= 10) {
     const { data } = await client.send('Page.captureScreenshot', { format: 'webp', quality })
     const bytes = Buffer.from(data, 'base64')

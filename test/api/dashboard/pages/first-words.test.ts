@@ -176,3 +176,16 @@ it('a release whose artifact was rolled back before says so before its approval'
     'same artifact',
   )
 })
+
+it('the twin of an artifact that was rolled back is another version, and not the one that is being rolled back', async () => {
+  const { version } = waiting
+  const twin = (of: string) =>
+    section(
+      subjectOf(waiting, {
+        champion,
+        candidate: { rolledBackTwin: { version: of, at: releaseTime(0) } } as ReleaseSubject['candidate'],
+      }),
+    )
+  expect(await twin(`${version}-other`)).toContain('same artifact as')
+  expect(await twin(version)).not.toContain('same artifact as')
+})
