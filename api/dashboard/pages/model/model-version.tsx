@@ -112,6 +112,7 @@ export const versionPage = definePage({
 const withoutShown = (card: ModelCard): ModelCard => ({
   ...card,
   about: null,
+  data: { ...card.data, compressed: null },
   evaluation: card.evaluation && { ...card.evaluation, importance: null },
 })
 
