@@ -26,7 +26,6 @@ import { scaledLoss } from '../tasks/numeric.ts'
 import { gateOf, taskOf } from '../tasks/tasks.ts'
 import type { Reason } from '../verdict.ts'
 import type { GateMetric } from './gate-metrics.ts'
-import { marginOf } from './metric-table.ts'
 import { unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 import { membersOf, type RowSlice } from './slices.ts'
@@ -138,12 +137,13 @@ const rounding = 1e-5
  * The limits that follow from the margins of the gate, so that the primary metric cannot lose more than its margin where its loss is bounded
  * by the mean distance; 0.5 % where it is not, as for AUC or a metric of the model file. A flip changes whether at most one row is right, so
  * flips are bounded by the margin of accuracy: 1 % unless declared.
- * @param parent the parent's value of the primary metric, for margins that are relative to it; for numbers the ranges that distances are
- * divided by. A bound in numbers holds while no distance exceeds its range.
+ * A margin that is relative to the parent's value gives none either, because that value is not known without labels.
+ * @param parent its output and profile; for numbers the ranges that distances are divided by follow from them. A bound in numbers holds
+ * while no distance exceeds its range
  */
 export function defaultFidelity(
   policy: GatePolicy,
-  { value = null, version }: { value?: number | null; version?: FidelityInput['version'] } = {},
+  { version }: { version?: FidelityInput['version'] } = {},
 ): FidelityPolicy {
   const { primary, confidence, margins } = policy
   const { mostPerDistance, classes } = gateOf(policy.task)
@@ -160,8 +160,9 @@ export function defaultFidelity(
     ? undefined
     : mostPerDistance[primary as GateMetric]
   if (factor === undefined) return otherwise(`no bound of ${name} follows from the mean distance of answers`)
-  const margin = marginOf(primary, value, policy)
-  if (!(margin > 0)) return otherwise(`the margin of ${name} is not known or 0`)
+  const margin = margins[primary as GateMetric]
+  if (typeof margin !== 'number' || !(margin > 0))
+    return otherwise(`the margin of ${name} is 0 or relative to a value that only labels show`)
   const range = classes(2) > 0 ? 1 : Math.max(...(version ? scalesOf(version) : []), 0)
   if (!(range > 0))
     return otherwise(`${name} is in the unit of the label, and the range of answers is not known`)

@@ -125,13 +125,14 @@ describe.each(Object.keys(tasks) as OutputKind[])('the fidelity of %s', (kind) =
   it('is of valid default limits, whatever the primary metric', () => {
     const { gate } = taskOf(output)
     for (const primary of [...gate.metrics, 'own'])
-      for (const value of [null, 0.2]) {
+      for (const margin of [0, 0.004, { relative: 0.01 }]) {
         const policy = {
           ...defaultGatePolicy(gate.name),
           primary,
+          margins: { [primary]: margin },
           ...(primary === 'own' && { custom: { own: { better: 'lower' as const } } }),
         }
-        const limit = defaultFidelity(policy, { value, version: { output } })
+        const limit = defaultFidelity(policy, { version: { output } })
         expect(issuesOfFidelity(limit)).toEqual([])
         expect(limit.basis).toMatch(/mean distance|margin/)
       }
@@ -279,32 +280,34 @@ describe('a certificate', () => {
 
 describe('the default limits', () => {
   const policy = { ...defaultGatePolicy('binary'), primary: 'brier' }
+  const ofMae = { ...defaultGatePolicy('regression'), primary: 'mae', margins: { mae: 0.02 } }
 
   it('follow from the margin of a metric that the distance bounds', () => {
-    const margins = { ...policy.margins, brier: 0.01 }
+    const margins = { ...policy.margins, brier: 0.004 }
     expect(defaultFidelity({ ...policy, margins })).toMatchObject({
-      epsilon: 0.005,
+      epsilon: 0.002,
       flips: 0.01,
       alpha: 0.05,
+      basis: expect.stringContaining('at most 2 times the mean distance'),
     })
-    expect(defaultFidelity(policy, { value: 0.15 }).epsilon).toBeCloseTo(0.00075, 10)
-    const ofMae = { ...defaultGatePolicy('regression'), primary: 'mae' }
-    expect(defaultFidelity(ofMae, { value: 2, version: { output: outputs.number } }).epsilon).toBeCloseTo(
-      0.002,
-      10,
-    )
+    const { epsilon } = defaultFidelity(ofMae, { version: { output: outputs.number } })
+    expect(epsilon).toBeCloseTo(0.002, 10)
+  })
+
+  it('are bounded by the margin of accuracy for decisions', () => {
+    const margins = { ...policy.margins, accuracy: 0.02 }
+    expect(defaultFidelity({ ...policy, margins }).flips).toBe(0.02)
   })
 
   it('say why they do not', () => {
     expect(defaultFidelity(policy)).toMatchObject({
       epsilon: 0.005,
-      basis: expect.stringContaining('not known or 0'),
+      basis: expect.stringContaining('relative to a value that only labels show'),
     })
     expect(defaultFidelity(defaultGatePolicy('binary')).basis).toBe(
       'no bound of AUC follows from the mean distance of answers, so ε is 0.5 %',
     )
-    const ofMae = { ...defaultGatePolicy('regression'), primary: 'mae' }
-    expect(defaultFidelity(ofMae, { value: 2 }).basis).toContain('the range of answers is not known')
+    expect(defaultFidelity(ofMae).basis).toContain('the range of answers is not known')
   })
 
   /** Answers that are drawn as far apart as they can be, and labels of both kinds. */
