@@ -300,11 +300,18 @@ const shortened = (text: string, width: number): string =>
     .map((line) => (textWidth(line) <= width ? line : `${cut(line, width - 1)}…`))
     .join('\n')
 
-/** Formats names and values of one subject, one pair per line. */
-export function factsTable({ paint, times }: Terminal, facts: readonly (readonly [string, Cell])[]): string {
+/** Formats names and values of one subject, one pair per line; on a terminal, long values are broken between words. */
+export function factsTable(
+  { paint, times, tableColumns = Infinity }: Terminal,
+  facts: readonly (readonly [string, Cell])[],
+): string {
+  const room = tableColumns - columnGap - Math.max(...facts.map(([name]) => name.length))
   return tableOf(
     [],
-    facts.map(([name, value]) => [paint('dim', name), typeof value === 'string' ? times(value) : value]),
+    facts.map(([name, value]) => [
+      paint('dim', name),
+      typeof value === 'string' ? wrapped(times(value), Math.max(room, minColumn)).join('\n') : value,
+    ]),
   )
 }
 

@@ -91,7 +91,7 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
       const rows = all.slice(0, limit)
       if (rows.length === 0) await requireModel(api(), asked['model'])
       const isFull = rows.length === maxLimit && pages === 'limit'
-      const word = field.replaceAll('_', ' ')
+      const word = field === 'audit' ? 'entries' : field.replaceAll('_', ' ')
       const more =
         next !== undefined
           ? rows.length === 0

@@ -191,24 +191,29 @@ export function gateTable(
   const figure = (value: number | null) => (value === null ? null : metricText(value))
   const interval =
     report.policy === undefined ? 'interval' : `${levelPercent(report.policy.confidence)} % interval`
-  const table = tableBy(terminal, metrics, {
-    metric: 'metric',
-    champion: (each) => figure(each.champion),
-    challenger: (each) =>
-      each.beside === undefined
-        ? figure(each.challenger)
-        : challengerText(each, (value) => figure(value) ?? '–'),
-    baseline: (each) => figure(each.baseline),
-    gain: ({ delta }) => (delta === null ? null : gainText(delta)),
-    [interval]: ({ low, high }) => (low === null ? null : `${gainText(low)} to ${gainText(high)}`),
-    ...(metrics.some(({ floor = null }) => floor !== null)
-      ? {
-          floor: ({ floor = null, floorMet }) =>
-            floor === null ? null : `${floor} ${floorMet ? 'met' : paint('red', 'missed')}`,
-        }
-      : {}),
-    verdict: (each) => each.error ?? metricVerdictText(each, report.policy),
-  })
+  const table = tableBy(
+    terminal,
+    metrics,
+    {
+      metric: 'metric',
+      champion: (each) => figure(each.champion),
+      challenger: (each) =>
+        each.beside === undefined
+          ? figure(each.challenger)
+          : challengerText(each, (value) => figure(value) ?? '–'),
+      baseline: (each) => figure(each.baseline),
+      gain: ({ delta }) => (delta === null ? null : gainText(delta)),
+      [interval]: ({ low, high }) => (low === null ? null : `${gainText(low)} to ${gainText(high)}`),
+      ...(metrics.some(({ floor = null }) => floor !== null)
+        ? {
+            floor: ({ floor = null, floorMet }) =>
+              floor === null ? null : `${floor} ${floorMet ? 'met' : paint('red', 'missed')}`,
+          }
+        : {}),
+      verdict: (each) => each.error ?? metricVerdictText(each, report.policy),
+    },
+    ['baseline', interval, 'champion'],
+  )
   const title = `Offline gates: ${gateVerdictText(verdict, { isFirst: against === undefined })} (against ${against ?? 'floors'}, ${id})`
   const basis = report.warnings?.find(({ code }) => code === 'unseen_rows' || code === 'same_recipe')
   const compared = basis === undefined ? '' : `${capitalized(basis.message)}\n`

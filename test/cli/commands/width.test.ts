@@ -6,6 +6,7 @@ import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { commands } from '../../../cli/commands/all-commands.ts'
 import { runProgram } from '../../../cli/program.ts'
+import { factsTable, openTerminal } from '../../../cli/terminal.ts'
 
 const at = '2026-11-27T05:29:03.123Z'
 const wide =
@@ -164,4 +165,22 @@ it('the help of the program and of every command fits 80 columns, but for exampl
   expect(tooWide(lines)).toEqual([])
   for (const heading of ['Operate:', 'Release:', 'Train:', 'Data:', 'Project:', 'Admin:'])
     expect(lines).toContain(heading)
+})
+
+it('facts are broken between words on a terminal, and whole in a pipe', () => {
+  const stream = { write: () => true }
+  const factsAt = (columns?: number) =>
+    factsTable(openTerminal({ out: { ...stream, ...(columns !== undefined && { columns }) }, err: stream }), [
+      ['model', 'iris'],
+      ['requested by', wide],
+    ])
+  const lines = factsAt(60).split('\n')
+  expect(lines.filter((line) => line.length > 60)).toEqual([])
+  expect(
+    lines
+      .slice(1)
+      .map((line) => line.slice(14).trim())
+      .join(' '),
+  ).toBe(wide)
+  expect(factsAt().split('\n')).toHaveLength(2)
 })
