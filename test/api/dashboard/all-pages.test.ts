@@ -577,6 +577,15 @@ describe('no open alerts', () => {
     )
     expect((await calm())[0]).toContain('has been silent for more than 30 s')
   })
+
+  it('are no sign of health of a model whose name is typed wrongly', async () => {
+    await writeDeliverySign(servers.store)
+    const header = async (name: string) =>
+      /<header class="sentence \w+"><h1>.*?<\/h1>/s.exec((await get(`/alerts?model=${name}`)).text)?.[0]
+    expect(await header('othre')).toBe('<header class="sentence warn"><h1>No model is named othre</h1>')
+    await servers.register(irisSpec('quiet'))
+    expect(await header('quiet')).toBe('<header class="sentence good"><h1>No open alerts of quiet</h1>')
+  })
 })
 
 describe('a retraining with few positives', () => {

@@ -83,7 +83,7 @@ export const alertsPage = definePage({
         ) : (
           <>
             {before === undefined ? (
-              <Sentence groups={groups} kind={kind} isWatched={isWatched} />
+              <Sentence groups={groups} kind={kind} model={model} models={models} isWatched={isWatched} />
             ) : (
               <h1>Alerts</h1>
             )}
@@ -132,10 +132,14 @@ const alertsOf = (groups: readonly AlertGroup[]): number => groups.reduce((sum, 
 const Sentence = ({
   groups,
   kind,
+  model,
+  models,
   isWatched,
 }: {
   groups: readonly AlertGroup[]
   kind: string | undefined
+  model: string | undefined
+  models: readonly string[]
   isWatched: boolean
 }): PageElement => {
   const open = groups.filter(isUnassigned)
@@ -148,9 +152,11 @@ const Sentence = ({
         ]
       : groups.length > 0
         ? [`${counted(alertsOf(groups), 'open alert')}, acknowledged`, 'warn']
-        : kind !== undefined
-          ? [`No open alert: ${findKindOfAlert(kind)?.title ?? kind}`, 'quiet']
-          : ['No open alerts', isWatched ? 'good' : 'quiet']
+        : model !== undefined && !models.includes(model)
+          ? [`No model is named ${model}`, 'warn']
+          : kind !== undefined
+            ? [`No open alert: ${findKindOfAlert(kind)?.title ?? kind}`, 'quiet']
+            : [`No open alerts${model === undefined ? '' : ` of ${model}`}`, isWatched ? 'good' : 'quiet']
   return (
     <header class={`sentence ${tone}`}>
       <h1>{text}</h1>
