@@ -39,7 +39,9 @@ export const answers = (address: string): Promise<void> =>
 /** Starts MLServer with the models of a folder. `bin`: the folder of its program. */
 export async function startMlserver(bin: string, folder: string, models: readonly string[]) {
   const [http_port, grpc_port, metrics_port] = [await freePort(), await freePort(), await freePort()]
-  const settings = { host: '127.0.0.1', http_port, grpc_port, metrics_port, parallel_workers: 0 }
+  const ports = { http_port, grpc_port, metrics_port }
+  // By default it writes its metrics into the working directory.
+  const settings = { host: '127.0.0.1', ...ports, metrics_dir: join(folder, '.metrics'), parallel_workers: 0 }
   await writeFile(join(folder, 'settings.json'), JSON.stringify(settings))
   const { stop } = startProgram(join(bin, 'mlserver'), ['start', folder])
   const address = `http://127.0.0.1:${http_port}`
