@@ -1,4 +1,5 @@
 /** Draws live quality over time with its intervals, the value at release, the limit, and the changes of champion. */
+import { qualityText } from '../../domain/monitoring/quality.ts'
 import { figureAxis, timeAxis, timeDomain } from './axis.ts'
 import { colours } from './colours.ts'
 import { figureText, finiteOrNull, utcMinute, truncated } from './figures.ts'
@@ -41,7 +42,7 @@ const described = (point: Measured, metric: string): string =>
   (point.low === null || point.high === null
     ? ''
     : ` (${figureText(point.low)} to ${figureText(point.high)})`) +
-  `, ${point.level}, ${point.rows} outcomes`
+  `, ${qualityText[point.level]}, ${point.rows} outcomes`
 
 /** The newest points are drawn. */
 const maxPoints = 400

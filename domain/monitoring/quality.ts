@@ -58,6 +58,13 @@ export interface QualityEvidence {
   baselineRows?: number
 }
 
+/** What people read of a level. */
+export const qualityText = {
+  held: 'within the limit',
+  lost: 'lost',
+  insufficient: 'too few outcomes',
+} as const satisfies Record<QualityReport['level'], string>
+
 /**
  * - `held`: not certainly worse than the baseline by more than the margin.
  * - `lost`: certainly worse by more than the margin.

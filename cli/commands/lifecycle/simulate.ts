@@ -147,7 +147,7 @@ function explain(
       `reached 100 %${policy.probation === undefined ? '' : ' and passed probation'}`,
     ],
     ['rolled back', (s) => share(s.rolledBack, s), 'on evidence, or at a deadline without data'],
-    ['held', (s) => share(s.held, s), 'inconclusive: an approver decides'],
+    ['needs a decision', (s) => share(s.held, s), 'inconclusive: an approver decides'],
     ['expired', (s) => share(s.expired, s), 'no approval in time'],
     [
       'false rollbacks',

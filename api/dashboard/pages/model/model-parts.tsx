@@ -1,4 +1,5 @@
 /** Renders the live quality, the drift and the champion history on a model's page. */
+import { qualityText } from '../../../../domain/monitoring/quality.ts'
 import { counted, inMetricOrder, metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import { answerRows } from '../../../../domain/monitoring/drift.ts'
 import type { WindowMetric } from '../../../../domain/monitoring/quality.ts'
@@ -68,7 +69,9 @@ function qualityTitle({
   const judged =
     level === 'insufficient' || limit === null
       ? 'too few outcomes to judge'
-      : `${level}: the limit is ${metricText(limit)}`
+      : level === 'held'
+        ? `within the limit of ${metricText(limit)}`
+        : `${level}: the limit is ${metricText(limit)}`
   const isFormer = champion !== undefined && version !== champion
   return `${metricName(metric)} ${metricText(value)}${isFormer ? ` of ${version}` : ''}, ${judged}${isFormer ? '. The champion is not measured yet' : ''}`
 }
@@ -123,7 +126,10 @@ const Measurements = ({
             low === null || high === null ? '—' : `${metricText(low)} – ${metricText(high)}`,
         },
         { head: 'Outcomes', numeric: true, cell: ({ rows }) => numberText(rows) },
-        { head: 'Verdict', cell: ({ level }) => <Badge tone={qualityTones[level]}>{level}</Badge> },
+        {
+          head: 'Verdict',
+          cell: ({ level }) => <Badge tone={qualityTones[level]}>{qualityText[level]}</Badge>,
+        },
       ]}
     />
     {otherMetrics(points).length > 0 && (

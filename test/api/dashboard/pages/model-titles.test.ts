@@ -39,7 +39,7 @@ const titleOf = (given: Partial<QualityPart>) =>
 
 it.each([
   [{}, 'AUC 0.6580, lost: the limit is 0.6750'],
-  [{ points: [{ ...point, level: 'held' as const }] }, 'AUC 0.6580, held: the limit is 0.6750'],
+  [{ points: [{ ...point, level: 'held' as const }] }, 'AUC 0.6580, within the limit of 0.6750'],
   [{ points: [{ ...point, limit: null }] }, 'AUC 0.6580, too few outcomes to judge'],
   [
     { champion: 'm_v1.1.0' },
