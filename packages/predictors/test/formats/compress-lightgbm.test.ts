@@ -172,6 +172,12 @@ describe('leaf values of 16 bits', () => {
   })
 })
 
+it('bounds no difference of probabilities by more than 1', () => {
+  const file = randomFile(3).toString().replace('objective=regression', 'objective=binary sigmoid:1')
+  const far = Buffer.from(file.replaceAll(/leaf_value=\S+/g, 'leaf_value=90'))
+  expect(compressTrees(far, { to: 'fewer-trees', trees: 1 })).toMatchObject({ answerBound: 1 })
+})
+
 it.each([
   ['lightgbm-linear-0', { to: 'float16' }, /the leaves are linear/],
   ['xgboost-binary-0', { to: 'int8' }, /only the trees of LightGBM \(model\.txt\) can be compressed/],

@@ -73,7 +73,9 @@ export function compressTrees(bytes: Uint8Array, how: TreeCompression): Compress
     },
     rawBound,
     answerBound:
-      slope === undefined ? undefined : slope.of * rawBound + 2 ** -23 * (slope.most ?? largest(sizes)),
+      slope === undefined
+        ? undefined
+        : Math.min(slope.most ?? Infinity, slope.of * rawBound + 2 ** -23 * (slope.most ?? largest(sizes))),
   }
 }
 
