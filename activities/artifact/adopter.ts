@@ -16,10 +16,11 @@ import { DomainError } from '../../domain/errors.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { isOfNumbers } from '../../domain/tasks/output.ts'
 import { bundleText, type BundleOrigin } from '../../domain/model/bundle-origin.ts'
+import { canonicalJson } from '../../domain/canonical-json.ts'
+import { scalesOfNumbers } from '../../domain/canary/holdback.ts'
 import { defaultFidelity } from '../../domain/evaluation/fidelity.ts'
 import { compressedFile, type CompressionOrder } from '../../domain/model/compression.ts'
 import { rowReader } from '../../domain/model/columns.ts'
-import { scoreRanges } from '../../domain/model/reference-profile.ts'
 import { outputWidth } from '@tenure/predictors/features'
 import { issueOfForm } from '../../domain/registry/bundle.ts'
 import { spreadOver, storeArtifact } from './write-artifact.ts'
@@ -159,6 +160,12 @@ async function storeCompressed(
     order.version,
   )
   if (issue !== undefined) throw new DomainError('artifact_invalid', issue)
+  // The form leaves out thresholds, and the child would decide by that of the model file.
+  if (canonicalJson(output) !== canonicalJson(definition.label.output))
+    throw new DomainError(
+      'artifact_invalid',
+      `${order.version} has the output ${canonicalJson(output)}, the model file ${canonicalJson(definition.label.output)}: compress a version that was made with this model file`,
+    )
   const rowAt = rowReader(data, Object.keys(definition.features))
   const { file, treeCount, ...bounds } = await reader.compress(
     parent,
@@ -190,6 +197,8 @@ function meanDifferenceOf(
 ): number {
   const half = (epsilon ?? defaultFidelity(policy, { version: { output, profile } }).epsilon) / 2
   // Of classes, half of the differences of a row sum to its distance.
-  const ranges = isOfNumbers(output) ? scoreRanges(profile) : [2 / Math.max(2, outputWidth(output))]
+  const ranges = isOfNumbers(output)
+    ? scalesOfNumbers(output, profile)
+    : [2 / Math.max(2, outputWidth(output))]
   return half * Math.min(...ranges, Infinity)
 }

@@ -196,6 +196,17 @@ it('refuses the artifact of another version', async () => {
   })
 })
 
+it('refuses a parent whose threshold the model file has changed, because the version would decide otherwise', async () => {
+  await pipeline.store.query(sql`
+    update models set definition = jsonb_set(definition, '{label,output,threshold}', '0.7') where name = ${model}`)
+  expect(await compress({ to: 'int8' })).toMatchObject({
+    outcome: 'failed',
+    message: expect.stringMatching(
+      /"threshold":0\.7\S*: compress a version that was made with this model file/,
+    ) as string,
+  })
+})
+
 it('refuses a parent that was rolled back', async () => {
   await markVersionRolledBack(pipeline.store, parent)
   await expect(compress({ to: 'int8' })).rejects.toMatchObject({

@@ -142,8 +142,10 @@ describe('random trees', () => {
       const [one, other] = [rawOf(all, rows), rawOf(child, rows)]
       return one.reduce((sum, [value], at) => sum + Math.abs(value! - other[at]![0]!), 0) / rows.length
     }
-    for (const mean of [0, 1e-4, 0.01, 0.1, 1, 10]) {
-      const trees = fewestTrees(bytes, { input, rows: rows.length, width: 3, mean })
+    const fewest = (mean: number) => fewestTrees(bytes, { input, rows: rows.length, width: 3, mean })
+    expect(() => fewest(0)).toThrow(`no fewer than all ${all.roots.length} trees answer these rows within 0`)
+    for (const mean of [0.01, 0.1, 1, 10]) {
+      const trees = fewest(mean)
       for (let longer = trees; longer <= all.roots.length; longer++)
         expect(meanOf(longer)).toBeLessThanOrEqual(mean)
       if (trees > 1) expect(meanOf(trees - 1)).toBeGreaterThan(mean)

@@ -81,7 +81,7 @@ export function compressTrees(bytes: Uint8Array, how: TreeCompression): Compress
 
 /**
  * The number of the first trees whose answers to these rows, and those of all longer models, differ from all trees' by at most `mean` on
- * average. `input`: encoded rows of `width` numbers.
+ * average. `input`: encoded rows of `width` numbers. Throws `artifact_invalid` where only all trees are.
  */
 export function fewestTrees(
   bytes: Uint8Array,
@@ -112,6 +112,10 @@ export function fewestTrees(
   }
   let fewest = rounds
   while (fewest > 1 && totals[fewest - 2]! <= mean * rows * perRound) fewest--
+  if (fewest === rounds && rounds > 1)
+    refuse(
+      `no fewer than all ${roots.length} trees answer these rows within ${Number(mean.toPrecision(4))} on average: allow a larger difference, or name how many trees stay`,
+    )
   return fewest * perRound
 }
 
