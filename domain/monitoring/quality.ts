@@ -58,9 +58,9 @@ export interface QualityEvidence {
   baselineRows?: number
 }
 
-/** What people read of a level. */
+/** What people read of a level. A value past the limit may be chance; it is `held` too. */
 export const qualityText = {
-  held: 'within the limit',
+  held: 'no certain loss',
   lost: 'lost',
   insufficient: 'too few outcomes',
 } as const satisfies Record<QualityReport['level'], string>

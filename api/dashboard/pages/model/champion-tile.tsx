@@ -250,7 +250,7 @@ const Judged = ({ quality, evaluated }: OverviewRow): PageElement => {
     return quality.level === 'lost' ? (
       <Badge tone="bad">lost</Badge>
     ) : (
-      <>{quality.level === 'held' ? 'within the limit, on outcomes' : 'too few outcomes to judge'}</>
+      <>{quality.level === 'held' ? 'no certain loss, on outcomes' : 'too few outcomes to judge'}</>
     )
   return evaluated?.value === undefined ? (
     <>no outcomes judged yet</>

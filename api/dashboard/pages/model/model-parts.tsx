@@ -65,13 +65,22 @@ function qualityTitle({
 }: Pick<QualityPart, 'points' | 'metric' | 'champion'>): string {
   const last = points.at(-1)
   if (last === undefined) return 'Quality is not measured yet'
-  const { value, level, limit, version } = last
+  const { value, baseline, level, limit, version } = last
+  const limitText = limit === null ? '' : metricText(limit)
+  // Which side of the limit is worse: the one away from the value at release.
+  const isPast =
+    value !== null &&
+    limit !== null &&
+    baseline !== null &&
+    (limit < baseline ? value < limit : value > limit)
   const judged =
     level === 'insufficient' || limit === null
       ? 'too few outcomes to judge'
-      : level === 'held'
-        ? `within the limit of ${metricText(limit)}`
-        : `${level}: the limit is ${metricText(limit)}`
+      : level === 'lost'
+        ? `lost: the limit is ${limitText}`
+        : isPast
+          ? `past the limit of ${limitText}, which may be chance`
+          : `within the limit of ${limitText}`
   const isFormer = champion !== undefined && version !== champion
   return `${metricName(metric)} ${metricText(value)}${isFormer ? ` of ${version}` : ''}, ${judged}${isFormer ? '. The champion is not measured yet' : ''}`
 }

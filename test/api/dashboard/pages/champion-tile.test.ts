@@ -74,7 +74,7 @@ it('names version, since when, by whom and how, traffic, failures and quality', 
   expect(text).toMatch(/Since 11 min 2026-11-26T12:29:00.000Z promoted, release: approved by anna/)
   expect(text).toMatch(/Traffic 4 req\/s in the last minute/)
   expect(text).toMatch(/Failed 0 % 0 of 240 in the last minute/)
-  expect(text).toMatch(/Quality Accuracy 0\.9512 within the limit, on outcomes/)
+  expect(text).toMatch(/Quality Accuracy 0\.9512 no certain loss, on outcomes/)
 })
 
 it('says that a version came back by rollback, and who did it', async () => {
@@ -136,7 +136,7 @@ const states: Record<string, [given: Given, tone: string, has: RegExp[], hasNot:
     },
     'quiet',
     [/quality not measured/, /Not measured Accuracy 0\.9700 offline/],
-    [/healthy/, /within the limit/],
+    [/healthy/, /no certain loss/],
   ],
   'another version that was rolled back': [
     {
@@ -167,7 +167,7 @@ const states: Record<string, [given: Given, tone: string, has: RegExp[], hasNot:
     },
     'quiet',
     [/too few outcomes to judge/],
-    [/healthy/, /within the limit/],
+    [/healthy/, /no certain loss/],
   ],
 }
 

@@ -39,7 +39,21 @@ const titleOf = (given: Partial<QualityPart>) =>
 
 it.each([
   [{}, 'AUC 0.6580, lost: the limit is 0.6750'],
-  [{ points: [{ ...point, level: 'held' as const }] }, 'AUC 0.6580, within the limit of 0.6750'],
+  [
+    { points: [{ ...point, level: 'held' as const }] },
+    'AUC 0.6580, past the limit of 0.6750, which may be chance',
+  ],
+  [
+    { points: [{ ...point, value: 0.675, level: 'held' as const }] },
+    'AUC 0.6750, within the limit of 0.6750',
+  ],
+  [
+    {
+      metric: 'brier',
+      points: [{ ...point, baseline: 0.1, limit: 0.12, value: 0.13, level: 'held' as const }],
+    },
+    'Brier score 0.1300, past the limit of 0.1200, which may be chance',
+  ],
   [{ points: [{ ...point, limit: null }] }, 'AUC 0.6580, too few outcomes to judge'],
   [
     { champion: 'm_v1.1.0' },
