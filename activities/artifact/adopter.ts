@@ -4,7 +4,7 @@
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { parseDeclaredColumns } from '@tenure/predictors/features'
-import { isCode } from '@tenure/predictors/format-names'
+import { compressibleFileOf, isCode } from '@tenure/predictors/format-names'
 import { parseJson } from '../../domain/parse-json.ts'
 import { broughtFacts, type Manifest } from '../../domain/model/manifest.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
@@ -19,7 +19,7 @@ import { bundleText, type BundleOrigin } from '../../domain/model/bundle-origin.
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { scalesOfNumbers } from '../../domain/canary/holdback.ts'
 import { defaultFidelity } from '../../domain/evaluation/fidelity.ts'
-import { compressedFile, type CompressionOrder } from '../../domain/model/compression.ts'
+import type { CompressionOrder } from '../../domain/model/compression.ts'
 import { rowReader } from '../../domain/model/columns.ts'
 import { outputWidth } from '@tenure/predictors/features'
 import { issueOfForm } from '../../domain/registry/bundle.ts'
@@ -172,8 +172,9 @@ async function storeCompressed(
     { to: order.to, trees: order.trees, meanDifference: meanDifferenceOf(order, parent, definition) },
     spreadOver(data.rows, comparedRows).map(rowAt),
   )
-  const made = { [compressedFile]: file }
-  const bytes = { parent: files[compressedFile]!.bytes, child: file.bytes }
+  const name = compressibleFileOf(parent)!
+  const made = { [name]: file }
+  const bytes = { parent: files[name]!.bytes, child: file.bytes }
   const answer = (rows: readonly FeatureRow[]) => reader.answer({ ...parent, files: made, output }, rows)
   const artifactDigest = await storeArtifact(artifacts, {
     definition,

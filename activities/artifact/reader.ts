@@ -28,7 +28,7 @@ export interface BoundArtifact {
   unknown: UnknownRows[]
 }
 
-/** How a file is made smaller. `meanDifference`: that of the fewest trees to the rows, where `trees` is absent. */
+/** How a file is made smaller. `meanDifference`: that of the fewest trees to the rows, where their number is absent. */
 export interface CompressRequest {
   to: CompressionMethod
   trees?: number

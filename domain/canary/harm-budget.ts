@@ -36,7 +36,7 @@ export function harmReason(
 ): Reason | null {
   const threshold = thresholdFor(alpha.reserve)
   if (logE < threshold || excess < budget) return null
-  const message = `${fourDigits(excess)} failures of the failure budget used, it has ${budget}: logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`
+  const message = `${fourDigits(excess)} failures beyond those of the champion, failure budget ${budget}: logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`
   return { code: 'harm_budget', message, values: { excess, budget, logE, threshold, atMs } }
 }
 

@@ -89,8 +89,8 @@ export function beside({
     row('bytes', bytes, timesText(times.bytes)),
     row('rows a second', rowsPerSecond, timesText(times.rowsPerSecond)),
     ['p99 of a row, µs', ...tenths(p99Us), timesText(times.p99)],
-    row('trees', treeCount),
-    row('leaves', leafCount),
+    row('number of trees', treeCount),
+    row('number of leaves', leafCount),
   ]
 }
 

@@ -1,5 +1,5 @@
 /** Defines a version that is derived from another one, its parent: the file of the parent made smaller, which must answer like it. */
-import type { ArtifactFormatName } from '@tenure/predictors/format-names'
+import { type ArtifactFormatName, compressibleFileOf, formatNameOf } from '@tenure/predictors/format-names'
 
 /** How a file is made smaller: leaf values of 16 or 8 bits, or the first trees alone. */
 export const compressionMethods = ['float16', 'int8', 'fewer-trees'] as const
@@ -44,9 +44,6 @@ export interface BesideParent {
 export const defaultTimes = 1.2
 export const timesLimits = { min: 1, max: 100 }
 
-/** The file that can be compressed. */
-export const compressedFile = 'model.txt'
-
 export const compressible =
   'only boosted trees of LightGBM (model.txt) can be compressed: to float16, int8 or fewer-trees'
 
@@ -61,8 +58,8 @@ export function issueOfParent({
   drill?: unknown
 }): string | undefined {
   if (drill !== undefined) return 'it is the version of a drill'
-  if (artifact === 'trees' && Object.hasOwn(files, compressedFile)) return undefined
-  return `its artifact is ${artifact ?? 'tfjs-layers'} (${Object.keys(files).join(', ')}), and ${compressible}`
+  if (compressibleFileOf({ artifact, files }) !== undefined) return undefined
+  return `its artifact is ${formatNameOf({ artifact })} (${Object.keys(files).join(', ')}), and ${compressible}`
 }
 
 const digestPattern = /^sha256:[0-9a-f]{64}$/
@@ -77,7 +74,7 @@ export function issueOfCompression(given: unknown): string | undefined {
   if (!compressionMethods.some((each) => each === to))
     return `must have one of ${compressionMethods.join(', ')} as "to"`
   if (trees !== undefined && (to !== 'fewer-trees' || !Number.isSafeInteger(trees) || trees < 1))
-    return 'may have a whole number from 1 as "trees", to fewer-trees alone'
+    return 'may have a whole number of trees, from 1 on, to fewer-trees alone'
   if (epsilon !== undefined && !(Number(epsilon) > 0 && Number(epsilon) < 1))
     return 'must have a number above 0 and below 1 as "epsilon"'
   if (times !== undefined && !(Number(times) > timesLimits.min && Number(times) <= timesLimits.max))

@@ -1,7 +1,8 @@
 /** Names the artifact that a version is compressed from. The retrain workflow then makes, evaluates and releases the version. */
+import { compressibleFileOf } from '@tenure/predictors/format-names'
 import { DomainError } from '../../../domain/errors.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
-import { compressedFile, issueOfParent, type Compression } from '../../../domain/model/compression.ts'
+import { issueOfParent, type Compression } from '../../../domain/model/compression.ts'
 import { findDeletedAt } from '../../../store/registry/artifact-retention.ts'
 import { findVersion } from '../../../store/registry/versions.ts'
 import type { Database } from '../../../store/postgres.ts'
@@ -37,9 +38,10 @@ export async function compressedArtifact(
       'command_refused',
       `the files of ${version} were deleted at ${deletedAt} to keep artifacts within their budget: compress another one`,
     )
+  const file = compressibleFileOf(manifest)!
   return {
-    file: compressedFile,
-    ...manifest.files[compressedFile]!,
+    file,
+    ...manifest.files[file]!,
     compression: { ...compression, artifact: artifactDigest },
   }
 }

@@ -12,7 +12,7 @@ export const compressCommand: CommandSpec = {
   summary: 'Make a smaller version of a version; it is released if it answers like it and is worth it',
   options: [
     ['--to <method>', `How: ${compressionMethods.join(', ')}`],
-    ['--trees <n>', 'How many trees stay, for fewer-trees (default: the fewest within half of ε)'],
+    ['--keep <n>', 'How many trees stay, for fewer-trees (default: the fewest within half of ε)'],
     [
       '--epsilon <n>',
       'Mean distance of two answers that is too large, such as 0.005 (default: from the margin of the primary metric)',
@@ -24,7 +24,7 @@ export const compressCommand: CommandSpec = {
   ],
   examples: [
     'compress flight-delay_v1.2.0 --to float16 --watch',
-    'compress flight-delay@champion --to fewer-trees --trees 200 --epsilon 0.02',
+    'compress flight-delay@champion --to fewer-trees --keep 200 --epsilon 0.02',
     'compress flight-delay --to int8 --times 1.5',
   ],
   async run(session, { args, options }) {
@@ -40,7 +40,7 @@ export const compressCommand: CommandSpec = {
       compress: {
         version,
         to,
-        trees: numberOption(options, 'trees', { min: 1, max: 100_000, whole: true }),
+        trees: numberOption(options, 'keep', { min: 1, max: 100_000, whole: true }),
         epsilon: numberOption(options, 'epsilon', { min: 0, max: 1 }),
         times: numberOption(options, 'times', timesLimits),
       },

@@ -10,6 +10,8 @@ interface FormatFiles {
   isCode?: true
   /** Whether the files only name a server of others, which answers. */
   isRemote?: true
+  /** The file that `compressTrees` makes smaller; absent where none can be. */
+  compressible?: string
   /** The function of `edge.ts` that opens an artifact without Node; absent where none can. */
   edge?: 'openLayersFiles' | 'openTreesFile' | 'openOnnxFile'
 }
@@ -24,6 +26,7 @@ export const artifactFormats = {
     fileSets: [['model.txt'], ['model.json'], ['model.ubj']],
     libraries: ['LightGBM (model.txt)', 'XGBoost (.json, .ubj)', 'CatBoost (.json)'],
     edge: 'openTreesFile',
+    compressible: 'model.txt',
   },
   onnx: { fileSets: [['model.onnx']], libraries: ['ONNX (.onnx)'], edge: 'openOnnxFile' },
   'python-object': { fileSets: [['model.python']], isCode: true },
@@ -65,6 +68,18 @@ export const isRemote = ({ artifact }: { artifact?: ArtifactFormatName }): boole
 /** The function of `@tenure/predictors/edge` that opens artifacts of a format; undefined where none can. */
 export const edgeFunctionOf = ({ artifact }: { artifact?: ArtifactFormatName }): FormatFiles['edge'] =>
   (artifactFormats[formatNameOf({ artifact })] as FormatFiles).edge
+
+/** The file of an artifact that can be made smaller; undefined where none can. */
+export function compressibleFileOf({
+  artifact,
+  files,
+}: {
+  artifact?: ArtifactFormatName
+  files: Readonly<Record<string, unknown>>
+}): string | undefined {
+  const { compressible } = artifactFormats[formatNameOf({ artifact })] as FormatFiles
+  return compressible !== undefined && Object.hasOwn(files, compressible) ? compressible : undefined
+}
 
 const libraries = all.flatMap(([, each]) => each.libraries ?? [])
 /** `LightGBM (model.txt), … or ONNX (.onnx)`. */

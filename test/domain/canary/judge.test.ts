@@ -58,7 +58,7 @@ it('a shadow that fails is told with shadow requests, a canary with canary reque
   expect(said(false)).toEqual([
     expect.stringMatching(/^\d+ of \d+ canary requests failed \(100 %\), limit/),
     expect.stringMatching(/^\d+ of \d+ canary requests invalid \(100 %\), control/),
-    expect.stringContaining(' failures of the failure budget used, it has'),
+    expect.stringContaining(' failures beyond those of the champion, failure budget '),
   ])
   const worded = (noun: string) => said(false).map((each) => each.replace('canary requests', noun))
   expect(said(true)).toEqual(worded('shadow requests'))
