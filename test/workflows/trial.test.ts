@@ -55,7 +55,7 @@ it('is judged against the floors, registers nothing and deletes its artifact', a
     model,
     outcome: 'judged',
     verdict: 'better',
-    message: expect.stringMatching(/^better \(against the floors\): /) as unknown,
+    message: expect.stringMatching(/^passed \(against the floors\): /) as unknown,
   })
   const trial = await findTrial(pipeline.store, id)
   expect(trial).toMatchObject({
