@@ -8,11 +8,20 @@ import type { Terminal } from './terminal.ts'
 /**
  * Reads a time as it is printed, such as `2026-03-01`, `2026-03-01 12:00:05` or `2026-03-01 12:00 CET`, or in ISO 8601 with its zone.
  * Without a zone it is on the clock of the terminal, and the terminal says so. Returns ISO 8601 in UTC; throws a usage error for anything
- * else.
+ * else. `needsZone`: where an hour too early or too late destroys what the user meant to keep.
  */
-export function readTime(flag: string, text: string, terminal: Terminal): string {
+export function readTime(
+  flag: string,
+  text: string,
+  terminal: Terminal,
+  { needsZone = false }: { needsZone?: boolean } = {},
+): string {
   const [, wall, zone] =
     /^(\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?)(?: ([A-Z]\S*))?$/.exec(text.trim()) ?? []
+  if (needsZone && wall !== undefined && zone === undefined)
+    throw usageError(
+      `${flag}: ${quotedName(text)} is not a time with its zone; use 2026-03-01T12:00:00Z, or "2026-03-01 12:00 UTC"`,
+    )
   const typed = wall === undefined ? text : instantOf(wall.replace('T', ' '), zone, terminal.zone)
   const parsed = typed === undefined ? { issue: '' } : parseMoment(typed)
   if ('issue' in parsed)

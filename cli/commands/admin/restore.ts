@@ -94,7 +94,7 @@ async function restoreMoment(
       'the place of the backups is missing',
       'Name a directory or s3://bucket/prefix, or set TENURE_BACKUP_TO.',
     )
-  const moment = at === 'latest' ? undefined : readTime('--at', at, terminal)
+  const moment = at === 'latest' ? undefined : readTime('--at', at, terminal, { needsZone: true })
   const { openBackupStore } = await import('../../backup/backup-place.ts')
   const { restoreTo } = await import('../../backup/point-in-time/restore-to.ts')
   const done = await restoreTo({

@@ -20,7 +20,7 @@ export function commandsPage(): string {
     '',
     'Times are in the time zone of the terminal (`TZ`, else that of the system), which each output names once; one within the next two hours says in',
     'how many minutes it is. `--json` has ISO 8601 in UTC. A `<time>` is read as it is printed: a day, `"2026-03-01 12:00"`, or `"2026-03-01 12:00 CET"`;',
-    'or as ISO 8601 with its zone. Without a zone it is in that of the terminal, and the command says on the standard error output how it has read it (not with `--json`).',
+    'or as ISO 8601 with its zone. Without a zone it is in that of the terminal, and the command says on the standard error output how it has read it (not with `--json`). `restore --at` needs the zone.',
     '',
     '## Exit codes',
     '',

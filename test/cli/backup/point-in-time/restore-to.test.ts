@@ -218,7 +218,7 @@ describe('tenure restore --at', () => {
       async () => ['--at', new Date(Date.now() + 86_400_000).toISOString()],
       /nothing was written after/,
     ],
-    ['that is not a time', async () => ['--at', 'yesterday'], /--at yesterday is not a time/],
+    ['that is not a time', async () => ['--at', 'yesterday'], /--at: Invalid time "yesterday"/],
     ['without its zone', async () => ['--at', '2026-03-01 12:00:00'], /is not a time with its zone/],
     [
       'whose log has a gap',
