@@ -176,7 +176,7 @@ describe('a version that is compressed', () => {
 })
 
 it.each([
-  [{ to: 'float16', trees: 3 }, /may have a whole number from 1 as "trees"/],
+  [{ to: 'float16', trees: 3 }, /may have a whole number of trees, from 1 on, to fewer-trees alone/],
   [{ to: 'zip' }, /must have one of float16, int8, fewer-trees as "to"/],
   [{ to: 'int8', epsilon: 2 }, /must have a number above 0 and below 1 as "epsilon"/],
   [{ to: 'int8', times: 1 }, /must have a number above 1 and at most 100 as "times"/],
