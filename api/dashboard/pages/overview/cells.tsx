@@ -67,13 +67,9 @@ export const ModelRow = (line: ModelLine): PageElement => {
   )
 }
 
-/** The age in its largest unit, so that a line rarely changes: `20 s`, `5 h`. */
+/** The age in its largest unit, so that a line rarely changes and travels: `< 1 min`, `5 h`. */
 export const coarseAge = (ms: number): string =>
-  ms < 10_000
-    ? '< 10 s'
-    : ms < 60_000
-      ? `${10 * Math.floor(ms / 10_000)} s`
-      : durationText(ms).split(' ').slice(0, 2).join(' ')
+  ms < 60_000 ? '< 1 min' : durationText(ms).split(' ').slice(0, 2).join(' ')
 
 const sinceTitle = ({ since, actor }: NonNullable<OverviewRow['champion']>): string =>
   `since ${since}${actor === undefined ? '' : ` by ${actor}`}`

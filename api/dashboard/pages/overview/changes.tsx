@@ -40,6 +40,10 @@ function partsOf({ kind, actor, reason }: RecentChange): string[] {
     : [kind === 'retraining' ? `requested by ${actor}` : actor, ...why]
 }
 
+/** To ten seconds within the first minute, which tells the newest changes apart: `< 10 s`, `20 s`, `5 h`. */
+export const changeAge = (ms: number): string =>
+  ms < 10_000 ? '< 10 s' : ms < 60_000 ? `${10 * Math.floor(ms / 10_000)} s` : coarseAge(ms)
+
 export const RecentChanges = ({
   changes,
   nowMs,
@@ -58,7 +62,7 @@ export const RecentChanges = ({
         {changes.slice(0, shownChanges).map((change) => (
           <li>
             <time datetime={change.at} class="quiet small">
-              {coarseAge(nowMs - Date.parse(change.at))} ago
+              {changeAge(nowMs - Date.parse(change.at))} ago
             </time>{' '}
             <a href={hrefOf(change)}>{changeText(change)}</a>
             {partsOf(change).map((part) => (

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest'
 import { inZone } from '../../../../api/dashboard/clock.ts'
 import { coarseAge, ModelRow } from '../../../../api/dashboard/pages/overview/cells.tsx'
-import { changeCount, RecentChanges } from '../../../../api/dashboard/pages/overview/changes.tsx'
+import { changeAge, changeCount, RecentChanges } from '../../../../api/dashboard/pages/overview/changes.tsx'
 import {
   concernKinds,
   concernsOf,
@@ -282,15 +282,13 @@ it('a stream brings the parts that differ from what the page shows, and the orde
   })
 })
 
-it('an age is in its largest unit, so that a row rarely changes', () => {
-  expect([1_000, 59_000, 60_000, 3_599_000, 3 * 3_600_000 + 60_000].map(coarseAge)).toEqual([
-    '< 10 s',
-    '50 s',
-    '1 min',
-    '59 min',
-    '3 h',
-  ])
-})
+const ages = [1_000, 59_000, 60_000, 3_599_000, 3 * 3_600_000 + 60_000]
+
+it('the age of a version is in its largest unit, so that a row rarely changes', () =>
+  expect(ages.map(coarseAge)).toEqual(['< 1 min', '< 1 min', '1 min', '59 min', '3 h']))
+
+it('the age of a change is to ten seconds within the first minute', () =>
+  expect(ages.map(changeAge)).toEqual(['< 10 s', '50 s', '1 min', '59 min', '3 h']))
 
 it('the axis of a young installation starts at its first event, and not a day before it at the start of a window', async () => {
   const hourMs = 3_600_000
