@@ -11,7 +11,7 @@ import { withHeartbeat, withInstallHeartbeat } from '../runtime/heartbeat.ts'
 import { failAttempt, finishAttempt } from '../trainers/attempt.ts'
 import { runJob } from '../runtime/run-job.ts'
 import { adoptCode } from './adopt-code.ts'
-import { verifiedParent } from './compressed-parent.ts'
+import { verifyParent } from './compressed-parent.ts'
 
 export interface AdoptInput {
   /** Adopts an id once. */
@@ -38,7 +38,7 @@ export const adopt =
     const { store, artifacts, config, log } = deps
     if (artifact === undefined) throw new DomainError('forbidden', `${id} adopts no artifact`)
     const { definition } = await getModel(store, model)
-    if (artifact.compression !== undefined) await verifiedParent(deps, artifact.compression)
+    if (artifact.compression !== undefined) await verifyParent(deps, artifact.compression)
     const training = await beginTraining(store, {
       id,
       model,

@@ -29,7 +29,7 @@ import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { Deps } from '../deps.ts'
-import { costBesideParent, verifiedParent } from './compressed-parent.ts'
+import { costBesideParent, verifyParent } from './compressed-parent.ts'
 import type { EvaluatorJob, EvaluatorResult } from '../evaluation/evaluator.ts'
 import { keptForOf, prepareMetrics } from '../evaluation/own-metrics.ts'
 
@@ -105,20 +105,21 @@ export const evaluate =
         artifacts: [artifactDigest, ...(baseline === undefined ? [] : [baseline.artifactDigest])],
       }),
     }
-    const parent = compression && (await verifiedParent({ store, config }, compression))
+    if (compression !== undefined) await verifyParent({ store, config }, compression)
     const judged = [
       artifactDigest,
-      parent?.artifactDigest,
+      compression?.artifact,
       baseline?.artifactDigest,
       refitted?.judged,
       ...[...anchors, ...(refitted?.anchors ?? [])].map((each) => each.artifactDigest),
     ]
     await withHeartbeat(() => bringCopies(artifacts, { snapshot: snapshotDigest, artifacts: judged }))
-    const cost =
-      parent &&
-      (await withHeartbeat(() =>
-        costBesideParent({ config }, { child: artifactDigest, parent: parent.artifactDigest }),
-      ))
+    const beside = compression && {
+      facts: compression,
+      cost: await withHeartbeat(() =>
+        costBesideParent({ config }, { child: artifactDigest, parent: compression.artifact }),
+      ),
+    }
     const { asOf, rows } = await getSnapshot(store, snapshotDigest)
     const { report, inputs } = await withModelFolder(
       { store },
@@ -129,7 +130,7 @@ export const evaluate =
           file: 'activities/evaluation/evaluator.ts',
           job: {
             ...job,
-            compression: compression && { facts: compression, cost: cost! },
+            compression: beside,
             modelsDirectory,
             metricProgram: await withHeartbeat(({ signal }) =>
               prepareMetrics({ config, log }, definition, { models: modelsDirectory, signal }),

@@ -70,6 +70,9 @@ export interface Numbered {
 export const formatVersion = (model: string, { major, minor, patch }: VersionNumber): string =>
   `${model}_v${major}.${minor}.${patch}`
 
+/** The model of a version, by the version's name; undefined for another name. */
+export const modelOfVersion = (name: string): string | undefined => /^(.+)_v\d+\.\d+\.\d+$/.exec(name)?.[1]
+
 /**
  * MAJOR increases when requests or responses become incompatible, MINOR when the data, the code or the hyperparameters change, PATCH
  * otherwise: another seed, other dependencies, or a repeated training.

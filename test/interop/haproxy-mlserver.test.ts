@@ -7,19 +7,16 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { findRelease } from '../../store/release/releases.ts'
-import { releaseWorkflowId } from '../../workflows/messages.ts'
-import { orderedStart } from '../support/commands/signed.ts'
-import { insertModel, insertPeople, type Registry } from '../support/release/candidates.ts'
-import { fixtureRelease, type FixtureRelease } from '../support/release/release-fixture.ts'
+import type { FixtureRelease } from '../support/release/release-fixture.ts'
+import { startGatewaySystem, type GatewaySystem } from '../support/servers/gateway-system.ts'
 import { putEndpoint } from '../support/serving/endpoint.ts'
 import { startHaproxy, type Haproxy } from '../support/servers/haproxy.ts'
 import { startMlserver } from '../support/servers/python-servers.ts'
-import { startRealSystem, type RealSystem } from '../support/servers/system-fixture.ts'
+import type { RealSystem } from '../support/servers/system-fixture.ts'
 import { pythonOrReason } from './packages.ts'
 
 const [haproxy, mlserver] = await Promise.all([pythonOrReason('haproxy.txt'), pythonOrReason('mlserver.txt')])
@@ -70,7 +67,8 @@ const root = mkdtempSync(join(tmpdir(), 'tenure-mlservers-'))
 const servers: Server[] = []
 let system: RealSystem
 let gateway: Haproxy
-let registry: Registry
+let registry: GatewaySystem['registry']
+let start: GatewaySystem['start']
 
 async function train(folder: string, version: string, columns: number): Promise<void> {
   if ('reason' in mlserver) return
@@ -117,18 +115,6 @@ async function register(server: Server, against?: string): Promise<string> {
   )
   return registry.register(against, digest)
 }
-
-async function start(version: string): Promise<FixtureRelease> {
-  const handle = await system.client.workflow.start('release', {
-    workflowId: releaseWorkflowId(model),
-    taskQueue: system.config.taskQueues.control,
-    args: [await orderedStart(system, 'release', { model, version, requestedBy: 'olga' })],
-  })
-  const release = fixtureRelease(system, handle)
-  await release.reaches('awaiting_approval')
-  await release.say('approve', 'anna')
-  return release
-}
 const share = (version: string) => gateway.weights().then((weights) => weights[version])
 
 /** Sends requests until the release has ended. Returns how often each version answered. */
@@ -158,17 +144,7 @@ describe.skipIf('reason' in haproxy || 'reason' in mlserver)('two MLServer behin
         nameOf: (text) => (JSON.parse(text) as { model_version: string }).model_version,
       },
     })
-    system = await startRealSystem({
-      replicas: 1,
-      leaseMs: 2_000,
-      environment: { TENURE_PRIVATE_HOSTS: '127.0.0.1' },
-    })
-    await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
-    registry = await insertModel(system.store, { model, policy, artifactRoot: system.config.artifactRoot })
-    const traffic = { gateway: 'haproxy', address: gateway.address, backend: model }
-    await system.store.query(
-      sql`update models set definition = jsonb_set(definition, '{traffic}', ${JSON.stringify(traffic)}::jsonb) where name = ${model}`,
-    )
+    ;({ system, registry, start } = await startGatewaySystem(gateway, { model, policy, replicas: 1 }))
     expect(await register(server)).toBe(first)
     expect(await (await start(first)).result()).toMatchObject({ outcome: 'promoted' })
   })

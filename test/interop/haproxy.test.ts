@@ -15,12 +15,10 @@ import { findTicks } from '../../store/release/evidence.ts'
 import { findRelease } from '../../store/release/releases.ts'
 import { findGateway } from '../../store/serving/gateways.ts'
 import { issuesOfKillSwitch, writeKillSwitch } from '../../store/serving/kill-switches.ts'
-import { releaseWorkflowId } from '../../workflows/messages.ts'
-import { orderedStart } from '../support/commands/signed.ts'
-import { insertModel, insertPeople, type Registry } from '../support/release/candidates.ts'
-import { fixtureRelease, type FixtureRelease } from '../support/release/release-fixture.ts'
+import type { FixtureRelease } from '../support/release/release-fixture.ts'
+import { startGatewaySystem, type GatewaySystem } from '../support/servers/gateway-system.ts'
 import { checkMs, startHaproxy, startModelServer, type Haproxy } from '../support/servers/haproxy.ts'
-import { startRealSystem, type RealSystem } from '../support/servers/system-fixture.ts'
+import type { RealSystem } from '../support/servers/system-fixture.ts'
 import { pythonOrReason } from './packages.ts'
 
 const found = await pythonOrReason('haproxy.txt')
@@ -42,23 +40,11 @@ const policy: ReleasePolicy = {
 
 let system: RealSystem
 let gateway: Haproxy
-let registry: Registry
+let registry: GatewaySystem['registry']
+let start: GatewaySystem['start']
 let first: string
 type ModelServer = Awaited<ReturnType<typeof startModelServer>>
 const servers = new Map<string, ModelServer>()
-
-/** Starts a release and approves it. */
-async function start(version: string, changed?: ReleasePolicy): Promise<FixtureRelease> {
-  const handle = await system.client.workflow.start('release', {
-    workflowId: releaseWorkflowId(model),
-    taskQueue: system.config.taskQueues.control,
-    args: [await orderedStart(system, 'release', { model, version, requestedBy: 'olga', policy: changed })],
-  })
-  const release = fixtureRelease(system, handle)
-  await release.reaches('awaiting_approval')
-  await release.say('approve', 'anna')
-  return release
-}
 
 /** Registers a version with a server of its name, which HAProxy gets while it runs. */
 async function candidate(): Promise<{ version: string; server: ModelServer }> {
@@ -107,17 +93,7 @@ describe.skipIf('reason' in found)('a model whose callers ask HAProxy', () => {
       backend: model,
       servers: { [first]: servers.get(first)!.port },
     })
-    system = await startRealSystem({
-      replicas: 2,
-      leaseMs: 2_000,
-      environment: { TENURE_PRIVATE_HOSTS: '127.0.0.1' },
-    })
-    await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
-    registry = await insertModel(system.store, { model, policy, artifactRoot: system.config.artifactRoot })
-    const traffic = { gateway: 'haproxy', address: gateway.address, backend: model }
-    await system.store.query(
-      sql`update models set definition = jsonb_set(definition, '{traffic}', ${JSON.stringify(traffic)}::jsonb) where name = ${model}`,
-    )
+    ;({ system, registry, start } = await startGatewaySystem(gateway, { model, policy, replicas: 2 }))
     expect(await registry.register()).toBe(first)
     expect(await (await start(first)).result()).toMatchObject({ outcome: 'promoted' })
   })

@@ -5,7 +5,7 @@ import type { TimeLook } from '../../../domain/zoned-time.ts'
 import type { PageElement } from '../page.ts'
 import { Term } from '../glossary.tsx'
 
-/** `warn`: somebody has to act; of sentences and notices, not of verdicts. */
+/** Sentences and notices are `warn` where somebody must act. Verdicts never are. */
 export type Tone = 'good' | 'bad' | 'warn' | 'quiet'
 /** A verdict is good or bad, or says in words what is missing. */
 export type BadgeTone = Exclude<Tone, 'warn'>

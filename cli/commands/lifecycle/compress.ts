@@ -1,4 +1,5 @@
 /** `tenure compress`: makes a smaller version of a version, which must answer like it. */
+import { modelOfVersion } from '../../../domain/registry/version.ts'
 import { compressionMethods, defaultTimes, timesLimits } from '../../../domain/model/compression.ts'
 import { path, usageError } from '../../client/client.ts'
 import { numberOption } from '../../number-option.ts'
@@ -33,7 +34,7 @@ export const compressCommand: CommandSpec = {
     if (to === undefined)
       throw usageError('--to is missing', `Name how with --to, one of ${compressionMethods.join(', ')}.`)
     const version = await versionNamed(api(), String(args[0]))
-    const model = version.replace(/_v\d+\.\d+\.\d+$/, '')
+    const model = modelOfVersion(version) ?? version
     const started = await api().post<StartedReply>(path`/v1/models/${model}/retrainings`, {
       as_of: options['asOf'],
       reason: options['reason'],

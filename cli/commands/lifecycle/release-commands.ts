@@ -4,6 +4,7 @@
  */
 import { outcomeText } from '../../../domain/evaluation/verdict-words.ts'
 import { idempotencyHeader } from '../../../domain/request-headers.ts'
+import { modelOfVersion } from '../../../domain/registry/version.ts'
 import { commandTerms, type CommandName } from '../../../domain/release/state.ts'
 import { randomUUID } from 'node:crypto'
 import { commandProblemOf, failure, path, usageError, type Client } from '../../client/client.ts'
@@ -241,7 +242,7 @@ export const signalCommand: CommandSpec = {
  */
 export async function findReleaseId(client: Client, named: string): Promise<string> {
   if (named.startsWith('rel_')) return named
-  const [, model] = /^(.+)_v\d+\.\d+\.\d+$/.exec(named) ?? []
+  const model = modelOfVersion(named)
   const { releases } = await client.get<{ releases: ReleaseAnswer[] }>('/v1/releases', {
     model: model ?? named,
     limit: model === undefined ? 1 : 1_000,

@@ -3,32 +3,16 @@ import { idsOfRow } from '../../../domain/training/runs.ts'
 import { failure, path, usageError, type Client } from '../../client/client.ts'
 import type { RetrainingAnswer } from '../../client/responses.ts'
 import type { CommandGroup } from '../../program.ts'
-import { coloured, orDash } from '../format.ts'
-import { listCommand, requireModel } from '../list.ts'
+import { requireModel } from '../list.ts'
 import { cancelRetraining, printShown } from './retrain.ts'
+import { listRunsCommand } from './runs.ts'
 
 export const retrainingsGroup: CommandGroup = {
   name: 'retrainings',
   summary: 'List retrainings, show why one ended without a version, and cancel a running one',
   commands: [
-    listCommand<RetrainingAnswer>({
+    listRunsCommand<RetrainingAnswer>('retraining', {
       summary: 'List retrainings, newest first',
-      ofModels: true,
-      pages: 'limit',
-      limit: 20,
-      droppable: ['requested by', 'id'],
-      examples: ['retrainings', 'retrainings iris --limit 5 --json'],
-      path: '/v1/retrainings',
-      field: 'retrainings',
-      columns: {
-        model: (each) => each.model,
-        started: 'started_at',
-        outcome: (each, terminal) =>
-          each.outcome === undefined ? 'running' : coloured(terminal, each.outcome),
-        'requested by': (each) => orDash(each.requested_by),
-        id: 'id',
-        message: (each) => orDash(each.message),
-      },
       none: 'No retraining. Start one: `tenure retrain <model> --watch`.',
     }),
     {

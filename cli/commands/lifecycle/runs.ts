@@ -1,10 +1,10 @@
-/** Finds and cancels trials and sweeps, by their ids or by their model. */
+/** Lists retrainings, trials and sweeps; finds and cancels trials and sweeps, by their ids or by their model. */
 import { failure, path, usageError, type Client } from '../../client/client.ts'
 import type { CommandSession, CommandSpec } from '../../program.ts'
 import type { ExitCode } from '../../exit-codes.ts'
 import { follow } from '../follow.ts'
 import { coloured } from '../format.ts'
-import { requireModel } from '../list.ts'
+import { listCommand, requireModel, type ListSpec } from '../list.ts'
 import { doEach, printRefused } from '../several.ts'
 
 type Kind = 'trial' | 'sweep'
@@ -12,6 +12,9 @@ const idPrefixes = { trial: 'try_', sweep: 'swp_' } as const
 
 interface Run {
   id: string
+  model?: string
+  requested_by?: string
+  started_at?: string
   /** The sweep of a trial; it ends with the sweep. */
   sweep_id?: string
   outcome?: string
@@ -23,6 +26,35 @@ export const pairsText = (overrides: Readonly<Record<string, unknown>>): string 
   Object.entries(overrides)
     .map(([name, value]) => `${name}=${String(value)}`)
     .join(' ')
+
+/** Lists runs, newest first. `columns`: those of this kind, after the outcome; `droppable`: of them. */
+export const listRunsCommand = <Row extends Run>(
+  what: Kind | 'retraining',
+  {
+    columns = {},
+    droppable = [],
+    ...texts
+  }: Pick<ListSpec<Row>, 'summary' | 'none' | 'droppable'> & Partial<Pick<ListSpec<Row>, 'columns'>>,
+): CommandSpec =>
+  listCommand<Row>({
+    ...texts,
+    ofModels: true,
+    pages: 'limit',
+    limit: 20,
+    droppable: ['requested by', ...droppable, 'id'],
+    examples: [`${what}s`, `${what}s iris --limit 5 --json`],
+    path: `/v1/${what}s`,
+    field: `${what}s`,
+    columns: {
+      model: ({ model }) => model,
+      started: ({ started_at: at }) => at,
+      outcome: ({ outcome }, terminal) => (outcome === undefined ? 'running' : coloured(terminal, outcome)),
+      ...columns,
+      'requested by': ({ requested_by: by }) => by,
+      id: ({ id }) => id,
+      message: ({ message }) => message,
+    },
+  })
 
 async function listRuns(client: Client, what: Kind, model: string): Promise<Run[]> {
   // A sweep alone may have 200 trials that are newer.

@@ -7,9 +7,8 @@ import { exitCodes } from '../../exit-codes.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'
 import { follow, readOpening } from '../follow.ts'
 import { coloured } from '../format.ts'
-import { listCommand } from '../list.ts'
 import { tableBy, type Terminal } from '../../terminal.ts'
-import { cancelCommand, findRunId, pairsText } from './runs.ts'
+import { cancelCommand, findRunId, listRunsCommand, pairsText } from './runs.ts'
 import { warnOfChangedFile } from './retrain.ts'
 import { asOfOption, parseHyperparameter, readPairs, type HyperparameterOption } from './training-options.ts'
 import { maxSweepParallel, maxSweepTrials } from '../../../domain/training/sweep-plan.ts'
@@ -127,24 +126,10 @@ export const sweepsGroup: CommandGroup = {
   name: 'sweeps',
   summary: 'List sweeps, show one with its trials, and cancel a running one',
   commands: [
-    listCommand<SweepAnswer>({
+    listRunsCommand<SweepAnswer>('sweep', {
       summary: 'List sweeps, newest first',
-      ofModels: true,
-      pages: 'limit',
-      limit: 20,
-      droppable: ['requested by', 'trials', 'id'],
-      examples: ['sweeps', 'sweeps iris --limit 5 --json'],
-      path: '/v1/sweeps',
-      field: 'sweeps',
-      columns: {
-        model: 'model',
-        started: 'started_at',
-        outcome: ({ outcome }, terminal) => (outcome === undefined ? 'running' : coloured(terminal, outcome)),
-        trials: ({ plan }) => plan?.candidates.length,
-        'requested by': 'requested_by',
-        id: 'id',
-        message: 'message',
-      },
+      columns: { trials: ({ plan }) => plan?.candidates.length },
+      droppable: ['trials'],
       none: 'No sweep. Start one: `tenure sweep <model> --grid units=16,32`.',
     }),
     {

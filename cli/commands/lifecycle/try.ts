@@ -4,9 +4,7 @@ import type { RetrainingAnswer } from '../../client/responses.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'
 import { readOpening } from '../follow.ts'
-import { coloured } from '../format.ts'
-import { listCommand } from '../list.ts'
-import { cancelCommand, findRunId, pairsText } from './runs.ts'
+import { cancelCommand, findRunId, listRunsCommand, pairsText } from './runs.ts'
 import { asOfOption, readOverrides } from './training-options.ts'
 import { printFollowed, followTraining, printShown, warnOfChangedFile } from './retrain.ts'
 
@@ -47,25 +45,13 @@ export const trialsGroup: CommandGroup = {
   name: 'trials',
   summary: 'List trials, show one with its loss and its gates, and cancel running ones',
   commands: [
-    listCommand<TrialAnswer>({
+    listRunsCommand<TrialAnswer>('trial', {
       summary: 'List trials, also those of sweeps, newest first',
-      ofModels: true,
-      pages: 'limit',
-      limit: 20,
-      droppable: ['requested by', 'score', 'id'],
-      examples: ['trials', 'trials iris --limit 5 --json'],
-      path: '/v1/trials',
-      field: 'trials',
       columns: {
-        model: (each) => each.model,
-        started: 'started_at',
-        outcome: ({ outcome }, terminal) => (outcome === undefined ? 'running' : coloured(terminal, outcome)),
         hyperparameters: ({ overrides = {} }) => pairsText(overrides),
         score: ({ score }) => (score === undefined ? null : Number(score.toPrecision(4))),
-        'requested by': (each) => each.requested_by,
-        id: 'id',
-        message: (each) => each.message,
       },
+      droppable: ['score'],
       none: 'No trial. Start one: `tenure try <model> --set units=32`.',
     }),
     {

@@ -7,11 +7,10 @@ import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { extname, join } from 'node:path'
+import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { fileNameOf } from '@tenure/predictors'
 import { formatOfFiles } from '@tenure/predictors/format-names'
-import type { Browser } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { metadataOf } from '../../../api/inference/metadata.ts'
 import { exportVersion } from '../../../cli/export/write.ts'
@@ -29,7 +28,7 @@ import {
   seeded,
   type ArtifactSpec,
 } from '../../support/serving/artifact.ts'
-import { startBrowser } from '../../support/dashboard/browser.ts'
+import { openExportPages, type ExportPages } from '../../support/servers/export-pages.ts'
 import { registerDigest } from '../../support/serving/registration.ts'
 import {
   openServingFixture,
@@ -433,49 +432,17 @@ function edit(folder: string, name: string, change: (text: string) => string, af
 }
 
 describe('an exported version in a browser', () => {
-  let browser: Browser
-  let server: Server
-  let origin: string
-  const types: Record<string, string> = {
-    '.js': 'text/javascript',
-    '.html': 'text/html',
-    '.css': 'text/css',
-    '.json': 'application/json',
-  }
+  let pages: ExportPages
 
   beforeAll(async () => {
-    server = createServer((request, response) => {
-      const path = decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname)
-      try {
-        const bytes = readFileSync(join(root, path.endsWith('/') ? `${path}index.html` : path))
-        const type = types[extname(path) || '.html'] ?? 'application/octet-stream'
-        response.writeHead(200, { 'content-type': type }).end(bytes)
-      } catch {
-        response.writeHead(404).end()
-      }
-    })
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-    browser = await startBrowser()
+    pages = await openExportPages(root)
   })
-  afterAll(async () => {
-    await browser?.close()
-    server.close()
-  })
+  afterAll(() => pages?.close())
 
   it('predicts as the server does and matches the golden rows', async () => {
-    const page = await browser.newPage()
-    const troubles: string[] = []
-    page.on('console', (message) => {
-      if (message.type() === 'error' || message.type() === 'warning') troubles.push(message.text())
-    })
-    page.on('pageerror', (error) => troubles.push(error.message))
-    page.on('request', (request) => {
-      const url = request.url()
-      if (!url.startsWith(origin) && !url.startsWith('data:')) troubles.push(url)
-    })
+    const { page, troubles } = await pages.newPage()
     for (const model of Object.keys(models)) {
-      await page.goto(`${origin}/${model}/`)
+      await page.goto(`${pages.origin}/${model}/`)
       const golden = page.locator('#golden')
       await golden.filter({ hasText: 'golden rows agree' }).waitFor()
       expect(await page.title()).toBe(`${model}_v1.0.0`)
@@ -500,8 +467,8 @@ describe('an exported version in a browser', () => {
   })
 
   it('predicts typed inputs and reports invalid ones', async () => {
-    const page = await browser.newPage()
-    await page.goto(`${origin}/flight/`)
+    const { page } = await pages.newPage()
+    await page.goto(`${pages.origin}/flight/`)
     const answer = page.locator('#answer')
     await answer.filter({ hasText: 'probability' }).waitFor()
     await page.getByLabel('hour').fill('')

@@ -4,13 +4,12 @@
  */
 import { once } from 'node:events'
 import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
-import { extname, join } from 'node:path'
+import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Runtimes } from '@tenure/predictors'
-import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
 import { createPredictProtocol } from '../../../api/serving/request/native-protocol.ts'
@@ -27,7 +26,7 @@ import { graph, model, node, value } from '../../../packages/predictors/test/sup
 import { rowTexts } from '../../../packages/predictors/test/support/onnx-answers.ts'
 import { getArtifact, openArtifacts, putManifest } from '../../../store/artifacts.ts'
 import { seeded } from '../../support/serving/artifact.ts'
-import { startBrowser } from '../../support/dashboard/browser.ts'
+import { openExportPages, type ExportPages } from '../../support/servers/export-pages.ts'
 import { openGraph } from '../../support/formats/graph-predictor.ts'
 import { putPipeline, pipelineRows } from '../../support/formats/pipeline-version.ts'
 
@@ -341,51 +340,17 @@ function change(path: string, from: string, to: string, after = ''): void {
 }
 
 describe('an exported graph in a browser', () => {
-  let browser: Browser
-  let server: Server
-  let origin: string
-  const types: Record<string, string> = {
-    '.js': 'text/javascript',
-    '.html': 'text/html',
-    '.css': 'text/css',
-    '.json': 'application/json',
-    '.wasm': 'application/wasm',
-  }
+  let pages: ExportPages
 
   beforeAll(async () => {
-    server = createServer((request, response) => {
-      const path = decodeURIComponent(new URL(request.url ?? '/', 'http://x').pathname)
-      try {
-        const file = join(root, path.endsWith('/') ? `${path}index.html` : path)
-        const type = types[extname(file)] ?? 'application/octet-stream'
-        const bytes = readFileSync(file)
-        response.writeHead(200, { 'content-type': type }).end(bytes)
-      } catch {
-        response.writeHead(404).end()
-      }
-    }).listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-    browser = await startBrowser()
+    pages = await openExportPages(root)
   })
-  afterAll(async () => {
-    await browser?.close()
-    server.close()
-  })
+  afterAll(() => pages?.close())
 
-  async function openPage(folder: string): Promise<{ page: Page; troubles: string[] }> {
-    const page = await browser.newPage()
-    const troubles: string[] = []
-    page.on('console', (message) => {
-      if (message.type() === 'error' || message.type() === 'warning') troubles.push(message.text())
-    })
-    page.on('pageerror', (error) => troubles.push(error.message))
-    page.on('request', (request) => {
-      const url = request.url()
-      if (!url.startsWith(origin) && !url.startsWith('data:')) troubles.push(url)
-    })
-    await page.goto(`${origin}/${folder}/`)
-    return { page, troubles }
+  async function openPage(folder: string): Promise<Awaited<ReturnType<ExportPages['newPage']>>> {
+    const opened = await pages.newPage()
+    await opened.page.goto(`${pages.origin}/${folder}/`)
+    return opened
   }
 
   it('answers as a server does, from the files of its folder alone, and shows it', async () => {

@@ -1,11 +1,17 @@
 /** Starts control and training workers for retrainings from request to release. */
+import sql from 'sql-template-tag'
 import { NativeConnection, type Worker } from '@temporalio/worker'
 import type { WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client'
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { createTrainWorker } from '../../../activities/worker/create-worker.ts'
-import { retrainWorkflowId, type RetrainRequest } from '../../../workflows/messages.ts'
+import {
+  queueWorkflowId,
+  releaseWorkflowId,
+  retrainWorkflowId,
+  type RetrainRequest,
+} from '../../../workflows/messages.ts'
 import type { retrain as retrainWorkflow } from '../../../workflows/retrain.ts'
 import { openSharedArtifacts } from '../../../store/objects/artifact-copies.ts'
 import { insertPeople } from '../release/candidates.ts'
@@ -24,6 +30,8 @@ export interface Pipeline extends Core {
     request: (RetrainStart & { requestedBy?: string }) | RetrainRequest,
     workflowId?: string,
   ): Promise<WorkflowHandleWithFirstExecutionRunId<typeof retrainWorkflow>>
+  /** Ends the release of a model and its queue, so that the next retraining starts its own. */
+  endRelease(model: string): Promise<void>
   close(): Promise<void>
 }
 
@@ -57,6 +65,15 @@ export async function openPipeline(options: PipelineOptions = {}): Promise<Pipel
             : await orderedStart(core, 'retrain', { requestedBy: 'olga', ...(request as RetrainStart) }),
         ],
       }),
+    async endRelease(model) {
+      for (const id of [queueWorkflowId(model), releaseWorkflowId(model)])
+        await core.client.workflow
+          .getHandle(id)
+          .terminate()
+          .catch(() => {})
+      await core.store.query(sql`
+        update releases set stage = 'ended', outcome = 'aborted', ended_at = now() where model = ${model} and ended_at is null`)
+    },
     async close() {
       worker?.shutdown()
       await running

@@ -14,7 +14,7 @@ import { markVersionRolledBack, moveChampion } from '../../../store/registry/cha
 import { getVersion } from '../../../store/registry/versions.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { beginTraining, endTraining, getTraining } from '../../../store/training/trainings.ts'
-import { queueWorkflowId, releaseWorkflowId, type RetrainOutcome } from '../../../workflows/messages.ts'
+import type { RetrainOutcome } from '../../../workflows/messages.ts'
 import { readRosesModel } from '../../../packages/predictors/test/support/roses-lightgbm.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
@@ -30,15 +30,6 @@ const compress = async (compression: Omit<Compression, 'version'>): Promise<Retr
 const runOf = ({ retrainingId }: RetrainOutcome) => retrainingId.split('/').at(-1)!.replaceAll('-', '')
 const reportOf = async (outcome: RetrainOutcome) =>
   (await getEvaluation(pipeline.store, `evl_${runOf(outcome)}`)).report
-const endRelease = async () => {
-  for (const id of [queueWorkflowId(model), releaseWorkflowId(model)])
-    await pipeline.client.workflow
-      .getHandle(id)
-      .terminate()
-      .catch(() => {})
-  await pipeline.store.query(sql`
-    update releases set stage = 'ended', outcome = 'aborted', ended_at = now() where model = ${model} and ended_at is null`)
-}
 
 beforeAll(async () => {
   pipeline = await openPipeline()
@@ -46,7 +37,7 @@ beforeAll(async () => {
   await insertExampleRows(pipeline.store, { from: 0, to: 40 })
   const stored = await pipeline.deps.artifacts.put('artifacts', Buffer.from(readRosesModel().model))
   expect(await start({ file: 'model.txt', ...stored })).toMatchObject({ version: parent })
-  await endRelease()
+  await pipeline.endRelease(model)
   await moveChampion(pipeline.store, {
     model,
     to: parent,
@@ -99,7 +90,7 @@ describe('a version with leaf values of 16 bits', () => {
         /^nothing new: the compressed files, columns and features are those of \S+_v1\.1\.0, whose release/,
       ) as string,
     })
-    await endRelease()
+    await pipeline.endRelease(model)
   })
 
   it('is refused with its worst rows when one leaf is wrong', async () => {
@@ -171,7 +162,7 @@ describe('a version that is compressed', () => {
     expect(compression!.treeCount.child).toBeLessThan(40)
     expect(compression!.fidelity).toMatchObject({ policy: { epsilon: 0.2 } })
     expect(compression!.fidelity.meanDifference!).toBeLessThan(0.12)
-    await endRelease()
+    await pipeline.endRelease(model)
   })
 })
 

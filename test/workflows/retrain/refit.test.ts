@@ -15,7 +15,7 @@ import { findRetraining } from '../../../store/training/retrainings.ts'
 import { findTrainingOf, listRunCurves } from '../../../store/dashboard/training-detail.ts'
 import { stepText } from '../../../api/dashboard/pages/training/retraining.tsx'
 import { getTraining } from '../../../store/training/trainings.ts'
-import { queueWorkflowId, releaseWorkflowId, type RetrainOutcome } from '../../../workflows/messages.ts'
+import type { RetrainOutcome } from '../../../workflows/messages.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
@@ -34,16 +34,6 @@ const retrain = async (
   const outcome = await (await pipeline.start({ model, asOf: exampleDay(days) })).result()
   const run = outcome.retrainingId.split('/').at(-1)!.replaceAll('-', '')
   return { ...outcome, evaluationId: `evl_${run}`, trainingId: `trn_${run}` }
-}
-/** Ends the release and its queue, so that the next retraining starts its own. */
-const endRelease = async () => {
-  for (const id of [queueWorkflowId(model), releaseWorkflowId(model)])
-    await pipeline.client.workflow
-      .getHandle(id)
-      .terminate()
-      .catch(() => {})
-  await pipeline.store.query(sql`
-    update releases set stage = 'ended', outcome = 'aborted', ended_at = now() where model = ${model} and ended_at is null`)
 }
 const comparisonOf = async ({ evaluationId }: { evaluationId: string }) => {
   const { report, verdict, baselineVersion } = await getEvaluation(pipeline.store, evaluationId)
@@ -108,7 +98,7 @@ it('releases the weights of a recipe that passed the gate, trained again on all 
 
 it('compares the next challengers with the refitted champion on rows that neither has seen, or by recipes', async () => {
   const { store } = pipeline
-  await endRelease()
+  await pipeline.endRelease(model)
   await moveChampion(store, {
     model,
     to: first.version!,
@@ -139,17 +129,17 @@ it('compares the next challengers with the refitted champion on rows that neithe
     baselineVersion,
     codes: expect.arrayContaining(['same_recipe']) as unknown,
   })
-  await endRelease()
+  await pipeline.endRelease(model)
   // Six days did.
   const unseen = await comparisonOf(await retrain(41))
   expect(unseen).toMatchObject({ rows: 360, baselineVersion })
   expect(unseen.codes).toContain('unseen_rows')
-  await endRelease()
+  await pipeline.endRelease(model)
   await sync(0.2, 6)
   const changed = await comparisonOf(await retrain(37))
   expect(changed).toMatchObject({ rows: 600, baselineVersion })
   expect(changed.codes).toContain('judged_weights')
-  await endRelease()
+  await pipeline.endRelease(model)
 })
 
 it('registers no version of refitted weights that answer differently from the judged ones', async () => {

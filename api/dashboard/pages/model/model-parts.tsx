@@ -65,22 +65,15 @@ function qualityTitle({
 }: Pick<QualityPart, 'points' | 'metric' | 'champion'>): string {
   const last = points.at(-1)
   if (last === undefined) return 'Quality is not measured yet'
-  const { value, baseline, level, limit, version } = last
-  const limitText = limit === null ? '' : metricText(limit)
-  // Which side of the limit is worse: the one away from the value at release.
-  const isPast =
-    value !== null &&
-    limit !== null &&
-    baseline !== null &&
-    (limit < baseline ? value < limit : value > limit)
+  const { value, level, isWithin, limit, version } = last
   const judged =
     level === 'insufficient' || limit === null
       ? 'too few outcomes to judge'
       : level === 'lost'
-        ? `lost: the limit is ${limitText}`
-        : isPast
-          ? `past the limit of ${limitText}, which may be chance`
-          : `within the limit of ${limitText}`
+        ? `lost: the limit is ${metricText(limit)}`
+        : isWithin
+          ? `within the limit of ${metricText(limit)}`
+          : `past the limit of ${metricText(limit)}, which may be chance`
   const isFormer = champion !== undefined && version !== champion
   return `${metricName(metric)} ${metricText(value)}${isFormer ? ` of ${version}` : ''}, ${judged}${isFormer ? '. The champion is not measured yet' : ''}`
 }

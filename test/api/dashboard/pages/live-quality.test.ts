@@ -47,6 +47,7 @@ it('shows the other metrics of each window with their intervals', async () => {
     margin: 0.01,
     higherIsBetter: true,
     level: 'held',
+    reasons: [],
     metric: 'auc',
     rows: 400,
   }

@@ -30,6 +30,7 @@ const point = {
   limit: 0.675,
   version: 'm_v1.0.0',
   level: 'lost',
+  isWithin: false,
   rows: 1_900,
   metrics: [],
 } satisfies MeasuredPoint
@@ -44,7 +45,7 @@ it.each([
     'AUC 0.6580, past the limit of 0.6750, which may be chance',
   ],
   [
-    { points: [{ ...point, value: 0.675, level: 'held' as const }] },
+    { points: [{ ...point, value: 0.675, level: 'held' as const, isWithin: true }] },
     'AUC 0.6750, within the limit of 0.6750',
   ],
   [
