@@ -29,7 +29,7 @@ export async function fillModels(store: Store, count: number): Promise<void> {
     select model, version, 'promotion', 'bench', 'first', now() - i * interval '1 hour' from fill`)
   await fill(`insert into quality_judgements (model, version, from_at, to_at, level, report, inputs, policy, judge)
     select model, version, now() - interval '1 day', now(), 'held',
-      jsonb_build_object('level', 'held', 'metric', 'auc', 'value', 0.6 + i % 100 / 500.0), '{}', '{}', 'bench' from fill`)
+      jsonb_build_object('level', 'held', 'metric', 'auc', 'value', 0.6 + i % 100 / 500.0, 'reasons', '[]'::jsonb), '{}', '{}', 'bench' from fill`)
   await fill(`insert into drift_judgements (model, version, from_at, to_at, level, report, inputs, policy, judge)
     select model, version, now() - interval '1 hour', now(), 'stable', '{"features": []}', '{}', '{}', 'bench' from fill`)
   await fill(`insert into alerts (dedupe_key, model, severity, kind, message)
