@@ -4,7 +4,7 @@
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { parseDeclaredColumns } from '@tenure/predictors/features'
-import { compressibleFileOf, isCode } from '@tenure/predictors/format-names'
+import { isCode } from '@tenure/predictors/format-names'
 import { parseJson } from '../../domain/parse-json.ts'
 import { broughtFacts, type Manifest } from '../../domain/model/manifest.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
@@ -153,7 +153,7 @@ async function storeCompressed(
   reader: ArtifactReader,
   { definition, parent, data, order }: CompressedArtifact,
 ): Promise<StoredForeign> {
-  const { artifact, library, files, output, preprocessing: fits, unknownCategories, training } = parent
+  const { artifact, library, output, preprocessing: fits, unknownCategories, training } = parent
   const issue = issueOfForm(
     parent,
     { features: definition.features, output: definition.label.output },
@@ -167,24 +167,21 @@ async function storeCompressed(
       `${order.version} has the output ${canonicalJson(output)}, the model file ${canonicalJson(definition.label.output)}: compress a version that was made with this model file`,
     )
   const rowAt = rowReader(data, Object.keys(definition.features))
-  const { file, treeCount, ...bounds } = await reader.compress(
+  const { files, ...facts } = await reader.compress(
     parent,
     { to: order.to, trees: order.trees, meanDifference: meanDifferenceOf(order, parent, definition) },
     spreadOver(data.rows, comparedRows).map(rowAt),
   )
-  const name = compressibleFileOf(parent)!
-  const made = { [name]: file }
-  const bytes = { parent: files[name]!.bytes, child: file.bytes }
-  const answer = (rows: readonly FeatureRow[]) => reader.answer({ ...parent, files: made, output }, rows)
+  const answer = (rows: readonly FeatureRow[]) => reader.answer({ ...parent, files, output }, rows)
   const artifactDigest = await storeArtifact(artifacts, {
     definition,
     artifact,
     library,
-    files: made,
+    files,
     fits,
     data,
     unknownCategories,
-    training: { ...training, compression: { ...order, bytes, treeCount, ...bounds } },
+    training: { ...training, compression: { ...order, ...facts } },
     answer,
   })
   return { artifactDigest, library: library ?? 'LightGBM', unused: [] }

@@ -5,10 +5,10 @@
 import type { DeclaredColumn, FeatureFit, UnknownRows } from '@tenure/predictors/features'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { createFrames } from '../../domain/message-framing.ts'
-import type { CompressionFacts, CompressionMethod } from '../../domain/model/compression.ts'
+import type { CompressionFacts } from '../../domain/model/compression.ts'
 import type { FeatureRow, Features } from '../../domain/model/features.ts'
-import type { ArtifactFormatName } from '@tenure/predictors/format-names'
-import type { FileDigest, Manifest } from '../../domain/model/manifest.ts'
+import type { ArtifactFormatName, CompressionRequest } from '@tenure/predictors/format-names'
+import type { Manifest } from '../../domain/model/manifest.ts'
 import { spawnServing } from '../runtime/serving-child.ts'
 import type { Output } from '../../domain/tasks/output.ts'
 
@@ -28,19 +28,12 @@ export interface BoundArtifact {
   unknown: UnknownRows[]
 }
 
-/** How a file is made smaller. `meanDifference`: that of the fewest trees to the rows, where their number is absent. */
-export interface CompressRequest {
-  to: CompressionMethod
-  trees?: number
-  meanDifference: number
-}
-
-export interface CompressedFile extends Pick<
+export interface StoredCompression extends Pick<
   CompressionFacts,
-  'treeCount' | 'leafCount' | 'rawBound' | 'answerBound'
+  'bytes' | 'counts' | 'rawBound' | 'answerBound'
 > {
   /** In the artifact store. */
-  file: FileDigest
+  files: Manifest['files']
 }
 
 export interface ArtifactReader {
@@ -57,16 +50,16 @@ export interface ArtifactReader {
   }): Promise<BoundArtifact>
   /** One list of outputs per row; NaN for a non-finite output. */
   answer(manifest: AnswerableManifest, rows: readonly FeatureRow[]): Promise<number[][]>
-  /** Stores the file of an artifact made smaller. Throws `artifact_invalid` for a file that cannot be. */
+  /** Stores the files of an artifact made smaller. Throws `artifact_invalid` for files that cannot be. */
   compress(
     manifest: AnswerableManifest,
-    request: CompressRequest,
+    request: CompressionRequest,
     rows: readonly FeatureRow[],
-  ): Promise<CompressedFile>
+  ): Promise<StoredCompression>
   close(): Promise<void>
 }
 
-type Reply = { ok: true; width: number; outputs: (number | null)[] } & BoundArtifact & CompressedFile
+type Reply = { ok: true; width: number; outputs: (number | null)[] } & BoundArtifact & StoredCompression
 type Refusal = { ok: false; code: string; message: string }
 
 const heapMb = 512
@@ -155,12 +148,10 @@ export function openArtifactReader(artifactRoot: string): ArtifactReader {
     },
     async compress({ artifact, files, features, output, preprocessing }, request, rows) {
       const manifest = { artifact, files, features, output, preprocessing }
-      const asked = { ...request, rows: rows.length, columns: columnsOf(features, rows) }
-      const { file, treeCount, leafCount, rawBound, answerBound } = await ask(
-        { kind: 'compress', manifest, ...asked },
-        pieceMs,
-      )
-      return { file, treeCount, leafCount, rawBound, answerBound }
+      const asked = { request, rows: rows.length, columns: columnsOf(features, rows) }
+      const reply = await ask({ kind: 'compress', manifest, ...asked }, pieceMs)
+      const { files: made, bytes, counts, rawBound, answerBound } = reply
+      return { files: made, bytes, counts, rawBound, answerBound }
     },
     async close() {
       child.stdin.end()

@@ -6,8 +6,7 @@
 import { parseDeclaredColumns, type DeclaredColumn } from '@tenure/predictors/features'
 import { DomainError, isError, quotedName } from '../../domain/errors.ts'
 import { findRepeated } from '@tenure/predictors/json'
-import { formatOfFiles } from '@tenure/predictors/format-names'
-import type { CompressionMethod } from '../../domain/model/compression.ts'
+import { type CompressionRequest, formatOfFiles } from '@tenure/predictors/format-names'
 import type { FeatureRow, Features } from '../../domain/model/features.ts'
 import type { FileDigest, Manifest } from '../../domain/model/manifest.ts'
 import { compileEncoder } from '../../domain/model/preprocessing.ts'
@@ -20,8 +19,6 @@ import {
   type ArtifactFiles,
   type ArtifactStages,
   bindColumns,
-  compressTrees,
-  fewestTrees,
   formatOf,
   maxBytesOf,
   type OpenedArtifact,
@@ -58,10 +55,7 @@ type ReaderRequest =
   | {
       kind: 'compress'
       manifest: AnsweringManifest
-      to: CompressionMethod
-      /** Absent for the fewest trees whose answers to the rows differ by `meanDifference` on average. */
-      trees?: number
-      meanDifference: number
+      request: CompressionRequest
       rows: number
       columns: Columns
     }
@@ -118,12 +112,12 @@ async function explain(question: ExplainQuestion): Promise<object> {
 }
 
 async function openPredictor(manifest: AnsweringManifest, files: ArtifactFiles): Promise<Predictor> {
-  const opening = formatOf(manifest).open(
-    { ...manifest, golden: { instances: [], outputs: [] } } as unknown as Manifest,
-    files,
-    { version: 'artifact', runtimes },
-  )
+  const opening = formatOf(manifest).open(describedBy(manifest), files, { version: 'artifact', runtimes })
   return (await opened(opening)).predictor
+}
+
+function describedBy(manifest: AnsweringManifest): Manifest {
+  return { ...manifest, golden: { instances: [], outputs: [] } } as unknown as Manifest
 }
 
 async function filesOf(manifest: Pick<Manifest, 'artifact' | 'files'>): Promise<ArtifactFiles> {
@@ -212,29 +206,31 @@ function compileInput({ features, preprocessing }: Pick<AnsweringManifest, 'feat
   return { buffer, width: layout.width, fill }
 }
 
-async function compress({
-  manifest,
-  to,
-  trees,
-  meanDifference: mean,
-  rows,
-  columns,
-}: Extract<ReaderRequest, { kind: 'compress' }>) {
-  const [bytes = new Uint8Array()] = Object.values(await filesOf(manifest))
-  const fewest = (): number => {
+/** Stores an artifact's files made smaller. */
+async function compress({ manifest, request, rows, columns }: Extract<ReaderRequest, { kind: 'compress' }>) {
+  const files = await filesOf(manifest)
+  const format = formatOf(manifest)
+  if (format.compress === undefined)
+    throw new DomainError('artifact_invalid', 'the files of this format cannot be made smaller')
+  const { files: made, ...facts } = await format.compress(describedBy(manifest), files, request, () => {
     const { buffer, width, fill } = compileInput(manifest)
     fill(rows, columns)
-    return fewestTrees(bytes, { input: buffer.input, rows, width, mean })
-  }
-  const made = compressTrees(bytes, to === 'fewer-trees' ? { to, trees: trees ?? fewest() } : { to })
-  const { trees: treeCount, leaves: leafCount, rawBound, answerBound } = made
-  if (made.bytes.byteLength >= bytes.byteLength)
+    return { input: buffer.input, rows, width }
+  })
+  const bytes = { parent: bytesOf(files), child: bytesOf(made) }
+  if (bytes.child >= bytes.parent)
     throw new DomainError(
       'artifact_invalid',
-      `${to} makes no smaller file: ${made.bytes.byteLength} bytes of ${bytes.byteLength}`,
+      `${request.to} makes no smaller file: ${bytes.child} bytes of ${bytes.parent}`,
     )
-  const file = await artifacts.put('artifacts', Buffer.from(made.bytes))
-  return { file, treeCount, leafCount, rawBound, answerBound }
+  const stored = Object.entries(made).map(
+    async ([name, each]) => [name, await artifacts.put('artifacts', Buffer.from(each))] as const,
+  )
+  return { files: Object.fromEntries(await Promise.all(stored)), bytes, ...facts }
+}
+
+function bytesOf(files: ArtifactFiles): number {
+  return Object.values(files).reduce((sum, { byteLength }) => sum + byteLength, 0)
 }
 
 async function compileAnswer(manifest: AnsweringManifest): Promise<Answer> {

@@ -60,12 +60,13 @@ const kilobytes = (bytes: number): string =>
 export function compressionText({
   version,
   to,
-  treeCount,
+  counts,
   bytes,
   answerBound,
   worth,
-}: Pick<GateCompression, 'version' | 'to' | 'treeCount' | 'bytes' | 'answerBound' | 'worth'>): string {
-  const how = to === 'fewer-trees' ? `${treeCount.child} of ${treeCount.parent} trees` : to
+}: Pick<GateCompression, 'version' | 'to' | 'counts' | 'bytes' | 'answerBound' | 'worth'>): string {
+  const fewer = to === 'fewer-trees' ? counts['trees'] : undefined
+  const how = fewer === undefined ? to : `${fewer.child} of ${fewer.parent} trees`
   const bound = answerBound === undefined ? '' : `, |Δ| ≤ ${roundedUp(answerBound)}`
   return `compressed from ${version}, ${how}: ${kilobytes(bytes.parent)} → ${kilobytes(bytes.child)} KB, ${timesText(worth.times.rowsPerSecond)} rows/s${bound}`
 }
@@ -73,8 +74,7 @@ export function compressionText({
 /** The rows of a table: what is compared, the parent's, the child's, and how many times better the child is. */
 export function beside({
   bytes,
-  treeCount,
-  leafCount,
+  counts,
   cost: { rowsPerSecond, p99Us },
   worth: { times },
 }: GateCompression): string[][] {
@@ -89,8 +89,7 @@ export function beside({
     row('bytes', bytes, timesText(times.bytes)),
     row('rows a second', rowsPerSecond, timesText(times.rowsPerSecond)),
     ['p99 of a row, µs', ...tenths(p99Us), timesText(times.p99)],
-    row('number of trees', treeCount),
-    row('number of leaves', leafCount),
+    ...Object.entries(counts).map(([part, each]) => row(`number of ${part}`, each)),
   ]
 }
 

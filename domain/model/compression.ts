@@ -1,8 +1,14 @@
 /** Defines a version that is derived from another one, its parent: the file of the parent made smaller, which must answer like it. */
-import { type ArtifactFormatName, compressibleFileOf, formatNameOf } from '@tenure/predictors/format-names'
+import {
+  type ArtifactFormatName,
+  compressibleFiles,
+  compressionsOf,
+  fileCompressions,
+  formatNameOf,
+} from '@tenure/predictors/format-names'
 
 /** How a file is made smaller: leaf values of 16 or 8 bits, or the first trees alone. */
-export const compressionMethods = ['float16', 'int8', 'fewer-trees'] as const
+export const compressionMethods = fileCompressions
 export type CompressionMethod = (typeof compressionMethods)[number]
 
 /** What a user asks for. */
@@ -27,12 +33,11 @@ export interface CompressionOrder extends Compression {
 /** What became of it, stored in the manifest of the version. */
 export interface CompressionFacts extends CompressionOrder {
   bytes: BesideParent
-  /** How many trees both have, and how many leaves. */
-  treeCount: BesideParent
-  leafCount: BesideParent
-  /** No score before the link function differs by more from the parent's. */
-  rawBound: number
-  /** No number of an answer differs by more from the parent's; absent where the link function has no bounded slope. */
+  /** How many both have of each part, such as trees and leaves. */
+  counts: Readonly<Record<string, BesideParent>>
+  /** No score before the link function differs by more from the parent's; absent where nothing bounds it. */
+  rawBound?: number
+  /** No number of an answer differs by more from the parent's; absent where nothing bounds it, as where the link function has no bounded slope. */
   answerBound?: number
 }
 
@@ -44,22 +49,21 @@ export interface BesideParent {
 export const defaultTimes = 1.2
 export const timesLimits = { min: 1, max: 100 }
 
-export const compressible =
-  'only boosted trees of LightGBM (model.txt) can be compressed: to float16, int8 or fewer-trees'
-
-/** Why a version cannot be compressed; undefined when it can. The file itself is checked when it is read. */
+/** Why a version cannot be compressed in this way; undefined when it can. The file itself is checked when it is read. */
 export function issueOfParent({
   artifact,
   files,
   drill,
+  to,
 }: {
   artifact?: ArtifactFormatName
   files: Readonly<Record<string, unknown>>
   drill?: unknown
+  to: CompressionMethod
 }): string | undefined {
   if (drill !== undefined) return 'it is the version of a drill'
-  if (compressibleFileOf({ artifact, files }) !== undefined) return undefined
-  return `its artifact is ${formatNameOf({ artifact })} (${Object.keys(files).join(', ')}), and ${compressible}`
+  if (compressionsOf({ artifact, files }).includes(to)) return undefined
+  return `its artifact is ${formatNameOf({ artifact })} (${Object.keys(files).join(', ')}), and what can be compressed is ${compressibleFiles}`
 }
 
 const digestPattern = /^sha256:[0-9a-f]{64}$/

@@ -1,5 +1,4 @@
 /** Names the artifact that a version is compressed from. The retrain workflow then makes, evaluates and releases the version. */
-import { compressibleFileOf } from '@tenure/predictors/format-names'
 import { DomainError } from '../../../domain/errors.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
 import { issueOfParent, type Compression } from '../../../domain/model/compression.ts'
@@ -24,7 +23,7 @@ export async function compressedArtifact(
       `${JSON.stringify(version)} is not a version of ${JSON.stringify(model)}`,
     )
   const { manifest, artifactDigest, rolledBackAt } = parent
-  const issue = issueOfParent(manifest)
+  const issue = issueOfParent({ ...manifest, to: compression.to })
   if (issue !== undefined)
     throw new DomainError('artifact_invalid', `${version} cannot be compressed: ${issue}`)
   if (rolledBackAt !== undefined)
@@ -38,10 +37,10 @@ export async function compressedArtifact(
       'command_refused',
       `the files of ${version} were deleted at ${deletedAt} to keep artifacts within their budget: compress another one`,
     )
-  const file = compressibleFileOf(manifest)!
+  const [file, stored] = Object.entries(manifest.files)[0]!
   return {
     file,
-    ...manifest.files[file]!,
+    ...stored,
     compression: { ...compression, artifact: artifactDigest },
   }
 }

@@ -1,6 +1,18 @@
 /** Lists the artifact formats and their files: the one list for manifests, uploads, training programs and readers. */
 import { refuse } from './errors.ts'
 
+/** How files are made smaller: numbers of 16 or 8 bits, or the first trees alone. */
+export const fileCompressions = ['float16', 'int8', 'fewer-trees'] as const
+export type FileCompression = (typeof fileCompressions)[number]
+
+export interface CompressionRequest {
+  to: FileCompression
+  /** For `fewer-trees`: how many of the first trees stay. Default: the fewest within `meanDifference`. */
+  trees?: number
+  /** The mean difference of a number of an answer that the fewest trees may make. */
+  meanDifference: number
+}
+
 interface FormatFiles {
   /** The sets of files that an artifact may have; it has exactly one of them. A file that is a whole set can be brought. */
   fileSets: readonly (readonly string[])[]
@@ -10,8 +22,8 @@ interface FormatFiles {
   isCode?: true
   /** Whether the files only name a server of others, which answers. */
   isRemote?: true
-  /** The file that `compressTrees` makes smaller; absent where none can be. */
-  compressible?: string
+  /** How the files of a set can be made smaller, by the first file of the set. */
+  compressions?: Readonly<Record<string, readonly FileCompression[]>>
   /** The function of `edge.ts` that opens an artifact without Node; absent where none can. */
   edge?: 'openLayersFiles' | 'openTreesFile' | 'openOnnxFile'
 }
@@ -26,7 +38,7 @@ export const artifactFormats = {
     fileSets: [['model.txt'], ['model.json'], ['model.ubj']],
     libraries: ['LightGBM (model.txt)', 'XGBoost (.json, .ubj)', 'CatBoost (.json)'],
     edge: 'openTreesFile',
-    compressible: 'model.txt',
+    compressions: { 'model.txt': fileCompressions },
   },
   onnx: { fileSets: [['model.onnx']], libraries: ['ONNX (.onnx)'], edge: 'openOnnxFile' },
   'python-object': { fileSets: [['model.python']], isCode: true },
@@ -69,17 +81,23 @@ export const isRemote = ({ artifact }: { artifact?: ArtifactFormatName }): boole
 export const edgeFunctionOf = ({ artifact }: { artifact?: ArtifactFormatName }): FormatFiles['edge'] =>
   (artifactFormats[formatNameOf({ artifact })] as FormatFiles).edge
 
-/** The file of an artifact that can be made smaller; undefined where none can. */
-export function compressibleFileOf({
+/** How the files of an artifact can be made smaller; empty where they cannot. */
+export function compressionsOf({
   artifact,
   files,
 }: {
   artifact?: ArtifactFormatName
   files: Readonly<Record<string, unknown>>
-}): string | undefined {
-  const { compressible } = artifactFormats[formatNameOf({ artifact })] as FormatFiles
-  return compressible !== undefined && Object.hasOwn(files, compressible) ? compressible : undefined
+}): readonly FileCompression[] {
+  const { compressions = {} } = artifactFormats[formatNameOf({ artifact })] as FormatFiles
+  return Object.entries(compressions).find(([name]) => Object.hasOwn(files, name))?.[1] ?? []
 }
+
+/** What can be made smaller: each file with its ways, such as `model.txt (float16, int8 or fewer-trees)`. */
+export const compressibleFiles: string = all
+  .flatMap(([, { compressions = {} }]) => Object.entries(compressions))
+  .map(([file, ways]) => `${file} (${ways.join(', ')})`)
+  .join('; ')
 
 const libraries = all.flatMap(([, each]) => each.libraries ?? [])
 /** `LightGBM (model.txt), … or ONNX (.onnx)`. */

@@ -29,16 +29,12 @@ export {
   type ArtifactFormat,
   type ArtifactStages,
   type Attribution,
+  type CompressedFiles,
   type ExactExplainer,
   type OpenedArtifact,
 } from './formats/format.ts'
 export { createRuntimes, type Runtimes } from './formats/runtimes.ts'
-export {
-  compressTrees,
-  fewestTrees,
-  type CompressedTrees,
-  type TreeCompression,
-} from './formats/trees/compress-lightgbm.ts'
+export { compressTrees, fewestTrees, type TreeCompression } from './formats/trees/compress-lightgbm.ts'
 export { denseNetworkOf } from './formats/tfjs-layers/format.ts'
 export { activationOf } from './network/activations.ts'
 export { type Network } from './network/layers-model.ts'

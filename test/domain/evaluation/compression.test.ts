@@ -1,4 +1,6 @@
 /** Tests what the gate says of a compressed version beside its parent, with the labels and without them. */
+import { formatOf } from '@tenure/predictors'
+import { artifactFormats, type ArtifactFormatName } from '@tenure/predictors/format-names'
 import { describe, expect, it } from 'vitest'
 import { seededRandom } from '@tenure/sequential'
 import { compressionText, judgeWorth, type GateCompression } from '../../../domain/evaluation/compression.ts'
@@ -25,8 +27,7 @@ function judged({ rows = 1_200, change = 0, child = 250_000, labels = true } = {
     artifact: `sha256:${'a'.repeat(64)}`,
     to: 'float16',
     bytes,
-    treeCount: { parent: 40, child: 40 },
-    leafCount: { parent: 400, child: 390 },
+    counts: { trees: { parent: 40, child: 40 }, leaves: { parent: 400, child: 390 } },
     rawBound: 0.00151,
     answerBound: 0.000_371,
     fidelity: judgeFidelity({
@@ -114,14 +115,20 @@ describe('the worth of a compression', () => {
 
 it.each([
   [{ artifact: 'trees' as const, files: { 'model.txt': {} } }, undefined],
-  [{ artifact: 'trees' as const, files: { 'model.ubj': {} } }, /only boosted trees of LightGBM/],
   [
-    { artifact: 'onnx' as const, files: { 'model.onnx': {} } },
-    /its artifact is onnx \(model\.onnx\), and only/,
+    { artifact: 'endpoint' as const, files: { 'endpoint.json': {} } },
+    /^its artifact is endpoint \(endpoint\.json\), and what can be compressed is model\.txt \(float16, int8, fewer-trees\)/,
   ],
-  [{ files: { 'model.json': {}, 'weights.bin': {} } }, /its artifact is tfjs-layers/],
   [{ artifact: 'trees' as const, files: { 'model.txt': {} }, drill: 'slow' }, /the version of a drill/],
 ])('says of %j what can be compressed', (manifest, why) => {
-  if (why === undefined) expect(issueOfParent(manifest)).toBeUndefined()
-  else expect(issueOfParent(manifest)).toMatch(why)
+  const issue = issueOfParent({ ...manifest, to: 'float16' })
+  if (why === undefined) expect(issue).toBeUndefined()
+  else expect(issue).toMatch(why)
+})
+
+it('has a way for each method that a file is listed with', () => {
+  for (const [name, format] of Object.entries(artifactFormats)) {
+    const hasMethods = 'compressions' in format
+    expect(formatOf({ artifact: name as ArtifactFormatName }).compress !== undefined, name).toBe(hasMethods)
+  }
 })

@@ -7,7 +7,7 @@ import { compressedArtifact } from '../../../api/services/registry/compressed-ar
 import { withArtifactReader } from '../../../activities/artifact/reader.ts'
 import { evaluate, type EvaluateResult } from '../../../activities/retrain/evaluate.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
-import type { Compression } from '../../../domain/model/compression.ts'
+import type { Compression, CompressionOrder } from '../../../domain/model/compression.ts'
 import { putManifest } from '../../../store/artifacts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { markVersionRolledBack, moveChampion } from '../../../store/registry/champions.ts'
@@ -58,7 +58,7 @@ describe('a version with leaf values of 16 bits', () => {
     expect(compression).toMatchObject({
       version: parent,
       to: 'float16',
-      treeCount: { parent: 40, child: 40 },
+      counts: { trees: { parent: 40, child: 40 } },
       fidelity: { verdict: 'equal', rows: 600, flips: 0 },
       worth: { verdict: 'worth_it' },
     })
@@ -142,7 +142,7 @@ describe('a version that is compressed', () => {
     expect(outcome.outcome).toBe('not_better')
     expect(outcome.message).toContain(`beside its parent ${parent}: `)
     expect((await reportOf(outcome)).compression).toMatchObject({
-      treeCount: { parent: 40, child: 5 },
+      counts: { trees: { parent: 40, child: 5 } },
       fidelity: { verdict: 'not_equal' },
     })
   })
@@ -159,7 +159,7 @@ describe('a version that is compressed', () => {
   it('gets the fewest trees whose answers are within half of ε', async () => {
     const outcome = await compress({ to: 'fewer-trees', epsilon: 0.2 })
     const { compression } = await reportOf(outcome)
-    expect(compression!.treeCount.child).toBeLessThan(40)
+    expect(compression!.counts['trees']!.child).toBeLessThan(40)
     expect(compression!.fidelity).toMatchObject({ policy: { epsilon: 0.2 } })
     expect(compression!.fidelity.meanDifference!).toBeLessThan(0.12)
     await pipeline.endRelease(model)
@@ -172,7 +172,12 @@ it.each([
   [{ to: 'int8', epsilon: 2 }, /must have a number above 0 and below 1 as "epsilon"/],
   [{ to: 'int8', times: 1 }, /must have a number above 1 and at most 100 as "times"/],
 ])('refuses the order %j', async (given, why) => {
-  await expect(compress(given as Omit<Compression, 'version'>)).rejects.toMatchObject({
+  const { compression, ...order } = await compressedArtifact(pipeline.store, model, {
+    version: parent,
+    to: 'int8',
+  })
+  const wrong = { ...compression, ...given } as CompressionOrder
+  await expect(start({ ...order, compression: wrong })).rejects.toMatchObject({
     cause: { message: expect.stringMatching(why) as string },
   })
 })

@@ -6,6 +6,7 @@ import type { ModelDescription } from '../features.ts'
 import type { Output } from '../features.ts'
 import type { Predictor } from '../predictor.ts'
 import type { Hosts } from '../runtime/hosts.ts'
+import type { CompressionRequest } from '../format-names.ts'
 import type { Runtimes } from './runtimes.ts'
 
 /** The checked bytes of an artifact's files, by name. */
@@ -94,6 +95,23 @@ export interface ExplainedOutput {
   output: number
 }
 
+/** Rows of `width` numbers, in the order of the manifest's preprocessing. */
+export interface EncodedRows {
+  input: Float64Array
+  rows: number
+  width: number
+}
+
+export interface CompressedFiles {
+  files: ArtifactFiles
+  /** How many the parent and the child have of each part, such as trees and leaves. */
+  counts: Readonly<Record<string, { parent: number; child: number }>>
+  /** No number before the link function differs by more from the parent's; absent where nothing bounds it. */
+  rawBound?: number
+  /** No number of an answer differs by more from the parent's; absent where nothing bounds it. */
+  answerBound?: number
+}
+
 export interface ArtifactFormat {
   /** The maximum bytes of each file that `format-names.ts` lists. */
   limits: Readonly<Record<string, number>>
@@ -113,4 +131,14 @@ export interface ArtifactFormat {
     manifest: Pick<ModelDescription, 'output' | 'preprocessing'>,
     files: ArtifactFiles,
   ): ExactExplainer | undefined
+  /**
+   * Makes smaller files, which answer almost alike, in one of the ways that `format-names.ts` lists. `rows` encodes rows of training.
+   * Throws `artifact_invalid` for files that cannot be made smaller.
+   */
+  compress?(
+    manifest: ModelDescription,
+    files: ArtifactFiles,
+    request: CompressionRequest,
+    rows: () => EncodedRows,
+  ): CompressedFiles | Promise<CompressedFiles>
 }

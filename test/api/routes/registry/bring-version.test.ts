@@ -304,7 +304,7 @@ describe('a request for a compressed version', () => {
       'a network',
       { compress: { version: 'iris_v1.0.0', to: 'int8' } },
       422,
-      /^iris_v1\.0\.0 cannot be compressed: its artifact is tfjs-layers \(.*\), and only boosted trees of LightGBM/,
+      /^iris_v1\.0\.0 cannot be compressed: its artifact is tfjs-layers \(.*\), and what can be compressed is model\.txt/,
     ],
     [
       'a version of another model',

@@ -6,6 +6,7 @@
 import { refuse } from '../../errors.ts'
 import { textOfFile } from './bounded-json.ts'
 import type { Forest } from './forest.ts'
+import type { EncodedRows } from '../format.ts'
 import { fieldsOf, isLightgbm, numbersOf, readLightgbm, sectionsOf, textOf, wholeOf } from './lightgbm.ts'
 import { headOf } from '../foreign.ts'
 import { predictorOf } from './predictor.ts'
@@ -85,7 +86,7 @@ export function compressTrees(bytes: Uint8Array, how: TreeCompression): Compress
  */
 export function fewestTrees(
   bytes: Uint8Array,
-  { input, rows, width, mean }: { input: Float64Array; rows: number; width: number; mean: number },
+  { input, rows, width, mean }: EncodedRows & { mean: number },
 ): number {
   const { forest, perRound } = readParent(bytes)
   const { leavesOf: find } = predictorOf(forest)

@@ -2,6 +2,7 @@
 import { refuse } from '../../errors.ts'
 import type { ArtifactFiles, ArtifactFormat } from '../format.ts'
 import { expectClasses } from '../expect-classes.ts'
+import { compressTrees, fewestTrees } from './compress-lightgbm.ts'
 import { forestLimits, type Forest } from './forest.ts'
 import { isLightgbm } from './lightgbm.ts'
 import { readForest } from './read-forest.ts'
@@ -30,6 +31,20 @@ export const treesFormat: ArtifactFormat = {
   },
   explain(_manifest, files) {
     return forestExplainer(forestOf(files))
+  },
+  compress(_manifest, files, { to, trees, meanDifference: mean }, rows) {
+    const [[name, bytes] = refuse('the artifact has no file')] = Object.entries(files)
+    const made = compressTrees(
+      bytes,
+      to === 'fewer-trees' ? { to, trees: trees ?? fewestTrees(bytes, { ...rows(), mean }) } : { to },
+    )
+    const { rawBound, answerBound } = made
+    return {
+      files: { [name]: made.bytes },
+      counts: { trees: made.trees, leaves: made.leaves },
+      rawBound,
+      answerBound,
+    }
   },
 }
 
