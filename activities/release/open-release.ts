@@ -1,10 +1,10 @@
 /** Opens the row of a release. */
 import { Context } from '@temporalio/activity'
 import { DomainError, isError, reasonOf } from '../../domain/errors.ts'
-import { hotfixPolicy } from '../../domain/release/derived-policy.ts'
+import { compressedPolicy, hotfixPolicy } from '../../domain/release/derived-policy.ts'
 import type { DrillKind } from '../../domain/drill.ts'
 import { issueOfLosses } from '../../domain/canary/holdback.ts'
-import { issuesOfPolicy } from '../../domain/release/policy.ts'
+import { issuesOfPolicy, type ReleasePolicy } from '../../domain/release/policy.ts'
 import type { ReleaseStart } from '../../domain/starts.ts'
 import { issuesOfReplacement } from '../../domain/release/rules/replacement.ts'
 import {
@@ -17,6 +17,7 @@ import {
   type ReleaseState,
   releaseIdOf,
 } from '../../domain/release/state.ts'
+import { decisionNames } from '../../domain/tasks/tasks.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { upsertAlert } from '../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
@@ -27,6 +28,7 @@ import {
   findRelease,
   insertRelease,
   refusalKeyOf,
+  type Releasable,
 } from '../../store/release/releases.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { findLabelTime } from '../../store/monitoring/monitor-windows.ts'
@@ -42,6 +44,7 @@ import { endInterrupted } from '../../store/release/end-release.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
 import { takeStart } from '../runtime/take-start.ts'
 import { findRetrained } from '../../store/training/retrainings.ts'
+import { findEvaluation } from '../../store/training/evaluations.ts'
 import { recordFailure } from '../../store/training/runs.ts'
 
 export interface OpenInput extends ReleaseRequest {
@@ -248,7 +251,7 @@ async function gather(
   const found = await findCandidate(database, { model, version, isOfDrill: drill !== undefined })
   if (found.issue !== undefined) return { refused: found.issue }
   const { candidate, champion: baseline } = found
-  const whole = ordered.policy ?? candidate.policy
+  const whole = ordered.policy ?? (await defaultPolicy(database, candidate, baseline))
   // A malformed replacement policy is reported with the other issues.
   const isReplaced = drill === undefined && ordered.policy?.approval !== undefined
   const taken = isReplaced ? issuesOfReplacement(whole, candidate.policy) : []
@@ -290,6 +293,19 @@ async function gather(
     epoch: place?.epoch ?? firstEpoch,
     generation: place?.generation ?? 0,
   }
+}
+
+/** The policy of the model; for a compressed version the one that is derived from it, with the limits of its comparison with its parent. */
+async function defaultPolicy(
+  database: Database,
+  { version, parent, policy }: Releasable,
+  champion: string | undefined,
+): Promise<ReleasePolicy> {
+  if (parent === undefined) return policy
+  if (parent !== champion) return compressedPolicy(policy)
+  const { evaluationId, manifest } = await getVersion(database, version)
+  const limits = (await findEvaluation(database, evaluationId))?.report.compression?.fidelity.policy
+  return compressedPolicy(policy, decisionNames(manifest.output).length > 0 ? limits?.flips : limits?.epsilon)
 }
 
 async function issueOfVersions(

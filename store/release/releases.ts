@@ -40,7 +40,7 @@ export interface Release {
 const columns = sql`state, workflow_id, run_id, outcome, reason, started_at, updated_at, rolled_back_at, ended_at`
 
 /** The basis of a release: the version with its evidence, and the policy of its model. */
-interface Releasable extends Omit<RunIds, 'validationId'> {
+export interface Releasable extends Omit<RunIds, 'validationId'> {
   version: string
   model: string
   /** Absent, like the data that it was trained on, when no registration has written the version. */
@@ -55,6 +55,9 @@ interface Releasable extends Omit<RunIds, 'validationId'> {
   proven: boolean
   /** Made for a drill. */
   drill: boolean
+  /** The version that it was compressed from. */
+  parent?: string
+  /** That of the model. */
   policy: ReleasePolicy
 }
 
@@ -63,7 +66,8 @@ export const findReleasable = (database: Database, version: string) =>
     select versions.version, versions.model, versions.artifact_digest, lineage ->> 'snapshot' as snapshot_digest,
       lineage ->> 'validationId' as validation_id, versions.training_id, versions.evaluation_id,
       evaluations.report_digest as evaluation_digest, evaluations.baseline_version as evaluated_against,
-      versions.rolled_back_at is not null as withdrawn, known_good_at is not null as proven, versions.drill, models.definition -> 'release' as policy
+      versions.rolled_back_at is not null as withdrawn, known_good_at is not null as proven, versions.drill,
+      lineage #>> '{compression,version}' as parent, models.definition -> 'release' as policy
     from versions join evaluations on evaluations.id = versions.evaluation_id
       join models on models.name = versions.model
     where versions.version = ${version}`)

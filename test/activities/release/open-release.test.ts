@@ -1,5 +1,8 @@
 /** Tests what a release records when it opens: the champion's latency, and the delay of outcomes; and which run opens none. */
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { compressedPolicy } from '../../../domain/release/derived-policy.ts'
+import type { ReleasePolicy } from '../../../domain/release/policy.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { writeTicks } from '../../../store/release/evidence.ts'
 import { openAs, openOrdered } from '../../support/commands/open-ordered.ts'
@@ -152,4 +155,56 @@ it('a run that is continued opens nothing, because what its release came to is l
     sql`select message from alerts where model = ${model}`,
   )
   expect(alert?.message).toContain('an older backup was restored')
+})
+
+describe('a compressed version', () => {
+  /** Opens a release of a version that was compressed from the champion, or from another version. */
+  async function openCompressed(
+    output: Output,
+    { isOther = false, policy }: { isOther?: boolean; policy?: ReleasePolicy } = {},
+  ) {
+    const model = uniqueName('small')
+    const { store, config } = deps
+    const registry = await insertModel(store, {
+      model,
+      policy: releasePolicy,
+      artifactRoot: config.artifactRoot,
+    })
+    const [other, champion] = [await registry.register(), await registry.register()]
+    await moveChampion(store, { model, to: champion, cause: 'promotion', actor: 'anna', reason: 'the first' })
+    const version = await registry.register(champion)
+    const lineage = { compression: { version: isOther ? other : champion } }
+    const report = { compression: { fidelity: { policy: { epsilon: 0.003, flips: 0.01 } } } }
+    await store.query(sql`
+      update versions set lineage = lineage || ${JSON.stringify(lineage)}, manifest = manifest || ${JSON.stringify({ output })}
+      where version = ${version}`)
+    await store.query(sql`
+      update evaluations set report = ${JSON.stringify(report)} where id = ${`e-${version}`}`)
+    const named = { workflowId: `release/${model}`, runId: model }
+    await openOrdered(deps, { model, version, requestedBy: 'olga', policy, ...named })
+    return (await findRelease(store, releaseIdOf(model)))!.state.policy
+  }
+  const yesNo: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
+
+  it.each<[string, Output, number]>([
+    ['decisions', yesNo, 0.01],
+    ['numbers', { kind: 'number' }, 0.003],
+  ])(
+    'of the champion is rolled back when its %s differ by more than its gate allows',
+    async (_name, output, max) => {
+      const policy = await openCompressed(output)
+      expect(policy).toEqual(compressedPolicy(releasePolicy, max))
+      expect(policy.stages).toEqual([releasePolicy.stages[1]])
+    },
+  )
+
+  it('of another version is compared with the champion as any candidate', async () => {
+    const policy = await openCompressed(yesNo, { isOther: true })
+    expect(policy).toEqual(compressedPolicy(releasePolicy))
+  })
+
+  it('is released by the policy of a request that has one', async () => {
+    const policy = { ...releasePolicy, approval: { approvers: 3, withinMs: 5_000 } }
+    expect(await openCompressed(yesNo, { policy })).toEqual(policy)
+  })
 })

@@ -174,7 +174,7 @@ export const releaseStatements: Statements = {
       return own === model && rolled_back_at !== null ? [{}] : []
     },
   ],
-  '65d9d625': [
+  d0286aa6: [
     'findReleasable',
     (query, [version]) => {
       const row = query.find('versions', version as string)
@@ -195,6 +195,7 @@ export const releaseStatements: Statements = {
           withdrawn: row['rolled_back_at'] !== null,
           proven: row['known_good_at'] !== null,
           drill: row['drill'],
+          parent: ((row['lineage'] as Row)['compression'] as Row | undefined)?.['version'] ?? null,
           policy: (model['definition'] as Row)['release'] ?? null,
         },
       ]

@@ -12,6 +12,7 @@ import { putManifest } from '../../../store/artifacts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { markVersionRolledBack, moveChampion } from '../../../store/registry/champions.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
+import { findOpenRelease } from '../../../store/release/releases.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { beginTraining, endTraining, getTraining } from '../../../store/training/trainings.ts'
 import type { RetrainOutcome } from '../../../workflows/messages.ts'
@@ -33,7 +34,8 @@ const reportOf = async (outcome: RetrainOutcome) =>
 
 beforeAll(async () => {
   pipeline = await openPipeline()
-  await syncExampleModel(pipeline.store, pipeline.models, { name: model, trains: false })
+  const more = "release: canary({ stages: [percent(5), percent(25)], approval: { by: 1, within: '1 h' } }),"
+  await syncExampleModel(pipeline.store, pipeline.models, { name: model, trains: false, more })
   await insertExampleRows(pipeline.store, { from: 0, to: 40 })
   const stored = await pipeline.deps.artifacts.put('artifacts', Buffer.from(readRosesModel().model))
   expect(await start({ file: 'model.txt', ...stored })).toMatchObject({ version: parent })
@@ -81,6 +83,17 @@ describe('a version with leaf values of 16 bits', () => {
     })
     const [registered] = await listAudit(store, { action: 'version.registered', subject: outcome.version! })
     expect(registered).toMatchObject({ detail: { compressedFrom: parent } })
+  })
+
+  it('is released by a shadow and one stage, and rolled back for more other answers than its gate allows', async () => {
+    const { compression } = await reportOf(outcome)
+    const { policy } = (await findOpenRelease(pipeline.store, model))!.state
+    expect(policy).toMatchObject({
+      strategy: 'canary',
+      shadow: { shareBp: 10_000 },
+      limits: { disagreement: { max: compression!.fidelity.policy.flips, action: 'rollback' } },
+    })
+    expect(policy.stages.map(({ shareBp }) => shareBp)).toEqual([2_500])
   })
 
   it('is not made again while it is released', async () => {

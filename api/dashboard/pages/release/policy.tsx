@@ -75,9 +75,10 @@ const approvalFacts = ({ approval }: ReleasePolicy): (readonly [string, string])
 
 /** Lists the limits of the stages of a release policy by name. `estimate` is absent once the release has ended. */
 function planFacts(
-  { limits, targeted, watch, whenInconclusive = 'ask' }: ReleasePolicy,
+  { limits, shadow, targeted, watch, whenInconclusive = 'ask' }: ReleasePolicy,
   estimate: string | undefined,
 ): (readonly [string, string])[] {
+  const { disagreement } = limits
   const errors = limits.errorRatio === 1 ? 'control' : `${numberText(limits.errorRatio)}× control`
   return [
     ...(estimate === undefined ? [] : [['Estimated total', estimate] as const]),
@@ -93,6 +94,14 @@ function planFacts(
       'Failure budget',
       `${numberText(limits.harmBudget)} failed requests more than the control would have had`,
     ],
+    ...(shadow === undefined || disagreement === 'off'
+      ? []
+      : [
+          [
+            'If answers differ',
+            `by more than ${numberText(100 * disagreement.max)} % in the shadow: ${disagreement.action === 'ask' ? 'asks an approver' : 'rolls back'}`,
+          ] as const,
+        ]),
     [
       'If inconclusive',
       whenInconclusive === 'ask'
