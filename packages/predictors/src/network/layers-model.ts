@@ -4,6 +4,7 @@
  */
 import { refuse } from '../errors.ts'
 import { maxDepth, measureJson } from '../json.ts'
+import { halfOfBits } from '../half.ts'
 import { networkLimits } from './network-limits.ts'
 import { affineOf, asDenseLayer, foldBefore, foldAfter, type Affine, type DenseLayer } from './batch-norm.ts'
 
@@ -209,29 +210,54 @@ function readWeights(manifest: unknown, bytes: Uint8Array): Map<string, Weight> 
   if (!Array.isArray(entries)) refuse('weightsManifest[0].weights is not a list')
   const named = new Map<string, Weight>()
   let at = 0
+  /** The bytes in memory. */
+  let held = 0
   for (const each of entries) {
     const entry = objectOf(each, 'a weight')
     const name = textOf(entry['name'], 'the name of a weight')
     const shape = entry['shape']
-    if (entry['dtype'] !== 'float32' || entry['quantization'] !== undefined)
-      refuse(`${name} is not of the type float32`)
+    if (entry['dtype'] !== 'float32') refuse(`${name} is not of the type float32`)
+    const { bytes: width, widen } = storageOf(name, entry['quantization'])
     if (!Array.isArray(shape) || !shape.every((size) => Number.isInteger(size) && size > 0))
       refuse(`${name} has no shape of whole numbers`)
     if (named.has(name)) refuse(`${name} stands twice`)
     const count = shape.reduce((product: number, size: number) => product * size, 1)
-    if (at + count * 4 > bytes.byteLength)
+    if (at + count * width > bytes.byteLength)
       refuse(`weights.bin has ${bytes.byteLength} bytes and ends within ${name}`)
+    held += count * 4
+    if (held > networkLimits.weightBytes)
+      refuse(`the weights have more than ${networkLimits.weightBytes} bytes of 32 bits each`)
     // A copy, because the slice of a Buffer shares its memory and may be unaligned.
-    const values = new Float32Array(Uint8Array.prototype.slice.call(bytes, at, at + count * 4).buffer)
+    const values = widen(Uint8Array.prototype.slice.call(bytes, at, at + count * width).buffer as ArrayBuffer)
     if (!areFinite(values)) {
       const odd = values.findIndex((value) => !Number.isFinite(value))
       refuse(`${name} holds ${values[odd]} at place ${odd}`)
     }
     named.set(name, { values, shape: shape as number[] })
-    at += count * 4
+    at += count * width
   }
   if (at !== bytes.byteLength) refuse(`weights.bin has ${bytes.byteLength} bytes, its weights are ${at}`)
   return named
+}
+
+/** How a weight is stored: in 32 bits, or in fewer as `quantization` says, which TensorFlow.js widens to the same numbers. */
+function storageOf(
+  name: string,
+  quantization: unknown,
+): { bytes: number; widen: (stored: ArrayBuffer) => Float32Array } {
+  if (quantization === undefined) return { bytes: 4, widen: (stored) => new Float32Array(stored) }
+  const { dtype, min, scale } = objectOf(quantization, `the quantization of ${name}`)
+  if (dtype === 'float16')
+    return { bytes: 2, widen: (stored) => Float32Array.from(new Uint16Array(stored), halfOfBits) }
+  const Stored = dtype === 'uint8' ? Uint8Array : dtype === 'uint16' ? Uint16Array : undefined
+  if (Stored === undefined)
+    refuse(`${name} is quantized to ${JSON.stringify(dtype)}; float16, uint8 and uint16 are read`)
+  if (typeof min !== 'number' || typeof scale !== 'number')
+    refuse(`${name} is quantized to ${String(dtype)} without the numbers min and scale`)
+  return {
+    bytes: Stored.BYTES_PER_ELEMENT,
+    widen: (stored) => Float32Array.from(new Stored(stored), (value) => value * scale + min),
+  }
 }
 
 /**
