@@ -29,6 +29,8 @@ const versionsInUse = sql`
   ${versionsServing}
   union select version from releases where ended_at is null
   union select baseline_version from releases where ended_at is null and baseline_version is not null
+  union select lineage #>> '{compression,version}' from versions where lineage ? 'compression' and version in (
+      select version from champions union select version from releases where ended_at is null)
   union select version from release_queue where state = 'waiting'
   union select version from batches where status = 'running'
   union select version from drills where ended_at is null and version is not null

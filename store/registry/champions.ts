@@ -133,7 +133,10 @@ export interface RollbackTarget {
   issues: string[]
 }
 
-/** All earlier champions that are proven, were never rolled back and still have their files, the last one first. */
+/**
+ * All earlier champions that are proven, were never rolled back and still have their files. The parent of a compressed version comes first,
+ * because it gives the same answers; then the last one.
+ */
 export async function listRollbackTargets(
   database: Database,
   { model, from }: { model: string; from: string },
@@ -151,14 +154,15 @@ export async function listRollbackTargets(
     ) as served using (version)
     where versions.version <> ${from} and known_good_at is not null and rolled_back_at is null
       and not exists (select from deleted_artifacts where digest = versions.artifact_digest)
-    order by last desc limit 20`)
+    order by versions.version = (select lineage #>> '{compression,version}' from versions where version = ${from}) desc nulls last,
+      last desc limit 20`)
   return rows.map(({ schema, now = {}, ...target }) => ({
     ...target,
     issues: schemaIssues(known(now), known(schema)),
   }))
 }
 
-/** The newest target without an issue, and the newer ones with their issues. */
+/** The first target without an issue, and those before it with their issues. */
 export function chooseRollbackTarget(
   { model, from }: { model: string; from: string },
   targets: readonly { version: string; issues: readonly string[] }[],
@@ -200,8 +204,7 @@ const known = ({ features, output }: Schema): Partial<Pick<Manifest, 'features' 
 })
 
 /**
- * The version that a rollback returns to: the last earlier champion that is proven, was never rolled back and is compatible with present
- * requests.
+ * The version that a rollback returns to: the first rollback target that is compatible with present requests.
  */
 export async function findRollbackTarget(
   database: Database,

@@ -179,7 +179,10 @@ export async function readRouting(database: Database): Promise<RoutingRead> {
           select versions.version from champion_history join versions using (version)
           where champion_history.model = name and known_good_at is not null and rolled_back_at is null
             and versions.version <> (select version from champions where champions.model = name)
-          order by champion_history.id desc limit 1
+          -- The parent of a compressed champion comes first, as in a rollback.
+          order by versions.version = (
+            select lineage #>> '{compression,version}' from champions join versions as live using (version)
+            where champions.model = name) desc nulls last, champion_history.id desc limit 1
         ) as previous on true
         where jsonb_typeof(definition -> 'fallback') = 'object') as fallbacks`)
   return rows[0]!

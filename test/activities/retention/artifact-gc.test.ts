@@ -121,6 +121,8 @@ describe('artifact collection beyond the budget keeps artifacts in use:', () => 
     insert into releases (id, model, version, baseline_version, strategy, policy, policy_digest, evaluation_digest,
       artifact_digest, requested_by, workflow_id, run_id, stage, state)
     values (${uniqueName('rel')}, ${model}, ${version}, ${baseline}, 'canary', '{}', 'p', 'e', 'a', 'olga', 'w', 'r', 'canary', '{}')`
+  const compressed = (version: string | Sql, parent: string) => sql`
+    update versions set lineage = lineage || ${JSON.stringify({ compression: { version: parent } })} where version = ${version}`
   const route = (more: object) => sql`update routing set route = route || ${JSON.stringify(more)}`
   const [a, b] = [1, 4]
   const cases: [string, (version: string, other: string, digest: string) => Sql[], Sql][] = [
@@ -175,6 +177,16 @@ describe('artifact collection beyond the budget keeps artifacts in use:', () => 
         sql`update evaluations set created_at = now() where artifact_digest = ${digest}`,
       ],
       sql`update evaluations set created_at = now() - interval '9 days'`,
+    ],
+    [
+      'the parent of a compressed candidate of an open release',
+      (version, other) => [compressed(other, version), open(other, other)],
+      sql`delete from releases`,
+    ],
+    [
+      'the parent of a compressed champion',
+      (version) => [compressed(sql`(select version from champions where model = ${model})`, version)],
+      sql`update versions set lineage = lineage - 'compression'`,
     ],
     [
       'an artifact of a retraining that is under way',

@@ -115,15 +115,17 @@ export const releaseStatements: Statements = {
         .filter((row) => row['release_id'] === release && row['cause'] === 'promotion')
         .map(changeRow),
   ],
-  bcbd31d7: [
+  fb54583b: [
     'findRollbackTarget',
     (query, [live, model, from]) => {
       const last = new Map<unknown, number>()
       for (const row of query.all('champion_history'))
         if (row['model'] === model)
           last.set(row['version'], Math.max(last.get(row['version']) ?? 0, row['id'] as number))
+      const { compression } = (query.find('versions', from as string)?.['lineage'] ?? {}) as Row
+      const parent = (compression as Row | undefined)?.['version']
       return [...last]
-        .sort(([, a], [, b]) => b - a)
+        .sort(([one, a], [other, b]) => Number(other === parent) - Number(one === parent) || b - a)
         .map(([version]) => query.find('versions', version as string))
         .filter(
           (row) =>

@@ -246,7 +246,7 @@ export const routingStatements: Statements = {
       return []
     },
   ],
-  '011155ea': [
+  '8d690b0d': [
     'readRouting',
     (query) => [
       {

@@ -29,6 +29,8 @@ import {
   markRolledBack,
   saveRelease,
 } from '../../../store/release/releases.ts'
+import { routeCompletely } from '../../../store/release/rollback.ts'
+import { findRouting, readRouting, writeRoute } from '../../../store/serving/routing.ts'
 import { insertModel } from '../../support/release/candidates.ts'
 import { firstFacts, releasePolicy } from '../../support/release/releases.ts'
 import { migratedDatabase, openPatientStore, uniqueName } from '../../support/servers/servers.ts'
@@ -271,5 +273,33 @@ describe('the champion', () => {
     await markVersionRolledBack(store, v1)
     expect(await target()).toBe(v0)
     expect(await findRollbackTarget(store, { model, from: v0 })).toBeUndefined()
+  })
+
+  it('returns to the parent of a compressed version, unless that was rolled back', async () => {
+    const [v0, v1, v2] = versions as [string, string, string]
+    await move(undefined, v0)
+    await move(v0, v1)
+    await move(v1, v2)
+    for (const each of [v0, v1]) await markKnownGood(store, each)
+    const lineage = JSON.stringify({ compression: { version: v0 } })
+    await store.query(sql`update versions set lineage = lineage || ${lineage} where version = ${v2}`)
+    const fallback = JSON.stringify({ fallback: { kind: 'previous' } })
+    await store.query(sql`update models set definition = definition || ${fallback} where name = ${model}`)
+    /** What a rollback returns to, what stays loaded for it, and what the fallback of the model file serves. */
+    const targets = async () => {
+      const now = (await findRouting(store, model))?.route
+      const route = now && (await routeCompletely(store, { version: v2, now })).route
+      const { fallbacks } = await readRouting(store)
+      const { previous } = fallbacks.find((each) => each.model === model)!
+      return [await findRollbackTarget(store, { model, from: v2 }), route?.standby, previous]
+    }
+    const arms = [{ arm: 'champion' as const, version: v2, shareBp: 10_000 }]
+    await writeRoute(store, {
+      route: { model, salt: 's', arms, proven: v2 },
+      replaces: { epoch: 0, generation: 0 },
+    })
+    expect(await targets()).toEqual([v0, v0, v0])
+    await markVersionRolledBack(store, v0)
+    expect(await targets()).toEqual([v1, v1, v1])
   })
 })
