@@ -68,6 +68,8 @@ create table trigger_firings (
   -- The name of the key that has called the webhook.
   requested_by text,
   overrides jsonb,
+  -- How it makes a version smaller: {version, to, …}; null for a training.
+  compression jsonb,
   -- Why it starts nothing.
   refused text,
   fired_at timestamptz not null default now(),

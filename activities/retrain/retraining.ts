@@ -59,6 +59,7 @@ import type { RetrainOutcome, RetrainRequest } from '../../workflows/messages.ts
 import type { Deps } from '../deps.ts'
 import { rowsOfEndedRuns } from '../runtime/find-run.ts'
 import { takeStart } from '../runtime/take-start.ts'
+import { compressedArtifact } from './compressed-artifact.ts'
 import { trainingQueues, type TrainingQueues } from '../trainers/queue-training.ts'
 
 export interface OpenInput extends RetrainRequest {
@@ -200,7 +201,11 @@ async function findOwnOrder(
     return { sweepId, asOf, requestedBy, overrides, reason: 'manual' }
   }
   const firing = await findFiring(store, order)
-  if (firing?.model === model && firing.batch === undefined) return firedRetraining(firing)
+  if (firing?.model === model && firing.batch === undefined) {
+    const { compression } = firing
+    const artifact = compression && (await compressedArtifact(store, model, compression))
+    return { ...firedRetraining(firing), artifact }
+  }
   const [trigger] = await listTriggers(store, { model, dedupeKey: order })
   return trigger && triggeredRetraining(trigger)
 }
@@ -284,6 +289,7 @@ export const endRetraining =
     const { alert, ...ending } = endingOfRetraining({
       ...(await readRunFacts(store, run)),
       isCancelled,
+      isCompression: run.artifact?.compression !== undefined,
       version,
       approvers: approval.approvers,
       release: released ?? (queued === undefined ? undefined : { queued }),

@@ -6,7 +6,7 @@ import { Context } from '@temporalio/activity'
 import { randomUUID } from 'node:crypto'
 import { setTimeout as pause } from 'node:timers/promises'
 import { canonicalJson } from '../../domain/canonical-json.ts'
-import { reasonOf } from '../../domain/errors.ts'
+import { isError, reasonOf } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { issuesOfOverrides } from '../../domain/training/overrides.ts'
 import { batchScheduleName } from '../../domain/triggers/partitions.ts'
@@ -15,8 +15,10 @@ import {
   type Sensor,
   triggerAlertKey,
   type TriggerDefinition,
+  type TriggerFiring,
 } from '../../domain/triggers/trigger.ts'
 import { listRemovedModels } from '../../store/maintenance/expected-work.ts'
+import { findChampion } from '../../store/registry/champions.ts'
 import { findModel } from '../../store/registry/models.ts'
 import {
   insertFiring,
@@ -30,6 +32,7 @@ import {
   type TriggerPosition,
 } from '../../store/triggers/firings.ts'
 import type { Deps } from '../deps.ts'
+import { compressedArtifact } from '../retrain/compressed-artifact.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import {
   lookForFiles,
@@ -38,6 +41,7 @@ import {
   type Look,
   type Sighting,
   lookAtWatermark,
+  lookForPromotions,
   lookForRuns,
 } from './sensors.ts'
 import {
@@ -55,11 +59,12 @@ const looks: Record<Sensor['kind'], AnyLook> = {
   file: erased(lookForFiles),
   watermark: erased(lookAtWatermark),
   workflow: erased(lookForRuns),
+  promotion: erased(lookForPromotions),
 }
 
 /** The position has the form of its kind, because a changed definition starts again. */
 function erased<Kind, Seen>(look: Look<Kind, Seen>): AnyLook {
-  return (deps, sensor, before, starts) => look(deps, sensor as Kind, before as Seen | undefined, starts)
+  return (deps, sensor, before, of) => look(deps, sensor as Kind, before as Seen | undefined, of)
 }
 
 /** A hanging share or server must not keep the other triggers from firing. */
@@ -151,7 +156,7 @@ async function lookAt(
   const starts = batch === undefined ? `retrain/${model}` : undefined
   let sighting: Sighting<unknown>
   try {
-    sighting = await Promise.race([looks[sensor.kind](deps, sensor, before, starts), tooLong()])
+    sighting = await Promise.race([looks[sensor.kind](deps, sensor, before, { model, starts }), tooLong()])
   } catch (error) {
     const problem = reasonOf(error)
     await recordProblem(store, { model, trigger, problem })
@@ -164,9 +169,9 @@ async function lookAt(
     await store.transaction(async (database) => {
       const isMine = await movePosition(database, { model, trigger, from: before, to: seen })
       if (!isMine || news === undefined) return
-      const id = `fir_${randomUUID()}`
-      await insertFiring(database, { id, model, trigger, batch, ...news })
-      log.info({ firing: id, model, trigger }, `trigger fired: ${news.message}`)
+      const { id = `fir_${randomUUID()}`, ...why } = news
+      if (await insertFiring(database, { id, model, trigger, batch, ...why }))
+        log.info({ firing: id, model, trigger }, `trigger fired: ${news.message}`)
     })
   await resolveIfOpen(deps, open, triggerAlertKey(model, trigger))
   return undefined
@@ -188,14 +193,33 @@ async function tooLong(): Promise<never> {
   throw new Error(`no answer within ${lookMs / 1_000} s`)
 }
 
-/** The waiting retrainings. One that the current model file does not allow never starts. */
+/** The waiting retrainings. One that the current model file does not allow, or that cannot be compressed, never starts. */
 async function startable({ store }: Deps, definition: ModelDefinition): Promise<string[]> {
   const waiting = await listWaitingFirings(store, definition.name)
   const kept: string[] = []
   for (const firing of waiting) {
-    const issues = issuesOfOverrides(definition, firing.overrides ?? {})
+    const issues = [
+      ...issuesOfOverrides(definition, firing.overrides ?? {}),
+      ...(await issuesOfParent(store, firing)),
+    ]
     if (issues.length === 0) kept.push(firing.id)
     else await refuseFiring(store, { id: firing.id, refused: issues.join('; ') })
   }
   return kept
+}
+
+async function issuesOfParent(
+  store: Deps['store'],
+  { model, compression }: Pick<TriggerFiring, 'model' | 'compression'>,
+): Promise<string[]> {
+  if (compression === undefined) return []
+  const { version } = compression
+  if ((await findChampion(store, model))?.version !== version) return [`${version} is not champion any more`]
+  try {
+    await compressedArtifact(store, model, compression)
+    return []
+  } catch (error) {
+    if (isError(error)) return [error.message]
+    throw error
+  }
 }

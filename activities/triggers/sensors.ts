@@ -5,6 +5,7 @@ import { Context } from '@temporalio/activity'
 import {
   type TriggerFiring,
   type FileSensor,
+  type PromotionSensor,
   partitionAlertKey,
   triggerAlertKey,
   isFiniteMark,
@@ -33,7 +34,8 @@ import {
 } from '../../domain/triggers/partitions.ts'
 import { readNow } from '../../store/database/clock.ts'
 import { upsertAlert } from '../../store/monitoring/alerts.ts'
-import { findChampion } from '../../store/registry/champions.ts'
+import { findChampion, listChampionHistory } from '../../store/registry/champions.ts'
+import { getVersion } from '../../store/registry/versions.ts'
 import {
   listLastBatchFirings,
   listWaitingBatchFirings,
@@ -52,18 +54,18 @@ export interface Sighting<Seen> {
   /** The new position. */
   seen: Seen
   /** Why the trigger fires; absent when nothing is new. */
-  news?: Pick<TriggerFiring, 'message' | 'evidence'>
+  news?: Pick<TriggerFiring, 'message' | 'evidence'> & Partial<Pick<TriggerFiring, 'id' | 'compression'>>
 }
 
 /**
  * Checks once. The first check has no position and reports no news: existing data is the starting point. Throws with the remedy in its
- * message when it cannot check. `starts`: the id of the workflow that the trigger starts.
+ * message when it cannot check. `starts`: the id of the workflow that the trigger of the model starts.
  */
 export type Look<Kind, Seen> = (
   deps: Deps,
   sensor: Kind,
   before?: Seen,
-  starts?: string,
+  of?: { model: string; starts?: string },
 ) => Promise<Sighting<Seen>>
 
 // Checks for new and changed files of the project that match a pattern. When the folder is missing, the position stays.
@@ -281,7 +283,7 @@ interface SeenRuns {
 const overlapMs = 600_000
 const pageSize = 1_000
 
-export const lookForRuns: Look<WorkflowSensor, SeenRuns> = async (_, sensor, before, starts) => {
+export const lookForRuns: Look<WorkflowSensor, SeenRuns> = async (_, sensor, before, of) => {
   const { client, info } = Context.current()
   const own = info.workflowNamespace
   const { type, id, namespace = own } = sensor
@@ -295,7 +297,7 @@ export const lookForRuns: Look<WorkflowSensor, SeenRuns> = async (_, sensor, bef
   })
   // A run that this trigger has started must not start the next one.
   const others = (executions ?? []).filter(
-    ({ execution }) => namespace !== own || execution?.workflowId !== starts,
+    ({ execution }) => namespace !== own || execution?.workflowId !== of?.starts,
   )
   const ended = others.map(({ execution, closeTime }) => ({
     workflowId: execution?.workflowId ?? '',
@@ -313,5 +315,32 @@ export const lookForRuns: Look<WorkflowSensor, SeenRuns> = async (_, sensor, bef
   return {
     seen,
     news: { message: `the workflow ${workflowId} has completed`, evidence: { workflowId, runId } },
+  }
+}
+
+// Checks for a promotion. Only the newest counts, because only a champion is compressed.
+
+export const lookForPromotions: Look<PromotionSensor, { at: string | null }> = async (
+  { store },
+  { compression },
+  before,
+  of,
+) => {
+  const [change] = await listChampionHistory(store, of?.model ?? '', 1)
+  const seen = { at: change?.at ?? null }
+  if (before === undefined || change?.cause !== 'promotion' || change.at === before.at) return { seen }
+  const { version } = change
+  // A version that this trigger has made must not be compressed again.
+  const { manifest } = await getVersion(store, version)
+  if (manifest.training.compression !== undefined) return { seen }
+  return {
+    seen,
+    news: {
+      // One for each parent, also when it is promoted again after a rollback.
+      id: `fir_compress_${version}`,
+      message: `${version} was promoted`,
+      evidence: { version, to: compression.to },
+      compression: { ...compression, version },
+    },
   }
 }

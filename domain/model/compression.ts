@@ -11,10 +11,8 @@ import {
 export const compressionMethods = fileCompressions
 export type CompressionMethod = (typeof compressionMethods)[number]
 
-/** What a user asks for. */
-export interface Compression {
-  /** The parent. */
-  version: string
+/** How a version is to be made smaller. */
+export interface CompressionWish {
   to: CompressionMethod
   /** For `fewer-trees`: how many stay. Default: the fewest whose answers to training rows differ by half of ε on average. */
   trees?: number
@@ -22,6 +20,12 @@ export interface Compression {
   epsilon?: number
   /** How many times smaller or faster the version must be. Default: `defaultTimes`. */
   times?: number
+}
+
+/** What a user asks for. */
+export interface Compression extends CompressionWish {
+  /** The parent. */
+  version: string
 }
 
 /** What is asked for, with the artifact of the parent at that time. */
@@ -71,10 +75,15 @@ const digestPattern = /^sha256:[0-9a-f]{64}$/
 /** Why a value is not what a compression is asked for with; undefined when it is. */
 export function issueOfCompression(given: unknown): string | undefined {
   if (typeof given !== 'object' || given === null) return 'must be an object as "compression"'
-  const { version, artifact, to, trees, epsilon, times } = given as Partial<CompressionOrder>
+  const { version, artifact } = given as Partial<CompressionOrder>
   if (typeof version !== 'string' || version.length > 200) return 'must have the "version" that is compressed'
   if (typeof artifact !== 'string' || !digestPattern.test(artifact))
     return 'must have the digest of its artifact'
+  return issueOfWish(given)
+}
+
+/** Why a version cannot be made smaller as it is wished; undefined when it can. */
+export function issueOfWish({ to, trees, epsilon, times }: Partial<CompressionWish>): string | undefined {
   if (!compressionMethods.some((each) => each === to))
     return `must have one of ${compressionMethods.join(', ')} as "to"`
   if (trees !== undefined && (to !== 'fewer-trees' || !Number.isSafeInteger(trees) || trees < 1))

@@ -141,6 +141,8 @@ export interface PastTraining {
   startedMs: number
   reason: TriggerReason
   dedupeKey: string
+  /** Whether it made a version smaller, from no new rows. */
+  isCompression?: boolean
   /** The outcome; null while it runs. `rolled_back`: the release of its version was rolled back or rejected. */
   outcome:
     | 'released'
@@ -197,7 +199,13 @@ export function judgeTrigger(
       message: `${releasing} is being released, and a version trained now would be compared with the champion before it`,
     }
   const throttled = isAutomatic(trigger.reason)
-    ? throttle(trigger.reason, trainings, history, nowMs, policy)
+    ? throttle(
+        trigger.reason,
+        trainings.filter((each) => each.isCompression !== true),
+        history,
+        nowMs,
+        policy,
+      )
     : null
   if (throttled !== null) return throttled
   if (trainings.some(({ outcome }) => outcome === null))

@@ -88,6 +88,8 @@ function failureOf(facts: RunFacts): { message: string; code?: ErrorCode } {
 export interface RetrainingFacts extends RunFacts {
   /** The version that it registered. */
   version?: string
+  /** Whether it makes a version smaller. One that is refused says nothing of the model. */
+  isCompression?: boolean
   /** The approvals that its release needs. */
   approvers: number
   release?: 'open' | { refused: string } | { queued: string }
@@ -127,7 +129,7 @@ export function endingOfRetraining(facts: RetrainingFacts): RetrainingEnding {
     return {
       outcome,
       message: `${reasons.join('; ')} (against ${baseline ?? 'the floors'})`,
-      alert: { evaluationId, trainingId, reasons },
+      ...(facts.isCompression !== true && { alert: { evaluationId, trainingId, reasons } }),
     }
   }
   const { message, code: errorCode } = failureOf(facts)

@@ -1,4 +1,5 @@
 /** Defines the triggers of a model file: the events that start a retraining or a batch, and the position of each trigger. */
+import type { Compression, CompressionWish } from '../model/compression.ts'
 import type { Features } from '../model/features.ts'
 import type { OwnRetraining } from '../monitoring/retraining-triggers.ts'
 import type { HyperparameterValues } from '../training/overrides.ts'
@@ -25,6 +26,7 @@ export type Sensor = { everyMs: number } & (
   | WatermarkSensor
   /** Completed runs of an upstream workflow, by its type or its id. */
   | WorkflowSensor
+  | PromotionSensor
 )
 
 export interface FileSensor {
@@ -47,6 +49,12 @@ export interface WorkflowSensor {
   id?: string
   /** Default: the namespace of Tenure. */
   namespace?: string
+}
+
+/** Promotions of versions that are not compressed. Each is compressed, instead of a training. */
+export interface PromotionSensor {
+  kind: 'promotion'
+  compression: CompressionWish
 }
 
 export const isSensor = (trigger: TriggerDefinition): trigger is TriggerDefinition & Sensor =>
@@ -85,6 +93,8 @@ export function waitsFor(trigger: TriggerDefinition): string {
       return trigger.type === undefined
         ? `completed runs of the workflow ${trigger.id}`
         : `completed workflows of the type ${trigger.type}`
+    case 'promotion':
+      return `a promotion, to compress the version to ${trigger.compression.to}`
     case 'webhook': {
       const names = Object.keys(trigger.parameters)
       return `a request${names.length === 0 ? '' : ` with ${names.join(', ')}`}`
@@ -106,6 +116,8 @@ export interface TriggerFiring {
   /** The name of the key that called the webhook; absent for sensors. */
   requestedBy?: string
   overrides?: HyperparameterValues
+  /** Makes a version smaller instead of training one. */
+  compression?: Compression
 }
 
 /** The retraining that a firing requests. Its first activity compares the two. */

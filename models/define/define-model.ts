@@ -6,6 +6,7 @@ import { builtInPrimary, hasCustomPrimary } from '../../domain/evaluation/policy
 import { DomainError } from '../../domain/errors.ts'
 import { counted } from '../../domain/figures.ts'
 import { isDigested, modelFeatures, sentFeatures, type Features } from '../../domain/model/features.ts'
+import { issueOfParent } from '../../domain/model/compression.ts'
 import { digestReason } from '../../domain/model/logged-rows.ts'
 import { floodPolicies } from '../../domain/validation/floods.ts'
 import { isStorable } from '../../domain/postgres-text.ts'
@@ -131,6 +132,7 @@ function compileModel(report: IssueCollector, file: AnyModelFile): ModelDefiniti
     isBrought: isBrought || undefined,
   }
   checkTaken(report, definition)
+  checkCompressed(report, definition)
   checkBatchNames(report, definition)
   checkQualityLimits(report, definition)
   if (!isStorable(definition))
@@ -271,6 +273,19 @@ function compileParts(
       compileTraffic(report, spec, parts.release),
     ),
   }
+}
+
+/** A training function gives a network, and `serve` answers with code. What a program saves is known when it is there. */
+function checkCompressed(
+  report: IssueCollector,
+  { triggers = [], trainer, serve, isBrought }: ModelDefinition,
+): void {
+  const wish = triggers.find((each) => each.kind === 'promotion')?.compression
+  if (isBrought === true || wish === undefined) return
+  const network = { 'model.json': 0, 'weights.bin': 0 }
+  if (serve !== undefined) report('retrain.then', `${serve} answers, and code cannot be compressed`)
+  else if (trainer === undefined && issueOfParent({ files: network, to: wish.to }) !== undefined)
+    report('retrain.then', `a network cannot be compressed to ${wish.to}`)
 }
 
 function checkName(report: IssueCollector, name: unknown): void {

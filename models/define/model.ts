@@ -14,13 +14,12 @@ import type { PrepareSpec } from './data/prepare.ts'
 import type { EvaluationSpec } from './evaluation.ts'
 import type { MonitorSpec } from './monitor.ts'
 import type { ReleaseSpec } from './release.ts'
-import type { RetrainSpec } from './triggers/retrain.ts'
+import type { RetrainEntry } from './triggers/retrain.ts'
 import type { SourceSpec } from './data/source.ts'
 import type { SplitSpec } from './split.ts'
 import type { StopEarly } from '../../domain/training/early-stopping.ts'
 import type { WeightsSpec } from './data/weights.ts'
 import type { ScheduledBatchSpec } from './triggers/batches.ts'
-import type { TriggerSpec } from './triggers/triggers.ts'
 import type { TrainerSpec } from './trainer.ts'
 
 export type Hyperparameters = Record<string, number | string | boolean>
@@ -115,8 +114,8 @@ export interface ModelFile<F extends Features, H extends Hyperparameters> {
   tests?: readonly BehaviourSpec[]
   /** The release strategy of a version that has passed the gate: `canary(…)` or another one. */
   release: ReleaseSpec
-  /** The schedule of retrainings, or a list with a schedule and triggers. Default: none. */
-  retrain?: RetrainSpec | readonly (RetrainSpec | TriggerSpec)[]
+  /** The schedule of retrainings, or a list with a schedule, triggers and what follows a promotion. Default: none. */
+  retrain?: RetrainEntry | readonly RetrainEntry[]
   /**
    * Batch predictions for each day or each firing of a trigger, by name: `{ daily: { rows: parquet('in/{date}.parquet'), partition: daily({
    * from: '2026-11-01' }) } }`.

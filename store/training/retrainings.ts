@@ -99,7 +99,8 @@ export async function listPastTrainings(
 ): Promise<{ nowMs: number; trainings: PastTraining[] }> {
   const rows = await rowsFrom(database).list<Omit<PastTraining, 'startedMs'> & { startedAt: string }>(sql`
     with trainings as (
-      select reason, coalesce(dedupe_key, id) as dedupe_key, started_at, case
+      select reason, coalesce(dedupe_key, id) as dedupe_key, started_at,
+        nullif(artifact -> 'compression' is not null, false) as is_compression, case
         when outcome in ('released', 'registered') and (
           select outcome from releases where releases.version = retrainings.version order by started_at desc limit 1
         ) in ('rolled_back', 'rejected') then 'rolled_back' else outcome end as outcome
@@ -107,7 +108,7 @@ export async function listPastTrainings(
     )
     select * from trainings
     where started_at > now() - interval '7 days' or started_at >= coalesce((
-      select max(started_at) from trainings where outcome in ('released', 'registered')
+      select max(started_at) from trainings where outcome in ('released', 'registered') and is_compression is null
     ), '-infinity')
     order by started_at desc limit 500`)
   return {
@@ -132,7 +133,7 @@ export async function countNewRows(
     with last as (
       select retrainings.started_at, snapshots.rows from retrainings
         join snapshots on snapshots.digest = retrainings.snapshot_digest
-      where retrainings.model = ${model} order by retrainings.started_at desc limit 1
+      where retrainings.model = ${model} and artifact -> 'compression' is null order by retrainings.started_at desc limit 1
     )
     select last.rows::float8 as rows, last.started_at as "startedAt", (
       select nullif(count(*), 0)::float8 * 0 + count(*) filter (where arrived_at > last.started_at) from outcomes

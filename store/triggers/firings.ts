@@ -10,15 +10,16 @@ import type { Database } from '../postgres.ts'
 
 /** Stores a firing. Returns false if it is already stored. */
 export async function insertFiring(database: Database, firing: TriggerFiring): Promise<boolean> {
-  const { id, model, trigger, batch, message, evidence, requestedBy, overrides } = firing
+  const { id, model, trigger, batch, message, evidence, requestedBy, overrides, compression } = firing
   return rowsFrom(database).any(sql`
-    insert into trigger_firings (id, model, trigger, batch, message, evidence, requested_by, overrides)
+    insert into trigger_firings (id, model, trigger, batch, message, evidence, requested_by, overrides, compression)
     values (${id}, ${model}, ${trigger}, ${batch ?? null}, ${message}, ${JSON.stringify(evidence)}, ${requestedBy ?? null},
-      ${overrides === undefined ? null : JSON.stringify(overrides)})
+      ${overrides === undefined ? null : JSON.stringify(overrides)},
+      ${compression === undefined ? null : JSON.stringify(compression)})
     on conflict do nothing returning id`)
 }
 
-const firing = sql`id, model, trigger, batch, message, evidence, requested_by, overrides`
+const firing = sql`id, model, trigger, batch, message, evidence, requested_by, overrides, compression`
 const waits = sql`refused is null and not exists (select from retrainings where dedupe_key = trigger_firings.id)`
 
 /** Lists the firings that have not started a retraining yet, oldest first. */

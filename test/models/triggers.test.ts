@@ -1,4 +1,5 @@
 /** Tests the triggers of model files: what they compile to, and each mistake with its place. */
+/* oxlint-disable unicorn/no-thenable -- `then` of a model file holds no function, so nothing awaits it */
 import { describe, expect, it } from 'vitest'
 import { isError } from '../../domain/errors.ts'
 import { issuesOfParameters } from '../../domain/triggers/parameters.ts'
@@ -7,16 +8,16 @@ import * as words from '../../models/define.ts'
 import type { ScheduledBatchSpec } from '../../models/define/triggers/batches.ts'
 import { issueOfCron } from '../../models/define/triggers/cron.ts'
 
-const { afterWorkflow, cron, number, onWebhook, whenFile, whenWatermark } = words
+const { afterWorkflow, compress, cron, number, onWebhook, whenFile, whenWatermark } = words
 
-const define = (retrain: unknown, batches?: unknown) =>
+const define = (retrain: unknown, batches?: unknown, train?: unknown) =>
   words.defineModel({
     name: 'roses',
     features: { size: number({ min: 0, max: 10 }) },
     label: words.yesNo({ positive: 'blooms' }),
     source: words.csv('models/data/roses.csv'),
     split: words.random({ test: 0.25 }),
-    train: () => Promise.reject(new Error('is not called here')),
+    train: (train ?? (() => Promise.reject(new Error('is not called here')))) as never,
     evaluation: { floors: { auc: 0.6 } },
     release: words.direct(),
     retrain: retrain as undefined,
@@ -63,6 +64,35 @@ describe('the triggers of a model file', () => {
     expect(define([whenFile('a')]).retrain).toBeUndefined()
     expect(define({ every: '1 week' }).triggers).toBeUndefined()
   })
+
+  it('have one for promotions beside a schedule or alone, where a program trains', () => {
+    const compression = { to: 'int8', epsilon: 0.01 }
+    const promotion = { name: 'compress', kind: 'promotion', everyMs: 30_000, compression }
+    const then = compress('int8', { epsilon: 0.01 })
+    const program = words.python('train.py')
+    expect(define({ every: '1 week', then }, undefined, program)).toMatchObject({
+      retrain: { everyMs: 604_800_000 },
+      triggers: [promotion],
+    })
+    const { retrain, triggers } = define([whenFile('a'), { then }], undefined, program)
+    expect(retrain).toBeUndefined()
+    expect(triggers).toMatchObject([{ kind: 'file' }, promotion])
+  })
+
+  it.each([
+    [{ then: compress('zip' as never) }, 'then needs compress(…) with one of float16, int8, fewer-trees'],
+    [{ then: compress('int8', { epsilon: 2 }) }, 'retrain.then: must have a number above 0 and below 1'],
+    [
+      { then: compress('int8', { tims: 2 } as object) },
+      'retrain.then: has no field tims: did you mean times?',
+    ],
+    [[{ then: compress('int8') }, { then: compress('float16') }], 'retrain.then: at most one compress(…)'],
+    [
+      [onWebhook({ name: 'compress' }), { then: compress('int8') }],
+      'retrain.then: a trigger is named compress',
+    ],
+    [{ then: compress('fewer-trees') }, 'retrain.then: a network cannot be compressed to fewer-trees'],
+  ])('%j names its mistake', (retrain, issue) => expect(issuesWith(retrain)).toContain(issue))
 
   it.each([
     [[cron('0 3 * * 1'), { every: '1 week' }], 'retrain: at most one schedule is allowed, not 2'],

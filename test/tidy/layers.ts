@@ -147,6 +147,8 @@ export const layers: Readonly<Record<string, Layer>> = {
       'activities/telemetry',
       // Requests, snapshots and batches compute columns by one implementation.
       'activities/data/prepared-rows.ts',
+      // Users and triggers ask for compressions in one way.
+      'activities/retrain/compressed-artifact.ts',
       'workflows/messages.ts',
       'workflows/triggers/messages.ts',
       'workflows/client/model-schedules.ts',

@@ -10,7 +10,7 @@ import { defineRoute, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { runOfRetraining } from '../../../domain/training/runs.ts'
 import { compressionMethods, timesLimits } from '../../../domain/model/compression.ts'
-import { compressedArtifact } from '../../services/registry/compressed-artifact.ts'
+import { compressedArtifact } from '../../../activities/retrain/compressed-artifact.ts'
 import { cancelRetraining, startRetraining } from '../../services/start-retraining.ts'
 import {
   findShownValidation,

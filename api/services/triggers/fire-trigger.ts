@@ -58,6 +58,10 @@ export async function fireTrigger(
     const names = [...triggers, ...ofBatches].map((each) => each.name).join(', ') || 'no triggers'
     throw new DomainError('not_found', `${model} has no trigger ${JSON.stringify(trigger)}: it has ${names}`)
   }
+  if (declared.kind === 'promotion')
+    throw new DomainError('invalid_request', `${trigger} of ${model} fires when a version is promoted`, {
+      remedy: `Compress a version with \`tenure compress ${model} --to ${declared.compression.to}\`.`,
+    })
   await requireModelFile(store, model)
   const issues = issuesOfParameters(declared, parameters)
   if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })

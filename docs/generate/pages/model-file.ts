@@ -200,10 +200,13 @@ const parts: readonly Part[] = [
   {
     title: 'Retrain',
     about:
-      '`{ every: … }` or `{ cron: … }`, in UTC; or a list with at most one schedule and [triggers](../how-to/projects/triggers.md).',
+      '`{ every: … }` or `{ cron: … }`, in UTC; or a list with at most one schedule, [triggers](../how-to/projects/triggers.md), and one `{ then: compress(…) }`.',
     file: define('triggers/retrain'),
-    calls: ['cron'],
-    types: [['RetrainSpec', '']],
+    calls: ['cron', 'compress'],
+    types: [
+      ['RetrainSpec', ''],
+      ['CompressOptions', '`compress` takes the method and:'],
+    ],
   },
   {
     title: 'Triggers',

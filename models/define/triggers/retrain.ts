@@ -1,10 +1,17 @@
 /**
- * Compiles the `retrain` of a model file: the schedule of retrainings and their triggers. Drift and lost quality start further retrainings.
+ * Compiles the `retrain` of a model file: the schedule of retrainings, their triggers, and what follows a promotion. Drift and lost quality start
+ * further retrainings.
  */
+import {
+  compressionMethods,
+  issueOfWish,
+  type CompressionMethod,
+  type CompressionWish,
+} from '../../../domain/model/compression.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import type { StartSchedule, TriggerDefinition } from '../../../domain/triggers/trigger.ts'
 import { durationAt, type Duration } from '../duration.ts'
-import { reportUnknown } from '../fields.ts'
+import { fieldNames, reportUnknown } from '../fields.ts'
 import type { IssueCollector } from '../issues.ts'
 import { issueOfCron } from './cron.ts'
 import { compileTrigger, type TriggerSpec } from './triggers.ts'
@@ -20,13 +27,68 @@ export const cron = (text: string, options: { catchUp?: Duration } = {}): Retrai
   ...options,
 })
 
+export interface CompressOptions {
+  /** The mean distance of two answers that is too large, above 0 and below 1. Default: what follows from the margin of the primary metric. */
+  epsilon?: number
+  /** How many times smaller or faster the version must be. Default: 1.2. */
+  times?: number
+  /** For `fewer-trees`: how many stay. Default: the fewest whose answers to training rows differ by half of ε on average. */
+  trees?: number
+}
+
+/** What follows the promotion of a version. */
+export interface ThenSpec {
+  then: CompressionWish
+}
+
+/** Makes a smaller version of each version that is promoted: `{ then: compress('int8', { epsilon: 0.01 }) }` ([how](../how-to/compress.md)). */
+export const compress = (to: CompressionMethod, options: CompressOptions = {}): CompressionWish => ({
+  ...options,
+  to,
+})
+
+export type RetrainEntry = RetrainSpec | TriggerSpec | ThenSpec
+
 export function compileRetrain(
   report: IssueCollector,
-  spec: RetrainSpec | readonly (RetrainSpec | TriggerSpec)[],
+  spec: RetrainEntry | readonly RetrainEntry[],
 ): Pick<ModelDefinition, 'retrain' | 'triggers'> {
-  const { schedule, triggers } = compileStarts(report, 'retrain', isList(spec) ? spec : [spec])
-  return { retrain: schedule, triggers }
+  const entries = (isList(spec) ? spec : [spec]).map(splitEntry)
+  const { schedule, triggers = [] } = compileStarts(
+    report,
+    'retrain',
+    entries.flatMap(({ start }) => (start === undefined ? [] : [start])),
+  )
+  const wishes = entries.flatMap(({ wish }) => (wish === undefined ? [] : [wish]))
+  if (wishes.length > 1) report('retrain.then', `at most one compress(…) is allowed, not ${wishes.length}`)
+  if (wishes.length > 0 && triggers.some(({ name }) => name === compressTrigger))
+    report('retrain.then', `a trigger is named ${compressTrigger}: give it another name`)
+  const all = [...triggers, ...wishes.map((wish) => compileThen(report, wish))]
+  return { retrain: schedule, triggers: all.length === 0 ? undefined : all }
 }
+
+/** An entry may have both: `{ every: '1 week', then: compress('int8') }`. */
+function splitEntry(entry: RetrainEntry): { start?: RetrainSpec | TriggerSpec; wish?: CompressionWish } {
+  if (!(typeof entry === 'object' && entry !== null && 'then' in entry)) return { start: entry }
+  const { then: wish, ...others } = entry
+  return { wish, start: Object.keys(others).length === 0 ? undefined : (others as RetrainSpec) }
+}
+
+const compressTrigger = 'compress'
+
+function compileThen(report: IssueCollector, wish: CompressionWish): TriggerDefinition {
+  if (typeof wish !== 'object' || !compressionMethods.some((each) => each === wish.to))
+    throw new TypeError(
+      `then needs compress(…) with one of ${compressionMethods.join(', ')}, not ${JSON.stringify(wish)}`,
+    )
+  reportUnknown(report, 'retrain.then', wish, compressFields)
+  const issue = issueOfWish(wish)
+  if (issue !== undefined) report('retrain.then', issue)
+  return { name: compressTrigger, kind: 'promotion', everyMs: lookMs, compression: wish }
+}
+
+const lookMs = 30_000
+const compressFields = fieldNames<CompressionWish>({ to: 0, trees: 0, epsilon: 0, times: 0 })
 
 /** Compiles what starts a retraining or a batch: at most one schedule and any number of triggers. */
 export function compileStarts(

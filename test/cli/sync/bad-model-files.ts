@@ -12,7 +12,7 @@ export interface BadModelFile {
   more?: Record<string, string>
 }
 
-const words = `import { ab, between, canary, category, csv, defineModel, direct, direction, exact, invariance, number, oneOf, percent, quantity, random, rowCount, served, yesNo } from '${modelsDirectory}define.ts'\n`
+const words = `import { ab, between, canary, category, compress, csv, defineModel, direct, direction, exact, invariance, number, oneOf, percent, quantity, random, rowCount, served, yesNo } from '${modelsDirectory}define.ts'\n`
 const parts: Record<string, string> = {
   features: `{ sepalLength: number({ unit: 'cm' }), petalLength: number() }`,
   label: `oneOf(['setosa', 'versicolor', 'virginica'], { column: 'species' })`,
@@ -153,6 +153,15 @@ export const badModelFiles: BadModelFile[] = [
       'features.petalLength: options are required, as in number({ min: 0 }), not a text',
       `features.species: options are required, as in category(['red', 'white']), not a text`,
       `retrain: has the wrong shape: { every: '1 week' } or { cron: '0 3 * * 1' } is required, not "weekly"`,
+    ],
+  ),
+  changed(
+    'a compression of what cannot be compressed',
+    'compressed',
+    { retrain: `{ every: '1 week', then: compress('fewer-trees', { trees: 0.5, epsilon: 0.01 }) }` },
+    [
+      'retrain.then: may have a whole number of trees, from 1 on, to fewer-trees alone',
+      'retrain.then: a network cannot be compressed to fewer-trees',
     ],
   ),
   changed('parts that are missing', 'missing', { label: undefined, release: undefined }, [

@@ -139,6 +139,14 @@ describe('a request', () => {
     expect(just).toBe('the last training started less than 6 h ago')
   })
 
+  it('is not delayed by a version that was made smaller, but by one that is being made smaller', () => {
+    const refused = past(hour, 'not_better', 'trigger')
+    expect(decide('drift', [refused], { newRows: 0, trainingRows: 100 })).toEqual(['skip', 'cool_down'])
+    const compressed = { ...refused, isCompression: true }
+    expect(decide('drift', [compressed], { newRows: 0, trainingRows: 100 })).toEqual(['start', 'clear'])
+    expect(decide('drift', [{ ...compressed, outcome: null }])).toEqual(['skip', 'running'])
+  })
+
   it('by hand or by schedule has no cool-down and no cap', () => {
     const many = Array.from({ length: 6 }, (_, i) => past(i * hour + 1, 'not_better'))
     expect(decide('manual', many)).toEqual(['start', 'clear'])

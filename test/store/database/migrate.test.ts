@@ -13,7 +13,7 @@ const pinned: Record<string, string> = {
   '0001_models.sql': '436ffc6ebee476dd25a5ba2790778bbbe7c5a96b3b832c26222e47b26f24756c',
   '0002_training.sql': '6fe467e1160fc5201988cba23dff69368c4deb91700d675dd6880c86ecc4fbfb',
   '0003_versions.sql': '38a4933f2545a2f0614bbd9491d7839e38e40f0797282e952de83894b0cdcc87',
-  '0004_retrainings.sql': 'b4053eff707063e61a9a78728f04bda5cc45bbaeb8341a4fb209e9293e7d797b',
+  '0004_retrainings.sql': 'e83656933f5c29170b9aae8634cde3ebab42a045e3dd2dd61af5650c6c1ca385',
   '0005_releases.sql': '7bb8abf7e54d38899fc3ebedbc3cb573a7a4c96037cf5b2fdc2dc501e8539ca7',
   '0006_champions.sql': 'c2a702eb07ca52c97092d42750bb6d978ca4bc84116d1a779d4f6680a221efc0',
   '0007_serving.sql': '2d533021108b282e153b0b7729fb47f996b1bea9a38d37aa413fde699f25c50e',

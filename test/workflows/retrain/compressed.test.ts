@@ -3,11 +3,12 @@ import { MockActivityEnvironment } from '@temporalio/testing'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { readCard } from '../../../api/services/model-card.ts'
-import { compressedArtifact } from '../../../api/services/registry/compressed-artifact.ts'
+import { compressedArtifact } from '../../../activities/retrain/compressed-artifact.ts'
 import { withArtifactReader } from '../../../activities/artifact/reader.ts'
 import { evaluate, type EvaluateResult } from '../../../activities/retrain/evaluate.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
 import type { Compression, CompressionOrder } from '../../../domain/model/compression.ts'
+import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { putManifest } from '../../../store/artifacts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { markVersionRolledBack, moveChampion } from '../../../store/registry/champions.ts'
@@ -15,7 +16,10 @@ import { getVersion } from '../../../store/registry/versions.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { beginTraining, endTraining, getTraining } from '../../../store/training/trainings.ts'
-import type { RetrainOutcome } from '../../../workflows/messages.ts'
+import { countNewRows, listPastTrainings, listRetrainings } from '../../../store/training/retrainings.ts'
+import { insertFiring, listTriggerActivity } from '../../../store/triggers/firings.ts'
+import { retrainWorkflowId, type RetrainOutcome } from '../../../workflows/messages.ts'
+import type { FireTriggersOutcome } from '../../../workflows/triggers/messages.ts'
 import { readRosesModel } from '../../../packages/predictors/test/support/roses-lightgbm.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
@@ -167,6 +171,8 @@ describe('a version that is compressed', () => {
       message: expect.stringMatching(/not worth it beside its parent \S+: bytes 1\.\d\d ×/) as string,
     })
     expect((await reportOf(outcome)).compression!.fidelity.verdict).toBe('equal')
+    // The model is as good as before.
+    expect(await listAlerts(pipeline.store, { model, open: true })).toEqual([])
   })
 
   it('gets the fewest trees whose answers are within half of ε', async () => {
@@ -176,6 +182,95 @@ describe('a version that is compressed', () => {
     expect(compression!.fidelity).toMatchObject({ policy: { epsilon: 0.2 } })
     expect(compression!.fidelity.meanDifference!).toBeLessThan(0.12)
     await pipeline.endRelease(model)
+  })
+})
+
+describe('a model whose file compresses what is promoted', () => {
+  const own = uniqueName('followed')
+  const [first, child] = [`${own}_v1.0.0`, `${own}_v1.1.0`]
+  const having = (compression: object) => {
+    const triggers = [{ name: 'compress', kind: 'promotion', everyMs: 1_000, compression }]
+    return pipeline.store.query(sql`
+      update models set definition = definition || ${JSON.stringify({ triggers })}::jsonb where name = ${own}`)
+  }
+  const fire = () =>
+    pipeline.client.workflow.execute<(request: { model: string }) => Promise<FireTriggersOutcome>>(
+      'fireTriggers',
+      {
+        workflowId: uniqueName('look'),
+        taskQueue: pipeline.config.taskQueues.control,
+        args: [{ model: own }],
+      },
+    )
+  const move = (to: string, from?: string, cause: 'promotion' | 'rollback' = 'promotion') =>
+    moveChampion(pipeline.store, { model: own, from, to, cause, actor: 'anna', reason: 'a test' })
+  const refusedBecause = async () =>
+    (await listTriggerActivity(pipeline.store, [own])).map(({ refused }) => refused)
+
+  beforeAll(async () => {
+    const { store, models, deps } = pipeline
+    // A trigger takes the rows of today.
+    const later = `interval '${Date.now() - Date.parse(exampleDay(35))} milliseconds'`
+    const rows = `select id, planted_at + ${later} as planted_at, known_at + ${later} as known_at, size, colour, age, blooms from roses`
+    const source = `postgres({ rows: "${rows}", eventTime: 'planted_at', key: ['id'] })`
+    await syncExampleModel(store, models, { name: own, trains: false, source })
+    const stored = await deps.artifacts.put('artifacts', Buffer.from(readRosesModel().model))
+    const artifact = { file: 'model.txt', ...stored }
+    const brought = await pipeline.start({ model: own, requestedBy: 'olga', artifact })
+    expect(await brought.result()).toMatchObject({ version: first })
+    await pipeline.endRelease(own)
+    await having({ to: 'float16', epsilon: 0.02 })
+  })
+
+  it('compresses each promoted version once, and never a compressed one', async () => {
+    const { store, client } = pipeline
+    expect(await fire()).toMatchObject({ message: '0 waiting' })
+    await move(first)
+    expect(await fire()).toMatchObject({ started: `fir_compress_${first}` })
+    expect(await client.workflow.getHandle(retrainWorkflowId(own)).result()).toMatchObject({
+      outcome: 'released',
+      version: child,
+    })
+    const [retraining] = await listRetrainings(store, { model: own })
+    expect(retraining).toMatchObject({
+      reason: 'trigger',
+      requestedBy: `trigger/${own}/compress`,
+      evidence: { message: `${first} was promoted`, to: 'float16', version: first },
+    })
+    expect((await getVersion(store, child)).lineage.compression).toMatchObject({
+      version: first,
+      epsilon: 0.02,
+    })
+    // New rows count from the training, and a refused compression would delay none.
+    expect((await countNewRows(store, own)).lastTrainingMs).toBeLessThan(Date.parse(retraining!.startedAt))
+    expect((await listPastTrainings(store, { model: own, except: '' })).trainings).toMatchObject([
+      { isCompression: true, reason: 'trigger' },
+      { reason: 'manual' },
+    ])
+    await pipeline.endRelease(own)
+    await move(child, first)
+    expect(await fire()).toMatchObject({ message: '0 waiting' })
+    await move(first, child, 'rollback')
+    expect(await fire()).toMatchObject({ message: '0 waiting' })
+    await move(child, first)
+    await move(first, child)
+    expect(await fire()).toMatchObject({ message: '0 waiting' })
+    expect(await listRetrainings(store, { model: own })).toHaveLength(2)
+  })
+
+  it('starts none for a version that is not champion any more, or that cannot be compressed', async () => {
+    const { store } = pipeline
+    const waiting = async (version: string, id: string) => {
+      const compression: Compression = { version, to: 'int8' }
+      const why = { message: 'a test', evidence: {}, compression }
+      await insertFiring(store, { id, model: own, trigger: 'compress', ...why })
+      expect(await fire()).toMatchObject({ message: '0 waiting' })
+    }
+    await waiting(child, 'fir_gone')
+    expect(await refusedBecause()).toEqual([`${child} is not champion any more`])
+    await markVersionRolledBack(store, first)
+    await waiting(first, 'fir_rolled')
+    expect(await refusedBecause()).toEqual([expect.stringContaining('was rolled back at')])
   })
 })
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ._job import Job
 
     class BehaviourSpec(Made): ...
+    class CompressionWish(Made): ...
     class DailySpec(Made): ...
     class EventSpec(Made): ...
     class ExpectSpec(Made): ...
@@ -43,8 +44,9 @@ if TYPE_CHECKING:
     EvaluationSpecSliceLimits = TypedDict("EvaluationSpecSliceLimits", {"metric": 'NotRequired[Literal["accuracy", "auc", "brier", "logLoss", "rmse", "mae", "pinball"]]', "points": 'NotRequired[float]', "alpha": 'NotRequired[float]'})
     ImportancePolicy = TypedDict("ImportancePolicy", {"rows": 'NotRequired[float]', "permutations": 'NotRequired[float]'})
     CostSpec = TypedDict("CostSpec", {"p99": 'NotRequired[float]', "processor": 'NotRequired[float]', "memory": 'NotRequired[float]'})
-    RetrainFields = TypedDict("RetrainFields", {"every": 'NotRequired[str]', "cron": 'NotRequired[str]', "catch_up": 'NotRequired[str]'})
+    ModelFileRetrain = TypedDict("ModelFileRetrain", {"every": 'NotRequired[str]', "cron": 'NotRequired[str]', "catch_up": 'NotRequired[str]', "then": 'NotRequired[CompressionWish]'})
     ScheduledBatchSpec = TypedDict("ScheduledBatchSpec", {"rows": 'SourceSpec', "partition": 'NotRequired[DailySpec]', "when": 'NotRequired[Union[RetrainSpec, TriggerSpec, Sequence[Union[RetrainSpec, TriggerSpec, RetrainFields]], RetrainFields]]', "to": 'NotRequired[str]', "key": 'NotRequired[Sequence[str]]', "log": 'NotRequired[float]'})
+    RetrainFields = TypedDict("RetrainFields", {"every": 'NotRequired[str]', "cron": 'NotRequired[str]', "catch_up": 'NotRequired[str]'})
     MonitorSpec = TypedDict("MonitorSpec", {"every": 'NotRequired[str]', "span": 'NotRequired[str]', "count": 'NotRequired[str]', "settle": 'NotRequired[str]', "outcomes_within": 'NotRequired[str]', "silent": 'NotRequired[str]', "outcomes_stopped": 'NotRequired[str]', "errors": 'NotRequired[MonitorSpecErrors]', "latency_p95": 'NotRequired[str]', "quality": 'NotRequired[MonitorSpecQuality]', "importance": 'NotRequired[Mapping[str, float]]', "drift": 'NotRequired[MonitorSpecDrift]', "outside": 'NotRequired[float]', "resources": 'NotRequired[MonitorSpecResources]', "business": 'NotRequired[BusinessPolicy]', "cost": 'NotRequired[CostPolicy]', "retrain": 'NotRequired[bool]', "rollback": 'NotRequired[bool]', "cooldown": 'NotRequired[MonitorSpecCooldown]'})
     MonitorSpecErrors = TypedDict("MonitorSpecErrors", {"warn": 'float', "alarm": 'float'})
     MonitorSpecQuality = TypedDict("MonitorSpecQuality", {"warn": 'NotRequired[float]', "alarm": 'NotRequired[float]', "metrics": 'NotRequired[Mapping[str, QualityFloors]]'})
@@ -142,6 +144,7 @@ WORDS: dict[str, Any] = {
     "webhook": {"name": "webhook", "positional": {"source": "", "metric": ""}, "required": 2, "leading": [], "options": {"fields": "PromqlOptions"}},
     "lookup": {"name": "lookup", "positional": {"of": "", "value": ""}, "required": 2, "leading": [], "options": {"fields": "LookupOptions"}},
     "daily": {"name": "daily", "positional": {}, "required": 0, "leading": [], "options": {"fields": "DailyOptions"}},
+    "compress": {"name": "compress", "positional": {"to": ""}, "required": 1, "leading": [], "options": {"fields": "CompressOptions"}},
     "cron": {"name": "cron", "positional": {"text": ""}, "required": 1, "leading": [], "options": {"fields": "CronOptions"}},
     "after_workflow": {"name": "afterWorkflow", "positional": {}, "required": 0, "leading": [], "options": {"fields": "AfterWorkflowOptions"}},
     "on_webhook": {"name": "onWebhook", "positional": {}, "required": 0, "leading": [], "options": {"fields": "OnWebhookOptions"}},
@@ -152,7 +155,7 @@ WORDS: dict[str, Any] = {
 
 #: The fields of each object: [name in the definition, shape] by name in Python.
 TYPES: dict[str, Any] = {
-    "ModelFile": {"name": ["name", ""], "about": ["about", ""], "owner": ["owner", ""], "risk": ["risk", ""], "features": ["features", ""], "prepare": ["prepare", {"fields": "PrepareSpec"}], "label": ["label", ""], "source": ["source", ""], "expect": ["expect", ""], "split": ["split", ""], "floods": ["floods", ""], "weights": ["weights", {"fields": "WeightsSpec"}], "hyperparameters": ["hyperparameters", ""], "seed": ["seed", ""], "train": ["train", "function"], "serve": ["serve", ""], "evaluation": ["evaluation", {"fields": "EvaluationSpec"}], "tests": ["tests", ""], "release": ["release", ""], "retrain": ["retrain", {"either": [{"list": {"fields": "RetrainFields"}}, {"fields": "RetrainFields"}]}], "batches": ["batches", {"record": {"fields": "ScheduledBatchSpec"}}], "subject": ["subject", ""], "monitor": ["monitor", {"fields": "MonitorSpec"}], "fallback": ["fallback", ""], "traffic": ["traffic", ""], "golden": ["golden", ""]},
+    "ModelFile": {"name": ["name", ""], "about": ["about", ""], "owner": ["owner", ""], "risk": ["risk", ""], "features": ["features", ""], "prepare": ["prepare", {"fields": "PrepareSpec"}], "label": ["label", ""], "source": ["source", ""], "expect": ["expect", ""], "split": ["split", ""], "floods": ["floods", ""], "weights": ["weights", {"fields": "WeightsSpec"}], "hyperparameters": ["hyperparameters", ""], "seed": ["seed", ""], "train": ["train", "function"], "serve": ["serve", ""], "evaluation": ["evaluation", {"fields": "EvaluationSpec"}], "tests": ["tests", ""], "release": ["release", ""], "retrain": ["retrain", {"either": [{"list": {"fields": "ModelFileRetrain"}}, {"fields": "ModelFileRetrain"}]}], "batches": ["batches", {"record": {"fields": "ScheduledBatchSpec"}}], "subject": ["subject", ""], "monitor": ["monitor", {"fields": "MonitorSpec"}], "fallback": ["fallback", ""], "traffic": ["traffic", ""], "golden": ["golden", ""]},
     "PrepareSpec": {"fields": ["fields", ""], "columns": ["columns", ""]},
     "WeightsSpec": {"column": ["column", ""], "classes": ["classes", ""]},
     "EvaluationSpec": {"primary": ["primary", ""], "stand_in": ["standIn", ""], "floors": ["floors", ""], "margin": ["margin", {"fields": "EvaluationSpecMargin"}], "top": ["top", ""], "guards": ["guards", ""], "margins": ["margins", {"record": {"fields": "EvaluationSpecMargin"}}], "metrics": ["metrics", {"record": {"fields": "MetricSpec"}}], "evidence": ["evidence", {"fields": "EvaluationSpecEvidence"}], "calibration": ["calibration", {"fields": "EvaluationSpecCalibration"}], "fairness": ["fairness", {"fields": "EvaluationSpecFairness"}], "leakage": ["leakage", {"fields": "EvaluationSpecLeakage"}], "slices": ["slices", {"list": {"fields": "SliceDefinition"}}], "slice_limits": ["sliceLimits", {"fields": "EvaluationSpecSliceLimits"}], "groups": ["groups", ""], "entity": ["entity", ""], "baseline": ["baseline", ""], "importance": ["importance", {"fields": "ImportancePolicy"}], "cost": ["cost", {"fields": "CostSpec"}]},
@@ -166,8 +169,9 @@ TYPES: dict[str, Any] = {
     "EvaluationSpecSliceLimits": {"metric": ["metric", ""], "points": ["points", ""], "alpha": ["alpha", ""]},
     "ImportancePolicy": {"rows": ["rows", ""], "permutations": ["permutations", ""]},
     "CostSpec": {"p99": ["p99", ""], "processor": ["processor", ""], "memory": ["memory", ""]},
-    "RetrainFields": {"every": ["every", ""], "cron": ["cron", ""], "catch_up": ["catchUp", ""]},
+    "ModelFileRetrain": {"every": ["every", ""], "cron": ["cron", ""], "catch_up": ["catchUp", ""], "then": ["then", ""]},
     "ScheduledBatchSpec": {"rows": ["rows", ""], "partition": ["partition", ""], "when": ["when", {"either": [{"list": {"fields": "RetrainFields"}}, {"fields": "RetrainFields"}]}], "to": ["to", ""], "key": ["key", ""], "log": ["log", ""]},
+    "RetrainFields": {"every": ["every", ""], "cron": ["cron", ""], "catch_up": ["catchUp", ""]},
     "MonitorSpec": {"every": ["every", ""], "span": ["span", ""], "count": ["count", ""], "settle": ["settle", ""], "outcomes_within": ["outcomesWithin", ""], "silent": ["silent", ""], "outcomes_stopped": ["outcomesStopped", ""], "errors": ["errors", {"fields": "MonitorSpecErrors"}], "latency_p95": ["latencyP95", ""], "quality": ["quality", {"fields": "MonitorSpecQuality"}], "importance": ["importance", ""], "drift": ["drift", {"fields": "MonitorSpecDrift"}], "outside": ["outside", ""], "resources": ["resources", {"fields": "MonitorSpecResources"}], "business": ["business", {"fields": "BusinessPolicy"}], "cost": ["cost", {"fields": "CostPolicy"}], "retrain": ["retrain", ""], "rollback": ["rollback", ""], "cooldown": ["cooldown", {"fields": "MonitorSpecCooldown"}]},
     "MonitorSpecErrors": {"warn": ["warn", ""], "alarm": ["alarm", ""]},
     "MonitorSpecQuality": {"warn": ["warn", ""], "alarm": ["alarm", ""], "metrics": ["metrics", {"record": {"fields": "QualityFloors"}}]},
@@ -241,6 +245,7 @@ TYPES: dict[str, Any] = {
     "PromqlOptions": {"max": ["max", ""], "min": ["min", ""], "limit": ["limit", ""], "tolerance": ["tolerance", ""], "lower_is_better": ["lowerIsBetter", ""], "every": ["every", ""], "delay": ["delay", ""], "min_requests": ["minRequests", ""], "action": ["action", ""], "on_error": ["onError", ""]},
     "LookupOptions": {"by": ["by", ""], "otherwise": ["otherwise", ""], "fresh": ["fresh", ""], "within": ["within", ""]},
     "DailyOptions": {"from": ["from", ""], "after": ["after", ""], "ready": ["ready", ""]},
+    "CompressOptions": {"epsilon": ["epsilon", ""], "times": ["times", ""], "trees": ["trees", ""]},
     "CronOptions": {"catch_up": ["catchUp", ""]},
     "AfterWorkflowOptions": {"name": ["name", ""], "every": ["every", ""], "type": ["type", ""], "id": ["id", ""], "namespace": ["namespace", ""]},
     "OnWebhookOptions": {"name": ["name", ""], "parameters": ["parameters", ""]},
@@ -272,7 +277,7 @@ def define_model(
     evaluation: EvaluationSpec,
     tests: Optional[Sequence[BehaviourSpec]] = None,
     release: ReleaseSpec,
-    retrain: Optional[Union[RetrainSpec, Sequence[Union[RetrainSpec, TriggerSpec, RetrainFields]], RetrainFields]] = None,
+    retrain: Optional[Union[RetrainSpec, TriggerSpec, Sequence[Union[RetrainSpec, TriggerSpec, ModelFileRetrain]], ModelFileRetrain]] = None,
     batches: Optional[Mapping[str, ScheduledBatchSpec]] = None,
     subject: Optional[str] = None,
     monitor: Optional[MonitorSpec] = None,
@@ -301,7 +306,7 @@ def define_model(
     evaluation: The requirements of the gate.
     tests: Predictions that every version must make: ``exact(…)``, ``invariance(…)`` and ``direction(…)``. A failing test refuses a challenger.
     release: The release strategy of a version that has passed the gate: ``canary(…)`` or another one.
-    retrain: The schedule of retrainings, or a list with a schedule and triggers. Default: none.
+    retrain: The schedule of retrainings, or a list with a schedule, triggers and what follows a promotion. Default: none.
     batches: Batch predictions for each day or each firing of a trigger, by name: ``{ daily: { rows: parquet('in/{date}.parquet'), partition: daily(from_='2026-11-01') } }``.
     subject: The source column that identifies the person of a row, such as a customer number, for erasures. It must not be a number among the features.
     monitor: The monitoring policy. Default: the default limits.
@@ -1534,6 +1539,23 @@ def daily(
 
 
 @word
+def compress(
+    to: str,
+    *,
+    epsilon: Optional[float] = None,
+    times: Optional[float] = None,
+    trees: Optional[float] = None,
+) -> CompressionWish:
+    r"""Makes a smaller version of each version that is promoted: ``{ then: compress('int8', epsilon=0.01) }`` (how).
+
+    epsilon: The mean distance of two answers that is too large, above 0 and below 1. Default: what follows from the margin of the primary metric.
+    times: How many times smaller or faster the version must be. Default: 1.2.
+    trees: For ``fewer-trees``: how many stay. Default: the fewest whose answers to training rows differ by half of ε on average.
+    """
+    raise AssertionError
+
+
+@word
 def cron(
     text: str,
     *,
@@ -1653,6 +1675,7 @@ __all__ = [
     "command",
     "complete",
     "complete_when",
+    "compress",
     "cron",
     "csv",
     "daily",

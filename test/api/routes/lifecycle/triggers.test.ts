@@ -31,6 +31,7 @@ const triggers: TriggerDefinition[] = [
     },
   },
   { name: 'file', kind: 'file', everyMs: 60_000, glob: 'data/ready/*.done' },
+  { name: 'compress', kind: 'promotion', everyMs: 60_000, compression: { to: 'int8' } },
 ]
 const definition = { name: model, triggers, retrain: { cron: '0 3 * * 1', catchUpMs: 1 } } as ModelDefinition
 
@@ -97,6 +98,10 @@ it('fires a webhook by role and model, with the parameters that the model file d
   expect((await fire({}, { trigger: 'schedule' })).json).toMatchObject({
     code: 'invalid_request',
     remedy: `Start a retraining with \`tenure retrain ${model}\`.`,
+  })
+  expect((await fire({}, { trigger: 'compress' })).json).toMatchObject({
+    code: 'invalid_request',
+    remedy: `Compress a version with \`tenure compress ${model} --to int8\`.`,
   })
   expect(JSON.stringify(await issuesOf({}))).toContain('region is missing')
   expect(JSON.stringify(await issuesOf({ region: 'asia' }))).toContain('region is one of eu, us')
@@ -170,12 +175,14 @@ it('keeps a request for later while Temporal is away or the triggers are paused,
     { trigger: 'schedule', waits_for: '0 3 * * 1', next_at: expect.stringMatching(/T03:00/) as unknown },
     { trigger: 'webhook', waits_for: 'a request with epochs, region', message: 'fired by olga' },
     { trigger: 'file', waits_for: 'files data/ready/*.done' },
+    { trigger: 'compress', waits_for: 'a promotion, to compress the version to int8' },
   ])
   expect((await list(without)).map(({ problem }) => problem)).toEqual([
     'Temporal does not answer',
     'Temporal does not answer; the last firing waits for its start',
     // A look has found why the trigger can see no files.
     expect.stringMatching(/^Temporal does not answer(; data\/ready: there is no such folder.*)?$/),
+    'Temporal does not answer',
   ])
   const pages: unknown[] = []
   for (let cursor: unknown = ''; cursor !== undefined;) {
@@ -184,7 +191,10 @@ it('keeps a request for later while Temporal is away or the triggers are paused,
     pages.push((json['triggers'] as { trigger: string }[]).map(({ trigger }) => trigger))
     cursor = json['next_cursor']
   }
-  expect(pages).toEqual([['schedule', 'webhook'], ['file']])
+  expect(pages).toEqual([
+    ['schedule', 'webhook'],
+    ['file', 'compress'],
+  ])
   const wrong = await api.request('GET', '/v1/triggers?cursor=x', { key: keys['vera']! })
   expect([wrong.status, wrong.json['code']]).toEqual([400, 'invalid_request'])
   const forOthers = await api.request('GET', '/v1/triggers', { key: keys['otto']! })

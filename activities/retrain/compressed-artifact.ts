@@ -1,10 +1,10 @@
 /** Names the artifact that a version is compressed from. The retrain workflow then makes, evaluates and releases the version. */
-import { DomainError } from '../../../domain/errors.ts'
-import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
-import { issueOfParent, type Compression } from '../../../domain/model/compression.ts'
-import { findDeletedAt } from '../../../store/registry/artifact-retention.ts'
-import { findVersion } from '../../../store/registry/versions.ts'
-import type { Database } from '../../../store/postgres.ts'
+import { DomainError } from '../../domain/errors.ts'
+import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
+import { issueOfParent, type Compression } from '../../domain/model/compression.ts'
+import { findDeletedAt } from '../../store/registry/artifact-retention.ts'
+import { findVersion } from '../../store/registry/versions.ts'
+import type { Database } from '../../store/postgres.ts'
 
 /**
  * Throws `version_not_found` for a version of another model, `artifact_invalid` for one whose files cannot be compressed, and
