@@ -184,7 +184,7 @@ async function storeCompressed(
     training: { ...training, compression: { ...order, ...facts } },
     answer,
   })
-  return { artifactDigest, library: library ?? 'LightGBM', unused: [] }
+  return { artifactDigest, library: library ?? 'tensorflow', unused: [] }
 }
 
 /** Half of ε, in the unit of the numbers of an answer. */

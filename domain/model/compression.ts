@@ -7,7 +7,7 @@ import {
   formatNameOf,
 } from '@tenure/predictors/format-names'
 
-/** How a file is made smaller: leaf values of 16 or 8 bits, or the first trees alone. */
+/** How a file is made smaller. */
 export const compressionMethods = fileCompressions
 export type CompressionMethod = (typeof compressionMethods)[number]
 

@@ -1,15 +1,15 @@
 /** Lists the artifact formats and their files: the one list for manifests, uploads, training programs and readers. */
 import { refuse } from './errors.ts'
 
-/** How files are made smaller: numbers of 16 or 8 bits, or the first trees alone. */
-export const fileCompressions = ['float16', 'int8', 'fewer-trees'] as const
+/** How files are made smaller: numbers of 16 or 8 bits, the first trees alone, or fewer units of each hidden layer. */
+export const fileCompressions = ['float16', 'int8', 'fewer-trees', 'prune'] as const
 export type FileCompression = (typeof fileCompressions)[number]
 
 export interface CompressionRequest {
   to: FileCompression
   /** For `fewer-trees`: how many of the first trees stay. Default: the fewest within `meanDifference`. */
   trees?: number
-  /** The mean difference of a number of an answer that the fewest trees may make. */
+  /** The mean difference of a number of an answer that the fewest trees or units may make. */
   meanDifference: number
 }
 
@@ -33,12 +33,16 @@ export const pythonMark = 'TENURE-PYTHON 1\n'
 
 /** The reader of each format has a folder in `formats/`. */
 export const artifactFormats = {
-  'tfjs-layers': { fileSets: [['model.json', 'weights.bin']], edge: 'openLayersFiles' },
+  'tfjs-layers': {
+    fileSets: [['model.json', 'weights.bin']],
+    edge: 'openLayersFiles',
+    compressions: { 'model.json': ['float16', 'int8', 'prune'] },
+  },
   trees: {
     fileSets: [['model.txt'], ['model.json'], ['model.ubj']],
     libraries: ['LightGBM (model.txt)', 'XGBoost (.json, .ubj)', 'CatBoost (.json)'],
     edge: 'openTreesFile',
-    compressions: { 'model.txt': fileCompressions },
+    compressions: { 'model.txt': ['float16', 'int8', 'fewer-trees'] },
   },
   onnx: { fileSets: [['model.onnx']], libraries: ['ONNX (.onnx)'], edge: 'openOnnxFile' },
   'python-object': { fileSets: [['model.python']], isCode: true },
@@ -93,10 +97,11 @@ export function compressionsOf({
   return Object.entries(compressions).find(([name]) => Object.hasOwn(files, name))?.[1] ?? []
 }
 
-/** What can be made smaller: each file with its ways, such as `model.txt (float16, int8 or fewer-trees)`. */
+/** What can be made smaller: each file with its ways, such as `model.txt of trees (float16, int8, fewer-trees)`. */
 export const compressibleFiles: string = all
-  .flatMap(([, { compressions = {} }]) => Object.entries(compressions))
-  .map(([file, ways]) => `${file} (${ways.join(', ')})`)
+  .flatMap(([name, { compressions = {} }]) =>
+    Object.entries(compressions).map(([file, ways]) => `${file} of ${name} (${ways.join(', ')})`),
+  )
   .join('; ')
 
 const libraries = all.flatMap(([, each]) => each.libraries ?? [])

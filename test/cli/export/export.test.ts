@@ -1,15 +1,15 @@
 /** Tests that an exported version predicts as the server does, in Node and in a browser, and refuses unsupported models. */
 import '@tensorflow/tfjs-backend-cpu'
 import * as tf from '@tensorflow/tfjs-core'
-import { layers, sequential } from '@tensorflow/tfjs-layers'
+import { layers, loadLayersModel, sequential } from '@tensorflow/tfjs-layers'
 import { once } from 'node:events'
-import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { fileNameOf } from '@tenure/predictors'
+import { fileNameOf, formatOf, type ArtifactFiles } from '@tenure/predictors'
 import { formatOfFiles } from '@tenure/predictors/format-names'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { metadataOf } from '../../../api/inference/metadata.ts'
@@ -85,9 +85,12 @@ const models: Record<string, { spec: () => Promise<string> | string; rows: () =>
   },
   // Normalisation before, between and after layers, and an unbounded number.
   normalised: {
-    spec: normalised,
-    rows: () => some(300, () => Object.fromEntries(fiveNames.map((name) => [name, 4 * chance() - 2]))),
+    spec: () => normalised('normalised'),
+    rows: fiveNumbers,
   },
+  // The same with weights of fewer bits.
+  float16: { spec: () => normalised('float16', 'float16'), rows: fiveNumbers },
+  int8: { spec: () => normalised('int8', 'int8'), rows: fiveNumbers },
   // Each library whose trees are computed here, and a graph of them.
   lightgbm: brought('lightgbm-classes-0'),
   xgboost: brought('xgboost-binary-ubj-0'),
@@ -95,6 +98,9 @@ const models: Record<string, { spec: () => Promise<string> | string; rows: () =>
   onnx: brought('sklearn-forest-number-0'),
 }
 const fiveNames = ['a', 'b', 'c', 'd', 'e']
+function fiveNumbers(): FeatureRow[] {
+  return some(300, () => Object.fromEntries(fiveNames.map((name) => [name, 4 * chance() - 2])))
+}
 
 /** A model of the library's own file, with the rows that a request can carry. */
 function brought(name: string) {
@@ -138,17 +144,17 @@ function brought(name: string) {
   }
 }
 
-async function normalised(): Promise<string> {
+async function normalised(model: string, to?: 'float16' | 'int8'): Promise<string> {
   tf.enableProdMode()
   await tf.setBackend('cpu')
   const network = sequential({
     layers: [
       layers.inputLayer({ inputShape: [5] }),
       layers.batchNormalization({}),
-      layers.dense({ units: 8, activation: 'relu' }),
+      layers.dense({ units: 128, activation: 'relu' }),
       layers.dropout({ rate: 0.5 }),
       layers.batchNormalization({ scale: false }),
-      layers.dense({ units: 8 }),
+      layers.dense({ units: 128 }),
       layers.batchNormalization({ center: false }),
       layers.activation({ activation: 'tanh' }),
       layers.dense({ units: 1, useBias: false }),
@@ -157,7 +163,9 @@ async function normalised(): Promise<string> {
   network.setWeights(
     network.getWeights().map((each) =>
       tf.tensor(
-        Float32Array.from({ length: each.size }, () => 0.8 + 0.7 * next()),
+        Float32Array.from({ length: each.size }, () =>
+          each.rank > 1 ? Math.sqrt(2 / each.shape[0]!) * next() : 0.8 + 0.7 * next(),
+        ),
         each.shape,
       ),
     ),
@@ -171,7 +179,7 @@ async function normalised(): Promise<string> {
   )
   const { modelTopology, weightSpecs, weightData } = saved
   const spec: ArtifactSpec = {
-    model: 'normalised',
+    model,
     features: Object.fromEntries(fiveNames.map((name) => [name, { kind: 'number' as const }])),
     output: { kind: 'number' },
     preprocessing: fiveNames.map((name) => ({ name, kind: 'number' as const, mean: 0, std: 1, fill: 0 })),
@@ -181,18 +189,39 @@ async function normalised(): Promise<string> {
   const golden = [-1, 0, 1].map((value) =>
     Object.fromEntries(fiveNames.map((name, i) => [name, value + i / 7])),
   )
+  const topology = { modelTopology, weightsManifest: [{ paths: ['weights.bin'], weights: weightSpecs }] }
+  const parent: ArtifactFiles = {
+    'model.json': Buffer.from(JSON.stringify(topology)),
+    'weights.bin': new Uint8Array(weightData as ArrayBuffer),
+  }
+  const made = to === undefined ? parent : await compressed(parent, to)
+  // The golden answers are those of TensorFlow.js, which reads the files too.
+  const written = JSON.parse(Buffer.from(made['model.json']!).toString()) as typeof topology
+  const read = await loadLayersModel(
+    tf.io.fromMemory({
+      modelTopology: written.modelTopology!,
+      weightSpecs: written.weightsManifest[0]!.weights!,
+      weightData: Uint8Array.from(made['weights.bin']!).buffer,
+    }),
+  )
   const outputs = golden.map((row) => [
-    ...tf.tidy(() => (network.predict(tf.tensor2d([Object.values(row)])) as tf.Tensor).dataSync()),
+    ...tf.tidy(() => (read.predict(tf.tensor2d([Object.values(row)])) as tf.Tensor).dataSync()),
   ])
   const artifacts = openArtifacts(fixture.artifactRoot)
-  const topology = { modelTopology, weightsManifest: [{ paths: ['weights.bin'], weights: weightSpecs }] }
   const files = {
-    'model.json': await artifacts.put('artifacts', Buffer.from(JSON.stringify(topology))),
-    'weights.bin': await artifacts.put('artifacts', new Uint8Array(weightData as ArrayBuffer)),
+    'model.json': await artifacts.put('artifacts', made['model.json']!),
+    'weights.bin': await artifacts.put('artifacts', made['weights.bin']!),
   }
   const manifest = { ...artifactManifest(spec, files), golden: { instances: golden, outputs } }
   const digest = await putManifest(artifacts, manifest)
   return registerDigest(fixture.store, fixture.artifactRoot, { ...spec, digest })
+}
+
+async function compressed(files: ArtifactFiles, to: 'float16' | 'int8'): Promise<ArtifactFiles> {
+  const request = { to, meanDifference: 0 }
+  const rows = () => ({ input: new Float64Array(0), rows: 0, width: 0 })
+  const made = await formatOf({ artifact: 'tfjs-layers' }).compress!({} as Manifest, files, request, rows)
+  return made.files
 }
 
 /** Model → its exported folder. */
@@ -264,6 +293,14 @@ describe('an exported version in Node', () => {
     const predictor = await (await moduleIn(folders.get(model)!)).loadPredictor()
     const rows = models[model]!.rows()
     expectSame(predictor.predict(rows), replica.ask(model, { instances: rows }))
+  })
+
+  it.each([
+    ['float16', 1.9],
+    ['int8', 3.7],
+  ] as const)('has weights of %s in a fraction of the bytes', (model, times) => {
+    const bytesOf = (folder: string) => statSync(join(folder, 'weights.bin')).size
+    expect(bytesOf(folders.get('normalised')!) / bytesOf(folders.get(model)!)).toBeGreaterThan(times)
   })
 
   it('refuses the same rows as the server, with the same code', async () => {

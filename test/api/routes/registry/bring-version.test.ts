@@ -301,10 +301,10 @@ describe('a request for a compressed version', () => {
   })
   it.each([
     [
-      'a network',
-      { compress: { version: 'iris_v1.0.0', to: 'int8' } },
+      'fewer trees of a network',
+      { compress: { version: 'iris_v1.0.0', to: 'fewer-trees' } },
       422,
-      /^iris_v1\.0\.0 cannot be compressed: its artifact is tfjs-layers \(.*\), and what can be compressed is model\.txt/,
+      /^iris_v1\.0\.0 cannot be compressed: its artifact is tfjs-layers \(.*\), and what can be compressed is model\.json/,
     ],
     [
       'a version of another model',

@@ -7,6 +7,7 @@ import { layeredModelOf } from '../../network/layer-limits.ts'
 import { isDense, networkOf, readModel, type Network, type ReadModel } from '../../network/layers-model.ts'
 import { compilePredictor } from '../../network/scalar-predictor.ts'
 import { compileDense } from '../../network/simd-predictor.ts'
+import { prune, quantize } from './compress.ts'
 import type { ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact, ExactExplainer } from '../format.ts'
 
 /** The maximum number of multiplications for the golden rows, so that a manifest cannot block a replica. */
@@ -30,7 +31,16 @@ export const layersFormat: ArtifactFormat = {
     const read = readFiles(files)
     return isDense(read) ? linearExplainer(networkOf(read)) : undefined
   },
+  compress(_manifest, files, { to, meanDifference }, rows) {
+    const parent = readFiles(files)
+    const made =
+      to === 'float16' || to === 'int8' ? quantize(parent, to) : prune(parent, rows(), meanDifference)
+    return { files: made, counts: { weights: { parent: countOf(parent), child: countOf(readFiles(made)) } } }
+  },
 }
+
+const countOf = ({ named }: ReadModel): number =>
+  [...named.values()].reduce((sum, { values }) => sum + values.length, 0)
 
 /** Returns the layers of a dense network; undefined for any other artifact. */
 export function denseNetworkOf(

@@ -36,7 +36,9 @@ export const treesFormat: ArtifactFormat = {
     const [[name, bytes] = refuse('the artifact has no file')] = Object.entries(files)
     const made = compressTrees(
       bytes,
-      to === 'fewer-trees' ? { to, trees: trees ?? fewestTrees(bytes, { ...rows(), mean }) } : { to },
+      to === 'float16' || to === 'int8'
+        ? { to }
+        : { to: 'fewer-trees', trees: trees ?? fewestTrees(bytes, { ...rows(), mean }) },
     )
     const { rawBound, answerBound } = made
     return {
