@@ -48,6 +48,18 @@ export async function runRows(
 const isRefusal = (error: unknown): error is Error =>
   isError(error, 'unknown_category') || isError(error, 'wrong_type')
 
+/** Returns the first `count` texts, row by row; null for a missing one. */
+export function listTexts({ texts }: Pick<RowTexts, 'texts'>, count: number): (string | null)[] {
+  const found: (string | null)[] = []
+  for (let at = 0; found.length < count;) {
+    const length = texts.readUInt32LE(at)
+    const end = at + 4 + (length === noText ? 0 : length)
+    found.push(length === noText ? null : texts.toString('utf8', at + 4, end))
+    at = end
+  }
+  return found
+}
+
 /** Returns a function that returns the texts of the next rows. Each row has `columns` texts. */
 export function textsReader({ texts, textBytes }: RowTexts, columns: number): (rows: number) => RowTexts {
   let at = 0

@@ -111,7 +111,7 @@ export interface BatchLayout {
 export interface TextColumn {
   name: string
   codes: string[]
-  /** Whether the model takes the text itself; for other columns null follows in the row. */
+  /** Whether the model takes the text itself, or the numbers of a vector; for other columns null follows in the row. */
   isTaken: boolean
   /** SQL that says whether the text `$text` is no value of the feature; absent where all texts are. */
   refused?: string
@@ -129,7 +129,8 @@ export function batchLayoutOf(features: Features, fits: readonly FeatureFit[]): 
     const values = feature?.kind === 'category' ? (feature.values ?? []) : []
     const codes = [...new Set([...values, ...fit.vocabulary])].filter((text) => !text.includes('\0'))
     const refused = feature && refusedText(feature)
-    layout.texts.push({ name, codes, isTaken: fit.encoding === 'text', ...(refused && { refused }) })
+    const isTaken = fit.encoding === 'text' || fit.encoding === 'elements'
+    layout.texts.push({ name, codes, isTaken, ...(refused && { refused }) })
   }
   return layout
 }

@@ -69,7 +69,7 @@ export interface VectorFeature extends MediaFeature {
   kind: 'vector'
   /** How many numbers a value has. */
   length: number
-  /** Whether null may be sent. The model gets it as None. */
+  /** Whether null may be sent. The model gets it as None, or as many NaN where it is a graph or trees. */
   missing?: 'fill'
 }
 

@@ -1,5 +1,11 @@
 /** Encodes rows into network inputs. Training and serving share this implementation, so that they cannot diverge. */
-import { type CategoryFit, type FeatureFit, type NumberFit, widthOfFit } from '@tenure/predictors/features'
+import {
+  type CategoryFit,
+  type FeatureFit,
+  type NumberFit,
+  widthOfFit,
+  writeVector,
+} from '@tenure/predictors/features'
 import { DomainError } from '../errors.ts'
 import { countsOf, requireColumn, type CellColumn, type ColumnTable } from './columns.ts'
 import {
@@ -190,6 +196,11 @@ function numberWriter(fit: NumberFit, { low, high }: Range, start: number): Enco
 
 function categoryWriter(fit: CategoryFit, start: number): Encoder {
   const { name, vocabulary, encoding } = fit
+  if (encoding === 'elements')
+    return (row, into, offset) => {
+      const value = row[name]
+      writeVector(typeof value === 'string' ? value : null, widthOfFit(fit), into, offset + start)
+    }
   const other = vocabulary.length
   const column = new Map(vocabulary.map((value, index) => [value, index]))
   if (encoding === 'code')

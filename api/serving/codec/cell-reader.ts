@@ -2,6 +2,7 @@
  * Checks the values of one row and writes them into the input buffer, both as sent and as the model reads them. No object is made for the
  * row: one with 10,000 fields takes several microseconds a value.
  */
+import { writeVector } from '@tenure/predictors/features'
 import type { CategoryColumn, FeatureColumns, NumberColumn } from './feature-columns.ts'
 import { writeTextValue, type InputBuffer } from './input-buffer.ts'
 import type { FeatureCheck } from './row-reader.ts'
@@ -61,7 +62,7 @@ export function putNumber(
 
 /** Encodes a category as `compileEncoder` does. The inputs of the row are zeros before. */
 export function putCategory(
-  { encoding, start, other, places, reportsUnknown }: CategoryColumn,
+  { encoding, start, other, places, reportsUnknown, numbers }: CategoryColumn,
   { width }: FeatureColumns,
   input: InputBuffer,
   row: number,
@@ -72,4 +73,5 @@ export function putCategory(
   const offset = row * width + start
   if (encoding === 'one-hot') input.input[offset + (place ?? other)] = 1
   else if (encoding === 'code') input.input[offset] = place ?? NaN
+  else if (encoding === 'elements') writeVector(value, numbers, input.input, offset)
 }

@@ -4,6 +4,7 @@
  */
 import type { BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { activationOf, compileDense, type Network } from '@tenure/predictors'
+import { writeVector } from '@tenure/predictors/features'
 import {
   codesBefore,
   noInput,
@@ -14,7 +15,7 @@ import {
   type NumberSource,
   type TextSource,
 } from './column-source.ts'
-import { runRows, textsReader } from '../run-rows.ts'
+import { listTexts, runRows, textsReader } from '../run-rows.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
 
 const blockRows = 256
@@ -26,7 +27,7 @@ const blockRows = 256
 export function compileColumns(loaded: LoadedVersion, layout: BatchLayout, network?: Network): AnswerColumns {
   const sources = sourcesOf(loaded, layout)
   const whole = answerWhole(loaded, sources)
-  if (network === undefined || layout.texts.length === 0) return whole
+  if (network === undefined || layout.texts.length === 0 || sources.some(hasVector)) return whole
   const sparse = answerSparsely(network, sources)
   let isSame: boolean | undefined
   const tryBoth = async (block: ColumnBlock): Promise<boolean> => {
@@ -104,11 +105,15 @@ function answerSparsely(network: Network, sources: readonly ColumnSource[]): Ans
   }
 }
 
+const hasVector = (source: ColumnSource): source is TextSource & Required<Pick<TextSource, 'vector'>> =>
+  source.kind === 'text' && source.vector !== undefined
+
 /** Computes every row with the loops of a replica. */
 function answerWhole({ predictor, columns }: LoadedVersion, sources: readonly ColumnSource[]): AnswerColumns {
   const { inputs, outputs: width } = predictor
   const input = new Float64Array(blockRows * inputs)
   const answers = new Float32Array(blockRows * width)
+  const vectors = sources.filter(hasVector)
   return async ({ rows, numbers, texts, taken }, outputs, refused) => {
     const textsOf = taken && textsReader(taken, columns.texts)
     for (let from = 0; from < rows; from += blockRows) {
@@ -127,6 +132,19 @@ function answerWhole({ predictor, columns }: LoadedVersion, sources: readonly Co
           if (place < 0) refused[from + row] = 1
           else if (place !== noInput) input[row * inputs + place] = source.values[code]!
         }
+      const own = textsOf?.(count)
+      if (own !== undefined && vectors.length > 0) {
+        const cells = listTexts(own, count * columns.texts)
+        for (let row = 0; row < count; row++)
+          for (const { slot, vector } of vectors)
+            if (refused[from + row] === 0)
+              writeVector(
+                cells[row * columns.texts + slot]!,
+                vector.length,
+                input,
+                row * inputs + vector.start,
+              )
+      }
       if (predictor.refusalOf !== undefined)
         for (let row = 0; row < count; row++) {
           if (refused[from + row] === 0 && predictor.refusalOf(input, row) !== undefined)
@@ -134,7 +152,7 @@ function answerWhole({ predictor, columns }: LoadedVersion, sources: readonly Co
           // One refused row would make the model refuse the whole batch.
           if (refused[from + row] === 1) input.fill(0, row * inputs, (row + 1) * inputs)
         }
-      const block = { input, rows: count, texts: textsOf?.(count), textColumns: columns.texts }
+      const block = { input, rows: count, texts: own, textColumns: columns.texts }
       await runRows(predictor, block, answers, {
         isSkipped: (row) => refused[from + row] === 1,
         refuse: (row) => (refused[from + row] = 1),

@@ -10,7 +10,7 @@ export interface ColumnBlock {
   rows: number
   numbers: readonly Float64Array[]
   texts: readonly Int32Array[]
-  /** The texts themselves, for a model that takes texts. */
+  /** The texts themselves, for a model that takes texts or vectors. */
   taken?: RowTexts
 }
 
@@ -37,10 +37,12 @@ export interface TextSource {
   places: Int32Array
   /** The values to set, by code. */
   values: Float64Array
+  /** The inputs of a vector, whose numbers are in the text itself; absent for others. */
+  vector?: { start: number; length: number }
 }
 
 export const codesBefore = -textCodes.refused
-/** The place of a text that the model reads as text. */
+/** The place of a text that the model reads as text, or whose numbers it takes. */
 export const noInput = 2 ** 31 - 1
 
 /** Returns the sources in the order of the model's inputs. */
@@ -59,7 +61,9 @@ export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): Colu
       return { kind: 'number', slot: layout.numbers.indexOf(name), start, scale, hasInput: !unread }
     }
     const slot = layout.texts.findIndex(({ name }) => name === column.name)
-    return { kind: 'text', slot, ...inputsOf(column, layout.texts[slot]!.codes) }
+    const { encoding, start, numbers } = column
+    const vector = encoding === 'elements' ? { vector: { start, length: numbers } } : {}
+    return { kind: 'text', slot, ...inputsOf(column, layout.texts[slot]!.codes), ...vector }
   })
 }
 
@@ -70,7 +74,7 @@ function inputsOf(
   const count = codesBefore + codes.length
   const all = { places: new Int32Array(count).fill(-1), values: new Float64Array(count).fill(1) }
   const set = (at: number, place: number | undefined): void => {
-    if (encoding === 'text') all.places[at] = noInput
+    if (encoding === 'text' || encoding === 'elements') all.places[at] = noInput
     else all.places[at] = encoding === 'code' ? start : start + (place ?? other)
     if (encoding === 'code') all.values[at] = place ?? NaN
   }

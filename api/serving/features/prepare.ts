@@ -10,6 +10,7 @@ import { refuse, type Predictor } from '@tenure/predictors'
 import { openPreparer, type CellsOf, type Preparer } from '../../../activities/data/prepared-rows.ts'
 import { compileChecks, type FeatureCheck } from '../codec/row-reader.ts'
 import { putCategory, putNumber } from '../codec/cell-reader.ts'
+import { listTexts } from '../run-rows.ts'
 import { writeTextBytes, writeTextValue, type InputBuffer } from '../codec/input-buffer.ts'
 import type { FeatureColumns } from '../codec/feature-columns.ts'
 import type { LoadedVersion } from '../version/loaded-version.ts'
@@ -114,7 +115,7 @@ function cellsOf(input: InputBuffer, { all, numbers, texts }: FeatureColumns): C
     const column = all.find((each) => each.name === name)!
     const { slot, kind } = column
     if (kind === 'category') {
-      texted ??= textsOf(input, rows * texts)
+      texted ??= listTexts(input, rows * texts)
       return Array.from({ length: rows }, (_, row) => texted![row * texts + slot]!)
     }
     return Array.from({ length: rows }, (_, row) => {
@@ -122,17 +123,6 @@ function cellsOf(input: InputBuffer, { all, numbers, texts }: FeatureColumns): C
       return Number.isNaN(value) ? null : value
     })
   }
-}
-
-function textsOf({ texts }: InputBuffer, count: number): (string | null)[] {
-  const found: (string | null)[] = []
-  for (let at = 0; found.length < count;) {
-    const length = texts.readUInt32LE(at)
-    const end = at + 4 + (length === noText ? 0 : length)
-    found.push(length === noText ? null : texts.toString('utf8', at + 4, end))
-    at = end
-  }
-  return found
 }
 
 /** Writes the texts of some columns in the place of those that were read. */

@@ -42,7 +42,7 @@ export function text<const O extends TextOptions>(options: O = {} as O): { kind:
   return { kind: 'text', ...options }
 }
 
-/** Defines a feature of several numbers, such as an embedding: `vector(384)`. Taken by objects of Python and endpoints. */
+/** Defines a feature of several numbers, such as an embedding or pixels: `vector(384)`. Taken by objects of Python, endpoints, graphs and trees. */
 export function vector<const O extends VectorOptions>(
   length: number,
   options: O = {} as O,

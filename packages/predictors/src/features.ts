@@ -4,7 +4,7 @@ import type { ArtifactFormatName } from './format-names.ts'
 
 /** A feature, as `bindColumns` needs it. */
 export interface Feature {
-  /** A text, a vector and an image have any value, and no model takes its code. */
+  /** A text, a vector and an image have any value, and no model takes its code. The numbers of a vector may be columns of a model. */
   kind: 'number' | 'category' | 'text' | 'vector' | 'image'
   /** The values that a category may take; any text when absent. */
   values?: readonly string[]
@@ -33,6 +33,8 @@ export interface CategoryFit {
   vocabulary: string[]
   /** Default: one-hot. */
   encoding?: CategoryEncoding
+  /** How many numbers a vector has; with the encoding `elements`. */
+  length?: number
 }
 
 export type CategoryEncoding =
@@ -42,6 +44,8 @@ export type CategoryEncoding =
   | 'code'
   /** No input: the model takes the text itself. */
   | 'text'
+  /** One input for each number of a vector, which is a text of JSON; NaN for null. */
+  | 'elements'
 
 /** The number of inputs that a fit produces. */
 export function widthOfFit(fit: FeatureFit): number {
@@ -53,7 +57,22 @@ export function widthOfFit(fit: FeatureFit): number {
       return 1
     case 'text':
       return 0
+    case 'elements':
+      return fit.length ?? 0
   }
+}
+
+/** Writes the numbers of a vector from its text, NaN for null. DuckDB writes spaces, and reads signs and points that JSON lacks. */
+export function writeVector(
+  text: string | null,
+  length: number,
+  into: Float64Array | Float32Array,
+  at: number,
+): void {
+  if (text === null) into.fill(NaN, at, at + length)
+  else
+    for (const [place, number] of text.trim().slice(1, -1).split(',').entries())
+      into[at + place] = Number(number)
 }
 
 /** The number of inputs that all fits produce. */

@@ -390,6 +390,47 @@ it(`drawn tables get one prediction per row from requests, batches and feature v
   }
 })
 
+it('a vector gets one prediction from requests and batches, and one of another length none', async () => {
+  const own = await serve({
+    model: uniqueName('vectors'),
+    features: { place: { kind: 'vector', length: 3 }, count: { kind: 'number' } },
+    output: { kind: 'number' },
+    preprocessing: [
+      { name: 'place', kind: 'category', vocabulary: [], encoding: 'elements', length: 3 },
+      { name: 'count', kind: 'number', mean: 1, std: 100, fill: null },
+    ],
+    layers: [randomLayer(4, 1, 'linear', seeded(7))],
+    golden: [{ place: '[1,2,3]', count: 1 }],
+  })
+  const rows = Array.from({ length: 300 }, () => ({
+    place: Array.from({ length: 3 }, () => chance() * 10 ** whole(9)),
+    count: whole(100),
+  }))
+  const wanted = await requested(own.model, rows)
+  expect(new Set(wanted).size).toBeGreaterThan(50)
+  const list = rows.map(({ place, count }, id) => `(${id}, '${JSON.stringify(place)}', ${count})`)
+  const short = [...list.slice(0, -1), "(300, '[1, 2]', 3)"]
+  for (const [type, format] of [
+    ['double[]', 'parquet'],
+    ['varchar', 'parquet'],
+    ['double[]', 'csv'],
+    ['varchar', 'csv'],
+  ] as const)
+    for (const values of [list, short]) {
+      const path = `${uniqueName('input')}.${format}`
+      const to = textLiteral(join(deps.config.batchDir, path))
+      await withDuck((duck) =>
+        duck.run(
+          `copy (select id, place::${type} as place, count from (values ${values.join(', ')}) as t(id, place, count)) to ${to} (format ${format})`,
+        ),
+      )
+      const found = await scored(own, { kind: 'file', path }, ['id'])
+      expect(found.slice(0, -1), `${format} of ${type}`).toEqual(wanted.slice(0, -1))
+      if (values === list) expect(found).toEqual(wanted)
+      else expect(String(found.at(-1))).toContain('is no list of 3 finite numbers')
+    }
+})
+
 it('a row for which an expression fails is refused in a batch with the name of the feature, and the others are scored', async () => {
   const spec = computedOf(plain)
   spec.features['countMade'] = { ...spec.features['countMade']!, sql: 'sqrt(count)' }

@@ -16,13 +16,21 @@ import { createPredictProtocol } from '../../../api/serving/request/native-proto
 import { createRuntimes } from '../../../api/serving/runtime/hosts.ts'
 import { openVersion, type LoadedVersion } from '../../../api/serving/version/loaded-version.ts'
 import { exportVersion, type Exported } from '../../../cli/export/write.ts'
-import type { FeatureRow } from '../../../domain/model/features.ts'
+import type { Feature, FeatureRow, Features } from '../../../domain/model/features.ts'
 import { goldenTolerance } from '../../../domain/model/golden-answers.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
+import { compileEncoder } from '../../../domain/model/preprocessing.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
 import type { Output } from '../../../domain/tasks/output.ts'
 import { runtimeGraphs, type RuntimeGraph } from '../../../packages/predictors/test/support/runtime-graphs.ts'
-import { graph, model, node, value } from '../../../packages/predictors/test/support/onnx-writer.ts'
+import {
+  floats,
+  graph,
+  model,
+  node,
+  tensor,
+  value,
+} from '../../../packages/predictors/test/support/onnx-writer.ts'
 import { rowTexts } from '../../../packages/predictors/test/support/onnx-answers.ts'
 import { getArtifact, openArtifacts, putManifest } from '../../../store/artifacts.ts'
 import { seeded } from '../../support/serving/artifact.ts'
@@ -89,16 +97,23 @@ const exportOf = (digest: string, folder: string, more: { counters?: boolean } =
   exportVersion({ version: 'graph_v1.0.0', digest, artifactRoot, folder, ...more })
 
 /** Stores the artifact of a graph, with its first rows as golden ones, and returns its digest. */
-async function put({ bytes, rows }: RuntimeGraph, change: Partial<Manifest> = {}): Promise<string> {
-  const { columns, preprocessing, predictor } = await openGraph(bytes, runtimes)
+async function put({ bytes, rows, ...given }: RuntimeGraph, change: Partial<Manifest> = {}): Promise<string> {
+  const { preprocessing, predictor } = await openGraph(bytes, runtimes, given.features)
   const instances = rows.slice(0, 5)
-  const cells = (areTexts: boolean) =>
-    instances.map((row) =>
-      columns.filter(({ isText }) => (isText === true) === areTexts).map(({ name }) => row[name]!),
-    )
-  const numbers = Float64Array.from(cells(false).flat(), (value) => (value ?? NaN) as number)
+  const features: Features = Object.fromEntries(
+    preprocessing.map(({ name, kind }) => [
+      name,
+      { ...((given.features?.[name] ?? { kind }) as Feature), missing: 'fill' as const },
+    ]),
+  )
+  const encode = compileEncoder(features, preprocessing)
+  const numbers = new Float64Array(instances.length * predictor.inputs)
+  for (const [at, row] of instances.entries()) encode(row, numbers, at * predictor.inputs)
+  const texts = instances.map((row) =>
+    preprocessing.filter(({ kind }) => kind === 'category').map(({ name }) => row[name] as string | null),
+  )
   const found = new Float32Array(instances.length * predictor.outputs)
-  await predictor.run(numbers, instances.length, found, undefined, rowTexts(cells(true) as string[][]))
+  await predictor.run(numbers, instances.length, found, undefined, rowTexts(texts))
   predictor.close?.()
   const outputNames = Array.from({ length: predictor.outputs }, (_, at) => `y${at}`)
   const output: Output =
@@ -107,13 +122,8 @@ async function put({ bytes, rows }: RuntimeGraph, change: Partial<Manifest> = {}
     format: 'tenure-artifact@1',
     model: 'graph',
     artifact: 'onnx',
-    features: Object.fromEntries(
-      columns.map(({ name, isText }) => [
-        name,
-        { kind: isText === true ? ('category' as const) : ('number' as const), missing: 'fill' as const },
-      ]),
-    ),
-    featureOrder: columns.map(({ name }) => name),
+    features,
+    featureOrder: preprocessing.map(({ name }) => name),
     output,
     preprocessing,
     files: { 'model.onnx': await openArtifacts(artifactRoot).put('artifacts', bytes) },
@@ -169,6 +179,9 @@ const refused: [name: string, row: object][] = [
   ['category of numbers', { city: 46 }],
   ['number in a text', { text: 'x' }],
   ['lookup', { place: 3 }],
+  ['image', { scan: [1, 2] }],
+  ['image', { scan: 0.5 }],
+  ['bytes', { pixels: [0, 256, 0, 0], size: 1, note: 'a' }],
 ]
 
 describe('an exported graph in Node', () => {
@@ -179,6 +192,41 @@ describe('an exported graph in Node', () => {
     expectNear(await Promise.all(rows.map((row) => predictor.outputs(row))), await serve(served, rows))
     expect(await predictor.predict(rows)).toHaveLength(rows.length)
     expect(predictor.checkGolden().worst).toBeLessThanOrEqual(goldenTolerance)
+  })
+
+  it.each([
+    [
+      'dense layers',
+      graph({
+        nodes: [node({ op: 'Gemm', inputs: ['x', 'w'], outputs: ['y'] })],
+        inputs: [value('x', [0, 2])],
+        outputs: [value('y', [0, 1])],
+        initializers: [tensor('w', [2, 1], 1, floats([3, -2]))],
+      }),
+    ],
+    [
+      'an image',
+      graph({
+        nodes: [
+          node({ op: 'ReduceMean', inputs: ['x'], outputs: ['y'], attributes: { axes: [2], keepdims: 0 } }),
+        ],
+        inputs: [value('x', [0, 1, 2])],
+        outputs: [value('y', [0, 1])],
+      }),
+    ],
+  ])('answers %s that takes a vector, as a list and as its text', async (name, content) => {
+    const rows = [{ v: '[1, 0.5]' }, { v: '[-2,4]' }]
+    const digest = await put({
+      name,
+      bytes: model(content, { '': 17 }),
+      rows,
+      features: { v: { kind: 'vector', length: 2 } },
+    })
+    await exportOf(digest, folderOf(name))
+    const predictor = await load(folderOf(name))
+    for (const { v } of rows)
+      expect(await predictor.outputs({ v: JSON.parse(v) } as never)).toEqual(await predictor.outputs({ v }))
+    expect(predictor.checkGolden()).toMatchObject({ rows: 2 })
   })
 
   it('answers calls that overlap, of several graphs in one module', async () => {

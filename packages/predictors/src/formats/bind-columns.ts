@@ -1,6 +1,6 @@
 /**
  * Binds the columns of an artifact to the features of a model: by name when the artifact names its columns, otherwise by the declared
- * order. Refuses a column that no feature fills, and a category without a vocabulary, with both lists.
+ * order. A vector is bound to as many columns of numbers as it has numbers. Refuses a column that no feature fills, and a category without a vocabulary, with both lists.
  */
 import { quoted as quotedText, refuse } from '../errors.ts'
 import type { DeclaredColumn, Feature, FeatureFit, UnknownRows } from '../features.ts'
@@ -41,9 +41,9 @@ export function bindColumns({
   texts,
   quote = quotedText,
 }: ColumnsToBind): BoundColumns {
-  const { names, isByPlace } = namesOf({ columns, features, order, declared })
+  const { names, joined, isByPlace } = namesOf({ columns, features, order, declared })
   const settled = resolveCategories(
-    columns.map((column, index) => ({ ...column, name: names[index]! })),
+    joined.map((column, index) => ({ ...column, name: names[index]! })),
     { features, declared },
   )
   const unknown: UnknownRows[] = []
@@ -66,36 +66,93 @@ export function bindColumns({
   }
 }
 
-/** Returns the feature of each column. */
+/** Returns the feature of each column, and the columns with one for each vector. */
 function namesOf({ columns, features, order, declared }: ColumnsToBind): {
   names: string[]
+  joined: readonly ArtifactColumn[]
   isByPlace?: true
 } {
   const known = [...(order ?? Object.keys(features))]
-  const given = (declared ?? columns).map(({ name }) => name)
+  const given = declared?.map(({ name }) => name) ?? ownNames(columns, features)
   const lists = `columns ${listed(given)}; features ${listed(known)}`
-  if (declared !== undefined && declared.length !== columns.length)
+  const isUnnamedFile = columns.every(isUnnamed)
+  const joined = joinVectors(columns, given, features)
+  if (declared !== undefined && joined === undefined)
     refuse(
-      `columns.json names ${declared.length} columns, the file has ${columns.length}: ${lists}${columns.every(isUnnamed) ? '' : `; the file has ${listed(columns.map(({ name }) => name))}`}`,
+      `columns.json names ${declared.length} columns${widthText(given, features)}, the file has ${columns.length}: ${lists}${isUnnamedFile ? '' : `; the file has ${listed(columns.map(({ name }) => name))}`}`,
     )
-  refuseOtherOrder(columns, given)
-  if (given.every((name) => Object.hasOwn(features, name))) return { names: given }
-  if (declared === undefined && columns.every(isUnnamed)) {
-    if (columns.length === known.length) return { names: known, isByPlace: true }
+  if (!isUnnamedFile && joined !== undefined) refuseOtherOrder(joined, given)
+  if (given.every((name) => Object.hasOwn(features, name))) return { names: given, joined: joined ?? columns }
+  if (declared === undefined && isUnnamedFile) {
+    const byPlace = joinVectors(columns, known, features)
+    if (byPlace !== undefined) return { names: known, joined: byPlace, isByPlace: true }
     refuse(
-      `the file does not name its ${columns.length} columns, and the model has ${known.length} features: name them in columns.json (${lists})`,
+      `the file does not name its ${columns.length} columns, and the model has ${known.length} features${widthText(known, features)}: name them in columns.json (${lists})`,
     )
   }
   const strangers = given.filter((name) => !Object.hasOwn(features, name))
   const remedy = `; if features have these columns under other names, name the feature of each column in columns.json, in the order of the file`
   return refuse(
-    `no feature is called ${listed(strangers)}: ${lists}${declared === undefined && columns.length <= known.length ? remedy : ''}`,
+    `no feature is called ${listed(strangers)}: ${lists}${declared === undefined && given.length <= known.length ? remedy : ''}`,
   )
+}
+
+/** The names of the columns; those of the inputs where each is a feature, or where other columns have names. */
+function ownNames(columns: readonly ArtifactColumn[], features: Features): string[] {
+  const inputs = columns.filter(({ input }, at) => input === undefined || input !== columns[at - 1]?.input)
+  const names = inputs.map(({ input, name }) => input ?? name)
+  const isUnnamedFile = columns.every(isUnnamed)
+  for (const name of names) {
+    const width = columns.filter(({ input }) => input === name).length
+    const { kind = 'number', length = 1 } = features[name] ?? {}
+    const isOther =
+      kind === 'vector'
+        ? length !== width
+        : kind === 'text' || kind === 'image' || (width > 1 && !isUnnamedFile)
+    if (width > 0 && Object.hasOwn(features, name) && isOther)
+      refuse(
+        `the input ${quoted(name)} takes ${width} numbers a row, the feature is ${kind === 'image' ? 'an' : 'a'} ${kind}${kind === 'vector' ? ` of ${length}` : ''}: declare vector(${width}), or name the features of all columns in columns.json`,
+      )
+  }
+  const isOfInputs =
+    !isUnnamedFile ||
+    (names.every((name) => Object.hasOwn(features, name)) &&
+      joinVectors(columns, names, features) !== undefined)
+  return isOfInputs ? names : columns.map(({ name }) => name)
+}
+
+/** Returns one column for each name, where the numbers of a vector are joined; undefined where the file has more or fewer. */
+function joinVectors(
+  columns: readonly ArtifactColumn[],
+  names: readonly string[],
+  features: Features,
+): readonly ArtifactColumn[] | undefined {
+  let at = 0
+  const joined = names.map((name): ArtifactColumn | undefined => {
+    const first = columns[at]
+    const feature = features[name]
+    if (feature?.kind !== 'vector' || first === undefined || !isNumber(first)) return columns[at++]
+    const { length = 1 } = feature
+    const part = columns.slice(at, (at += length))
+    const isWhole =
+      part.length === length && part.every((each) => isNumber(each) && each.input === first.input)
+    return isWhole ? { name: first.input ?? first.name, vector: length } : undefined
+  })
+  return at === columns.length && joined.every((column) => column !== undefined) ? joined : undefined
+}
+
+const isNumber = ({ isText, vector, categories, possibleCategories }: ArtifactColumn): boolean =>
+  isText !== true && (vector ?? categories ?? possibleCategories) === undefined
+
+/** How many columns the features are, for a message; empty without vectors. */
+function widthText(names: readonly string[], features: Features): string {
+  const widths = names.map((name) => (features[name]?.kind === 'vector' ? (features[name].length ?? 1) : 1))
+  if (widths.every((width) => width === 1)) return ''
+  return `, which are ${widths.reduce((sum, width) => sum + width, 0)} with each number of the vectors`
 }
 
 /** Refuses an order that differs from the names in the file, which are always right. */
 function refuseOtherOrder(columns: readonly ArtifactColumn[], given: readonly string[]): void {
-  if (columns.every(isUnnamed)) return
   const names = new Set(columns.map(({ name }) => name))
   const at = given.findIndex((name, index) => name !== columns[index]!.name && names.has(name))
   if (at >= 0)
@@ -105,13 +162,16 @@ function refuseOtherOrder(columns: readonly ArtifactColumn[], given: readonly st
 }
 
 /** Whether a column has only the default name that LightGBM, XGBoost, CatBoost or scikit-learn gives to a plain matrix. */
-const isUnnamed = ({ name }: ArtifactColumn, index: number): boolean =>
+const isUnnamed = ({ name, input }: ArtifactColumn, index: number): boolean =>
+  input !== undefined ||
   [`Column_${index}`, `f${index}`, `x${index}`, `feature_${index}`, String(index)].includes(name)
 
 const aKind = { text: 'a text', vector: 'a vector', image: 'an image' } as const
 const takersOf = {
   text: 'an object of Python (job.save), an endpoint, or an ONNX graph with an input of texts takes it',
-  other: 'an object of Python (job.save) or an endpoint takes it',
+  vector: 'columns of numbers without categories, an object of Python (job.save) or an endpoint take it',
+  image:
+    'send its pixels as vector(n), or decode it in an object of Python (job.save) or an endpoint, which take it',
 } as const
 
 function fitOf(
@@ -137,10 +197,15 @@ function fitOf(
       refuse(`the column ${quoted(name)} is a category, the feature is a number: declare it as a category`)
     return { name, kind: 'number', mean: 0, std: 1, fill: fill ?? null }
   }
+  if (length > 0 && vector === length && isText !== true) {
+    if ((fill ?? categories) !== undefined)
+      refuse(`columns.json has a "fill" or "vocabulary" of ${quoted(name)}, which is a vector: leave it out`)
+    return { name, kind: 'category', vocabulary: [], encoding: 'elements', length }
+  }
   if (feature.kind !== 'category') {
     if (isText !== true || (isOfWords === true && feature.kind !== 'text'))
       refuse(
-        `the column ${quoted(name)} takes ${isText === true ? 'texts' : 'numbers or codes'}, the feature is ${aKind[feature.kind]}: ${takersOf[feature.kind === 'text' ? 'text' : 'other']}`,
+        `the column ${quoted(name)} takes ${isText === true ? 'texts' : 'numbers or codes'}, the feature is ${aKind[feature.kind]}: ${takersOf[feature.kind]}`,
       )
     return { name, kind: 'category', vocabulary: [], encoding: 'text' }
   }

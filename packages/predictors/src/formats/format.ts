@@ -28,6 +28,8 @@ export interface ArtifactColumn {
   possibleCategories?: readonly NonNullable<ArtifactColumn['categories']>[]
   /** Whether the file contains texts that are cut at the wrong positions and cannot be read. */
   hasCutNames?: boolean
+  /** The input that has this column among others, by which a vector may fill them all. */
+  input?: string
   /** Whether the model takes the text itself. */
   isText?: boolean
   /** Whether a text is one of words, and a vector or an image as a text means nothing to the model. */

@@ -4,7 +4,7 @@ import { bindColumns } from '../../src/formats/bind-columns.ts'
 import type { ArtifactColumn } from '../../src/formats/format.ts'
 import { fileNameOf } from '../../src/formats/all-formats.ts'
 import { formatOfFiles } from '../../src/format-names.ts'
-import { parseDeclaredColumns, type Feature } from '../../src/features.ts'
+import { parseDeclaredColumns, type DeclaredColumn, type Feature } from '../../src/features.ts'
 import { readCases } from '../support/parity.ts'
 
 type Features = Record<string, Feature>
@@ -189,15 +189,133 @@ describe('columns', () => {
   })
 
   it.each([
-    ['vector', 'a vector'],
-    ['image', 'an image'],
-  ] as const)('of numbers or words refuse a feature of the kind %s', (kind, name) => {
+    ['vector', 'a vector', 'columns of numbers without categories, '],
+    ['image', 'an image', 'send its pixels as vector(n), or decode it in '],
+  ] as const)('of codes or words refuse a feature of the kind %s', (kind, name, takers) => {
     const bind = (column: object) =>
       bindColumns({ columns: [{ name: 'scan', ...column }], features: { scan: { kind } } })
-    const remedy = `the feature is ${name}: an object of Python (job.save) or an endpoint takes it`
-    expect(() => bind({})).toThrow(`the column "scan" takes numbers or codes, ${remedy}`)
+    const remedy = `the feature is ${name}: ${takers}`
+    expect(() => bind({ categories: ['a'] })).toThrow(`the column "scan" takes numbers or codes, ${remedy}`)
     expect(() => bind({ isText: true, isOfWords: true })).toThrow(`the column "scan" takes texts, ${remedy}`)
     expect(bind({ isText: true }).fits).toHaveLength(1)
+  })
+
+  describe('of numbers, which a vector fills', () => {
+    const vector = (length: number): Feature => ({ kind: 'vector', length })
+    const fit = (name: string, length: number) => ({
+      name,
+      kind: 'category',
+      vocabulary: [],
+      encoding: 'elements',
+      length,
+    })
+    const input = (name: string, count: number) =>
+      Array.from({ length: count }, () => ({ name: 'f', input: name }))
+    const matrix = (count: number) => Array.from({ length: count }, (_, at) => ({ name: `f${at}` }))
+    const [text, one] = [{ name: 'note', isText: true, isOfWords: true }, { kind: 'number' } as const]
+
+    it.each<[string, ArtifactColumn[], Features, DeclaredColumn[] | undefined, object[]]>([
+      ['by its place', matrix(4), { a: one, v: vector(3) }, undefined, [number('a'), fit('v', 3)]],
+      [
+        'by columns.json',
+        matrix(4),
+        { a: one, v: vector(3) },
+        [{ name: 'v' }, { name: 'a' }],
+        [fit('v', 3), number('a')],
+      ],
+      ['by the place of its input', input('x', 3), { v: vector(3) }, undefined, [fit('v', 3)]],
+      [
+        'by the names of the inputs',
+        [...input('v', 3), ...input('a', 1), ...input('w', 2)],
+        { w: vector(2), a: one, v: vector(3) },
+        undefined,
+        [fit('v', 3), number('a'), fit('w', 2)],
+      ],
+      [
+        'beside a text',
+        [...input('v', 3), text],
+        { note: { kind: 'text' }, v: vector(3) },
+        undefined,
+        [fit('v', 3), { name: 'note', kind: 'category', vocabulary: [], encoding: 'text' }],
+      ],
+      [
+        'of names, by columns.json',
+        [{ name: 'p' }, { name: 'q' }],
+        { v: vector(2) },
+        [{ name: 'v' }],
+        [fit('v', 2)],
+      ],
+    ])('are bound %s', (_how, columns, features, declared, fits) =>
+      expect(bindColumns({ columns, features, declared }).fits).toEqual(fits),
+    )
+
+    it.each<[string, ArtifactColumn[], Features, DeclaredColumn[] | undefined, string]>([
+      [
+        'of another number',
+        matrix(4),
+        { v: vector(3) },
+        undefined,
+        'does not name its 4 columns, and the model has 1 features, which are 3 with each number of the vectors',
+      ],
+      [
+        'of another number by columns.json',
+        matrix(4),
+        { v: vector(3) },
+        [{ name: 'v' }],
+        'names 1 columns, which are 3 with each number of the vectors, the file has 4',
+      ],
+      [
+        'of another input',
+        input('v', 4),
+        { v: vector(3) },
+        undefined,
+        'the input "v" takes 4 numbers a row, the feature is a vector of 3: declare vector(4)',
+      ],
+      [
+        'of several inputs',
+        [...input('v', 2), ...input('w', 2)],
+        { u: vector(4) },
+        undefined,
+        'does not name its 4 columns',
+      ],
+      [
+        'with categories among them',
+        [{ name: 'f0' }, { name: 'f1', categories: ['a'] }],
+        { v: vector(2) },
+        undefined,
+        'does not name its 2 columns',
+      ],
+      [
+        'of a number',
+        [...input('v', 3), text],
+        { v: one, note: { kind: 'text' } },
+        undefined,
+        'the input "v" takes 3 numbers a row, the feature is a number: declare vector(3)',
+      ],
+      [
+        'of an image',
+        input('scan', 3),
+        { scan: { kind: 'image' } },
+        undefined,
+        'the input "scan" takes 3 numbers a row, the feature is an image: declare vector(3)',
+      ],
+      [
+        'that no feature has',
+        [...input('v', 3), text],
+        { note: { kind: 'text' } },
+        undefined,
+        'no feature is called "v": columns "v", "note"',
+      ],
+      [
+        'with a fill',
+        matrix(2),
+        { v: vector(2) },
+        [{ name: 'v', fill: 0 }],
+        'columns.json has a "fill" or "vocabulary" of "v", which is a vector: leave it out',
+      ],
+    ])('are refused %s', (_what, columns, features, declared, why) =>
+      expect(() => bindColumns({ columns, features, declared })).toThrow(why),
+    )
   })
 
   it.each([

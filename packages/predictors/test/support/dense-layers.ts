@@ -51,6 +51,7 @@ export function answerOf(
     const value = row[fit.name]
     if (fit.kind === 'number')
       return [((typeof value === 'number' ? value : (fit.fill ?? NaN)) - fit.mean) / fit.std]
+    if (fit.encoding === 'elements') return JSON.parse(String(value)) as number[]
     const place = typeof value === 'string' ? fit.vocabulary.indexOf(value) : -1
     const wanted = place < 0 ? fit.vocabulary.length : place
     return Array.from({ length: fit.vocabulary.length + 1 }, (_, index) => (index === wanted ? 1 : 0))

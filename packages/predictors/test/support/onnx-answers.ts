@@ -23,7 +23,7 @@ export async function bareAnswers(
   const feeds: Record<string, Tensor> = {}
   let [column, text] = [0, 0]
   for (const input of inputs) {
-    const shape = [count, input.width]
+    const shape = [count, ...(input.shape ?? [input.width])]
     if (input.type === 'string') {
       const place = text++
       feeds[input.name] = new Tensor(
@@ -55,6 +55,7 @@ function tensorOf(type: OnnxLayout['inputs'][number]['type'], part: number[], sh
     )
   if (type === 'int32') return new Tensor('int32', Int32Array.from(part), shape)
   if (type === 'float64') return new Tensor('float64', Float64Array.from(part), shape)
+  if (type === 'uint8') return new Tensor('uint8', Uint8Array.from(part), shape)
   if (type === 'bool') return new Tensor('bool', Uint8Array.from(part), shape)
   return new Tensor('float32', Float32Array.from(part), shape)
 }

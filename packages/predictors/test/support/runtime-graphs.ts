@@ -1,4 +1,5 @@
 /** Graphs that only ONNX Runtime computes, with rows: for comparisons of a replica with a bare call, and with an export. */
+import type { Feature } from '../../src/features.ts'
 import { openOnnx } from '../../src/formats/onnx/open-onnx.ts'
 import type { AskedRows } from './onnx-answers.ts'
 import { initializersOf, ml, numbersOfSeed, operatorModel, ramp } from './onnx-graphs.ts'
@@ -157,13 +158,13 @@ export const columnsRows: AskedRows = {
 }
 
 /** Reads an image of 8 × 8 numbers in ten classes: a convolution, the largest of each square, and a dense layer. */
-function convolutionModel(): Buffer {
+function convolutionModel(shape: readonly number[] = []): Buffer {
   const { normal } = numbersOfSeed(8)
   const normals = (count: number, scale: number) =>
     Array.from({ length: count }, () => Math.fround(normal() * scale))
   return model(
     graph({
-      inputs: [value('x', [0, 64])],
+      inputs: [value('x', shape.length === 0 ? [0, 64] : [0, ...shape])],
       outputs: [value('y', [0, 10])],
       initializers: initializersOf({
         square: { dims: [4], wholes: [-1, 1, 8, 8] },
@@ -221,13 +222,42 @@ const lookupModel = (): Buffer =>
     }),
   )
 
+/** Adds a number and that of a text to each byte of an image. */
+const bytesModel = (): Buffer =>
+  model(
+    graph({
+      inputs: [value('size', [0, 1], 11), value('pixels', [0, 2, 2, 1], 2), value('note', [0, 1], 8)],
+      outputs: [value('y', [0, 4])],
+      nodes: [
+        node({ op: 'Cast', inputs: ['pixels'], outputs: ['floats'], attributes: { to: 1 } }),
+        node({ op: 'Flatten', inputs: ['floats'], outputs: ['flat'] }),
+        node({ op: 'Cast', inputs: ['size'], outputs: ['small'], attributes: { to: 1 } }),
+        node({
+          op: 'LabelEncoder',
+          domain: ml,
+          inputs: ['note'],
+          outputs: ['place'],
+          attributes: {
+            keys_strings: ['a', 'b'],
+            values_floats: { floats: [0.25, 0.5] },
+            default_float: { float: 0 },
+          },
+        }),
+        node({ op: 'Add', inputs: ['flat', 'small'], outputs: ['sum'] }),
+        node({ op: 'Add', inputs: ['sum', 'place'], outputs: ['y'] }),
+      ],
+    }),
+  )
+
 type Cell = number | string | null
 
 export interface RuntimeGraph {
   name: string
   bytes: Buffer
-  /** The values of each row by the names of its columns. */
+  /** The values of each row by the names of its columns, or of its features. A vector is its JSON. */
   rows: Record<string, Cell>[]
+  /** Absent: each column is a feature. */
+  features?: Readonly<Record<string, Feature>>
 }
 
 /** The numbers of a request: JSON has no infinity, and a server refuses what 32 bits do not hold. */
@@ -277,6 +307,26 @@ export function runtimeGraphs(): RuntimeGraph[] {
     graphOf('number in a text', readingModel(), [['1'], ['-2.5'], ['1e9']]),
     graphOf('lookup', lookupModel(), [[0], [1], [2], [-1]]),
     graphOf('convolution', convolutionModel(), numbers(64)),
+    {
+      name: 'image',
+      bytes: convolutionModel([1, 8, 8]),
+      rows: numbers(64).map((pixels) => ({ scan: JSON.stringify(pixels) })),
+      features: { scan: { kind: 'vector', length: 64 } },
+    },
+    {
+      name: 'bytes',
+      bytes: bytesModel(),
+      rows: ['a', 'b', '', 'c'].map((note, at) => ({
+        note,
+        pixels: `[${at}, 255, ${7 * at}, 0]`,
+        size: at / 3,
+      })),
+      features: {
+        note: { kind: 'category' },
+        pixels: { kind: 'vector', length: 4 },
+        size: { kind: 'number' },
+      },
+    },
     ...operators.map((op) => graphOf(op, operatorModel(op, { opset: 22 }), numbers(3))),
   ]
 }

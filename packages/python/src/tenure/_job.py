@@ -24,7 +24,7 @@ from ._folders import flavour_of, load_folder, pack_folder
 from ._lightgbm import join_lightgbm
 from ._onnx import convert, scores_outliers
 from ._replay import cell_of, midway_rows, odd_rows, spread
-from ._rows import answer_frame, decoded, has, read_columns, table_of, taken_columns, vocabulary_of
+from ._rows import answer_frame, decoded, has, read_columns, stacked, table_of, taken_columns, vocabulary_of
 from ._serve import _MARK, open_file
 
 #: The version of the contract that this package implements.
@@ -523,16 +523,30 @@ class Job:
         session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
         inputs = session.get_inputs()
         output = [each.name for each in session.get_outputs() if "tensor(" in each.type and "int" not in each.type][-1]
-        types: dict[str, Any] = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int64)": "int64", "tensor(string)": object}
+        types: dict[str, Any] = {
+            "tensor(float)": "float32",
+            "tensor(double)": "float64",
+            "tensor(uint8)": "uint8",
+            "tensor(int64)": "int64",
+            "tensor(string)": object,
+        }
+        vectors = [column.name for column in self.columns if column.kind == "vector"]
+
+        def tensor(each: Any, values: Any) -> Any:
+            """Returns rows as an input of the graph, which may have more dimensions than rows and columns."""
+            return numpy.asarray(values, dtype=types[each.type]).reshape(len(values), *each.shape[1:] if len(each.shape) > 2 else (-1,))
 
         def answer(X: Any) -> Any:
             if len(inputs) == 1 and inputs[0].type != "tensor(string)":
-                values = X.to_numpy(dtype="float64") if hasattr(X, "to_numpy") else X
-                feed = {inputs[0].name: numpy.asarray(values, dtype=types[inputs[0].type])}
+                if vectors:
+                    values = numpy.hstack([stacked(X[each.name]) if each.kind == "vector" else X[[each.name]].to_numpy() for each in self.columns])
+                else:
+                    values = X.to_numpy(dtype="float64") if hasattr(X, "to_numpy") else X
+                feed = {inputs[0].name: tensor(inputs[0], values)}
             else:
-                categories = [column.name for column in self.columns if column.kind != "number"]
-                texts = taken_columns(X, [column.name for column in self.columns], texts=categories)
-                feed = {each.name: texts[each.name].to_numpy().reshape(-1, 1).astype(types[each.type]) for each in inputs}
+                categories = [column.name for column in self.columns if column.kind not in ("number", "vector")]
+                taken = taken_columns(X, [column.name for column in self.columns], texts=categories)
+                feed = {each.name: tensor(each, stacked(taken[each.name]) if each.name in vectors else taken[each.name].to_numpy()) for each in inputs}
             return session.run([output], feed)[0]
 
         return answer

@@ -93,6 +93,14 @@ def decoded(kind: str, values: Any) -> Any:
     return cells
 
 
+def stacked(vectors: Sequence[Any]) -> Any:
+    """Returns vectors as a matrix, with NaN for a missing one."""
+    import numpy
+
+    length = next((len(each) for each in vectors if each is not None), 1)
+    return numpy.array([numpy.full(length, numpy.nan) if each is None else each for each in vectors])
+
+
 def vocabulary_of(values: Sequence[Any]) -> list[str]:
     """Returns the distinct texts, sorted."""
     return sorted({value for value in values if value is not None})

@@ -407,12 +407,12 @@ def vector(
     log: Optional[Literal["value", "digest"]] = None,
     missing: Optional[Literal["fill"]] = None,
 ) -> Feature:
-    r"""Defines a feature of several numbers, such as an embedding: ``vector(384)``. Taken by objects of Python and endpoints.
+    r"""Defines a feature of several numbers, such as an embedding or pixels: ``vector(384)``. Taken by objects of Python, endpoints, graphs and trees.
 
     column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
     about: A description for readers.
     log: What the prediction log keeps. ``'digest'``: the SHA-256 of the value and the parts in which it drifts, never the value, so that no check can repeat the request. Default: ``'value'``.
-    missing: Whether null may be sent. The model gets it as None.
+    missing: Whether null may be sent. The model gets it as None, or as many NaN where it is a graph or trees.
     """
     raise AssertionError
 

@@ -21,15 +21,25 @@ const fits: FeatureFit[] = Object.entries(features).map(([name, { kind }]) =>
     ? { name, kind, mean: 0, std: 1, fill: null }
     : { name, kind: 'category', vocabulary: [], encoding: 'text' },
 )
-const columns = columnsOf(features, fits)
-const checks = compileChecks(features, fits)
-const loaded = {
-  columns,
-  cells: compileCells(columns, checks),
-  jsonRow: compileJsonRow(columns, checks),
-  ignores: () => false,
-  maxFields: () => 3,
-} as unknown as LoadedVersion
+function loadedWith(own: readonly FeatureFit[]): LoadedVersion {
+  const columns = columnsOf(features, own)
+  const checks = compileChecks(features, own)
+  return {
+    columns,
+    cells: compileCells(columns, checks),
+    jsonRow: compileJsonRow(columns, checks),
+    ignores: () => false,
+    maxFields: () => 3,
+  } as unknown as LoadedVersion
+}
+const loaded = loadedWith(fits)
+/** Of a model that takes the numbers of the vector. */
+const taken = fits.map((fit): FeatureFit =>
+  fit.name === 'embedding'
+    ? { ...fit, kind: 'category', vocabulary: [], encoding: 'elements', length: 3 }
+    : fit,
+)
+const taking = loadedWith(taken)
 
 const gif = Buffer.from('R0lGODlhAQABAIAAAMLCwgAAACH5BAAAAAAALAAAAAABAAEAAAICRAEAOw==', 'base64')
 /** Its second byte is no UTF-8. */
@@ -49,21 +59,21 @@ const sized = (bytes: Buffer): Buffer => {
 const rawOf = ({ scan }: Row): Buffer => sized(Buffer.from(String(scan), 'base64'))
 
 /** Each reads one row. */
-const roads: Record<string, (row: Row, input: InputBuffer) => void> = {
-  JSON(row, input) {
+const roads: Record<string, (row: Row, input: InputBuffer, of?: LoadedVersion) => void> = {
+  JSON(row, input, of = loaded) {
     const form = { takesLists: false, none: 'none', rows: 'instances' }
     const body = Buffer.from(JSON.stringify({ instances: [row] }))
-    fillInstances(loaded, { body, size: { maxRows: 1, width: 6 }, form }, input)
+    fillInstances(of, { body, size: { maxRows: 1, width: 6 }, form }, input)
   },
-  'tensors in JSON'(row, input) {
+  'tensors in JSON'(row, input, of = loaded) {
     const inputs = [
       { name: 'scan', shape: [1], datatype: 'BYTES', data: [row.scan] },
       { name: 'size', shape: [1], datatype: 'FP64', data: [row.size] },
       { name: 'embedding', shape: [1, listed(row).length], datatype: 'FP64', data: [listed(row)] },
     ]
-    readInfer(loaded, Buffer.from(JSON.stringify({ inputs })), undefined, input, 10)
+    readInfer(of, Buffer.from(JSON.stringify({ inputs })), undefined, input, 10)
   },
-  'binary tensors'(row, input) {
+  'binary tensors'(row, input, of = loaded) {
     const parts = [rawOf(row), Buffer.from(new Float64Array([row.size]).buffer)]
     parts.push(Buffer.from(new Float64Array(listed(row)).buffer))
     const shapes = [[1], [1], [1, listed(row).length]]
@@ -74,9 +84,9 @@ const roads: Record<string, (row: Row, input: InputBuffer) => void> = {
       parameters: { binary_data_size: parts[at]!.byteLength },
     }))
     const head = Buffer.from(JSON.stringify({ inputs }))
-    readInfer(loaded, Buffer.concat([head, ...parts]), head.byteLength, input, 10)
+    readInfer(of, Buffer.concat([head, ...parts]), head.byteLength, input, 10)
   },
-  gRPC(row, input) {
+  gRPC(row, input, of = loaded) {
     const inputs = [
       { name: 'scan', shape: [1], datatype: 'BYTES' },
       { name: 'size', shape: [1], datatype: 'FP64' },
@@ -87,7 +97,7 @@ const roads: Record<string, (row: Row, input: InputBuffer) => void> = {
       Buffer.from(new Float64Array([row.size]).buffer),
       Buffer.from(new Float64Array(listed(row)).buffer),
     ]
-    fillTensors(loaded, tensorsOf({ inputs, raw } as never, 100), input, 10)
+    fillTensors(of, tensorsOf({ inputs, raw } as never, 100), input, 10)
   },
 }
 
@@ -106,6 +116,13 @@ describe.each(Object.entries(roads))('by %s', (_road, read) => {
     const input = createInputBuffer()
     read({ scan: bytes.toString('base64'), size: 2, embedding: [1, -0.5, 1e-7] }, input)
     expect([...textsIn(input), input.input[0]]).toEqual([bytes.toString('base64'), '[1,-0.5,1e-7]', 2])
+  })
+
+  it('a vector of a model of numbers becomes inputs, beside its JSON for the log', () => {
+    const input = createInputBuffer()
+    read({ scan: gif.toString('base64'), size: 2, embedding: [1, -0.5, 1e-7] }, input, taking)
+    expect(textsIn(input)[1]).toBe('[1,-0.5,1e-7]')
+    expect([...input.input.subarray(0, 4)]).toEqual([2, 1, -0.5, 1e-7])
   })
 
   it.each([
@@ -128,6 +145,17 @@ it('rows of objects are read with a vector as its list and as its text', () => {
       scan: null,
       embedding: typeof embedding === 'string' ? embedding : '[1,2,3]',
     })
+})
+
+it('a missing vector of a model of numbers is NaN, also as training, replay and export encode it', () => {
+  const row = { scan: null, size: 1, embedding: null }
+  const input = createInputBuffer()
+  roads['JSON']!(row, input, taking)
+  const encoded = new Float64Array(4)
+  compileReader(features, taken)(row, 0, encoded, 0)
+  for (const found of [input.input.subarray(0, 4), encoded]) expect([...found]).toEqual([1, NaN, NaN, NaN])
+  compileReader(features, taken)({ ...row, embedding: '[1, 2e1,-3]' }, 0, encoded, 0)
+  expect([...encoded]).toEqual([1, 1, 20, -3])
 })
 
 it.each([

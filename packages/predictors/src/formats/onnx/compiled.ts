@@ -1,6 +1,12 @@
 /** Opens the graphs of trees and of dense layers, which are computed without ONNX Runtime. */
 import { refuse } from '../../errors.ts'
-import { inputWidthOf, type ModelDescription, type Output } from '../../features.ts'
+import {
+  inputWidthOf,
+  widthOfFit,
+  type FeatureFit,
+  type ModelDescription,
+  type Output,
+} from '../../features.ts'
 import type { Network } from '../../network/layers-model.ts'
 import type { Predictor } from '../../predictor.ts'
 import type { Forest } from '../trees/forest.ts'
@@ -59,14 +65,20 @@ export interface BoundRows {
   takesText?: readonly boolean[]
   /** The inputs of a row, of which the graph takes the first. */
   width?: number
-  /** The features of the columns. By default, messages name the columns of the file. */
+  /** The features of the columns, such as `pixels[3]`. By default, messages name the columns of the file. */
   names?: readonly string[]
 }
 
 /** Returns how the rows of a manifest contain the inputs of the graph. Throws `artifact_invalid` when they do not. */
 export function boundRows({ preprocessing }: ModelDescription, layout: OnnxLayout): Required<BoundRows> {
+  const taken: FeatureFit[] = []
+  const names: string[] = []
   // The features that the graph does not use come last.
-  const taken = preprocessing.slice(0, layout.columns.length)
+  for (const fit of preprocessing) {
+    if (names.length >= layout.columns.length) break
+    taken.push(fit)
+    names.push(...columnNames(fit))
+  }
   const takes = preprocessing.map(
     (fit, at) => at < taken.length && fit.kind === 'category' && fit.encoding === 'text',
   )
@@ -76,6 +88,7 @@ export function boundRows({ preprocessing }: ModelDescription, layout: OnnxLayou
   if (
     inputWidthOf(preprocessing) < inputs ||
     texts !== wanted ||
+    names.length > layout.columns.length ||
     (layout.isNamed && inputWidthOf(taken) !== inputs)
   )
     refuse(
@@ -86,8 +99,14 @@ export function boundRows({ preprocessing }: ModelDescription, layout: OnnxLayou
       `the graph takes ${layout.columns.map(({ name }) => name).join(', ')}, in another order than the manifest`,
     )
   const takesText = preprocessing.flatMap((fit, at) => (fit.kind === 'category' ? [takes[at]!] : []))
-  return { takesText, width: inputWidthOf(preprocessing), names: taken.map(({ name }) => name) }
+  return { takesText, width: inputWidthOf(preprocessing), names }
 }
+
+/** The columns that a feature is: one, or one for each number of a vector. */
+const columnNames = (fit: FeatureFit): string[] =>
+  fit.kind === 'category' && fit.encoding === 'elements'
+    ? Array.from({ length: widthOfFit(fit) }, (_, at) => `${fit.name}[${at}]`)
+    : [fit.name]
 
 export const shapeOf = ({ inputs }: OnnxLayout): { inputs: number } => ({
   inputs: inputs.reduce((sum, { type, width }) => sum + (type === 'string' ? 0 : width), 0),

@@ -70,8 +70,10 @@ const bytesOf = (files: ArtifactFiles): Uint8Array =>
 function columnsOf({ columns }: OnnxLayout, graph: OnnxGraph): ArtifactColumn[] {
   const isOfTexts = columns.some(({ isText }) => isText === true)
   const textsOf = isOfTexts ? textsByInput(graph) : undefined
-  return columns.map(({ name, isText }) => {
-    const texts = isText === true ? textsOf?.(name) : undefined
+  return columns.map((column) => {
+    const { name, isText } = column
+    if (isText !== true) return column
+    const texts = textsOf?.(name)
     // An input that no encoder reads has no texts to compare with.
     if (texts === undefined || texts.size === 0) return { name, isText, isOfWords: isText }
     return {

@@ -1,6 +1,6 @@
 /**
- * Determines the inputs and the output of a graph. The inputs are matrices of numbers, or named columns of numbers and texts. The output is one
- * matrix of numbers.
+ * Determines the inputs and the output of a graph. The inputs are matrices of numbers, or named columns of numbers and texts. Tensors of more
+ * dimensions are matrices, with a row in the order of C. The output is one matrix of numbers.
  */
 import { refuse } from '../../errors.ts'
 import { elementType, elementTypeName } from './element-types.ts'
@@ -11,6 +11,7 @@ import { onnxLimits, type OnnxGraph, type OnnxValue } from './graph.ts'
 /** The supported input types, by their number in TensorProto. */
 const inputTypes = {
   1: 'float32',
+  2: 'uint8',
   6: 'int32',
   7: 'int64',
   8: 'string',
@@ -22,17 +23,22 @@ export type OnnxType = (typeof inputTypes)[keyof typeof inputTypes]
 export interface OnnxInput {
   name: string
   type: OnnxType
+  /** The numbers or texts of a row. */
   width: number
+  /** The dimensions of a row; absent for columns. */
+  shape?: readonly number[]
 }
 
 export interface OnnxColumn {
   name: string
   isText?: boolean
+  /** The input of which a number is one of several. */
+  input?: string
 }
 
 export interface OnnxLayout {
   inputs: readonly OnnxInput[]
-  /** The columns of all inputs, in order. Where an input is a matrix, they have no names. */
+  /** The columns of all inputs, in order. Where an input is a matrix, numbers have no names. */
   columns: readonly OnnxColumn[]
   isNamed: boolean
   /** The output that is requested. */
@@ -63,7 +69,9 @@ export function onnxLayoutOf(graph: OnnxGraph): OnnxLayout {
   if (new Set(taken.map(({ name }) => name)).size < taken.length)
     refuse('two inputs of the ONNX graph have the same name')
   const wide = taken.find(({ width }) => width > 1)
-  if (wide !== undefined) expectNumbers(wide, taken)
+  const texts = taken.find(({ type, width }) => type === 'string' && width > 1)
+  if (texts !== undefined)
+    refuse(`the input ${texts.name} is a matrix of texts: make an input of shape [None, 1] for each column`)
   const columns = wide === undefined ? taken.map(namedColumn) : unnamedColumns(taken)
   return {
     inputs: taken,
@@ -87,31 +95,24 @@ function knownNumbersOf(graph: OnnxGraph, inputs: readonly OnnxInput[]): number[
     .map(({ name }) => [...(numbersOf(name) ?? [])].slice(0, maxKnownNumbers))
 }
 
-/** Refuses texts, alone or in a matrix, where one of the inputs is a matrix. */
-function expectNumbers(wide: OnnxInput, inputs: readonly OnnxInput[]): void {
-  const texts = inputs.find(({ type }) => type === 'string')
-  if (texts === undefined) return
-  if (texts.width > 1)
-    refuse(`the input ${texts.name} is a matrix of texts: make an input of shape [None, 1] for each column`)
-  refuse(
-    `the input ${wide.name} has ${wide.width} columns beside the text ${texts.name}: make an input of shape [None, 1] for each column`,
-  )
-}
-
 const namedColumn = ({ name, type }: OnnxInput): OnnxColumn =>
   type === 'string' ? { name, isText: true } : { name }
 
-/** The columns of matrices have no names. They follow each other in the order of the inputs. */
+/** The columns of matrices have no names, only that of their input. They follow each other in the order of the inputs. */
 function unnamedColumns(inputs: readonly OnnxInput[]): OnnxColumn[] {
   const count = inputs.reduce((sum, { width }) => sum + width, 0)
   if (count > onnxLimits.columns)
     refuse(`the inputs have ${count} columns together, more than ${onnxLimits.columns}`)
-  return Array.from({ length: count }, (_, at) => ({ name: `f${at}` }))
+  return inputs
+    .flatMap((input) => Array.from({ length: input.width }, () => input))
+    .map((input, at) =>
+      input.type === 'string' ? namedColumn(input) : { name: `f${at}`, input: input.name },
+    )
 }
 
 /** Refuses constants that a converter left open as inputs, such as the mean and deviation of a Keras `Normalization`. */
 function expectNoConstants(inputs: readonly OnnxValue[]): void {
-  const isOfRows = ({ dims }: OnnxValue) => dims?.length === 2 && dims[0] === undefined
+  const isOfRows = ({ dims = [] }: OnnxValue) => dims.length > 1 && dims[0] === undefined
   const constant = inputs.find(({ dims }) => dims?.every((dim) => dim !== undefined) === true)
   if (constant !== undefined && inputs.some(isOfRows))
     refuse(
@@ -125,21 +126,29 @@ function inputOf({ name, type, dims }: OnnxValue): OnnxInput {
     refuse(
       type === undefined
         ? `the input ${name} is not a tensor: export a matrix, or columns of shape [None, 1]`
-        : `the input ${name} is of the type ${elementTypeName(type)}; float, double, int32, int64, bool and string are read: ${isHalf(type) ? keepTypes : 'take one of them and cast it in the graph'}`,
+        : `the input ${name} is of the type ${elementTypeName(type)}; float, double, uint8, int32, int64, bool and string are read: ${isHalf(type) ? keepTypes : 'take one of them and cast it in the graph'}`,
     )
-  if (dims?.length !== 2)
+  if (dims === undefined || dims.length < 2)
     refuse(
       `the input ${name} has the shape ${shapeText(dims)}; one of rows and columns is read${dims?.length === 1 ? ': export it with the shape [None, 1]' : ''}`,
     )
-  const [rows, width] = dims
+  const [rows, ...shape] = dims
   if (rows !== undefined)
     refuse(
       `the input ${name} takes ${rows} rows at a time: export the model with a first dimension of any size (PyTorch: dynamic_shapes, or dynamic_axes with dynamo=False)`,
     )
-  if (width === undefined) refuse(`the input ${name} does not say how many columns it has`)
+  if (!shape.every((dim) => dim !== undefined))
+    refuse(
+      shape.length === 1
+        ? `the input ${name} does not say how many columns it has`
+        : `the input ${name} has the shape ${shapeText(dims)}: export it with a fixed size of each dimension but the first, whose product is the length of the vector`,
+    )
+  const width = shape.reduce((product, dim) => product * dim, 1)
   if (width > onnxLimits.columns)
-    refuse(`the input ${name} has ${width} columns, more than ${onnxLimits.columns}`)
-  return { name, type: found, width }
+    refuse(
+      `the input ${name} has ${width} columns, more than ${onnxLimits.columns}: make it smaller, or open the graph in Python (job.save(None, answer=…))`,
+    )
+  return { name, type: found, width, ...(shape.length > 1 && { shape }) }
 }
 
 const shapeText = (dims: OnnxValue['dims']): string =>

@@ -28,8 +28,10 @@ export function openGraph(graph: OnnxGraph): OnnxFile {
   const layout = onnxLayoutOf(graph)
   const library = `ONNX${graph.producer === '' ? '' : ` of ${graph.producer.slice(0, 100)}`}`
   const makers = new Map(graph.nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)))
-  const forest = treesOf({ makers, layout, library })
-  const network = forest === undefined ? networkOfGraph(graph, makers, layout) : undefined
+  // Trees and dense layers take matrices; the operators before them may read the dimensions of another tensor otherwise.
+  const isFlat = layout.inputs.every(({ shape }) => shape === undefined)
+  const forest = isFlat ? treesOf({ makers, layout, library }) : undefined
+  const network = isFlat && forest === undefined ? networkOfGraph(graph, makers, layout) : undefined
   return { library, layout, classes: classesOf(layout.output, makers), forest, network }
 }
 

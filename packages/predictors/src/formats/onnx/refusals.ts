@@ -23,6 +23,7 @@ export const nulRefusal = (row: number): PredictorError =>
   predictorError('wrong_type', `instance ${row}: a text contains NUL, at which ONNX Runtime would cut it off`)
 
 const wholeTypes = {
+  uint8: { what: 'whole numbers from 0 to 255', has: (value: number) => (value & 255) === value },
   int32: { what: 'whole numbers of 32 bits', has: (value: number) => (value | 0) === value },
   // A larger number of JSON is not exact.
   int64: {

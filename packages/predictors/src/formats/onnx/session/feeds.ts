@@ -31,8 +31,8 @@ export function feedsFor(
     const width = numbers.length / rows
     let [column, text] = [0, 0]
     for (let at = 0; at < inputs.length; at++) {
-      const { name, type, width: count } = inputs[at]!
-      const dims = [rows, count]
+      const { name, type, width: count, shape = [count] } = inputs[at]!
+      const dims = [rows, ...shape]
       if (type === 'string') feeds[name] = new Tensors('string', texts[text++]!, dims)
       else {
         feeds[name] = makers[at]!(Tensors, numbers, { rows, width, from: column, count }, dims)
@@ -82,6 +82,8 @@ const makerOf: Readonly<Record<OnnxInput['type'], Maker | undefined>> = {
       dims,
     )
   },
+  uint8: (Tensors, numbers, part, dims) =>
+    new Tensors('uint8', copyPart(numbers, part, new Uint8Array(sizeOf(part))), dims),
   bool: (Tensors, numbers, part, dims) =>
     new Tensors('bool', copyPart(numbers, part, new Uint8Array(sizeOf(part))), dims),
   string: undefined,

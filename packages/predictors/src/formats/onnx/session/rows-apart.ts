@@ -255,6 +255,7 @@ function plainNumbersOf(numbers: readonly OnnxInput[]): Float64Array[] {
         Array.from({ length: width }, (_, column) => {
           const at = input + column
           if (type === 'bool') return place === 0 ? 0 : (place + at) % 2
+          if (type === 'uint8') return whole(at) & 255
           return type === 'float32' || type === 'float64' ? number(at) : whole(at)
         }),
       ),
