@@ -38,6 +38,7 @@ import type { Deps } from '../deps.ts'
 import { judgeBreakdownOf } from './slice-metrics.ts'
 import { returnIfDecayed } from './decay.ts'
 import { checkDrift, checkLabelDrift } from './drift.ts'
+import { checkParentDrift } from './parent-drift.ts'
 import { estimateQuality } from './performance-estimate.ts'
 import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { withSlowStore } from '../runtime/slow-store.ts'
@@ -166,6 +167,7 @@ async function lookAt(
   const skew = isSkewDue(span, Date.parse(champion.since))
     ? await checked('skew', checkServingSkew(deps)(served))
     : undefined
+  const parent = await checked('parent', checkParentDrift(deps, { ...span, version }))
   await checked('golden rows', checkGoldenAnswers(deps, { model, version }))
   await alertFailures(deps, model, failed)
   const measured = quality === undefined || 'error' in quality ? undefined : quality
@@ -207,6 +209,7 @@ async function lookAt(
       estimate,
       ...(decay === undefined ? {} : { decay }),
       ...(skew === undefined ? {} : { skew }),
+      ...(parent === undefined ? {} : { parent }),
     },
     trigger: trigger && { ...trigger },
   }

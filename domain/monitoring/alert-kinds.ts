@@ -119,6 +119,11 @@ export const kindsOfAlerts = {
     'Answers that training would not give.',
     'Return to the last known good version: `tenure rollback <model>`.',
   ),
+  parent_differs: cleared(
+    'answers moved away from the parent',
+    'Answers that the version it was compressed from would not give.',
+    'Return to the parent: `tenure rollback <model>`.',
+  ),
   service_errors: cleared(
     'predictions fail',
     'Failed or invalid answers.',

@@ -157,7 +157,7 @@ export const listAlarmsAgainst = (
 ) =>
   rowsFrom(database).list<Pick<Alert, 'id' | 'kind' | 'message'>>(prepared`
     select id, kind, message from alerts
-    where (dedupe_key in (${`service/${model}/errors`}, ${`quality/${model}`}, ${`skew/${model}`}) or (kind = 'quality_floor' and model = ${model}))
+    where (dedupe_key in (${`service/${model}/errors`}, ${`quality/${model}`}, ${`skew/${model}`}, ${`parent/${model}`}) or (kind = 'quality_floor' and model = ${model}))
       and resolved_at is null
       and severity = 'critical' and evidence ->> 'version' = ${version}
     order by id`)

@@ -130,16 +130,16 @@ export const listScores = async (
       select ${outputsOf(width)} from sample`)
   ).flat()
 
-/** Logged rows and predictions, over a sample of instances. */
+/** Logged rows and predictions with their routing keys, over a sample of instances. */
 export const listLogged = (
   database: Database,
   { fits, width, ...span }: VersionSpan & { fits: readonly FeatureFit[]; width: number },
   limit: number,
 ) =>
-  database.query<{ predictionId: string; row: LoggedRow; outputs: number[] }>(sql`
-    with ${instanceSample(span, limit, sql`, features, outputs`)}
-    select prediction_id as "predictionId", instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row,
-      ${outputsOf(width)}
+  database.query<{ predictionId: string; entity: string; row: LoggedRow; outputs: number[] }>(sql`
+    with ${instanceSample(span, limit, sql`, features, outputs, routing_key`)}
+    select prediction_id as "predictionId", coalesce(routing_key, prediction_id::text) as entity,
+      instance_of(features, ${JSON.stringify(fits)}::jsonb, instances, place) as row, ${outputsOf(width)}
     from sample`)
 
 // Reads matured rows with features, prediction and outcome, for metrics of slices.

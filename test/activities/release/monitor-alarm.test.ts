@@ -19,7 +19,7 @@ beforeEach(() => {
   const opened = openingState({ ...releaseFacts, id: `rel_${model}`, model }, 0)
   state = { ...opened, stage: 'probation', promoted: true }
 })
-const raise = (kind: 'quality_lost' | 'quality_floor' | 'serving_skew', key: string) =>
+const raise = (kind: 'quality_lost' | 'quality_floor' | 'serving_skew' | 'parent_differs', key: string) =>
   upsertAlert(store, {
     dedupeKey: `${key}/${state.model}`,
     severity: 'critical',
@@ -42,6 +42,11 @@ it('an alarm counts while a person decides about the probation, and not before a
   expect(await found()).toBe('quality_lost')
   state = { ...state, undecidedStage: 'canary', promoted: false }
   expect(await found()).toBeUndefined()
+})
+
+it('answers that moved away from the parent count', async () => {
+  await raise('parent_differs', 'parent')
+  expect(await found(asBad)).toBe('parent_differs')
 })
 
 it('lost quality that the holdback excuses hides no other alarm', async () => {

@@ -406,7 +406,7 @@ export const routingStatements: Statements = {
       return row ? [{ ...row, at: date(row['at']) }] : []
     },
   ],
-  '9208be6f': ['listAlarmsAgainst, nothing', () => []],
+  '3bea86a8': ['listAlarmsAgainst, nothing', () => []],
   '470ffbb9': ['writeFallbacks, not read here', () => []],
   ff9270b0: [
     'acknowledgeFlag',

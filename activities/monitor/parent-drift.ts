@@ -1,0 +1,95 @@
+/**
+ * Compares the logged answers of a compressed champion with those of its parent: a sample of the requests of each window is answered again by
+ * the parent, in a process of its own, so that no request waits for two versions.
+ */
+import { outputWidth } from '@tenure/predictors/features'
+import { judgeFidelity } from '../../domain/evaluation/fidelity.ts'
+import { digestText, valuesOfLogged } from '../../domain/model/logged-rows.ts'
+import {
+  judgeParentDrift,
+  type ParentDriftJudgement,
+  type ParentDriftState,
+} from '../../domain/monitoring/parent-drift.ts'
+import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
+import { findMonitorWindow, type Span } from '../../store/monitoring/monitor-windows.ts'
+import { getVersion, type Version } from '../../store/registry/versions.ts'
+import { getEvaluation } from '../../store/training/evaluations.ts'
+import type { Deps } from '../deps.ts'
+import { answersBy } from './decay.ts'
+
+/** Rows of a window that the parent answers too. */
+const maxRows = 1_000
+
+type CompareDeps = Pick<Deps, 'store' | 'artifacts' | 'config' | 'log'>
+
+/** Judges a window and raises or resolves the alert; undefined for a champion that was not compressed. */
+export async function checkParentDrift(
+  deps: CompareDeps,
+  { version: name, ...span }: Span & { version: string },
+): Promise<ParentDriftJudgement | undefined> {
+  const { store } = deps
+  const { model, fromMs, toMs } = span
+  const dedupeKey = `parent/${model}`
+  const version = await getVersion(store, name)
+  const { compression } = version.lineage
+  if (compression === undefined) {
+    await resolveAlert(store, dedupeKey, `${name}, which was not compressed, is champion`)
+    return undefined
+  }
+  const before = (await findMonitorWindow(store, { model, toMs: fromMs }))?.findings['parent']
+  const judged = judgeParentDrift(
+    { version: name, parent: compression.version },
+    await compareWithParent(deps, { ...span, version, parent: compression.version }),
+    { before: before as ParentDriftState | undefined, everyMs: toMs - fromMs },
+  )
+  const [message] = judged.reasons
+  if (judged.level === 'ok') await resolveAlert(store, dedupeKey, message!)
+  if (judged.level === 'away')
+    await upsertAlert(store, {
+      dedupeKey,
+      model,
+      severity: 'critical',
+      kind: 'parent_differs',
+      message: message!,
+      evidence: { version: name, parent: compression.version },
+    })
+  return judged
+}
+
+async function compareWithParent(
+  deps: CompareDeps,
+  { version: child, parent: name, ...span }: Span & { version: Version; parent: string },
+): Promise<Parameters<typeof judgeParentDrift>[1]> {
+  const { store } = deps
+  const { manifest, version, evaluationId } = child
+  const { compression } = (await getEvaluation(store, evaluationId)).report
+  if (compression === undefined) return { reason: `the evaluation of ${version} has no limits` }
+  const fits = manifest.preprocessing ?? []
+  const logged = await listLogged(
+    store,
+    { ...span, version, fits, width: outputWidth(manifest.output) },
+    maxRows,
+  )
+  if (logged.length === 0) return { reason: 'no logged rows to compare on' }
+  const parent = await getVersion(store, name)
+  if (parent.manifest.artifact === 'endpoint')
+    return { reason: `the server of ${name} is not asked again for logged requests` }
+  const values = valuesOfLogged(logged, Object.keys(parent.manifest.features))
+  if ('digested' in values) return { reason: `${name} was ${digestText(values.digested)}` }
+  const again = await answersBy(deps, parent, values)
+  const both = logged.flatMap(({ outputs, entity }, i) =>
+    again[i] === null ? [] : [{ outputs, entity, parent: again[i]! }],
+  )
+  const all = { name: 'all', rows: both.map((_, i) => i) }
+  const report = judgeFidelity({
+    parent: both.map((row) => row.parent),
+    child: both.map(({ outputs }) => outputs),
+    version: parent.manifest,
+    entities: both.map(({ entity }) => entity),
+    slices: [all],
+    policy: compression.fidelity.policy,
+  })
+  const [slice] = report.slices
+  return slice === undefined ? { reason: report.reasons[0]!.message } : { report, logE: slice.evidence }
+}

@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest'
+import { seededRandom } from '@tenure/sequential'
+import { judgeFidelity } from '../../../domain/evaluation/fidelity.ts'
+import {
+  falseAlarmsAYear,
+  judgeParentDrift,
+  type ParentDriftJudgement,
+  type ParentDriftState,
+} from '../../../domain/monitoring/parent-drift.ts'
+import type { Output } from '../../../domain/tasks/output.ts'
+
+const yearMs = 31_557_600_000
+const versions = { version: 'm_v1.1.0', parent: 'm_v1.0.0' }
+const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
+const policy = { epsilon: 0.02, flips: 0.01, alpha: 0.05 }
+
+/** The comparison of a window in which this share of the decisions differs, each by a distance of 0.2. */
+function window(rows: number, flips: number, chance: () => number, limits = policy) {
+  const parent = Array.from({ length: rows }, () => [0.6])
+  const child = parent.map(() => [chance() < flips ? 0.4 : 0.6])
+  const slices = [{ name: 'all', rows: parent.map((_, i) => i) }]
+  const report = judgeFidelity({ parent, child, version: { output }, slices, policy: limits })
+  return { report, logE: report.slices[0]!.evidence }
+}
+const judge = (
+  compared: Parameters<typeof judgeParentDrift>[1],
+  before?: ParentDriftState,
+): ParentDriftJudgement => judgeParentDrift(versions, compared, { before, everyMs: 3_600_000 })
+
+describe('the answers of a compressed champion', () => {
+  it('raise an alarm within two windows when three times as many decisions differ as its gate allows', () => {
+    const chance = seededRandom(1)
+    const calm = judge(window(1_000, 0.002, chance))
+    expect(calm).toMatchObject({ level: 'ok', isAway: false })
+    const one = judge(window(1_000, 0.03, chance), calm)
+    const last = one.isAway ? one : judge(window(1_000, 0.03, chance), one)
+    expect(last).toMatchObject({ level: 'away', isAway: true })
+    expect(last.reasons[0]).toMatch(
+      /^answers of m_v1\.1\.0 moved away from those of its parent m_v1\.0\.0: mean distance 0\.\d+ % \(limit 2 %\), other decisions [23]\.?\d* % \(limit 1 %\) in 1,000 logged rows: logE \d+(\.\d+)? ≥ 13\.68$/,
+    )
+  })
+
+  it('keep an alarm until a window proves that they are equal again, and begin anew', () => {
+    const chance = seededRandom(2)
+    const away = judge(window(3_000, 0.05, chance))
+    expect(away.level).toBe('away')
+    // 100 equal answers prove nothing.
+    const few = judge(window(100, 0, chance), away)
+    expect(few.level).toBe('away')
+    expect(judge({ reason: 'no logged rows to compare on' }, few)).toMatchObject({
+      level: 'insufficient',
+      isAway: true,
+    })
+    expect(judge(window(1_000, 0, chance), few)).toMatchObject({ level: 'ok', isAway: false, evidence: 0 })
+  })
+
+  it('of another version have no past', () => {
+    const away = judge(window(3_000, 0.05, seededRandom(3)))
+    const other = judge(window(100, 0, seededRandom(4)), { ...away, version: 'm_v1.2.0' })
+    expect(other).toMatchObject({ level: 'ok', isAway: false })
+  })
+
+  it('at the limit raise a false alarm in a year at most as often as stated', () => {
+    const [years, windows] = [80, 40]
+    // A different decision has the distance 0.2, so both means are at their limits.
+    const limits = { ...policy, epsilon: 0.2 * policy.flips }
+    let alarms = 0
+    for (let year = 0; year < years; year++) {
+      const chance = seededRandom(1_000 + year)
+      let last: ParentDriftJudgement | undefined
+      for (let n = 0; n < windows && last?.isAway !== true; n++)
+        last = judgeParentDrift(versions, window(50, policy.flips, chance, limits), {
+          before: last,
+          everyMs: yearMs / windows,
+        })
+      if (last!.isAway) alarms++
+    }
+    // At the bound, 6 or more come once in two thousand such tests.
+    expect(alarms).toBeLessThan(6)
+    expect(falseAlarmsAYear).toBe(0.01)
+  })
+})
