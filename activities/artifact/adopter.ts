@@ -1,15 +1,16 @@
 /**
  * Makes an artifact of a file that was trained elsewhere. The training rows give its profile and golden rows. Runs in a child process.
  */
-import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { listedFeatures, type ModelDefinition } from '../../domain/model-definition.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { parseDeclaredColumns } from '@tenure/predictors/features'
 import { isCode } from '@tenure/predictors/format-names'
 import { parseJson } from '../../domain/parse-json.ts'
-import { broughtFacts, type Manifest } from '../../domain/model/manifest.ts'
+import { broughtFacts, totalBytesOf, type Manifest } from '../../domain/model/manifest.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
 import { readPart, type LabelledRows } from '../data/rows.ts'
 import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
+import { trainStudent } from '../tensorflow/student.ts'
 import { withArtifactReader, type ArtifactReader } from './reader.ts'
 import { storeForeign, type StoredForeign, checkReplay } from './store-foreign.ts'
 import { DomainError } from '../../domain/errors.ts'
@@ -19,7 +20,8 @@ import { bundleText, type BundleOrigin } from '../../domain/model/bundle-origin.
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { scalesOfNumbers } from '../../domain/canary/holdback.ts'
 import { defaultFidelity } from '../../domain/evaluation/fidelity.ts'
-import type { CompressionOrder } from '../../domain/model/compression.ts'
+import { hasComparableBytes, maxTaughtRows, type CompressionOrder } from '../../domain/model/compression.ts'
+import { counted } from '../../domain/figures.ts'
 import { rowReader } from '../../domain/model/columns.ts'
 import { outputWidth } from '@tenure/predictors/features'
 import { issueOfForm } from '../../domain/registry/bundle.ts'
@@ -34,12 +36,10 @@ export interface AdopterJob {
 
 const maxColumnsBytes = 16_777_216
 
-async function adopt({
-  definition,
-  snapshotDigest,
-  artifactRoot,
-  brought,
-}: AdopterJob): Promise<StoredForeign> {
+async function adopt(
+  { definition, snapshotDigest, artifactRoot, brought }: AdopterJob,
+  onBatch: () => Promise<void>,
+): Promise<StoredForeign> {
   const artifacts = openArtifacts(artifactRoot)
   const { file, digest, bytes, columns, trainedOn, allowUnknownCategories, bundle, compression } = brought
   const path = await artifacts.locate('snapshots', snapshotDigest)
@@ -58,12 +58,17 @@ async function adopt({
     )
   if (compression !== undefined)
     return withArtifactReader(artifactRoot, async (reader) =>
-      storeCompressed(artifacts, reader, {
-        definition,
-        parent: await getManifest(artifacts, compression.artifact),
-        data,
-        order: compression,
-      }),
+      storeCompressed(
+        artifacts,
+        reader,
+        {
+          definition,
+          parent: await getManifest(artifacts, compression.artifact),
+          data,
+          order: compression,
+        },
+        onBatch,
+      ),
     )
   const declared =
     columns === undefined
@@ -88,7 +93,9 @@ async function adopt({
   )
 }
 
-takeJob<AdopterJob, never, StoredForeign>((job, parent) => whileAlive(parent, () => adopt(job)))
+takeJob<AdopterJob, never, StoredForeign>((job, parent) =>
+  whileAlive(parent, () => adopt(job, () => parent.yieldToEventLoop())),
+)
 
 // Stores the model of a bundle as an artifact of this installation. Replays its golden rows and makes its profile from local rows.
 
@@ -152,6 +159,7 @@ async function storeCompressed(
   artifacts: Artifacts,
   reader: ArtifactReader,
   { definition, parent, data, order }: CompressedArtifact,
+  onBatch: () => Promise<void>,
 ): Promise<StoredForeign> {
   const { artifact, library, output, preprocessing: fits, unknownCategories, training } = parent
   const issue = issueOfForm(
@@ -166,6 +174,8 @@ async function storeCompressed(
       'artifact_invalid',
       `${order.version} has the output ${canonicalJson(output)}, the model file ${canonicalJson(definition.label.output)}: compress a version that was made with this model file`,
     )
+  if (order.to === 'distil')
+    return storeStudent(artifacts, reader, { definition, parent, data, order }, onBatch)
   const rowAt = rowReader(data, Object.keys(definition.features))
   const { files, ...facts } = await reader.compress(
     parent,
@@ -185,6 +195,44 @@ async function storeCompressed(
     answer,
   })
   return { artifactDigest, library: library ?? 'tensorflow', unused: [] }
+}
+
+/** Makes a version of a small network that learns what its parent answers to the training rows. Throws the errors of `trainStudent`. */
+async function storeStudent(
+  artifacts: Artifacts,
+  reader: ArtifactReader,
+  { definition, parent, data, order }: CompressedArtifact,
+  onBatch: () => Promise<void>,
+): Promise<StoredForeign> {
+  const { version } = order
+  const features = listedFeatures(definition)
+  const { output } = definition.label
+  const places = spreadOver(data.rows, maxTaughtRows(parent))
+  const answers = await reader.answer(parent, places.map(rowReader(data, Object.keys(features))))
+  const made = await trainStudent({ teacher: version, data, places, answers }, { features, output }, onBatch)
+  const files = {
+    'model.json': await artifacts.put('artifacts', made.files['model.json']),
+    'weights.bin': await artifacts.put('artifacts', made.files['weights.bin']),
+  }
+  const bytes = hasComparableBytes(parent)
+    ? { parent: totalBytesOf(parent.files)!, child: totalBytesOf(files)! }
+    : undefined
+  const student = { files, features: definition.features, output, preprocessing: made.fits }
+  const taughtRows = places.length
+  const artifactDigest = await storeArtifact(artifacts, {
+    definition,
+    files,
+    fits: made.fits,
+    data,
+    training: {
+      ...broughtFacts,
+      hyperparameters: {},
+      trainedOn: `what ${version} answers to ${counted(taughtRows, 'training row')} of the snapshot`,
+      compression: { ...order, bytes, taughtRows, counts: {} },
+    },
+    answer: (rows) => reader.answer(student, rows),
+  })
+  return { artifactDigest, library: 'tensorflow', unused: [] }
 }
 
 /** Half of ε, in the unit of the numbers of an answer. */

@@ -207,6 +207,7 @@ async function evaluateBy(
       job.compression &&
       (await besideParent(versions, job.compression, {
         challenger,
+        champion: isComparable && job.champion === job.compression.facts.artifact ? champion : null,
         test,
         slices: checks.slices,
         entities: columns.entities,
@@ -250,12 +251,15 @@ async function besideParent(
   { facts, cost }: CompressionJob,
   {
     challenger,
+    champion,
     test,
     slices,
     entities,
     policy,
   }: Pick<FidelityInput, 'slices' | 'entities'> & {
     challenger: ModelAnswers
+    /** The answers of the parent, where it is the champion. */
+    champion: ModelAnswers | null
     test: LabelledRows
     policy: GatePolicy
   },
@@ -264,7 +268,7 @@ async function besideParent(
   const version = await versions.manifestOf(artifact)
   const limits = defaultFidelity(policy, { version })
   const fidelity = judgeFidelity({
-    parent: await versions.ask(artifact, test),
+    parent: champion ?? (await versions.ask(artifact, test)),
     child: challenger,
     version,
     entities,

@@ -10,11 +10,14 @@ import { readChildren } from '../../store/process-usage.ts'
 import { createInputBuffer, resetInput } from '../serving/codec/input-buffer.ts'
 import { resetWriter, createByteWriter } from '../serving/codec/byte-writer.ts'
 import { maxBytesOf } from '@tenure/predictors'
+import { isRemote } from '@tenure/predictors/format-names'
 import { createRuntimes } from '../serving/runtime/hosts.ts'
 import { withComputedColumns } from '../serving/features/prepare.ts'
 import { openVersion, readRow, type LoadedVersion } from '../serving/version/loaded-version.ts'
 
 const measuredRows = 2_000
+/** For a version beside an endpoint, in each turn. */
+const remoteRows = 100
 const measuredMs = 2_000
 /** The processor time of other processes is counted in units of 10 ms. */
 const processorMs = 500
@@ -73,9 +76,11 @@ async function compare(parent: string): Promise<CompressionCost> {
   const isSlower = () =>
     best.child.rowsPerSecond * leastTimes < best.parent.rowsPerSecond ||
     best.child.p99Us > best.parent.p99Us * leastTimes
+  // Each answer of a server of others may cost money.
+  const rowsOfTurn = isRemote(both.parent.manifest) ? remoteRows : measuredRows
   for (let turn = 0; turn < turns.least || (turn < turns.most && isSlower()); turn++)
     for (const side of turn % 2 === 0 ? (['child', 'parent'] as const) : (['parent', 'child'] as const)) {
-      const { p99Us, rowsPerSecond } = await measure(both[side])
+      const { p99Us, rowsPerSecond } = await measure(both[side], rowsOfTurn)
       best[side].p99Us = Math.min(best[side].p99Us, p99Us)
       best[side].rowsPerSecond = Math.max(best[side].rowsPerSecond, rowsPerSecond)
     }
@@ -127,11 +132,12 @@ function rowAnswerer(loaded: LoadedVersion) {
 /** Measures quantiles of the time of one row. */
 async function measure(
   loaded: LoadedVersion,
+  rows = measuredRows,
 ): Promise<Omit<Measured, 'measurements'> & { rowsPerSecond: number }> {
   const answer = rowAnswerer(loaded)
   const times: number[] = []
   const until = performance.now() + measuredMs
-  for (let i = 0; i < measuredRows && performance.now() < until; i++) {
+  for (let i = 0; i < rows && performance.now() < until; i++) {
     const from = performance.now()
     await answer(i)
     times.push((performance.now() - from) * 1_000)

@@ -21,7 +21,7 @@ export interface WorthReport {
   /** The factor that one of the times must reach, and that none may fall below as 1 / `leastTimes`. */
   factor: number
   /** How many times better the child is than the parent; below 1: worse. */
-  times: { bytes: number; rowsPerSecond: number; p99: number }
+  times: { bytes?: number; rowsPerSecond: number; p99: number }
 }
 
 export interface GateCompression extends CompressionFacts {
@@ -38,7 +38,7 @@ export function judgeWorth(
   factor = defaultTimes,
 ): WorthReport {
   const times = {
-    bytes: bytes.parent / bytes.child,
+    ...(bytes && { bytes: bytes.parent / bytes.child }),
     rowsPerSecond: rowsPerSecond.child / rowsPerSecond.parent,
     p99: p99Us.parent / p99Us.child,
   }
@@ -51,7 +51,12 @@ const timesText = (times: number): string => `${times.toFixed(2)} ×`
 
 /** `1.42 × smaller (412 → 290 KB), 1.03 × the rows a second, p99 1.01 × shorter`. */
 const worthText = ({ bytes, worth: { times } }: Pick<GateCompression, 'bytes' | 'worth'>): string =>
-  `bytes ${timesText(times.bytes)} (${kilobytes(bytes.parent)} → ${kilobytes(bytes.child)} KB), rows a second ${timesText(times.rowsPerSecond)}, p99 ${timesText(times.p99)}`
+  `${bytes && times.bytes !== undefined ? `bytes ${timesText(times.bytes)} (${kilobytesText(bytes)}), ` : ''}rows a second ${timesText(times.rowsPerSecond)}, p99 ${timesText(times.p99)}${bytes === undefined ? `, and ${bytesAside}` : ''}`
+
+const bytesAside = 'bytes are not compared, because the parent is code or an endpoint'
+
+const kilobytesText = ({ parent, child }: BesideParent): string =>
+  `${kilobytes(parent)} → ${kilobytes(child)} KB`
 
 const kilobytes = (bytes: number): string =>
   bytes < 100_000 ? (bytes / 1_000).toFixed(1) : groupedDigits(Math.round(bytes / 1_000))
@@ -61,14 +66,20 @@ export function compressionText({
   version,
   to,
   counts,
+  taughtRows,
   bytes,
   answerBound,
   worth,
-}: Pick<GateCompression, 'version' | 'to' | 'counts' | 'bytes' | 'answerBound' | 'worth'>): string {
+}: Pick<
+  GateCompression,
+  'version' | 'to' | 'counts' | 'taughtRows' | 'bytes' | 'answerBound' | 'worth'
+>): string {
   const fewer = to === 'fewer-trees' ? counts['trees'] : undefined
   const how = fewer === undefined ? to : `${fewer.child} of ${fewer.parent} trees`
+  const taught = taughtRows === undefined ? '' : ` with ${groupedDigits(taughtRows)} of its answers`
+  const smaller = bytes && `${kilobytesText(bytes)}, `
   const bound = answerBound === undefined ? '' : `, |Δ| ≤ ${roundedUp(answerBound)}`
-  return `compressed from ${version}, ${how}: ${kilobytes(bytes.parent)} → ${kilobytes(bytes.child)} KB, ${timesText(worth.times.rowsPerSecond)} rows/s${bound}`
+  return `compressed from ${version}, ${how}${taught}: ${smaller ?? ''}${timesText(worth.times.rowsPerSecond)} rows/s${bound}`
 }
 
 /** The rows of a table: what is compared, the parent's, the child's, and how many times better the child is. */
@@ -86,7 +97,7 @@ export function beside({
   ]
   const tenths = ({ parent, child }: BesideParent) => [parent.toFixed(1), child.toFixed(1)]
   return [
-    row('bytes', bytes, timesText(times.bytes)),
+    ...(bytes && times.bytes !== undefined ? [row('bytes', bytes, timesText(times.bytes))] : []),
     row('rows a second', rowsPerSecond, timesText(times.rowsPerSecond)),
     ['p99 of a row, µs', ...tenths(p99Us), timesText(times.p99)],
     ...Object.entries(counts).map(([part, each]) => row(`number of ${part}`, each)),

@@ -1,7 +1,7 @@
 /** Defines an artifact that was trained elsewhere and is evaluated and released here. */
 import { DomainError, quotedName } from '../errors.ts'
 import { percentText } from '../figures.ts'
-import { broughtFileNames } from '@tenure/predictors/format-names'
+import { broughtFileNames, trainedFileNames } from '@tenure/predictors/format-names'
 import { issueOfBundleOrigin, type BundleOrigin } from './bundle-origin.ts'
 import { issueOfCompression, type CompressionOrder } from './compression.ts'
 
@@ -19,7 +19,7 @@ export interface BroughtArtifact {
   allowUnknownCategories?: string
   /** What the source installation states about it, for a bundle. */
   bundle?: BundleOrigin
-  /** The version is made of this file, which is that of its parent. */
+  /** The version is made of this file, which is the first one of its parent, or of what the parent answers. */
   compression?: CompressionOrder
 }
 
@@ -52,7 +52,8 @@ const digestPattern = /^sha256:[0-9a-f]{64}$/
 export function issueOfBrought(given: unknown): string | undefined {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return 'must be an object'
   const { file, digest, bytes, columns, bundle, compression, ...notes } = given as Record<string, unknown>
-  if (typeof file !== 'string' || !files.includes(file)) return `must have a "file" of ${files.join(', ')}`
+  if (typeof file !== 'string' || !(compression === undefined ? files : trainedFileNames).includes(file))
+    return `must have a "file" of ${files.join(', ')}`
   if (typeof digest !== 'string' || !digestPattern.test(digest)) return 'must have a "digest" of 64 digits'
   if (!Number.isSafeInteger(bytes) || Number(bytes) < 1) return 'must have its "bytes"'
   if (columns !== undefined && (typeof columns !== 'string' || !digestPattern.test(columns)))

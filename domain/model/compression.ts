@@ -1,14 +1,20 @@
-/** Defines a version that is derived from another one, its parent: the file of the parent made smaller, which must answer like it. */
+/**
+ * Defines a version that is derived from another one, its parent, and must answer like it: the file of the parent made smaller, or a small
+ * network that has learnt its answers.
+ */
 import {
   type ArtifactFormatName,
   compressibleFiles,
   compressionsOf,
   fileCompressions,
   formatNameOf,
+  isCode,
+  isRemote,
 } from '@tenure/predictors/format-names'
+import { modelFeatures, type Features } from './features.ts'
 
-/** How a file is made smaller. */
-export const compressionMethods = fileCompressions
+/** How a file is made smaller, or `distil`: a small network learns the answers of the parent, of whatever format it is. */
+export const compressionMethods = [...fileCompressions, 'distil'] as const
 export type CompressionMethod = (typeof compressionMethods)[number]
 
 /** How a version is to be made smaller. */
@@ -36,7 +42,10 @@ export interface CompressionOrder extends Compression {
 
 /** What became of it, stored in the manifest of the version. */
 export interface CompressionFacts extends CompressionOrder {
-  bytes: BesideParent
+  /** Absent where the parent is code or an endpoint, whose own file says nothing of what it needs. */
+  bytes?: BesideParent
+  /** For `distil`: how many rows the parent has answered for it. */
+  taughtRows?: number
   /** How many both have of each part, such as trees and leaves. */
   counts: Readonly<Record<string, BesideParent>>
   /** No score before the link function differs by more from the parent's; absent where nothing bounds it. */
@@ -57,18 +66,39 @@ export const timesLimits = { min: 1, max: 100 }
 export function issueOfParent({
   artifact,
   files,
+  features,
   drill,
   to,
 }: {
   artifact?: ArtifactFormatName
   files: Readonly<Record<string, unknown>>
+  features: Features
   drill?: unknown
   to: CompressionMethod
 }): string | undefined {
   if (drill !== undefined) return 'it is the version of a drill'
+  if (to === 'distil') {
+    const other = Object.entries(modelFeatures(features)).find(([, { kind }]) => !learnt.includes(kind))
+    return (
+      other &&
+      `its feature ${other[0]} is of the kind ${other[1].kind}, and a small network learns from numbers and categories alone`
+    )
+  }
   if (compressionsOf({ artifact, files }).includes(to)) return undefined
-  return `its artifact is ${formatNameOf({ artifact })} (${Object.keys(files).join(', ')}), and what can be compressed is ${compressibleFiles}`
+  return `its artifact is ${formatNameOf({ artifact })} (${Object.keys(files).join(', ')}), and what can be compressed is ${compressibleFiles}; "distil" takes any version`
 }
+
+const learnt: readonly string[] = ['number', 'category']
+
+/** The fewest rows by which a network learns the answers of its parent. */
+export const minTaughtRows = 500
+/** The most rows that a parent answers for it: they are held in memory, and each answer of an endpoint may cost money. */
+export const maxTaughtRows = (parent: { artifact?: ArtifactFormatName }): number =>
+  isRemote(parent) ? 20_000 : 100_000
+
+/** Whether the bytes of a version can be compared with those of another one: the file of code or of an endpoint is not what answers. */
+export const hasComparableBytes = (parent: { artifact?: ArtifactFormatName }): boolean =>
+  !isCode(parent) && !isRemote(parent)
 
 const digestPattern = /^sha256:[0-9a-f]{64}$/
 

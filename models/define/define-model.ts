@@ -278,13 +278,16 @@ function compileParts(
 /** A training function gives a network, and `serve` answers with code. What a program saves is known when it is there. */
 function checkCompressed(
   report: IssueCollector,
-  { triggers = [], trainer, serve, isBrought }: ModelDefinition,
+  { triggers = [], features, trainer, serve, isBrought }: ModelDefinition,
 ): void {
   const wish = triggers.find((each) => each.kind === 'promotion')?.compression
-  if (isBrought === true || wish === undefined) return
+  if (wish === undefined || (isBrought === true && wish.to !== 'distil')) return
   const network = { 'model.json': 0, 'weights.bin': 0 }
-  if (serve !== undefined) report('retrain.then', `${serve} answers, and code cannot be compressed`)
-  else if (trainer === undefined && issueOfParent({ files: network, to: wish.to }) !== undefined)
+  const issue = issueOfParent({ files: network, features, to: wish.to })
+  if (wish.to === 'distil') {
+    if (issue !== undefined) report('retrain.then', issue)
+  } else if (serve !== undefined) report('retrain.then', `${serve} answers, and code cannot be compressed`)
+  else if (trainer === undefined && issue !== undefined)
     report('retrain.then', `a network cannot be compressed to ${wish.to}`)
 }
 

@@ -10,10 +10,10 @@ import { issueOfCron } from '../../models/define/triggers/cron.ts'
 
 const { afterWorkflow, compress, cron, number, onWebhook, whenFile, whenWatermark } = words
 
-const define = (retrain: unknown, batches?: unknown, train?: unknown) =>
+const define = (retrain: unknown, batches?: unknown, train?: unknown, features?: object) =>
   words.defineModel({
     name: 'roses',
-    features: { size: number({ min: 0, max: 10 }) },
+    features: { size: number({ min: 0, max: 10 }), ...features },
     label: words.yesNo({ positive: 'blooms' }),
     source: words.csv('models/data/roses.csv'),
     split: words.random({ test: 0.25 }),
@@ -24,9 +24,9 @@ const define = (retrain: unknown, batches?: unknown, train?: unknown) =>
     batches: batches as undefined,
   }).definition
 
-function issuesWith(retrain: unknown, batches?: unknown): string {
+function issuesWith(...[retrain, ...more]: Parameters<typeof define>): string {
   try {
-    define(retrain, batches)
+    define(retrain, ...more)
     return ''
   } catch (error) {
     if (isError(error, 'invalid_model_file')) return (error.context['issues'] as string[]).join('\n')
@@ -77,6 +77,14 @@ describe('the triggers of a model file', () => {
     const { retrain, triggers } = define([whenFile('a'), { then }], undefined, program)
     expect(retrain).toBeUndefined()
     expect(triggers).toMatchObject([{ kind: 'file' }, promotion])
+  })
+
+  it('may distil what has numbers and categories alone', () => {
+    const then = compress('distil')
+    expect(issuesWith({ then })).toBe('')
+    expect(issuesWith({ then }, undefined, words.python('train.py'), { review: words.text() })).toBe(
+      'retrain.then: its feature review is of the kind text, and a small network learns from numbers and categories alone',
+    )
   })
 
   it.each([

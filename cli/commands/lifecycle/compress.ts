@@ -1,4 +1,4 @@
-/** `tenure compress`: makes a smaller version of a version, which must answer like it. */
+/** `tenure compress`: makes a smaller version of a version, or a network that learns its answers, which must answer like it. */
 import { modelOfVersion } from '../../../domain/registry/version.ts'
 import { compressionMethods, defaultTimes, timesLimits } from '../../../domain/model/compression.ts'
 import { path, usageError } from '../../client/client.ts'
@@ -10,7 +10,8 @@ import { evaluateAsOfOption } from './training-options.ts'
 
 export const compressCommand: CommandSpec = {
   name: 'compress <version>',
-  summary: 'Make a smaller version of a version; it is released if it answers like it and is worth it',
+  summary:
+    'Make a smaller version of a version, or a network that learns its answers; it is released if it answers like it and is worth it',
   options: [
     ['--to <method>', `How: ${compressionMethods.join(', ')}`],
     ['--keep <n>', 'How many trees stay, for fewer-trees (default: the fewest within half of ε)'],
@@ -27,6 +28,7 @@ export const compressCommand: CommandSpec = {
     'compress flight-delay_v1.2.0 --to float16 --watch',
     'compress flight-delay@champion --to fewer-trees --keep 200 --epsilon 0.02',
     'compress flight-delay --to int8 --times 1.5',
+    'compress fraud-score --to distil --epsilon 0.01 --times 20',
   ],
   async run(session, { args, options }) {
     const { api } = session

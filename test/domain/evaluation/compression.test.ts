@@ -8,7 +8,8 @@ import { defaultFidelity, judgeFidelity } from '../../../domain/evaluation/fidel
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
-import { issueOfParent } from '../../../domain/model/compression.ts'
+import { hasComparableBytes, issueOfParent } from '../../../domain/model/compression.ts'
+import type { Features } from '../../../domain/model/features.ts'
 import { gateIssues } from '../../../domain/release/certificate.ts'
 
 const policy = { ...defaultGatePolicy('binary'), resamples: 100, floors: { auc: 0.5 } }
@@ -16,12 +17,12 @@ const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
 const costs = { rowsPerSecond: { parent: 100_000, child: 101_000 }, p99Us: { parent: 20, child: 19.8 } }
 
 /** Judges a child that answers `change` more than its parent, beside the champion, which is the parent. */
-function judged({ rows = 1_200, change = 0, child = 250_000, labels = true } = {}) {
+function judged({ rows = 1_200, change = 0, child = 250_000, labels = true, hasBytes = true } = {}) {
+  const bytes = hasBytes ? { parent: 412_000, child } : undefined
   const uniform = seededRandom(1)
   const y = Array.from({ length: rows }, () => (uniform() < 0.4 ? 1 : 0))
   const parent = y.map((label) => [0.1 + 0.3 * uniform() + (labels ? 0.4 * label : 0)])
   const challenger = parent.map(([value]) => [value! + change])
-  const bytes = { parent: 412_000, child }
   const compression: GateCompression = {
     version: 'm_v1.2.0',
     artifact: `sha256:${'a'.repeat(64)}`,
@@ -122,9 +123,49 @@ it.each([
   ],
   [{ artifact: 'trees' as const, files: { 'model.txt': {} }, drill: 'slow' }, /the version of a drill/],
 ])('says of %j what can be compressed', (manifest, why) => {
-  const issue = issueOfParent({ ...manifest, to: 'float16' })
+  const issue = issueOfParent({ features: {}, ...manifest, to: 'float16' })
   if (why === undefined) expect(issue).toBeUndefined()
   else expect(issue).toMatch(why)
+})
+
+describe('a network that learns the answers', () => {
+  const parentOf = (artifact: ArtifactFormatName, features: Features = {}) =>
+    issueOfParent({ artifact, files: {}, features, to: 'distil' })
+  it.each(Object.keys(artifactFormats) as ArtifactFormatName[])(
+    'may have a parent of the format %s',
+    (name) => {
+      expect(parentOf(name, { size: { kind: 'number' }, colour: { kind: 'category' } })).toBeUndefined()
+    },
+  )
+  it.each(['text', 'vector', 'image'])('has no parent with a feature of the kind %s', (kind) => {
+    expect(parentOf('endpoint', { review: { kind, dimensions: 2 } } as unknown as Features)).toBe(
+      `its feature review is of the kind ${kind}, and a small network learns from numbers and categories alone`,
+    )
+  })
+  it.each(Object.keys(artifactFormats) as ArtifactFormatName[])(
+    'has its bytes compared with those of %s only where the file is what answers',
+    (name) => {
+      expect(hasComparableBytes({ artifact: name })).toBe(['tfjs-layers', 'trees', 'onnx'].includes(name))
+    },
+  )
+  it('may have more bytes than an endpoint, which the reason says', () => {
+    const worth = judgeWorth({ ...costs, p99Us: { parent: 4_000, child: 2 } }, 20)
+    expect(worth).toMatchObject({ verdict: 'worth_it', times: { p99: 2_000 } })
+    const { compression } = judged()
+    const { reasons } = judged({ hasBytes: false })
+    expect(reasons.at(-1)!.message).toContain(
+      'rows a second 1.01 ×, p99 1.01 ×, and bytes are not compared, because the parent is code or an endpoint;',
+    )
+    expect(
+      compressionText({
+        ...compression!,
+        to: 'distil',
+        taughtRows: 80_000,
+        bytes: undefined,
+        answerBound: undefined,
+      }),
+    ).toBe('compressed from m_v1.2.0, distil with 80,000 of its answers: 1.01 × rows/s')
+  })
 })
 
 it('has a way for each method that a file is listed with', () => {

@@ -71,7 +71,7 @@ describe('a version with leaf values of 16 bits', () => {
     expect(compression!.worth.times.bytes).toBeGreaterThan(1.2)
     expect(compression!.fidelity.maxDifference!).toBeLessThanOrEqual(compression!.answerBound!)
     const version = await getVersion(store, outcome.version!)
-    expect(version.manifest.files['model.txt']!.bytes).toBe(compression!.bytes.child)
+    expect(version.manifest.files['model.txt']!.bytes).toBe(compression!.bytes!.child)
     expect(version.manifest.training).toMatchObject({ origin: 'brought', compression: { version: parent } })
     expect(version.lineage.compression).toMatchObject({ version: parent, rawBound: compression!.rawBound })
     const { card } = await readCard(store, version)
