@@ -7,6 +7,7 @@ import { openLayersFiles } from '../../src/edge.ts'
 import type { ArtifactFiles, ArtifactStages, EncodedRows } from '../../src/formats/format.ts'
 import { layersFormat } from '../../src/formats/tfjs-layers/format.ts'
 import type { CompressionRequest } from '../../src/format-names.ts'
+import { readModel } from '../../src/network/layers-model.ts'
 import { seeded } from '../support/dense-layers.ts'
 
 type Layer = Parameters<Sequential['add']>[0]
@@ -158,7 +159,21 @@ describe.each(Object.entries(networks).slice(0, 3))('a pruned network of %s', (_
   })
 })
 
-it('keeps weights of 0, and stores a list with a number beyond 16 bits in 32', async () => {
+it('keeps weights of 0 in 8 bits', async () => {
+  const parent = await filesOf(networks['one layer']!)
+  const values = Float32Array.from({ length: width + 1 }, (_, at) => (at % 2 === 0 ? 0 : next()))
+  const { files } = await compress(
+    { ...parent, 'weights.bin': new Uint8Array(values.buffer) },
+    { to: 'int8' },
+  )
+  const { named } = readModel(files['model.json']!, files['weights.bin']!)
+  const [kernel] = named.values()
+  expect([...kernel!.values].map((value) => value === 0)).toEqual(
+    [...values.subarray(0, width)].map((value) => value === 0),
+  )
+})
+
+it('stores a list with a number beyond 16 bits in 32', async () => {
   const parent = await filesOf(networks['a number behind normalisation']!)
   const text = Buffer.from((await compress(parent, { to: 'int8' })).files['model.json']!).toString()
   const { weightsManifest } = JSON.parse(text) as {
@@ -176,10 +191,10 @@ it('keeps weights of 0, and stores a list with a number beyond 16 bits in 32', a
 it.each<[string, () => Layer[], number, RegExp]>([
   ['without hidden layers', networks['one layer']!, 1, /has no hidden layer whose units could be pruned/],
   [
-    'whose hidden layer is too wide',
-    () => [layers.dense({ units: 1_025 }), layers.dense({ units: 1 })],
+    'whose hidden layers are too wide',
+    () => [layers.dense({ units: 1_300 }), layers.dense({ units: 1 })],
     1,
-    /a hidden layer has 1025 units, and at most 1024 are pruned: compress it to float16 or int8/,
+    /hidden layers of 1300 units would be pruned for too long, and two of 1,024 are the most/,
   ],
   [
     'of other layers',
