@@ -74,8 +74,9 @@ export function compressionText({
   GateCompression,
   'version' | 'to' | 'counts' | 'taughtRows' | 'bytes' | 'answerBound' | 'worth'
 >): string {
-  const fewer = to === 'fewer-trees' ? counts['trees'] : undefined
-  const how = fewer === undefined ? to : `${fewer.child} of ${fewer.parent} trees`
+  const part = to === 'fewer-trees' ? 'trees' : to === 'prune' ? 'weights' : ''
+  const fewer = counts[part]
+  const how = fewer === undefined ? to : `${fewer.child} of ${fewer.parent} ${part}`
   const taught = taughtRows === undefined ? '' : ` with ${groupedDigits(taughtRows)} of its answers`
   const smaller = bytes && `${kilobytesText(bytes)}, `
   const bound = answerBound === undefined ? '' : `, |Δ| ≤ ${roundedUp(answerBound)}`

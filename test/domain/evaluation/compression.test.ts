@@ -93,6 +93,19 @@ describe('a compressed version', () => {
       'compressed from m_v1.2.0, float16: 412 → 250 KB, 1.01 × rows/s, |Δ| ≤ 0.00038',
     )
   })
+
+  it.each([
+    ['fewer-trees', 'trees', '20 of 40 trees'],
+    ['prune', 'weights', '20 of 40 weights'],
+    ['int8', 'weights', 'int8'],
+  ] as const)('is told with what is left of it by %s', (to, part, how) => {
+    const text = compressionText({
+      ...judged().compression!,
+      to,
+      counts: { [part]: { parent: 40, child: 20 } },
+    })
+    expect(text).toContain(`compressed from m_v1.2.0, ${how}: 412 → 250 KB`)
+  })
 })
 
 describe('the worth of a compression', () => {
