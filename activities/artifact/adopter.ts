@@ -32,12 +32,14 @@ export interface AdopterJob {
   snapshotDigest: string
   artifactRoot: string
   brought: BroughtArtifact
+  /** The command that quantizes ONNX files. */
+  quantizer?: readonly string[]
 }
 
 const maxColumnsBytes = 16_777_216
 
 async function adopt(
-  { definition, snapshotDigest, artifactRoot, brought }: AdopterJob,
+  { definition, snapshotDigest, artifactRoot, brought, quantizer }: AdopterJob,
   onBatch: () => Promise<void>,
 ): Promise<StoredForeign> {
   const artifacts = openArtifacts(artifactRoot)
@@ -66,6 +68,7 @@ async function adopt(
           parent: await getManifest(artifacts, compression.artifact),
           data,
           order: compression,
+          quantizer,
         },
         onBatch,
       ),
@@ -149,16 +152,17 @@ interface CompressedArtifact {
   parent: Manifest
   data: LabelledRows
   order: CompressionOrder
+  quantizer?: readonly string[]
 }
 
-/** The rows by which the number of trees is chosen. */
+/** The rows by which the number of trees, or the scales of a quantized graph, are chosen. */
 const comparedRows = 2_000
 
 /** Throws `artifact_invalid` for a parent that does not fit the model file any more, or whose file cannot be made smaller. */
 async function storeCompressed(
   artifacts: Artifacts,
   reader: ArtifactReader,
-  { definition, parent, data, order }: CompressedArtifact,
+  { definition, parent, data, order, quantizer }: CompressedArtifact,
   onBatch: () => Promise<void>,
 ): Promise<StoredForeign> {
   const { artifact, library, output, preprocessing: fits, unknownCategories, training } = parent
@@ -179,7 +183,12 @@ async function storeCompressed(
   const rowAt = rowReader(data, Object.keys(definition.features))
   const { files, ...facts } = await reader.compress(
     parent,
-    { to: order.to, trees: order.trees, meanDifference: meanDifferenceOf(order, parent, definition) },
+    {
+      to: order.to,
+      trees: order.trees,
+      meanDifference: meanDifferenceOf(order, parent, definition),
+      quantizer,
+    },
     spreadOver(data.rows, comparedRows).map(rowAt),
   )
   const answer = (rows: readonly FeatureRow[]) => reader.answer({ ...parent, files, output }, rows)

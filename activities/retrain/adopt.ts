@@ -12,6 +12,7 @@ import { failAttempt, finishAttempt } from '../trainers/attempt.ts'
 import { runJob } from '../runtime/run-job.ts'
 import { adoptCode } from './adopt-code.ts'
 import { verifyParent } from './compressed-parent.ts'
+import { prepareQuantizer } from './quantizer.ts'
 
 export interface AdoptInput {
   /** Adopts an id once. */
@@ -64,11 +65,16 @@ export const adopt =
               adoptCode(deps, { definition, artifact, signal, onInstall }),
             )
           : undefined
+      const quantizer =
+        artifact.compression?.to === 'int8' && artifact.file === 'model.onnx'
+          ? await withInstallHeartbeat((beat) => prepareQuantizer(deps, { model, ...beat }))
+          : undefined
       const job: AdopterJob = {
         definition,
         snapshotDigest,
         artifactRoot: config.artifactRoot,
         brought: code?.brought ?? artifact,
+        quantizer,
       }
       const { artifactDigest, library, unused } = await runJob<StoredForeign>({
         what: `reading the artifact of ${model}`,

@@ -11,6 +11,8 @@ export interface CompressionRequest {
   trees?: number
   /** The mean difference of a number of an answer that the fewest trees or units may make. */
   meanDifference: number
+  /** The command that quantizes ONNX files, in an environment with the packages that it needs. */
+  quantizer?: readonly string[]
 }
 
 interface FormatFiles {
@@ -44,7 +46,12 @@ export const artifactFormats = {
     edge: 'openTreesFile',
     compressions: { 'model.txt': ['float16', 'int8', 'fewer-trees'] },
   },
-  onnx: { fileSets: [['model.onnx']], libraries: ['ONNX (.onnx)'], edge: 'openOnnxFile' },
+  onnx: {
+    fileSets: [['model.onnx']],
+    libraries: ['ONNX (.onnx)'],
+    edge: 'openOnnxFile',
+    compressions: { 'model.onnx': ['int8'] },
+  },
   'python-object': { fileSets: [['model.python']], isCode: true },
   endpoint: {
     fileSets: [['endpoint.json']],

@@ -15,6 +15,7 @@ import { onnxLimits, readGraph, type OnnxGraph } from './graph.ts'
 import { textsByInput } from './known-texts.ts'
 import type { OnnxLayout } from './layout.ts'
 import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
+import { issueOfQuantizing, quantizeOnnx } from './quantize.ts'
 import { compileWholes, nulRefusal, refusalOfRun } from './refusals.ts'
 import { answersInTurn } from './session/turn-cost.ts'
 import { createSessions, type Sessions, type SessionsOptions } from './session/session-host.ts'
@@ -61,6 +62,15 @@ export const onnxFormat: ArtifactFormat = {
     if (forest === undefined) return undefined
     const explainer = forestExplainer(forest)
     return explainer && { ...explainer, firstOutput: isPairOf(output, forest.starts.length) ? 1 : 0 }
+  },
+  async compress(_manifest, files, { quantizer = refuse('no tool to quantize ONNX files is set up') }, rows) {
+    const bytes = bytesOf(files)
+    const graph = readGraph(bytes)
+    const { layout } = openGraph(graph)
+    const issue = issueOfQuantizing(graph, layout)
+    if (issue !== undefined) refuse(issue)
+    const { bytes: made, counts } = await quantizeOnnx(bytes, layout, rows(), quantizer)
+    return { files: { [fileName]: made }, counts }
   },
 }
 

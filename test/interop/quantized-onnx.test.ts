@@ -1,0 +1,107 @@
+/** Tests that a brought ONNX file is quantized by ONNX Runtime's own tool, and judged beside its parent, on the real Temporal and Postgres. */
+import { seededRandom } from '@tenure/sequential'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { compressedArtifact } from '../../activities/retrain/compressed-artifact.ts'
+import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
+import { moveChampion } from '../../store/registry/champions.ts'
+import { getEvaluation } from '../../store/training/evaluations.ts'
+import type { RetrainOutcome } from '../../workflows/messages.ts'
+import { initializersOf } from '../../packages/predictors/test/support/onnx-graphs.ts'
+import { graph, model as onnxModel, node, value } from '../../packages/predictors/test/support/onnx-writer.ts'
+import { exampleDay, insertExampleRows, syncExampleModel } from '../support/training/example-model.ts'
+import { openPipeline, type Pipeline } from '../support/training/pipeline.ts'
+import { uniqueName } from '../support/servers/servers.ts'
+import { pythonOrReason } from './packages.ts'
+
+const found = await pythonOrReason('../../packages/python/src/tenure/quantize-requirements.txt')
+const width = 128
+
+/** Two wide layers over size, colour and age: the chance by which the example's roses bloom, among many small terms. */
+function wideNetwork(): Buffer {
+  const chance = seededRandom(7)
+  const matrix = (
+    rows: number,
+    columns: number,
+    of: (row: number, column: number) => number | undefined,
+  ) => ({
+    dims: [rows, columns],
+    floats: Array.from({ length: rows * columns }, (_, at) => {
+      const known = of(Math.floor(at / columns), at % columns)
+      return known ?? (chance() - 0.5) / 8
+    }),
+  })
+  const tensors = {
+    zero: { dims: [1], floats: [0] },
+    w1: matrix(3, width, (row, column) =>
+      row === 2 ? 0.001 : column < 2 ? Number(row === column) : undefined,
+    ),
+    w2: matrix(width, width, (row, column) => (column < 2 ? Number(row === column) : undefined)),
+    w3: matrix(width, 1, (row) => [1, -4][row] ?? 0.002),
+    b: { dims: [1], floats: [-3] },
+  }
+  const nodes = [
+    node({ op: 'IsNaN', inputs: ['x'], outputs: ['missing'] }),
+    node({ op: 'Where', inputs: ['missing', 'zero', 'x'], outputs: ['filled'] }),
+    node({ op: 'MatMul', inputs: ['filled', 'w1'], outputs: ['h1'] }),
+    node({ op: 'Relu', inputs: ['h1'], outputs: ['r1'] }),
+    node({ op: 'MatMul', inputs: ['r1', 'w2'], outputs: ['h2'] }),
+    node({ op: 'Relu', inputs: ['h2'], outputs: ['r2'] }),
+    node({ op: 'MatMul', inputs: ['r2', 'w3'], outputs: ['sum'] }),
+    node({ op: 'Add', inputs: ['sum', 'b'], outputs: ['score'] }),
+    node({ op: 'Sigmoid', inputs: ['score'], outputs: ['y'] }),
+  ]
+  return onnxModel(
+    graph({
+      nodes,
+      inputs: [value('x', [0, 3])],
+      outputs: [value('y', [0, 1])],
+      initializers: initializersOf(tensors),
+    }),
+    { '': 17 },
+  )
+}
+
+let pipeline: Pipeline
+const model = uniqueName('wide')
+const parent = `${model}_v1.0.0`
+const start = async (artifact: BroughtArtifact): Promise<RetrainOutcome> =>
+  (await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga', artifact })).result()
+
+beforeAll(async () => {
+  if ('reason' in found) return
+  pipeline = await openPipeline()
+  const { store, deps, models } = pipeline
+  await syncExampleModel(store, models, { name: model, trains: false })
+  await insertExampleRows(store, { from: 0, to: 40 })
+  const put = (file: Buffer) => deps.artifacts.put('artifacts', file)
+  const columns = [{ name: 'size' }, { name: 'colour', vocabulary: ['red', 'white'] }, { name: 'age' }]
+  const { digest } = await put(Buffer.from(JSON.stringify(columns)))
+  const artifact = { file: 'model.onnx', ...(await put(wideNetwork())), columns: digest }
+  expect(await start(artifact)).toMatchObject({ version: parent })
+  await pipeline.endRelease(model)
+  await moveChampion(store, { model, to: parent, cause: 'promotion', actor: 'anna', reason: 'a test' })
+})
+afterAll(() => pipeline?.close())
+
+it.skipIf('reason' in found)(
+  'a network of ONNX gets weights of 8 bits by rows of training, and answers almost like its parent',
+  async () => {
+    const { store } = pipeline
+    const outcome = await start(
+      await compressedArtifact(store, model, { version: parent, to: 'int8', epsilon: 0.03 }),
+    )
+    const run = outcome.retrainingId.split('/').at(-1)!.replaceAll('-', '')
+    const { report } = await getEvaluation(store, `evl_${run}`)
+    const { compression } = report
+    expect(compression, outcome.message).toMatchObject({
+      version: parent,
+      to: 'int8',
+      counts: { 'weights of 32 bits': { parent: width * (width + 4) + 2, child: 4 * width + 2 } },
+      fidelity: { rows: 600 },
+    })
+    expect(compression!.fidelity.meanDifference).toBeGreaterThan(0)
+    expect(compression!.fidelity.meanDifference).toBeLessThan(0.01)
+    // A busy machine decides whether it is faster; the size is certain.
+    expect(compression!.worth.times.bytes).toBeGreaterThan(2.5)
+  },
+)
