@@ -4,7 +4,7 @@
  * parent>]]` prints one line of JSON and exits with 0, also when it refuses the artifact. With a parent it measures both, in turns.
  */
 import { isError } from '../../domain/errors.ts'
-import { leastTimes, type CompressionCost } from '../../domain/evaluation/compression.ts'
+import type { CompressionCost } from '../../domain/evaluation/compression.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { readChildren } from '../../store/process-usage.ts'
 import { createInputBuffer, resetInput } from '../serving/codec/input-buffer.ts'
@@ -26,8 +26,11 @@ const processorMs = 500
  * slow artifact fast.
  */
 const maxMeasurements = 5
-/** The turns in which a version and its parent are measured: more while it is slower, as load on the machine could make it. */
-const turns = { least: 10, most: 40 }
+/**
+ * A version and its parent are measured in turns until so many in a row (`still`) have improved no figure by more than `gain`: load on the
+ * machine makes a figure worse, and nothing makes it better.
+ */
+const turns = { still: 9, gain: 1.02, most: 40, mostMs: 60_000 }
 
 const runtimes = createRuntimes({
   onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
@@ -73,16 +76,16 @@ async function load(of: string) {
 async function compare(parent: string): Promise<CompressionCost> {
   const both = { child: (await load(digest)).loaded, parent: (await load(parent)).loaded }
   const best = { child: { rowsPerSecond: 0, p99Us: Infinity }, parent: { rowsPerSecond: 0, p99Us: Infinity } }
-  const isSlower = () =>
-    best.child.rowsPerSecond * leastTimes < best.parent.rowsPerSecond ||
-    best.child.p99Us > best.parent.p99Us * leastTimes
   // Each answer of a server of others may cost money.
   const rowsOfTurn = isRemote(both.parent.manifest) ? remoteRows : measuredRows
-  for (let turn = 0; turn < turns.least || (turn < turns.most && isSlower()); turn++)
+  const until = performance.now() + turns.mostMs
+  let improved = 0
+  for (let turn = 0; turn < turns.most && turn - improved < turns.still && performance.now() < until; turn++)
     for (const side of turn % 2 === 0 ? (['child', 'parent'] as const) : (['parent', 'child'] as const)) {
       const { p99Us, rowsPerSecond } = await measure(both[side], rowsOfTurn)
-      best[side].p99Us = Math.min(best[side].p99Us, p99Us)
-      best[side].rowsPerSecond = Math.max(best[side].rowsPerSecond, rowsPerSecond)
+      const { p99Us: shortest, rowsPerSecond: most } = best[side]
+      if (p99Us * turns.gain < shortest || rowsPerSecond > most * turns.gain) improved = turn + 1
+      best[side] = { p99Us: Math.min(shortest, p99Us), rowsPerSecond: Math.max(most, rowsPerSecond) }
     }
   for (const { predictor } of Object.values(both)) predictor.close?.()
   const { child: mine, parent: its } = best
