@@ -143,7 +143,7 @@ function refusedText(feature: Feature): string | undefined {
       return `length($text) + length(regexp_replace($text, '[^\\x{10000}-\\x{10FFFF}]', '', 'g')) > ${maxLengthOf(feature)}`
     case 'vector':
       // DuckDB also reads nan, null and numbers in quotation marks.
-      return `coalesce(len(try_cast($text as double[])), -1) <> ${feature.length} or not regexp_full_match($text, '[-+0-9.eE,[:space:]\\[\\]]*')`
+      return `coalesce(len(list_filter(try_cast($text as float[]), x -> isfinite(x))), -1) <> ${feature.length} or not regexp_full_match($text, '[-+0-9.eE,[:space:]\\[\\]]*')`
     case 'image':
       return `length($text) > ${base64LengthOf(maxBytesOf(feature))} or length($text) % 4 <> 0 or not regexp_matches($text, '${imagePattern}')`
     case 'number':

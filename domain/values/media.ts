@@ -1,4 +1,5 @@
 /** Says which texts are a vector or an image. Both travel and are stored as texts: JSON, and base64. */
+import { fitsSingle } from '../model/preprocessing.ts'
 import { maxBytesOf, maxLengthOf, type Feature, type VectorFeature } from '../model/features.ts'
 
 /** Why a text is no value of the feature; undefined when it is one. */
@@ -19,13 +20,14 @@ export function textIssue(feature: Feature, text: string): string | undefined {
   }
 }
 
-export const vectorIssue = ({ length }: VectorFeature): string => `is no list of ${length} finite numbers`
+export const vectorIssue = ({ length }: VectorFeature): string =>
+  `is no list of ${length} finite numbers of 32 bits`
 
-/** Returns the vector as JSON, from a list of numbers or its text; undefined for anything else than `length` finite numbers. */
+/** Returns the vector as JSON, from a list of numbers or its text; undefined for anything else than `length` numbers that 32 bits hold. */
 export function readVector(given: unknown, length: number): string | undefined {
   const list = typeof given === 'string' ? parsed(given) : given
   if (!(Array.isArray(list) || list instanceof Float64Array) || list.length !== length) return undefined
-  for (const each of list) if (typeof each !== 'number' || !Number.isFinite(each)) return undefined
+  for (const each of list) if (typeof each !== 'number' || !fitsSingle(each)) return undefined
   return JSON.stringify(Array.isArray(list) ? list : [...list])
 }
 

@@ -304,6 +304,57 @@ describe('the examples in Python', () => {
     })
   }, 580_000)
 
+  it('pixels: a graph of images is trained, released and rolled back as ONNX, and answers vectors as onnxruntime', async () => {
+    const at = {
+      'models/pixels.parquet': await writeRows('pixels', 'rows.py', { ending: 'parquet' }),
+    }
+    const file = join(checkout, at['models/pixels.parquet'])
+    const scanOf = (row: number) =>
+      withDuck(async (duck) => [
+        ...(await readDoubles(duck, `select unnest(scan) from '${file}' where id = 'digit ${row}'`)),
+      ])
+    const asked = { scan: await scanOf(3) }
+    const answer = async (row: object) => {
+      const found = await predict('pixels', row, 'a')
+      expect(found, JSON.stringify(found)).toHaveProperty('predictions')
+      const [{ label, probabilities } = {}] = found['predictions'] as {
+        label?: string
+        probabilities?: Record<string, number>
+      }[]
+      return { label, probabilities }
+    }
+    await sync('pixels', { ...at, 'units: 64': 'units: 16' })
+    const first = await release('pixels', asked)
+    const before = await answer(asked)
+    expect(before.label).toBe('3')
+    // What onnxruntime has answered in the training.
+    const { artifact, golden } = await manifestOf(first)
+    expect(artifact).toBe('onnx')
+    for (const [row, { scan }] of golden.instances.slice(0, 20).entries()) {
+      const { probabilities } = await answer({ scan: JSON.parse(String(scan)) as number[] })
+      for (const [digit, wanted] of golden.outputs[row]!.entries())
+        expect(probabilities![digit]).toBeCloseTo(wanted, 5)
+    }
+    expect(await predict('pixels', { scan: [1, 2] }, 'a')).toMatchObject({
+      code: 'wrong_type',
+      detail: expect.stringContaining('is no list of 64 finite numbers') as unknown,
+    })
+    await sync('pixels', at)
+    const second = await release('pixels', asked)
+    const { metrics } = (await findVersion(system.store, second))!.lineage
+    process.stdout.write(`pixels of digits: ${JSON.stringify(metrics)}\n`)
+    await rollBack('pixels', asked, second, first)
+    expect(await answer(asked)).toEqual(before)
+
+    const fromMs = Date.now()
+    const dark = { scan: asked.scan.map((pixel) => pixel * 3) }
+    for (let times = 0; times < 400; times += 100)
+      await post('/v1/models/pixels/predict', { instances: Array.from({ length: 100 }, () => dark) })
+    expect(await driftOf('pixels', first, { fromMs, part: 'scan.norm', rows: 400 })).toMatchObject({
+      'scan.norm': 'alarm',
+    })
+  }, 580_000)
+
   it('sentiment: a regression on embeddings is trained, released and rolled back as an object of Python, and embeddings of another origin are drift', async () => {
     await writeRows('reviews', 'download.py')
     const at = {

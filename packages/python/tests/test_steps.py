@@ -204,6 +204,34 @@ class Steps(unittest.TestCase):
                 file, _, log = self.saved(job, pipeline.fit(*job.train()))
                 self.assertEqual(file, wanted, log)
 
+    def test_answers_graphs_of_vectors_beside_numbers_and_texts(self) -> None:
+        import numpy
+        import onnx
+        from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
+
+        def graph(nodes: Any, *inputs: Any) -> bytes:
+            given = [make_tensor_value_info(name, kind, [None, *shape]) for name, kind, shape in inputs]
+            made = make_graph(nodes, "g", given, [make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None, None])])
+            return make_model(made, opset_imports=[make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+        number, text = onnx.TensorProto.FLOAT, onnx.TensorProto.STRING
+        flat, cast = make_node("Flatten", ["scan"], ["flat"]), make_node("Cast", ["note"], ["number"], to=number)
+        joined = make_node("Concat", ["size", "flat", "number"], ["y"], axis=1)
+        named = graph([flat, cast, joined], ("scan", number, [1, 2, 2]), ("size", number, [1]), ("note", text, [1]))
+        matrix = graph([make_node("Identity", ["x"], ["y"])], ("x", number, [5]))
+        scan, size, note = ({"name": "scan", "kind": "vector"}, {"name": "size", "kind": "number"}, {"name": "note", "kind": "text"})
+        for data, columns, wanted in (
+            (named, [note, scan, size], [[0.5, 1, 2, 3, 4, 7], [-1, *[math.nan] * 4, 8]]),
+            (matrix, [size, scan], [[0.5, 1, 2, 3, 4], [-1, *[math.nan] * 4]]),
+        ):
+            with tempfile.TemporaryDirectory() as name:
+                columns = [{**column, "nullable": True} for column in columns]
+                job = Job(given_job(Path(name), columns=columns, label={"column": "_label", "kind": "number"}), io.StringIO())
+                job._rows = {}
+                cells = {"scan": "[1, 2, 3, 4]", "size": 0.5, "note": "7"}, {"scan": None, "size": -1.0, "note": "8"}
+                asked = job.frame([[row[column["name"]] for column in columns] for row in cells])
+                numpy.testing.assert_allclose(job._runtime(data)(asked), wanted)
+
     def test_serves_the_object_where_a_library_of_the_conversion_is_missing(self) -> None:
         import numpy
         from sklearn.linear_model import Ridge
