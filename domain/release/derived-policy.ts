@@ -45,21 +45,19 @@ export function hotfixPolicy(policy: ReleasePolicy): ReleasePolicy {
 }
 
 /**
- * The default policy of a compressed version: a shadow that copies all requests, and one stage with the share and the times of the last one of
- * the model's policy. It is released because it answers like its parent, which the shadow shows on real requests: rising shares would show
- * no more, and an A/B test would wait for a gain. `blue_green`, `rolling`, `shadow` and `direct` keep their steps.
- * @param maxDistance how often its decisions, or how far its numbers, may differ from the champion's before it is rolled back; absent where
- * the champion is not its parent
+ * The default policy of a compressed version: the shadow of the model's canary, then its last stage. It is released because it answers like its
+ * parent, which the shadow shows on real requests, so rising shares would show no more. Without a shadow, which a gateway cannot have, the
+ * stages stay. An A/B test would wait for a gain, so its split is a canary. The other strategies keep their steps.
+ * @param maxDistance how often its decisions, or how far its numbers, may differ from the champion's in a shadow before it is rolled back;
+ * absent where the champion is not its parent
  */
 export function compressedPolicy(policy: ReleasePolicy, maxDistance?: number): ReleasePolicy {
   const limits: ReleasePolicy['limits'] =
     maxDistance === undefined
       ? policy.limits
       : { ...policy.limits, disagreement: { max: maxDistance, action: 'rollback' } }
-  const stage = policy.stages.at(-1)
-  if (stage === undefined || (policy.strategy !== 'canary' && policy.strategy !== 'ab'))
-    return { ...policy, limits }
+  const isShown = policy.strategy === 'canary' && policy.shadow !== undefined
+  if (!isShown && policy.strategy !== 'ab') return { ...policy, limits }
   const { targeted: _targeted, ab: _ab, ...rest } = policy
-  const { shadow = { ...stage, shareBp: 10_000 } } = policy
-  return { ...rest, strategy: 'canary', shadow, stages: [stage], limits }
+  return { ...rest, strategy: 'canary', stages: policy.stages.slice(-1), limits }
 }

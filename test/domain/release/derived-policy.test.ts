@@ -17,15 +17,23 @@ const policies: Record<Strategy, ReleasePolicy> = {
 
 describe('the default policy of a compressed version', () => {
   it.each(['canary', 'ab'] as const)(
-    'of a model that is released by %s: a shadow and one stage',
+    'of a model that is released by %s: its shadow and one stage',
     (strategy) => {
       const policy = policies[strategy]
       const derived = compressedPolicy(policy)
       expect(issuesOfPolicy(policy)).toEqual([])
-      expect(derived).toMatchObject({ strategy: 'canary', shadow: { shareBp: 10_000 }, stages: [stage] })
+      expect(derived).toMatchObject({ strategy: 'canary', stages: [stage] })
       expect([derived.targeted, derived.ab]).toEqual([undefined, undefined])
-      const { approval, probation, watch, limits } = policy
-      expect(derived).toMatchObject({ approval, probation, watch, limits })
+      const { shadow, approval, probation, watch, limits } = policy
+      expect(derived).toEqual({
+        strategy: 'canary',
+        shadow,
+        stages: [stage],
+        approval,
+        probation,
+        watch,
+        limits,
+      })
     },
   )
 
@@ -33,9 +41,9 @@ describe('the default policy of a compressed version', () => {
     expect(compressedPolicy(policies[strategy])).toEqual(policies[strategy])
   })
 
-  it('has the shadow of the model file', () => {
-    const shadow = { ...stage, shareBp: 500, minMs: 300 }
-    expect(compressedPolicy({ ...policies.canary, shadow }).shadow).toEqual(shadow)
+  it('of a canary without a shadow: its own stages', () => {
+    const policy = { ...policies.canary, shadow: undefined }
+    expect(compressedPolicy(policy)).toEqual(policy)
   })
 
   it.each(Object.values(policies))('is valid, and rolls back other answers: $strategy', (policy) => {
