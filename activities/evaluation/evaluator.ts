@@ -88,6 +88,8 @@ export interface EvaluatorJob {
 export interface CompressionJob {
   facts: CompressionFacts
   cost: CompressionCost
+  /** How many compressions of the parent have been judged, with this one. */
+  attempt: number
 }
 
 /** Scores an artifact on the validation rows, by the primary metric. */
@@ -248,7 +250,7 @@ async function evaluateBy(
 /** Compares the answers of a compressed version with those of its parent. */
 async function besideParent(
   versions: VersionAnswers,
-  { facts, cost }: CompressionJob,
+  { facts, cost, attempt }: CompressionJob,
   {
     challenger,
     champion,
@@ -266,7 +268,7 @@ async function besideParent(
 ): Promise<GateCompression> {
   const { artifact, epsilon, times, answerBound } = facts
   const version = await versions.manifestOf(artifact)
-  const limits = defaultFidelity(policy, { version })
+  const limits = { ...defaultFidelity(policy, { version }), attempt }
   const fidelity = judgeFidelity({
     parent: champion ?? (await versions.ask(artifact, test)),
     child: challenger,

@@ -13,6 +13,7 @@ import { digestOfJson, getManifest } from '../../store/artifacts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import {
   countTestSetUses,
+  countCompressions,
   countTriedOn,
   findEvaluation,
   insertEvaluation,
@@ -119,6 +120,7 @@ export const evaluate =
       cost: await withHeartbeat(() =>
         costBesideParent({ config }, { child: artifactDigest, parent: compression.artifact }),
       ),
+      attempt: 1 + (await countCompressions(store, { model, parent: compression.artifact })),
     }
     const { asOf, rows } = await getSnapshot(store, snapshotDigest)
     const { report, inputs } = await withModelFolder(

@@ -6,7 +6,7 @@ import type { BesideParent, CompressionFacts } from '../model/compression.ts'
 import { defaultTimes } from '../model/compression.ts'
 import { capitalized, counted, fourDigits, groupedDigits, percentText } from '../figures.ts'
 import type { Reason } from '../verdict.ts'
-import type { FidelityReport } from './fidelity.ts'
+import { levelOf, type FidelityReport } from './fidelity.ts'
 
 /** Both in one process, one after the other in turns; the best turn of each counts, because load on the machine only slows them down. */
 export interface CompressionCost {
@@ -112,10 +112,12 @@ export function fidelityLine({
   maxDifference,
   flips,
   verdict,
-  policy: { epsilon, flips: mostFlips, basis },
+  policy,
 }: FidelityReport): string {
+  const { epsilon, flips: mostFlips, basis, alpha, attempt = 1 } = policy
+
   const words = { equal: 'proven equal', not_equal: 'not equal', insufficient: 'not proven equal' }
-  return `${groupedDigits(rows)} test rows, ${words[verdict]}: mean distance ${fourDigits(meanDifference)} (limit ${fourDigits(epsilon)}), largest ${fourDigits(maxDifference)}, ${counted(flips, 'other decision')} (limit ${percentText(mostFlips)} of the rows)${basis === undefined ? '' : `. ${capitalized(basis)}`}`
+  return `${groupedDigits(rows)} test rows, ${words[verdict]}: mean distance ${fourDigits(meanDifference)} (limit ${fourDigits(epsilon)}), largest ${fourDigits(maxDifference)}, ${counted(flips, 'other decision')} (limit ${percentText(mostFlips)} of the rows); compression ${attempt} of this parent, so α is ${percentText(levelOf(policy))} of the ${percentText(alpha)} for all${basis === undefined ? '' : `. ${capitalized(basis)}`}`
 }
 
 /** Two digits; a bound is never rounded down. */

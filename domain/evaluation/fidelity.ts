@@ -5,7 +5,8 @@
  * d ∈ [0, 1] is the distance of the two answers to a row, f is 1 where their decisions differ. H0: E[d] ≥ ε. The capital is a mixture of
  * Π(1 + λ(ε − d)) over bets λ below 1/(1 − ε); the versions are equal when it reaches 1/α, and so does that of f (Waudby-Smith and Ramdas,
  * JRSS-B 2024). An entity with several rows counts as one draw, the mean of its rows. Both claims must be proven, so each is tested at the
- * whole α: a pair that breaks one of them passes with a probability of at most α (an intersection-union test: Berger, Technometrics 1982).
+ * same α: a pair that breaks one of them passes with a probability of at most α (an intersection-union test: Berger, Technometrics 1982).
+ * Each child of a parent has a share of α, because it is another chance to pass.
  */
 import {
   eBenjaminiHochberg,
@@ -35,8 +36,10 @@ export interface FidelityPolicy {
   epsilon: number
   /** The share of rows with another decision that is too large, above 0 and below 1. */
   flips: number
-  /** The probability that a child which is as different as one of the limits passes. */
+  /** The probability that any child of the parent which is as different as one of the limits passes. */
   alpha: number
+  /** How many children of the parent have been judged, with this one. Default: 1. */
+  attempt?: number
   /** For numbers, which decide nothing: the distance above which a row counts as another decision. Default: 0.1. */
   tolerance?: number
   /** Where `epsilon` comes from, in a sentence. */
@@ -111,7 +114,7 @@ export interface FidelityReport extends FidelityPart {
   flipEvidence: number | null
   /** The smaller of both, which decides. */
   evidence: number | null
-  /** ln(1/α); null where nothing was tested. */
+  /** ln(1/α) for the α of this attempt; null where nothing was tested. */
   threshold: number | null
   /** How many more rows like these would prove equality; absent where no number would, and where nothing is missing. */
   needed?: number
@@ -124,7 +127,7 @@ export interface FidelityReport extends FidelityPart {
   judge: string
 }
 
-const fidelityJudge = 'fidelity@1'
+const fidelityJudge = 'fidelity@2'
 const defaultTolerance = 0.1
 /** The limits where none follows from a margin. */
 const defaultEpsilon = 0.005
@@ -172,6 +175,14 @@ export function defaultFidelity(
   return { epsilon, ...limits, basis }
 }
 
+/**
+ * The α at which the k-th child of a parent must be proven equal: three quarters of what the earlier ones have left, so that any of them
+ * passes wrongly with a probability of at most α, whatever rows they share (Bonferroni). The first has most of it, because few parents are
+ * compressed often. Refutations, which let no child pass, keep the whole α.
+ */
+export const levelOf = ({ alpha, attempt = 1 }: Pick<FidelityPolicy, 'alpha' | 'attempt'>): number =>
+  Math.max(Number.MIN_VALUE, alpha * 0.75 * 0.25 ** (attempt - 1))
+
 /** The issues of a policy, each beginning with its field; empty when it is valid. */
 export function issuesOfFidelity(policy: FidelityPolicy): string[] {
   const { issues, need } = policyIssues()
@@ -180,7 +191,11 @@ export function issuesOfFidelity(policy: FidelityPolicy): string[] {
       policy[field] > 0 && policy[field] < 1,
       `${field}: a number above 0 and below 1 is required, not ${policy[field]}`,
     )
-  const { tolerance = defaultTolerance } = policy
+  const { tolerance = defaultTolerance, attempt = 1 } = policy
+  need(
+    Number.isSafeInteger(attempt) && attempt >= 1,
+    `attempt: a whole number from 1 on is required, not ${attempt}`,
+  )
   need(tolerance >= 0 && tolerance <= 1, `tolerance: a number from 0 to 1 is required, not ${tolerance}`)
   return issues
 }
@@ -211,7 +226,7 @@ export function judgeFidelity(input: FidelityInput): FidelityReport {
   const compared = compareRows(input)
   if ('reason' in compared) return { ...report, reasons: [compared.reason] }
 
-  const threshold = thresholdFor(policy.alpha)
+  const threshold = thresholdFor(levelOf(policy))
   const all = draw(compared)
   const maxDifference = compared.distances.reduce((most, distance) => Math.max(most, distance), 0)
   const certified = certificate && compared.certifiedBy(certificate.bound)
@@ -244,7 +259,7 @@ export function judgeFidelity(input: FidelityInput): FidelityReport {
     evidence,
   }
   const against = [
-    ...(beyondEvidence(all, policy) >= threshold ? [differsReason(tested)] : []),
+    ...(beyondEvidence(all, policy) >= thresholdFor(policy.alpha) ? [differsReason(tested)] : []),
     ...tested.slices.filter(({ refuted }) => refuted).map((slice) => sliceReason(slice, policy)),
   ]
   if (against.length > 0) return { ...tested, verdict: 'not_equal', reasons: against }

@@ -100,6 +100,20 @@ export async function countTriedOn(
   return found ?? 0
 }
 
+/**
+ * How many compressions of an artifact were judged, on any rows, because the rows of two days are mostly the same. One that is judged again
+ * counts again.
+ */
+export async function countCompressions(
+  database: Database,
+  { model, parent }: { model: string; parent: string },
+): Promise<number> {
+  const found = await rowsFrom(database).value<number>(sql`
+    select count(*)::integer from evaluations
+    where model = ${model} and report #>> '{compression,artifact}' = ${parent}`)
+  return found ?? 0
+}
+
 /** How many decisions used these test rows. */
 export async function countTestSetUses(database: Database, snapshotDigest: string): Promise<number> {
   const found = await rowsFrom(database).value<number>(

@@ -6,6 +6,7 @@ import {
   defaultFidelity,
   issuesOfFidelity,
   judgeFidelity,
+  levelOf,
   type FidelityInput,
   type FidelityPolicy,
 } from '../../../domain/evaluation/fidelity.ts'
@@ -16,6 +17,7 @@ import { gateOf, taskOf, tasks } from '../../../domain/tasks/tasks.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
 import {
   brokenChildren,
+  countAnyPassed,
   countVerdicts,
   equalChildren,
   rowsUntilEqual,
@@ -198,6 +200,7 @@ it.each([
   ['a limit of 0', { policy: { ...limits, epsilon: 0 } }, 'policy_invalid', 'epsilon: a number above 0'],
   ['a limit that is not a number', { policy: { ...limits, flips: NaN } }, 'policy_invalid', 'flips: '],
   ['an α of 1', { policy: { ...limits, alpha: 1 } }, 'policy_invalid', 'alpha: '],
+  ['half an attempt', { policy: { ...limits, attempt: 1.5 } }, 'policy_invalid', 'attempt: a whole number'],
   ['a tolerance of 2', { policy: { ...limits, tolerance: 2 } }, 'policy_invalid', 'tolerance: '],
   ['a bound that is not a number', { certificate: { bound: NaN } }, 'certificate_unreadable', 'not NaN'],
 ])('is undecided for %s', (_, more, code, text) => {
@@ -382,6 +385,35 @@ describe('by simulation, of a child that breaks a limit by as little as it can',
 
   it('far more pass where the rows of an entity count as many', () =>
     expect(countVerdicts(untoldChild, policy, sample).equal).toBeGreaterThan(limit))
+})
+
+describe('several children of one parent, at the limit', () => {
+  const policy: FidelityPolicy = { epsilon: 0.05, flips: 0.05, alpha: 0.2 }
+  const family = { children: 20, runs: 150, rows: 80, seed: 1 }
+  const rare = brokenChildren.find(({ name }) => name === 'rare rows by 1')!
+
+  it('pass in at most α of the runs, any of them, where each has a share of α', () =>
+    expect(countAnyPassed(rare, policy, { ...family, isSpent: true })).toBeLessThanOrEqual(0.2 * family.runs))
+
+  it('pass in more where each has the whole', () =>
+    expect(countAnyPassed(rare, policy, { ...family, isSpent: false })).toBeGreaterThan(0.2 * family.runs))
+
+  it('have shares of α that add up to at most α', () => {
+    const shares = Array.from({ length: 600 }, (_, at) => levelOf({ alpha: 0.05, attempt: at + 1 }))
+    expect(shares[1]).toBeCloseTo(0.009_375, 12)
+    expect(shares.every((share) => share > 0)).toBe(true)
+    expect(shares.reduce((sum, share) => sum + share)).toBeCloseTo(0.05, 12)
+  })
+
+  it('are refuted at the whole α, whatever their share is', () => {
+    const verdicts = [1, 9].map((attempt) =>
+      judge(outputs.number, 20, 0.3, { policy: { ...limits, attempt } }),
+    )
+    expect(verdicts.map(({ verdict }) => verdict)).toEqual(['not_equal', 'not_equal'])
+    const equal = judge(outputs.number, 500, 0.001, { policy: { ...limits, attempt: 9 } })
+    expect(equal.verdict).toBe('insufficient')
+    expect(equal.threshold).toBeCloseTo(Math.log(4 ** 9 / 0.15), 8)
+  })
 })
 
 it.each(equalChildren)(

@@ -136,6 +136,33 @@ function rowsOf(
   }
 }
 
+/**
+ * How many runs pass any of `children` children, judged one after another on as many rows. `isSpent`: each as an attempt of its own;
+ * otherwise each as the only one.
+ */
+export function countAnyPassed(
+  child: Child,
+  policy: FidelityPolicy,
+  {
+    children,
+    runs,
+    rows,
+    seed,
+    isSpent,
+  }: Record<'children' | 'runs' | 'rows' | 'seed', number> & { isSpent: boolean },
+): number {
+  let passed = 0
+  for (let run = 0; run < runs; run++)
+    for (let attempt = 1; attempt <= children; attempt++) {
+      const judged = isSpent ? { ...policy, attempt } : policy
+      if (rowsOf(child, judged, seed * 1e6 + run * children + attempt).judge(rows).verdict !== 'equal')
+        continue
+      passed++
+      break
+    }
+  return passed
+}
+
 /** How many of the runs pass, and how many are refused, at the first of these numbers of rows that decides. */
 export function countVerdicts(
   child: Child,

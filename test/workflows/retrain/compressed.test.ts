@@ -40,7 +40,7 @@ beforeAll(async () => {
   pipeline = await openPipeline()
   const more = "release: canary({ stages: [percent(5), percent(25)], approval: { by: 1, within: '1 h' } }),"
   await syncExampleModel(pipeline.store, pipeline.models, { name: model, trains: false, more })
-  await insertExampleRows(pipeline.store, { from: 0, to: 40 })
+  await insertExampleRows(pipeline.store, { from: 0, to: 40, perDay: 240 })
   const stored = await pipeline.deps.artifacts.put('artifacts', Buffer.from(readRosesModel().model))
   expect(await start({ file: 'model.txt', ...stored })).toMatchObject({ version: parent })
   await pipeline.endRelease(model)
@@ -65,7 +65,7 @@ describe('a version with leaf values of 16 bits', () => {
       version: parent,
       to: 'float16',
       counts: { trees: { parent: 40, child: 40 } },
-      fidelity: { verdict: 'equal', rows: 600, flips: 0 },
+      fidelity: { verdict: 'equal', rows: 2_400, flips: 0, policy: { alpha: 0.05, attempt: 1 } },
       worth: { verdict: 'worth_it' },
     })
     expect(compression!.worth.times.bytes).toBeGreaterThan(1.2)
@@ -146,10 +146,11 @@ describe('a version with leaf values of 16 bits', () => {
     expect(judged.reasons[0]).toContain(`beside its parent ${parent}: `)
     const { report, page } = await getEvaluation(store, `evl_${model}`)
     const { fidelity } = report.compression!
-    expect(fidelity.verdict).toBe('not_equal')
+    expect(fidelity).toMatchObject({ verdict: 'not_equal', policy: { attempt: 2 } })
     expect(fidelity.worst).toHaveLength(10)
     expect(fidelity.worst[0]!.difference).toBeGreaterThan(0.2)
     expect(page).toContain('The test rows with the largest differences')
+    expect(page).toContain('compression 2 of this parent, so α is 0.938 % of the 5 % for all')
   })
 })
 
