@@ -37,7 +37,7 @@ export interface SettledSubjects {
 export async function settleSubjects(
   duck: Duck,
   { store, artifacts }: { store: Database; artifacts: Artifacts },
-  { name: model, subject }: ModelDefinition,
+  { name: model, subject }: Pick<ModelDefinition, 'name' | 'subject'>,
   { subjectKey, exactNumbers }: { subjectKey: SubjectKey | undefined; exactNumbers: readonly string[] },
 ): Promise<SettledSubjects | undefined> {
   if (subject === undefined) return undefined

@@ -12,6 +12,7 @@ import { digestOfSource } from '../data/source-digest.ts'
 import { asUnreadable } from '../data/source-errors.ts'
 import { takeJob, whileAlive } from '../runtime/child-protocol.ts'
 import type { JudgedSnapshot, SnapshotToJudge } from './judge-snapshot.ts'
+import { writeLoggedRequests, type LoggedSample, type WrittenRequests } from './write-logged-requests.ts'
 import { writeSnapshot, type WrittenSnapshot } from './write-snapshot.ts'
 
 export type RowsJob =
@@ -30,6 +31,7 @@ export type RowsJob =
       subjectKey: string
       copies: SourceCopies
     }
+  | ({ kind: 'logged'; databaseUrl: string; artifactRoot: string; subjectKey: string } & LoggedSample)
   | ({ kind: 'validate' } & SnapshotToJudge)
 
 async function takeRows({
@@ -65,11 +67,33 @@ async function takeRows({
   }
 }
 
-async function run(job: RowsJob): Promise<WrittenSnapshot | JudgedSnapshot> {
+async function takeLogged({
+  databaseUrl,
+  artifactRoot,
+  subjectKey,
+  ...sample
+}: Extract<RowsJob, { kind: 'logged' }>): Promise<WrittenRequests> {
+  const store = openStore(databaseUrl)
+  try {
+    return await writeLoggedRequests({
+      ...sample,
+      store,
+      artifacts: openArtifacts(artifactRoot),
+      subjectKey: await openSubjectKey(subjectKey),
+    })
+  } finally {
+    await store.close()
+  }
+}
+
+type Result = WrittenSnapshot | WrittenRequests | JudgedSnapshot
+
+async function run(job: RowsJob): Promise<Result> {
   if (job.kind === 'snapshot') return takeRows(job)
+  if (job.kind === 'logged') return takeLogged(job)
   // Loaded on use: its table library takes as long to load as everything else here.
   const { judgeSnapshot } = await import('./judge-snapshot.ts')
   return judgeSnapshot(job)
 }
 
-takeJob<RowsJob, never, WrittenSnapshot | JudgedSnapshot>((job, parent) => whileAlive(parent, () => run(job)))
+takeJob<RowsJob, never, Result>((job, parent) => whileAlive(parent, () => run(job)))

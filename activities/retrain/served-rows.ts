@@ -123,26 +123,10 @@ async function findAge(
 
 function emptyCounts(versions: readonly AnsweringVersion[], features: Features) {
   const sum = (of: (each: AnsweringVersion) => number) => versions.reduce((all, each) => all + of(each), 0)
-  const found = versions.map(
-    ({ version, features: logged, fits, predictions, young }): [string, ServedVersion] => {
-      const kinds = new Map((fits ?? []).map(({ name, kind }) => [name, kind]))
-      const lacks = Object.keys(sentFeatures(features)).filter(
-        (name) => kinds.get(name) !== storedKind(features[name]!),
-      )
-      const digested = digestedFeatures(logged ?? {}).filter((name) =>
-        Object.hasOwn(sentFeatures(features), name),
-      )
-      return [
-        version,
-        {
-          predictions: predictions - young,
-          rows: 0,
-          lacks: lacks.length === 0 ? undefined : lacks,
-          digested: digested.length === 0 ? undefined : digested,
-        },
-      ]
-    },
-  )
+  const found = versions.map(({ version, predictions, young, ...logged }): [string, ServedVersion] => [
+    version,
+    { predictions: predictions - young, rows: 0, ...missingIn(logged, features) },
+  ])
   return {
     predictions: sum(({ predictions, young }) => predictions - young),
     young: sum(({ young }) => young),
@@ -153,13 +137,28 @@ function emptyCounts(versions: readonly AnsweringVersion[], features: Features) 
   }
 }
 
+/** Which features the requests of a version lack in the log, and of which it has only digests. */
+export function missingIn(
+  { features: logged, fits }: Pick<AnsweringVersion, 'features' | 'fits'>,
+  features: Features,
+): Pick<ServedVersion, 'lacks' | 'digested'> {
+  const sent = sentFeatures(features)
+  const kinds = new Map((fits ?? []).map(({ name, kind }) => [name, kind]))
+  const lacks = Object.keys(sent).filter((name) => kinds.get(name) !== storedKind(sent[name]!))
+  const digested = digestedFeatures(logged ?? {}).filter((name) => Object.hasOwn(sent, name))
+  return {
+    lacks: lacks.length === 0 ? undefined : lacks,
+    digested: digested.length === 0 ? undefined : digested,
+  }
+}
+
 /** A digest is no missing value, which could be imputed. */
 const isExcluded = (
   version: ServedVersion | undefined,
   { features, source }: Pick<ModelDefinition, 'features' | 'source'>,
 ): boolean => version?.digested !== undefined || (source.derive === undefined && isLacking(version, features))
 
-const isLacking = (version: ServedVersion | undefined, features: Features): boolean =>
+export const isLacking = (version: ServedVersion | undefined, features: Features): boolean =>
   version?.lacks?.some((name) => features[name]?.missing !== 'fill') ?? false
 
 interface Columns {

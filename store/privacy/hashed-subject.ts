@@ -6,7 +6,7 @@ import { numberTypes } from '../../domain/values/types.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 import type { SubjectKey } from '../signing/subject-hash.ts'
-import { isUsedBy } from '../training/snapshots.ts'
+import { isLoggedRequests, isUsedBy } from '../training/snapshots.ts'
 
 export interface HashedSubject {
   subjectHash: string
@@ -39,6 +39,6 @@ export const readSubjectColumn = async (database: Database, model: string): Prom
         select created_at, digest, coalesce(
           case when snapshots.model = ${model} then (source ->> 'subjectIsNumber')::boolean end,
           columns ->> (definition ->> 'subject') ~ ${numberTypes}
-        ) as is_number from snapshots where ${isUsedBy(model)}
+        ) as is_number from snapshots where ${isUsedBy(model)} and not ${isLoggedRequests}
       ) as used where is_number is not null order by created_at desc, digest desc limit 1
     ) as is_number from models where name = ${model}`)) ?? {}

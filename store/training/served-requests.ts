@@ -1,7 +1,7 @@
-/** Reads logged requests with their outcomes, as training rows. */
+/** Reads logged requests: with their outcomes as training rows, and without them to be answered again. */
 import type { FeatureFit } from '@tenure/predictors/features'
 import { textLiteral } from '../../domain/sql-text.ts'
-import sql from 'sql-template-tag'
+import sql, { type Sql } from 'sql-template-tag'
 import type { Features } from '../../domain/model/features.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { RowBatch } from '../database/cursor.ts'
@@ -107,3 +107,51 @@ export function readServedRequest(row: RowBatch['rows'][number]): ServedRequest 
     outcomes: JSON.parse(outcomes ?? '[]') as ServedRequest['outcomes'],
   }
 }
+
+export interface LoggedSpan {
+  model: string
+  /** ISO 8601, both. */
+  since: string
+  to: string
+}
+
+/** The versions that answered requests in the period. */
+export const listLoggedVersions = (database: Database, { model, since, to }: LoggedSpan) =>
+  rowsFrom(database).list<Pick<AnsweringVersion, 'version' | 'features' | 'fits'>>(sql`
+    select version, manifest -> 'features' as features, manifest -> 'preprocessing' as fits from versions
+    where model = ${model} and exists (
+      select from predictions
+      where predictions.model = ${model} and predictions.version = versions.version and at > ${since} and at <= ${to})
+    order by created_at, version`)
+
+export interface LoggedRequest {
+  id: string
+  version: string
+  routingKey: string | null
+  instances: number
+  features: Uint8Array
+  /** The instances of all requests of the sample. */
+  total: number
+  /** From 0 to 1, by the hash of the id. */
+  start: number
+}
+
+/**
+ * The query for `readEach`: a sample of the requests of these versions with `maxBytes` of inputs at most, in the order of a hash of their
+ * ids. So the first ones are a sample as well, and every request is as likely, whatever its time.
+ */
+export const loggedRequestsQuery = (
+  { model, since, to }: LoggedSpan,
+  versions: readonly string[],
+  { maxRequests, maxBytes }: { maxRequests: number; maxBytes: number },
+): Sql => sql`
+  select id::text as id, version, routing_key as "routingKey", instances, features,
+    (sum(instances) over ())::float8 as total, (hash & 268435455) / 268435456::float8 as start
+  from (
+    select *, sum(octet_length(features)) over (order by hash, id) as bytes
+    from (
+      select id, version, routing_key, instances, features, uuid_hash_extended(id, 0) as hash from predictions
+      where model = ${model} and version = any(${versions}) and at > ${since} and at <= ${to}
+      order by hash, id limit ${maxRequests}
+    ) as sampled
+  ) as counted where bytes <= ${maxBytes} order by hash, id`

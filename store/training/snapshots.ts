@@ -22,6 +22,9 @@ export interface Snapshot {
 export const isUsedBy = (model: string): Sql => sql`(snapshots.model = ${model} or exists (
   select from validations where validations.snapshot_digest = snapshots.digest and validations.model = ${model}))`
 
+/** The condition for the snapshots of requests, which have neither labels nor parts. */
+export const isLoggedRequests: Sql = sql`coalesce(snapshots.source ->> 'kind' = 'logged requests', false)`
+
 /** Stores a snapshot unless its digest is stored. */
 export async function insertSnapshot(database: Database, each: Snapshot): Promise<void> {
   await database.query(sql`
@@ -70,7 +73,7 @@ export const listEarlierRows = (
 ) =>
   rowsFrom(database).column<number>(sql`
     select rows from snapshots
-    where digest <> ${except} and ${isUsedBy(model)}
+    where digest <> ${except} and ${isUsedBy(model)} and not ${isLoggedRequests}
     order by created_at desc limit ${limit}`)
 
 // Stores the report of every validation, passed or failed.

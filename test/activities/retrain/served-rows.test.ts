@@ -7,12 +7,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
+import { writeLoggedRequests } from '../../../activities/retrain/write-logged-requests.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import type { Features } from '../../../domain/model/features.ts'
 import { readLoggedRows } from '../../../domain/model/logged-rows.ts'
+import { requestsText } from '../../../domain/training/logged-requests.ts'
 import { servedText } from '../../../domain/training/served-facts.ts'
 import * as words from '../../../models/define.ts'
-import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
+import { digestOf, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { insertModel, type Registry } from '../../support/release/candidates.ts'
 import { releasePolicy } from '../../support/release/releases.ts'
@@ -457,4 +459,102 @@ it('served rows are the rows of a file that has them, with numbers of up to seve
   await rm(path)
   expect(own).toHaveLength(sizes.length)
   expect(ofFile).toEqual(own)
+})
+
+describe('logged requests that are asked again', () => {
+  const subjectKey = { key: 'k', digest: 'd', hashOf: (text: string) => digestOf(`k${text}`).slice(7) }
+  const write = (more: { subject?: string; maxRows?: number; features?: Features; hours?: number } = {}) => {
+    const { subject, maxRows = 1_000, features: asked = features, hours = 0 } = more
+    const definition = { name: model, subject }
+    const sample = { definition, features: asked, maxRows, since: at(-100), to: at(hours) }
+    return writeLoggedRequests({ ...sample, store, artifacts, subjectKey })
+  }
+  const written = (digest: string | undefined) => rowsOf(digest!, '*', 'order by size')
+
+  it('are those of the period, with outcomes or without, of all arms and versions', async () => {
+    const other = await registered([...fits].reverse())
+    await ask([
+      { hours: -120, size: 9 },
+      { hours: -3, size: 1, routingKey: 'anna', outcomes: [[-2, true]] },
+      { hours: -2, size: 2, routingKey: 'anna', arm: 'canary', by: other },
+      { hours: -1, size: 3 },
+      { hours: -1, size: 4, features: Buffer.alloc(0) },
+      { hours: 1, size: 9 },
+    ])
+    const taken = await write()
+    expect(taken).toMatchObject({ rows: 3, leftOut: [], columns: { size: 'DOUBLE', colour: 'VARCHAR' } })
+    const rows = await written(taken.digest)
+    expect(rows).toMatchObject([1, 2, 3].map((size) => ({ size, colour: 'red' })))
+    const [one, two, three] = rows.map(({ _caller: caller }) => caller)
+    expect(one).toBe(two)
+    expect(three).not.toBe(one)
+    const [first] = await store.query<{ id: string }>(
+      sql`select id::text as id from predictions where model = ${model} and at = ${at(-3)}`,
+    )
+    expect(rows[0]!['_prediction_id']).toBe(first!.id)
+    expect(JSON.stringify(rows)).not.toContain('anna')
+    expect((await write()).digest).toBe(taken.digest)
+  })
+
+  it('are left out with the reason where the log lacks a feature or has its digest', async () => {
+    const bare = await registered([number('size')])
+    const digested = await registered(fits)
+    const logged = { ...features, colour: { ...words.text(), log: 'digest' } }
+    await store.query(sql`
+      update versions set manifest = manifest || ${JSON.stringify({ features: logged })}::jsonb where version = ${digested}`)
+    const numbers = Buffer.alloc(4)
+    await ask([
+      { hours: -3, by: bare, features: numbers },
+      { hours: -3, by: digested },
+    ])
+    const none = await write()
+    expect(none).toMatchObject({ rows: 0 })
+    expect(none.digest).toBeUndefined()
+    expect(requestsText(none)).toBe(
+      `no logged requests from ${at(-100)} to ${at(0)} can be asked again; those that ${bare} answered are left out: they have no "colour"; those that ${digested} answered are left out: \`colour\` is logged as a digest`,
+    )
+    await ask([{ hours: -2 }])
+    expect(await write()).toMatchObject({ rows: 1, leftOut: none.leftOut })
+    const filled = { ...features, colour: { ...words.category(['red', 'white']), missing: 'fill' as const } }
+    expect(await write({ features: filled })).toMatchObject({ rows: 2, leftOut: [none.leftOut[1]] })
+  })
+
+  it('are a sample of all instances where there are more than may be asked', async () => {
+    await ask(hourly(50))
+    const bytes = Buffer.concat([
+      Buffer.from(Float32Array.from({ length: 1_000 }, (_, size) => 1_000 + size).buffer),
+      ...Array.from({ length: 1_000 }, () => bytesOf(0).subarray(4)),
+    ])
+    await ask([{ hours: -1, features: bytes }])
+    await store.query(sql`
+      update predictions set instances = 1000 where model = ${model} and octet_length(features) > 1000`)
+    const { digest, rows } = await write({ maxRows: 210 })
+    expect(rows).toBeGreaterThan(180)
+    expect(rows).toBeLessThanOrEqual(210)
+    const found = await written(digest)
+    const large = found.filter(({ size }) => Number(size) >= 1_000)
+    // A fifth of its instances, at equal steps, each under its own id.
+    expect(large.length).toBeGreaterThanOrEqual(199)
+    expect(large.length).toBeLessThanOrEqual(201)
+    expect(new Set(large.map(({ _prediction_id: id }) => id)).size).toBe(large.length)
+    expect(new Set(large.map(({ _caller: caller }) => caller)).size).toBe(1)
+  })
+
+  it('leave out erased subjects, named by a feature or by the routing key, and list the others for later erasures', async () => {
+    const person = { ...features, colour: words.category(['red', 'white', 'anna']) }
+    await ask([
+      { hours: -3, size: 1, features: bytesOf(1, 'anna'), routingKey: 'a' },
+      { hours: -2, size: 2, routingKey: 'anna' },
+      { hours: -1, size: 3 },
+    ])
+    await store.query(sql`
+      insert into erasures (id, model, subject_hash, key_digest, requested_by, is_number)
+      values (${`era_${model}`}, ${model}, ${subjectKey.hashOf('anna')}, 'd', 'olga', false)`)
+    const byFeature = await write({ subject: 'colour', features: person })
+    expect((await written(byFeature.digest)).map(({ size }) => size)).toEqual([2, 3])
+    const byKey = await write({ subject: 'customer', features: person })
+    expect((await written(byKey.digest)).map(({ size }) => size)).toEqual([1, 3])
+    expect(Object.keys(byKey.columns)).not.toContain('customer')
+    expect(await rowsOf(byKey.subjects!, 'subject', '')).toEqual([{ subject: subjectKey.hashOf('a') }])
+  })
 })
