@@ -20,7 +20,7 @@ import { bundleText, type BundleOrigin } from '../../domain/model/bundle-origin.
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { scalesOfNumbers } from '../../domain/canary/holdback.ts'
 import { defaultFidelity } from '../../domain/evaluation/fidelity.ts'
-import { hasComparableBytes, maxTaughtRows, type CompressionOrder } from '../../domain/model/compression.ts'
+import { hasComparableBytes, maxAskedRows, type CompressionOrder } from '../../domain/model/compression.ts'
 import { counted } from '../../domain/figures.ts'
 import { rowReader } from '../../domain/model/columns.ts'
 import { outputWidth } from '@tenure/predictors/features'
@@ -216,7 +216,7 @@ async function storeStudent(
   const { version } = order
   const features = listedFeatures(definition)
   const { output } = definition.label
-  const places = spreadOver(data.rows, maxTaughtRows(parent))
+  const places = spreadOver(data.rows, maxAskedRows(parent))
   const answers = await reader.answer(parent, places.map(rowReader(data, Object.keys(features))))
   const made = await trainStudent({ teacher: version, data, places, answers }, { features, output }, onBatch)
   const files = {

@@ -39,6 +39,7 @@ import {
 } from '../../domain/evaluation/input.ts'
 import { bestOf, type AnchorCandidate } from '../../domain/evaluation/anchor.ts'
 import { judgedRows, type RefittedChampion } from '../../domain/evaluation/refitted-champion.ts'
+import type { LoggedRequests } from '../../domain/training/logged-requests.ts'
 import { checkRefit, type RefitCheck, type RefitPolicy } from '../../domain/training/refit.ts'
 import { gateOf, taskOf, thresholdOf, sharedOutput } from '../../domain/tasks/tasks.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
@@ -50,6 +51,7 @@ import { loadUnchanged } from '../runtime/unchanged-model.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, whileAlive, type Parent } from '../runtime/child-protocol.ts'
 import { runTests } from './behaviour-tests.ts'
+import { askRequests, entityKey, listAnswers } from './request-answers.ts'
 import { withImportance } from './importance.ts'
 import { findLeaks } from './leakage-queries.ts'
 import { computeMetrics, computeWithin, type MetricProgram } from './own-metrics.ts'
@@ -90,6 +92,8 @@ export interface CompressionJob {
   cost: CompressionCost
   /** How many compressions of the parent have been judged, with this one. */
   attempt: number
+  /** What both are asked beside the test rows. */
+  requests: LoggedRequests
 }
 
 /** Scores an artifact on the validation rows, by the primary metric. */
@@ -208,6 +212,7 @@ async function evaluateBy(
     compression:
       job.compression &&
       (await besideParent(versions, job.compression, {
+        job,
         challenger,
         champion: isComparable && job.champion === job.compression.facts.artifact ? champion : null,
         test,
@@ -250,15 +255,17 @@ async function evaluateBy(
 /** Compares the answers of a compressed version with those of its parent. */
 async function besideParent(
   versions: VersionAnswers,
-  { facts, cost, attempt }: CompressionJob,
+  { facts, cost, attempt, requests }: CompressionJob,
   {
+    job,
     challenger,
     champion,
     test,
-    slices,
+    slices = [],
     entities,
     policy,
   }: Pick<FidelityInput, 'slices' | 'entities'> & {
+    job: EvaluatorJob
     challenger: ModelAnswers
     /** The answers of the parent, where it is the champion. */
     champion: ModelAnswers | null
@@ -269,16 +276,38 @@ async function besideParent(
   const { artifact, epsilon, times, answerBound } = facts
   const version = await versions.manifestOf(artifact)
   const limits = { ...defaultFidelity(policy, { version }), attempt }
+  const { definition } = job
+  const asked = await askRequests(
+    versions,
+    { parent: artifact, child: job.challenger },
+    { requests, definition },
+  )
+  const logged = new Map(asked.slices.map((slice) => [slice.name, slice.rows]))
   const fidelity = judgeFidelity({
-    parent: champion ?? (await versions.ask(artifact, test)),
-    child: challenger,
+    parent: [...listAnswers(champion ?? (await versions.ask(artifact, test))), ...asked.parent],
+    child: [...listAnswers(challenger), ...asked.child],
     version,
-    entities,
-    slices,
+    entities: [
+      ...Array.from({ length: test.rows }, (_, row) =>
+        entities === undefined ? `test row ${row}` : entityKey(entities[row]!),
+      ),
+      ...asked.entities,
+    ],
+    slices: slices.map(({ name, rows }) => ({
+      name,
+      rows: [...Array.from(rows), ...Array.from(logged.get(name) ?? [], (row) => test.rows + row)],
+    })),
+    requests: asked.ids,
     policy: epsilon === undefined ? limits : { ...limits, epsilon, basis: 'ε is that of the request' },
     certificate: answerBound === undefined ? undefined : { bound: answerBound },
   })
-  return { ...facts, fidelity, cost, worth: judgeWorth({ ...cost, bytes: facts.bytes }, times) }
+  return {
+    ...facts,
+    fidelity,
+    requests: asked.asked,
+    cost,
+    worth: judgeWorth({ ...cost, bytes: facts.bytes }, times),
+  }
 }
 
 /** What a version answers: the challenger, the champion, and what both can be compared by. */

@@ -3,6 +3,7 @@
  * metrics of different test sets are not comparable.
  */
 import { DomainError } from '../../domain/errors.ts'
+import { maxAskedRows } from '../../domain/model/compression.ts'
 import type { TrainingFacts } from '../../domain/model/manifest.ts'
 import type { RefittedChampion } from '../../domain/evaluation/refitted-champion.ts'
 import type { GateVerdict } from '../../domain/evaluation/gate.ts'
@@ -31,6 +32,7 @@ import { withHeartbeat } from '../runtime/heartbeat.ts'
 import { runJob } from '../runtime/run-job.ts'
 import type { Deps } from '../deps.ts'
 import { costBesideParent, verifyParent } from './compressed-parent.ts'
+import { takeLoggedRequests } from './logged-requests.ts'
 import type { EvaluatorJob, EvaluatorResult } from '../evaluation/evaluator.ts'
 import { keptForOf, prepareMetrics } from '../evaluation/own-metrics.ts'
 
@@ -115,14 +117,20 @@ export const evaluate =
       ...[...anchors, ...(refitted?.anchors ?? [])].map((each) => each.artifactDigest),
     ]
     await withHeartbeat(() => bringCopies(artifacts, { snapshot: snapshotDigest, artifacts: judged }))
+    const parent = compression && (await getManifest(artifacts, compression.artifact))
     const beside = compression && {
       facts: compression,
       cost: await withHeartbeat(() =>
         costBesideParent({ config }, { child: artifactDigest, parent: compression.artifact }),
       ),
       attempt: 1 + (await countCompressions(store, { model, parent: compression.artifact })),
+      requests: await takeLoggedRequests(
+        { store, artifacts, config, log },
+        { definition, features: parent!.features, maxRows: maxAskedRows(parent!) },
+      ),
     }
-    const { asOf, rows } = await getSnapshot(store, snapshotDigest)
+    const { asOf, rows: snapshotRows } = await getSnapshot(store, snapshotDigest)
+    const rows = snapshotRows + (beside?.requests.rows ?? 0)
     const { report, inputs } = await withModelFolder(
       { store },
       { model, folder: models },

@@ -2,7 +2,7 @@
  * Takes a sample of the logged requests of a model as a snapshot, for versions to answer again. It is spread over the last days, because the
  * newest ones alone would be those of an hour, and an hour is not what is served.
  */
-import { loggedDays, maxLoggedRequests, type LoggedRequests } from '../../domain/training/logged-requests.ts'
+import { loggedDays, type LoggedRequests } from '../../domain/training/logged-requests.ts'
 import type { Features } from '../../domain/model/features.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { Deps } from '../deps.ts'
@@ -18,12 +18,8 @@ const dayMs = 86_400_000
 
 /** `features`: those of the version that is asked. Requests of erased data subjects are left out. */
 export async function takeLoggedRequests(
-  deps: Deps,
-  {
-    definition,
-    features,
-    maxRows = maxLoggedRequests,
-  }: { definition: ModelDefinition; features: Features; maxRows?: number },
+  deps: Pick<Deps, 'store' | 'artifacts' | 'config' | 'log'>,
+  { definition, features, maxRows }: { definition: ModelDefinition; features: Features; maxRows: number },
 ): Promise<LoggedRequests> {
   const { artifacts, config, log } = deps
   const { name: model, subject } = definition

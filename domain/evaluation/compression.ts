@@ -6,7 +6,8 @@ import type { BesideParent, CompressionFacts } from '../model/compression.ts'
 import { defaultTimes } from '../model/compression.ts'
 import { capitalized, counted, fourDigits, groupedDigits, percentText } from '../figures.ts'
 import type { Reason } from '../verdict.ts'
-import { levelOf, type FidelityReport } from './fidelity.ts'
+import { requestsText, type AskedRequests } from '../training/logged-requests.ts'
+import { levelOf, rowsText, type FidelityReport } from './fidelity.ts'
 
 /** Both in one process, one after the other in turns; the best turn of each counts, because load on the machine only slows them down. */
 export interface CompressionCost {
@@ -26,6 +27,8 @@ export interface WorthReport {
 
 export interface GateCompression extends CompressionFacts {
   fidelity: FidelityReport
+  /** The logged requests that both answered beside the test rows; absent where none were looked for. */
+  requests?: AskedRequests
   cost: CompressionCost
   worth: WorthReport
 }
@@ -106,18 +109,12 @@ export function beside({
 }
 
 /** The figures of the comparison of answers, in a sentence. */
-export function fidelityLine({
-  rows,
-  meanDifference,
-  maxDifference,
-  flips,
-  verdict,
-  policy,
-}: FidelityReport): string {
+export function fidelityLine({ fidelity, requests }: Pick<GateCompression, 'fidelity' | 'requests'>): string {
+  const { meanDifference, maxDifference, flips, verdict, policy } = fidelity
   const { epsilon, flips: mostFlips, basis, alpha, attempt = 1 } = policy
-
   const words = { equal: 'proven equal', not_equal: 'not equal', insufficient: 'not proven equal' }
-  return `${groupedDigits(rows)} test rows, ${words[verdict]}: mean distance ${fourDigits(meanDifference)} (limit ${fourDigits(epsilon)}), largest ${fourDigits(maxDifference)}, ${counted(flips, 'other decision')} (limit ${percentText(mostFlips)} of the rows); compression ${attempt} of this parent, so α is ${percentText(levelOf(policy))} of the ${percentText(alpha)} for all${basis === undefined ? '' : `. ${capitalized(basis)}`}`
+  const asked = requests === undefined ? '' : `. ${capitalized(requestsText(requests))}`
+  return `${rowsText(fidelity)}, ${words[verdict]}: mean distance ${fourDigits(meanDifference)} (limit ${fourDigits(epsilon)}), largest ${fourDigits(maxDifference)}, ${counted(flips, 'other decision')} (limit ${percentText(mostFlips)} of the rows); compression ${attempt} of this parent, so α is ${percentText(levelOf(policy))} of the ${percentText(alpha)} for all${basis === undefined ? '' : `. ${capitalized(basis)}`}${asked}`
 }
 
 /** Two digits; a bound is never rounded down. */

@@ -55,6 +55,8 @@ export interface FidelityInput {
   /** The entity of each row, when an entity has several rows. */
   entities?: readonly (string | number)[]
   slices?: readonly RowSlice[]
+  /** The ids of the predictions of the last rows, which are logged requests; the rows before them are test rows. */
+  requests?: readonly string[]
   policy: FidelityPolicy
   /**
    * What is known of the transformation, without any row: the largest difference of each number of an answer, in its unit. A bound before a
@@ -91,8 +93,10 @@ export interface FidelitySlice extends FidelityPart {
 }
 
 export interface FidelityRow {
-  /** The place of the row. */
+  /** The place of the row; among the test rows for one of them. */
   index: number
+  /** The prediction, for a logged request. */
+  request?: string
   parent: readonly number[]
   child: readonly number[]
   /** The distance, 0..1. */
@@ -102,6 +106,8 @@ export interface FidelityRow {
 
 export interface FidelityReport extends FidelityPart {
   verdict: FidelityVerdict
+  /** How many of the rows are logged requests; absent for none. */
+  requests?: number
   /** Blocking ones first; the reason for an equal verdict otherwise. */
   reasons: Reason[]
   /** Findings that do not decide. */
@@ -200,13 +206,16 @@ export function issuesOfFidelity(policy: FidelityPolicy): string[] {
   return issues
 }
 
-export function judgeFidelity(input: FidelityInput): FidelityReport {
-  const { parent, policy, slices = [], certificate } = input
+export function judgeFidelity(given: FidelityInput): FidelityReport {
+  const { parent, policy, certificate, requests = [] } = given
+  const slices = [...sourceSlices(given), ...(given.slices ?? [])]
+  const input = { ...given, slices }
   const report: FidelityReport = {
     verdict: 'insufficient',
     reasons: [],
     warnings: [],
     rows: answeredRows(parent),
+    ...(requests.length > 0 && { requests: requests.length }),
     entities: 0,
     meanDifference: null,
     maxDifference: null,
@@ -266,6 +275,19 @@ export function judgeFidelity(input: FidelityInput): FidelityReport {
   if (evidence >= threshold) return { ...tested, verdict: 'equal', reasons: [equalReason(tested)] }
   const needed = neededRows(tests, threshold, measured)
   return { ...tested, needed, reasons: unprovenReasons({ ...tested, needed }) }
+}
+
+/**
+ * Test rows and logged requests, where there are both: together they stand for what is served, and a child that differs in one of them alone
+ * is refuted there.
+ */
+function sourceSlices({ parent, requests = [] }: FidelityInput): RowSlice[] {
+  const testRows = answeredRows(parent) - requests.length
+  if (requests.length === 0 || testRows <= 0) return []
+  return [
+    { name: 'test rows', rows: Array.from({ length: testRows }, (_, row) => row) },
+    { name: 'logged requests', rows: requests.map((_, row) => testRows + row) },
+  ]
 }
 
 /** Why nothing can be compared; undefined when it can. */
@@ -451,7 +473,10 @@ function judgeParts(
   }))
 }
 
-function worstRows({ parent, child }: FidelityInput, { distances, flipped }: Compared): FidelityRow[] {
+function worstRows(
+  { parent, child, requests = [] }: FidelityInput,
+  { distances, flipped }: Compared,
+): FidelityRow[] {
   const [parentAt, childAt] = [answerReader(parent), answerReader(child)]
   const worst: number[] = []
   for (let row = 0; row < distances.length; row++) {
@@ -461,8 +486,10 @@ function worstRows({ parent, child }: FidelityInput, { distances, flipped }: Com
     worst.splice(place < 0 ? worst.length : place, 0, row)
     worst.length = Math.min(worst.length, maxWorst)
   }
+  const testRows = distances.length - requests.length
   return worst.map((index) => ({
     index,
+    ...(index >= testRows && { request: requests[index - testRows]! }),
     parent: [...parentAt(index)],
     child: [...childAt(index)],
     difference: distances[index]!,
@@ -494,10 +521,20 @@ function neededRows(
 
 // Reasons.
 
-const entitiesText = ({ rows, entities }: FidelityPart): string =>
-  rows === entities
-    ? counted(rows, 'row')
-    : `${counted(rows, 'row')} of ${entities === 1 ? '1 entity' : `${groupedDigits(entities)} entities`}`
+/** `2,400 test rows and 3,000 logged requests`. */
+export const rowsText = ({ rows, requests = 0 }: Pick<FidelityReport, 'rows' | 'requests'>): string =>
+  [
+    ...(rows > requests || requests === 0 ? [counted(rows - requests, 'test row')] : []),
+    ...(requests > 0 ? [counted(requests, 'logged request')] : []),
+  ].join(' and ')
+
+const entitiesText = (part: FidelityPart & { requests?: number }): string => {
+  const { rows, entities, requests } = part
+  const named = requests === undefined ? counted(rows, 'row') : rowsText(part)
+  return rows === entities
+    ? named
+    : `${named} of ${entities === 1 ? '1 entity' : `${groupedDigits(entities)} entities`}`
+}
 
 const figuresText = (part: FidelityPart, { epsilon, flips }: FidelityPolicy): string =>
   `mean distance ${percentText(part.meanDifference)} (limit ${percentText(epsilon)}), other decisions ${percentText(part.flipShare)} (limit ${percentText(flips)}) in ${entitiesText(part)}`
@@ -522,7 +559,8 @@ function sliceReason(slice: FidelitySlice, policy: FidelityPolicy): Reason {
 }
 
 function brokenReason({ worst: [row], maxDifference }: FidelityReport, certified: number): Reason {
-  const message = `the answers to row ${row?.index} have the distance ${fourDigits(maxDifference)}, and the transformation allows ${fourDigits(certified)}: the transformation or its bound is wrong`
+  const named = row?.request === undefined ? `row ${row?.index}` : `request ${row.request}`
+  const message = `the answers to ${named} have the distance ${fourDigits(maxDifference)}, and the transformation allows ${fourDigits(certified)}: the transformation or its bound is wrong`
   return { code: 'certificate_broken', message, values: { maxDifference, certified } }
 }
 

@@ -91,17 +91,17 @@ function compressionTables(compression: GateCompression | undefined): Markdown[]
     fidelity.worst.length === 0
       ? markup``
       : titledTable(
-          markup`The test rows with the largest differences`,
+          markup`The rows with the largest differences`,
           ['row', 'parent', 'this version', 'distance', 'decision'],
-          fidelity.worst.map(({ index, parent, child, difference, isFlipped }) => [
-            String(index),
+          fidelity.worst.map(({ index, request, parent, child, difference, isFlipped }) => [
+            request === undefined ? `test row ${index}` : `request ${request}`,
             parent.map((value) => numberText(value)).join(', '),
             child.map((value) => numberText(value)).join(', '),
             numberText(difference),
             isFlipped ? 'another' : 'the same',
           ]),
         )
-  return [table, markup`${fidelityLine(fidelity)}`, worst]
+  return [table, markup`${fidelityLine(compression)}`, worst]
 }
 
 function metricTable({ metrics, policy }: GateReport, percent: number): Markdown {

@@ -92,8 +92,11 @@ const learnt: readonly string[] = ['number', 'category']
 
 /** The fewest rows by which a network learns the answers of its parent. */
 export const minTaughtRows = 500
-/** The most rows that a parent answers for it: they are held in memory, and each answer of an endpoint may cost money. */
-export const maxTaughtRows = (parent: { artifact?: ArtifactFormatName }): number =>
+/**
+ * The most rows that a parent is asked, to teach a network and to be compared with it: they are held in memory, and each answer of an
+ * endpoint may cost money.
+ */
+export const maxAskedRows = (parent: { artifact?: ArtifactFormatName }): number =>
   isRemote(parent) ? 20_000 : 100_000
 
 /** Whether the bytes of a version can be compared with those of another one: the file of code or of an endpoint is not what answers. */

@@ -9,6 +9,7 @@ import type { LoadTest } from '../model/load-test.ts'
 import { maxBytesOf, maxLengthOf, type Features } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
 import { compressionText } from '../evaluation/compression.ts'
+import { rowsText } from '../evaluation/fidelity.ts'
 import { fairnessText } from '../evaluation/fairness.ts'
 import { worstSlicesFirst } from '../evaluation/slices.ts'
 import { firstNames } from '../errors.ts'
@@ -91,7 +92,10 @@ export function modelCard(source: CardSource) {
       origin: lineage.origin ?? 'trained',
       trainedOn: lineage.trainedOn ?? null,
       /** The parent, the method and the figures beside it; null unless the version is another one made smaller. */
-      compressed: report?.compression === undefined ? null : compressionText(report.compression),
+      compressed:
+        report?.compression === undefined
+          ? null
+          : `${compressionText(report.compression)}, compared on ${rowsText(report.compression.fidelity)}`,
       snapshot: lineage.snapshot ?? null,
       asOf: lineage.asOf ?? null,
       /** When the newest training event happened. */

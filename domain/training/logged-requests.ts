@@ -21,14 +21,36 @@ export const requestColumns = {
   caller: '_caller',
 } as const
 
-export const maxLoggedRequests = 100_000
+/** What became of them. */
+export interface AskedRequests extends LoggedRequests {
+  /** How many both versions answered. */
+  answered: number
+  /** The time limit that ended the questions early, in milliseconds. */
+  limitMs?: number
+  /** Rows that the parent refused, with those that were asked at once. */
+  refused?: { rows: number; why: string }
+}
+
 export const loggedDays = 7
 
-/** `2,000 logged requests from … to …; those of m_v1.0.0 are left out: …`. */
-export function requestsText({ rows, since, to, leftOut }: LoggedRequests): string {
+/** `2,000 logged requests from … to …; those that m_v1.0.0 answered are left out: …`. */
+export function requestsText({
+  rows,
+  answered,
+  since,
+  to,
+  leftOut,
+  limitMs,
+  refused,
+}: AskedRequests): string {
   const found =
     rows === 0
-      ? `no logged requests from ${since} to ${to} can be asked again`
-      : `${counted(rows, 'logged request')} from ${since} to ${to}${rows < maxLoggedRequests ? '' : `, the most that are asked again (${groupedDigits(maxLoggedRequests)})`}`
-  return [found, ...leftOut].join('; ')
+      ? `no logged requests: the log has none from ${since} to ${to} that can be asked again`
+      : `${groupedDigits(answered)} of ${counted(rows, 'logged request')} from ${since} to ${to} were asked again`
+  return [
+    found,
+    ...leftOut,
+    ...(limitMs === undefined ? [] : [`the others would have taken longer than ${limitMs / 60_000} min`]),
+    ...(refused === undefined ? [] : [`the parent refused ${counted(refused.rows, 'row')}: ${refused.why}`]),
+  ].join('; ')
 }

@@ -104,7 +104,10 @@ export const listArtifacts = (database: Database) =>
       named.digest in (${artifactsInUse}) as in_use,
       array(
         select snapshot_digest from trainings where artifact_digest = named.digest
-        union select snapshot_digest from evaluations where artifact_digest = named.digest) as stands_on
+        union select snapshot_digest from evaluations where artifact_digest = named.digest
+        union select requests from evaluations
+          cross join lateral (select report #>> '{compression,requests,digest}' as requests) as asked
+          where artifact_digest = named.digest and requests is not null) as stands_on
     from (${namings}) as named
     where named.digest not in (select digest from deleted_artifacts)
     group by named.digest order by named.digest`)

@@ -3,7 +3,12 @@ import { formatOf } from '@tenure/predictors'
 import { artifactFormats, type ArtifactFormatName } from '@tenure/predictors/format-names'
 import { describe, expect, it } from 'vitest'
 import { seededRandom } from '@tenure/sequential'
-import { compressionText, judgeWorth, type GateCompression } from '../../../domain/evaluation/compression.ts'
+import {
+  compressionText,
+  fidelityLine,
+  judgeWorth,
+  type GateCompression,
+} from '../../../domain/evaluation/compression.ts'
 import { defaultFidelity, judgeFidelity } from '../../../domain/evaluation/fidelity.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
@@ -85,7 +90,29 @@ describe('a compressed version', () => {
     expect(page).toContain('## Beside its parent m\\_v1.2.0')
     expect(page).toContain('| bytes | 412,000 | 250,000 | 1.65 × |')
     expect(page).toContain('1,200 test rows, proven equal: mean distance 0.0001')
-    expect(page).toContain('The test rows with the largest differences')
+    expect(page).toContain('The rows with the largest differences')
+  })
+
+  it('says what it was asked beside the test rows, and what is missing', () => {
+    const { fidelity } = judged({ change: 1e-4 }).compression!
+    const requests = {
+      rows: 0,
+      answered: 0,
+      since: 'Monday',
+      to: 'Sunday',
+      leftOut: ['those of m are left out'],
+    }
+    expect(fidelityLine({ fidelity, requests })).toMatch(
+      /\. No logged requests: the log has none from Monday to Sunday that can be asked again; those of m are left out$/,
+    )
+    const cut = { ...requests, rows: 5_000, answered: 3_000, leftOut: [], limitMs: 600_000 }
+    expect(fidelityLine({ fidelity: { ...fidelity, rows: 4_200, requests: 3_000 }, requests: cut })).toMatch(
+      /^1,200 test rows and 3,000 logged requests, proven equal: .*\. 3,000 of 5,000 logged requests from Monday to Sunday were asked again; the others would have taken longer than 10 min$/,
+    )
+    const refused = { ...cut, limitMs: undefined, refused: { rows: 1_000, why: 'no size' } }
+    expect(fidelityLine({ fidelity, requests: refused })).toContain(
+      '; the parent refused 1,000 rows: no size',
+    )
   })
 
   it('is told in one line, whose bound is not rounded down', () => {

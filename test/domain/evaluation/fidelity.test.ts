@@ -141,6 +141,40 @@ describe.each(Object.keys(tasks) as OutputKind[])('the fidelity of %s', (kind) =
   })
 })
 
+describe('test rows and logged requests', () => {
+  const output = outputs.probability
+  const [tested, few] = [pair(output, 2_000, { distance: 0 }), pair(output, 200, { distance: 0.03 })]
+  const both = { parent: [...tested.parent, ...few.parent], child: [...tested.child, ...few.child] }
+  const ids = few.parent.map((_, row) => `request-${row}`)
+  const judged = (requests?: string[]) =>
+    judgeFidelity({ ...both, requests, version: { output }, policy: { ...limits, epsilon: 0.01 } })
+
+  it('are both counted, and a child that differs in the requests alone is refused for them', () => {
+    expect(judged().verdict).toBe('equal')
+    const report = judged(ids)
+    expect(report).toMatchObject({ verdict: 'not_equal', rows: 2_200, requests: 200 })
+    expect(codes(report)).toEqual(['slice_differs'])
+    expect(report.slices.map(({ name, refuted }) => [name, refuted])).toEqual([
+      ['test rows', false],
+      ['logged requests', true],
+    ])
+    expect(report.worst.map(({ request }) => request)).toEqual(
+      report.worst.map(({ index }) => `request-${index - 2_000}`),
+    )
+  })
+
+  it('prove together what either is too few for', () => {
+    const half = pair(output, 200, { distance: 0 })
+    const rows = { parent: [...half.parent, ...half.parent], child: [...half.child, ...half.child] }
+    const version = { output }
+    expect(judgeFidelity({ ...half, version, policy: limits }).verdict).toBe('insufficient')
+    const report = judgeFidelity({ ...rows, requests: ids, version, policy: limits })
+    expect(report.verdict).toBe('equal')
+    expect(report.reasons[0]!.message).toContain('in 200 test rows and 200 logged requests')
+    expect(judgeFidelity({ ...half, requests: ids, version, policy: limits }).slices).toEqual([])
+  })
+})
+
 it('counts flipped decisions by the threshold of the version', () => {
   const output: Output = { kind: 'probability', positive: 'late', threshold: 0.25 }
   const parent = Array.from({ length: 1_000 }, () => [0.251])

@@ -67,6 +67,9 @@ it('a snapshot that another model had taken of equal rows counts as an earlier o
     await insertSnapshot(store, { ...facts, digest, rows })
   const validation = { snapshotDigest: 'shared', verdict: 'pass', report: {} } as const
   await insertValidation(store, { ...validation, id: 'val_tulips', model: 'tulips' })
+  // Logged requests are no rows to train on.
+  const source = { kind: 'logged requests' }
+  await insertSnapshot(store, { ...facts, digest: 'requests', rows: 900, source })
   // Each model has a first snapshot of two rows.
   expect(await listEarlierRows(store, { model: 'tulips', except: 'new' })).toEqual([700, 2])
   expect(await listEarlierRows(store, { model: 'lilies', except: 'new' })).toEqual([800, 700, 2])

@@ -9,11 +9,14 @@ import { evaluate, type EvaluateResult } from '../../../activities/retrain/evalu
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
 import type { Compression, CompressionOrder } from '../../../domain/model/compression.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
+import { rowLogger } from '../../../store/serving/log-policy.ts'
 import { putManifest } from '../../../store/artifacts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { markVersionRolledBack, moveChampion } from '../../../store/registry/champions.ts'
+import { listArtifacts } from '../../../store/registry/artifact-retention.ts'
 import { getVersion } from '../../../store/registry/versions.ts'
 import { findOpenRelease } from '../../../store/release/releases.ts'
+import { getSnapshot } from '../../../store/training/snapshots.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import { beginTraining, endTraining, getTraining } from '../../../store/training/trainings.ts'
 import { countNewRows, listPastTrainings, listRetrainings } from '../../../store/training/retrainings.ts'
@@ -21,7 +24,12 @@ import { insertFiring, listTriggerActivity } from '../../../store/triggers/firin
 import { retrainWorkflowId, type RetrainOutcome } from '../../../workflows/messages.ts'
 import type { FireTriggersOutcome } from '../../../workflows/triggers/messages.ts'
 import { readRosesModel } from '../../../packages/predictors/test/support/roses-lightgbm.ts'
-import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
+import {
+  exampleDay,
+  exampleRows,
+  insertExampleRows,
+  syncExampleModel,
+} from '../../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../../support/training/pipeline.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 
@@ -36,6 +44,64 @@ const runOf = ({ retrainingId }: RetrainOutcome) => retrainingId.split('/').at(-
 const reportOf = async (outcome: RetrainOutcome) =>
   (await getEvaluation(pipeline.store, `evl_${runOf(outcome)}`)).report
 
+/** What is judged of a version whose file is changed after it was made, with no bound of its error. */
+async function judgeSpoiled(outcome: RetrainOutcome, name: string, change: (text: string) => string) {
+  const { store, deps, models } = pipeline
+  const { manifest } = await getVersion(store, outcome.version!)
+  const text = (await deps.artifacts.get('artifacts', manifest.files['model.txt']!.digest)).toString()
+  const spoiled = change(text)
+  expect(spoiled).not.toBe(text)
+  const files = { 'model.txt': await deps.artifacts.put('artifacts', Buffer.from(spoiled)) }
+  const { instances } = manifest.golden
+  // A transformation with a fault would store the golden answers of its own file.
+  const outputs = await withArtifactReader(deps.config.artifactRoot, (reader) =>
+    reader.answer({ ...manifest, files }, instances),
+  )
+  const { answerBound: _, ...compression } = manifest.training.compression!
+  const artifactDigest = await putManifest(deps.artifacts, {
+    ...manifest,
+    files,
+    golden: { instances, outputs },
+    training: { ...manifest.training, compression },
+  })
+  const {
+    snapshotDigest,
+    attempts: _attempts,
+    ...training
+  } = await getTraining(store, `trn_${runOf(outcome)}`)
+  const id = `trn_${model}_${name}`
+  const begun = await beginTraining(store, { ...training, id, snapshotDigest })
+  await endTraining(store, { ...training, id, attempt: begun.attempts, status: 'done', artifactDigest })
+  const run = evaluate(deps, { models })
+  const evaluationId = `evl_${model}_${name}`
+  const judged = await new MockActivityEnvironment().run<Parameters<typeof run>, EvaluateResult, typeof run>(
+    run,
+    {
+      evaluationId,
+      model,
+      trainingId: id,
+    },
+  )
+  const { report, page } = await getEvaluation(store, evaluationId)
+  return { judged, page, ...report.compression! }
+}
+
+const loggedRows = 600
+/** Logs roses of the parent; one in twenty is older than any of the rows that it is trained and tested on. */
+async function logRequests(): Promise<void> {
+  const bytesOf = rowLogger((await getVersion(pipeline.store, parent)).manifest)
+  const rows = exampleRows({ from: 100, to: 100 + loggedRows / 60 }).map(({ size, colour, age }, place) => {
+    const isOld = place % 20 === 0
+    const features = Buffer.from(bytesOf({ size, colour, age: isOld ? 90 : age })).toString('hex')
+    return { place, key: `${isOld ? 'old' : 'young'} ${place}`, features }
+  })
+  await pipeline.store.query(sql`
+    insert into predictions (id, at, model, version, arm, generation, routing_key, instances, features, outputs, latency_us)
+    select overlay(gen_random_uuid()::text placing '0000' from 33)::uuid, now() - place * interval '1 minute', ${model}, ${parent},
+      'champion', 1, key, 1, decode(features, 'hex'), '{0.5}', 1
+    from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as asked (place integer, key text, features text)`)
+}
+
 beforeAll(async () => {
   pipeline = await openPipeline()
   const more = "release: canary({ stages: [percent(5), percent(25)], approval: { by: 1, within: '1 h' } }),"
@@ -43,6 +109,7 @@ beforeAll(async () => {
   await insertExampleRows(pipeline.store, { from: 0, to: 40, perDay: 240 })
   const stored = await pipeline.deps.artifacts.put('artifacts', Buffer.from(readRosesModel().model))
   expect(await start({ file: 'model.txt', ...stored })).toMatchObject({ version: parent })
+  await logRequests()
   await pipeline.endRelease(model)
   await moveChampion(pipeline.store, {
     model,
@@ -65,7 +132,13 @@ describe('a version with leaf values of 16 bits', () => {
       version: parent,
       to: 'float16',
       counts: { trees: { parent: 40, child: 40 } },
-      fidelity: { verdict: 'equal', rows: 2_400, flips: 0, policy: { alpha: 0.05, attempt: 1 } },
+      fidelity: {
+        verdict: 'equal',
+        rows: 3_000,
+        requests: 600,
+        flips: 0,
+        policy: { alpha: 0.05, attempt: 1 },
+      },
       worth: { verdict: 'worth_it' },
     })
     expect(compression!.worth.times.bytes).toBeGreaterThan(1.2)
@@ -77,7 +150,7 @@ describe('a version with leaf values of 16 bits', () => {
     const { card } = await readCard(store, version)
     expect(card.data.compressed).toMatch(
       new RegExp(
-        String.raw`^compressed from ${parent}, float16: 38\.1 → \d+\.\d KB, \d\.\d\d × rows/s, \|Δ\| ≤ 0\.000\d+$`,
+        String.raw`^compressed from ${parent}, float16: 38\.1 → \d+\.\d KB, \d\.\d\d × rows/s, \|Δ\| ≤ 0\.000\d+, compared on 2,400 test rows and 600 logged requests$`,
       ),
     )
     const [opened] = await listAudit(store, { action: 'retraining.started', subject: outcome.retrainingId })
@@ -111,46 +184,67 @@ describe('a version with leaf values of 16 bits', () => {
   })
 
   it('is refused with its worst rows when one leaf is wrong', async () => {
-    const { store, deps, models } = pipeline
-    const { manifest } = await getVersion(store, outcome.version!)
-    const text = (await deps.artifacts.get('artifacts', manifest.files['model.txt']!.digest)).toString()
-    const spoiled = text.replace(/(?<=leaf_value=\S+ )(\S+)/, (leaf) => String(Number(leaf) + 2))
-    expect(spoiled).not.toBe(text)
-    const file = await deps.artifacts.put('artifacts', Buffer.from(spoiled))
-    const files = { 'model.txt': file }
-    const { instances } = manifest.golden
-    // A transformation with a fault would store the golden answers of its own file.
-    const outputs = await withArtifactReader(deps.config.artifactRoot, (reader) =>
-      reader.answer({ ...manifest, files }, instances),
+    const { judged, fidelity, page } = await judgeSpoiled(outcome, 'leaf', (text) =>
+      text.replace(/(?<=leaf_value=\S+ )(\S+)/, (leaf) => String(Number(leaf) + 2)),
     )
-    const artifactDigest = await putManifest(deps.artifacts, {
-      ...manifest,
-      files,
-      golden: { instances, outputs },
-    })
-    const { snapshotDigest, attempts: _, ...training } = await getTraining(store, `trn_${runOf(outcome)}`)
-    const id = `trn_${model}`
-    const begun = await beginTraining(store, { ...training, id, snapshotDigest })
-    await endTraining(store, { ...training, id, attempt: begun.attempts, status: 'done', artifactDigest })
-    const run = evaluate(deps, { models })
-    const judged = await new MockActivityEnvironment().run<
-      Parameters<typeof run>,
-      EvaluateResult,
-      typeof run
-    >(run, {
-      evaluationId: `evl_${model}`,
-      model,
-      trainingId: id,
-    })
     expect(judged.verdict).toBe('not_better')
     expect(judged.reasons[0]).toContain(`beside its parent ${parent}: `)
-    const { report, page } = await getEvaluation(store, `evl_${model}`)
-    const { fidelity } = report.compression!
     expect(fidelity).toMatchObject({ verdict: 'not_equal', policy: { attempt: 2 } })
     expect(fidelity.worst).toHaveLength(10)
     expect(fidelity.worst[0]!.difference).toBeGreaterThan(0.2)
-    expect(page).toContain('The test rows with the largest differences')
+    expect(page).toContain('The rows with the largest differences')
     expect(page).toContain('compression 2 of this parent, so α is 0.938 % of the 5 % for all')
+  })
+
+  it('is refused for logged requests that it answers otherwise, though it answers all test rows alike', async () => {
+    // One tree more, which answers 0 up to an age of 85; nothing older is in the test rows.
+    const stump = `Tree=40
+num_leaves=2
+num_cat=0
+split_feature=2
+split_gain=1
+threshold=85
+decision_type=10
+left_child=-1
+right_child=-2
+leaf_value=0 4
+leaf_weight=1 1
+leaf_count=1 1
+internal_value=0
+internal_weight=2
+internal_count=2
+is_linear=0
+shrinkage=1
+
+
+`
+    const { judged, fidelity, requests, page } = await judgeSpoiled(outcome, 'requests', (text) =>
+      text
+        .replace(/^tree_sizes=.*$/m, (sizes) => `${sizes} ${stump.length}`)
+        .replace('end of trees', `${stump}end of trees`),
+    )
+    expect(judged.verdict).toBe('not_better')
+    expect(judged.reasons[0]).toContain('differ from the parent\'s in the slice "logged requests"')
+    expect(fidelity).toMatchObject({ verdict: 'not_equal', rows: 3_000, requests: loggedRows })
+    expect(fidelity.meanDifference).toBeLessThan(fidelity.policy.epsilon)
+    expect(fidelity.slices).toMatchObject([
+      { name: 'test rows', rows: 2_400, refuted: false, flips: 0 },
+      { name: 'logged requests', rows: loggedRows, refuted: true },
+      { name: 'red', refuted: false },
+    ])
+    expect(fidelity.slices[0]!.meanDifference).toBeLessThan(0.001)
+    const old = await pipeline.store.query<{ id: string }>(
+      sql`select id::text as id from predictions where model = ${model} and routing_key like 'old %'`,
+    )
+    for (const { request } of fidelity.worst) expect(old.map(({ id }) => id)).toContain(request)
+    expect(page).toContain(`request ${fidelity.worst[0]!.request}`)
+    expect(page).toContain('2,400 test rows and 600 logged requests, not equal')
+    // The rows are kept: the verdict can be computed again from its certificate.
+    const kept = await getSnapshot(pipeline.store, requests!.digest!)
+    expect(kept).toMatchObject({ model, rows: loggedRows, source: { kind: 'logged requests' } })
+    await pipeline.deps.artifacts.locate('snapshots', kept.digest)
+    const held = await listArtifacts(pipeline.store)
+    expect(held.filter(({ standsOn }) => standsOn.includes(kept.digest)).length).toBeGreaterThan(0)
   })
 })
 

@@ -85,7 +85,9 @@ it('a network that learnt what an endpoint answers is proven equal, faster, and 
   })
   const { card } = await readCard(store, version)
   expect(card.data.compressed).toMatch(
-    new RegExp(String.raw`^compressed from ${parent}, distil with 1,200 of its answers: \d+\.\d\d × rows/s$`),
+    new RegExp(
+      String.raw`^compressed from ${parent}, distil with 1,200 of its answers: \d+\.\d\d × rows/s, compared on 600 test rows$`,
+    ),
   )
   await pipeline.endRelease(model)
 })

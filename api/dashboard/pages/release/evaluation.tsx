@@ -225,7 +225,7 @@ const BesideParent = ({ compression }: { compression: GateCompression }): PageEl
         cell: (row: string[]) => row[at]!,
       }))}
     />
-    <p class="quiet small">{fidelityLine(compression.fidelity)}.</p>
+    <p class="quiet small">{fidelityLine(compression)}.</p>
   </>
 )
 

@@ -1,0 +1,119 @@
+/** Asks a version and its parent logged requests, which have no labels, in their order: those that the time allows are a sample as well. */
+import type { RowSlice } from '../../domain/evaluation/slices.ts'
+import { answeredRows, answerReader, type ModelAnswers } from '../../domain/metrics/answers.ts'
+import { cellOf, pickCells, requireColumn, type ColumnTable } from '../../domain/model/columns.ts'
+import { sentFeatures } from '../../domain/model/features.ts'
+import type { ModelDefinition } from '../../domain/model-definition.ts'
+import { textLiteral } from '../../domain/sql-text.ts'
+import {
+  requestColumns,
+  type AskedRequests,
+  type LoggedRequests,
+} from '../../domain/training/logged-requests.ts'
+import { withDuck } from '../data/duckdb.ts'
+import { readDoubles, readTable } from '../data/rows.ts'
+import type { VersionAnswers } from './version-answers.ts'
+
+export interface RequestAnswers {
+  asked: AskedRequests
+  parent: number[][]
+  child: number[][]
+  /** The prediction of each row. */
+  ids: string[]
+  /** Who asked: the model's entity where it is logged, else the routing key, else the request. */
+  entities: string[]
+  /** The rows of each declared slice whose columns are logged. */
+  slices: RowSlice[]
+}
+
+/** Rows per question. */
+const chunkRows = 1_000
+export const askMs = 600_000
+
+/**
+ * Rows that the parent refuses are left out with those of their chunk; a child that refuses what its parent answers throws. Throws
+ * `artifact_corrupt` without the file.
+ */
+export async function askRequests(
+  versions: VersionAnswers,
+  { parent, child }: { parent: string; child: string },
+  {
+    requests,
+    definition: { evaluation },
+    limitMs = askMs,
+  }: { requests: LoggedRequests; definition: Pick<ModelDefinition, 'evaluation'>; limitMs?: number },
+): Promise<RequestAnswers> {
+  const found: RequestAnswers = {
+    asked: { ...requests, answered: 0 },
+    parent: [],
+    child: [],
+    ids: [],
+    entities: [],
+    slices: [],
+  }
+  if (requests.digest === undefined) return found
+  const { features } = await versions.manifestOf(parent)
+  const { entity } = evaluation
+  const path = await versions.artifacts.locate('snapshots', requests.digest)
+  const from = `${textLiteral(path)} where true`
+  const { id, caller } = requestColumns
+  const names = [...Object.keys(sentFeatures(features)), id, caller]
+  const { table, members } = await withDuck(async (duck) => ({
+    table: await readTable(duck, from, names),
+    members: await Promise.all(
+      evaluation.slices.map(async ({ name, where }) => ({
+        name,
+        // The log may lack a column of the slice.
+        hits: await readDoubles(duck, `select coalesce((${where}), false) from ${from}`).catch(
+          () => undefined,
+        ),
+      })),
+    ),
+  }))
+  const [ids, callers] = [requireColumn(table, id), requireColumn(table, caller)]
+  const entities = entity === undefined ? undefined : table.columns[entity]
+  const taken: number[] = []
+  const untilMs = performance.now() + limitMs
+  for (let first = 0; first < table.rows; first += chunkRows) {
+    if (performance.now() > untilMs) {
+      found.asked.limitMs = limitMs
+      break
+    }
+    const rows = Math.min(chunkRows, table.rows - first)
+    const places = Uint32Array.from({ length: rows }, (_, row) => first + row)
+    const chunk: ColumnTable = {
+      rows,
+      columns: Object.fromEntries(
+        Object.entries(table.columns).map(([name, column]) => [name, pickCells(column, places)]),
+      ),
+    }
+    const answers = await versions.ask(parent, chunk).catch((error: unknown) => {
+      found.asked.refused = { rows: (found.asked.refused?.rows ?? 0) + rows, why: (error as Error).message }
+      return undefined
+    })
+    if (answers === undefined) continue
+    found.parent.push(...listAnswers(answers))
+    found.child.push(...listAnswers(await versions.ask(child, chunk)))
+    taken.push(...places)
+  }
+  found.asked.answered = taken.length
+  for (const row of taken) {
+    const own = entities && cellOf(entities, row)
+    found.ids.push(String(cellOf(ids, row)))
+    found.entities.push(own == null ? `caller ${cellOf(callers, row)}` : entityKey(own))
+  }
+  found.slices = members.flatMap(({ name, hits }) =>
+    hits === undefined
+      ? []
+      : [{ name, rows: Uint32Array.from(taken.flatMap((row, at) => (hits[row] === 1 ? [at] : []))) }],
+  )
+  return found
+}
+
+/** An entity of a test row and of a request are one. */
+export const entityKey = (entity: string | number): string => `entity ${entity}`
+
+export function listAnswers(answers: ModelAnswers): number[][] {
+  const rowAt = answerReader(answers)
+  return Array.from({ length: answeredRows(answers) }, (_, row) => [...rowAt(row)])
+}
