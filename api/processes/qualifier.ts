@@ -4,7 +4,7 @@
  * parent>]]` prints one line of JSON and exits with 0, also when it refuses the artifact. With a parent it measures both, in turns.
  */
 import { isError } from '../../domain/errors.ts'
-import type { CompressionCost } from '../../domain/evaluation/compression.ts'
+import { leastTimes, type CompressionCost } from '../../domain/evaluation/compression.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { readChildren } from '../../store/process-usage.ts'
 import { createInputBuffer, resetInput } from '../serving/codec/input-buffer.ts'
@@ -28,7 +28,7 @@ const processorMs = 500
 const maxMeasurements = 5
 /**
  * A version and its parent are measured in turns until so many in a row (`still`) have improved no figure by more than `gain`: load on the
- * machine makes a figure worse, and nothing makes it better.
+ * machine makes a figure worse, and nothing makes it better. Turns go on while the version seems to be too slow.
  */
 const turns = { still: 9, gain: 1.02, most: 40, mostMs: 60_000 }
 
@@ -80,7 +80,11 @@ async function compare(parent: string): Promise<CompressionCost> {
   const rowsOfTurn = isRemote(both.parent.manifest) ? remoteRows : measuredRows
   const until = performance.now() + turns.mostMs
   let improved = 0
-  for (let turn = 0; turn < turns.most && turn - improved < turns.still && performance.now() < until; turn++)
+  const isUnsettled = (turn: number) =>
+    turn - improved < turns.still ||
+    best.child.rowsPerSecond * leastTimes < best.parent.rowsPerSecond ||
+    best.child.p99Us > best.parent.p99Us * leastTimes
+  for (let turn = 0; turn < turns.most && isUnsettled(turn) && performance.now() < until; turn++)
     for (const side of turn % 2 === 0 ? (['child', 'parent'] as const) : (['parent', 'child'] as const)) {
       const { p99Us, rowsPerSecond } = await measure(both[side], rowsOfTurn)
       const { p99Us: shortest, rowsPerSecond: most } = best[side]
