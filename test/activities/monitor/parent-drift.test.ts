@@ -1,14 +1,21 @@
 /** Tests that logged answers of a compressed champion are compared with those that its parent gives to the same rows, on a real replica. */
+import { MockActivityEnvironment } from '@temporalio/testing'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { seededRandom } from '@tenure/sequential'
 import type { Deps } from '../../../activities/deps.ts'
+import { monitorModel } from '../../../activities/monitor/monitor.ts'
 import { checkParentDrift } from '../../../activities/monitor/parent-drift.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
-import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
+import {
+  findLastWindow,
+  findMonitorWindow,
+  insertMonitorWindow,
+} from '../../../store/monitoring/monitor-windows.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { flightSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
+import { writeChampion } from '../../support/serving/registration.ts'
 import {
   openServingFixture,
   startReplica,
@@ -87,6 +94,14 @@ afterAll(async () => {
 
 const span = { model, fromMs: now - hour, toMs: now + hour }
 const openAlerts = () => listAlerts(fixture.store, { model, open: true })
+
+it('is part of each window of the monitor', async () => {
+  await writeChampion(fixture.store, model, same)
+  await new MockActivityEnvironment().run(monitorModel(deps), { model })
+  const { lastMs } = await findLastWindow(fixture.store, model)
+  const window = await findMonitorWindow(fixture.store, { model, toMs: lastMs! })
+  expect(window).toMatchObject({ version: same, findings: { parent: { version: same, parent } } })
+})
 
 it('raises an alert for a champion that answers otherwise than its parent, and resolves it when one answers alike', async () => {
   const calm = await checkParentDrift(deps, { ...span, version: same })
