@@ -88,7 +88,10 @@ describe('the triggers of a model file', () => {
   })
 
   it.each([
-    [{ then: compress('zip' as never) }, 'then needs compress(…) with one of float16, int8, fewer-trees'],
+    [
+      { then: compress('zip' as never) },
+      'then needs compress(…) with one of lossless, float16, int8, fewer-trees',
+    ],
     [{ then: compress('int8', { epsilon: 2 }) }, 'retrain.then: must have a number above 0 and below 1'],
     [
       { then: compress('int8', { tims: 2 } as object) },

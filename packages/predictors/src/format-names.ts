@@ -1,8 +1,11 @@
 /** Lists the artifact formats and their files: the one list for manifests, uploads, training programs and readers. */
 import { refuse } from './errors.ts'
 
-/** How files are made smaller: numbers of 16 or 8 bits, the first trees alone, or fewer units of each hidden layer. */
-export const fileCompressions = ['float16', 'int8', 'fewer-trees', 'prune'] as const
+/**
+ * How files are made smaller: without what no answer needs, numbers of 16 or 8 bits, the first trees alone, or fewer units of each hidden
+ * layer.
+ */
+export const fileCompressions = ['lossless', 'float16', 'int8', 'fewer-trees', 'prune'] as const
 export type FileCompression = (typeof fileCompressions)[number]
 
 export interface CompressionRequest {
@@ -33,6 +36,8 @@ interface FormatFiles {
 /** The first line of a model that is code of Python, in the file of `python-object`. */
 export const pythonMark = 'TENURE-PYTHON 1\n'
 
+const ofTrees: readonly FileCompression[] = ['lossless', 'float16', 'int8', 'fewer-trees']
+
 /** The reader of each format has a folder in `formats/`. */
 export const artifactFormats = {
   'tfjs-layers': {
@@ -44,7 +49,11 @@ export const artifactFormats = {
     fileSets: [['model.txt'], ['model.json'], ['model.ubj']],
     libraries: ['LightGBM (model.txt)', 'XGBoost (.json, .ubj)', 'CatBoost (.json)'],
     edge: 'openTreesFile',
-    compressions: { 'model.txt': ['float16', 'int8', 'fewer-trees'] },
+    compressions: {
+      'model.txt': ofTrees,
+      'model.json': ofTrees,
+      'model.ubj': ofTrees,
+    },
   },
   onnx: {
     fileSets: [['model.onnx']],

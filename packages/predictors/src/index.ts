@@ -34,7 +34,7 @@ export {
   type OpenedArtifact,
 } from './formats/format.ts'
 export { createRuntimes, type Runtimes } from './formats/runtimes.ts'
-export { compressTrees, fewestTrees, type TreeCompression } from './formats/trees/compress-lightgbm.ts'
+export { compressTrees, fewestTrees, type TreeCompression } from './formats/trees/compress-trees.ts'
 export { denseNetworkOf } from './formats/tfjs-layers/format.ts'
 export { activationOf } from './network/activations.ts'
 export { type Network } from './network/layers-model.ts'

@@ -436,7 +436,7 @@ describe('a version of a dense network that was trained here', () => {
 
 it.each([
   [{ to: 'float16', trees: 3 }, /may have a whole number of trees, from 1 on, to fewer-trees alone/],
-  [{ to: 'zip' }, /must have one of float16, int8, fewer-trees, .* as "to"/],
+  [{ to: 'zip' }, /must have one of lossless, float16, int8, fewer-trees, .* as "to"/],
   [{ to: 'int8', epsilon: 2 }, /must have a number above 0 and below 1 as "epsilon"/],
   [{ to: 'int8', times: 1 }, /must have a number above 1 and at most 100 as "times"/],
 ])('refuses the order %j', async (given, why) => {

@@ -28,7 +28,7 @@ export const forestLimits = {
   texts: 3_000_000,
   textBytes: 8_000_000,
   /** The maximum number of UBJSON values outside typed lists. */
-  looseValues: 1_000_000,
+  looseValues: 3_000_000,
 } as const
 
 /** A column of the model, in the model's order. */

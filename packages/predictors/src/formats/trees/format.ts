@@ -2,7 +2,8 @@
 import { refuse } from '../../errors.ts'
 import type { ArtifactFiles, ArtifactFormat } from '../format.ts'
 import { expectClasses } from '../expect-classes.ts'
-import { compressTrees, fewestTrees } from './compress-lightgbm.ts'
+import { headOf } from '../foreign.ts'
+import { compressTrees, fewestTrees } from './compress-trees.ts'
 import { forestLimits, type Forest } from './forest.ts'
 import { isLightgbm } from './lightgbm.ts'
 import { readForest } from './read-forest.ts'
@@ -33,7 +34,7 @@ export const treesFormat: ArtifactFormat = {
     return forestExplainer(forestOf(files))
   },
   compress(_manifest, files, { to, trees, meanDifference: mean }, rows) {
-    const [[name, bytes] = refuse('the artifact has no file')] = Object.entries(files)
+    const bytes = onlyFile(files)
     const made = compressTrees(
       bytes,
       to === 'float16' || to === 'int8'
@@ -42,7 +43,8 @@ export const treesFormat: ArtifactFormat = {
     )
     const { rawBound, answerBound } = made
     return {
-      files: { [name]: made.bytes },
+      // An XGBoost file may change its name.
+      files: { [treesFormat.recognises!(headOf(made.bytes))!]: made.bytes },
       counts: { trees: made.trees, leaves: made.leaves },
       rawBound,
       answerBound,
@@ -50,8 +52,9 @@ export const treesFormat: ArtifactFormat = {
   },
 }
 
-function forestOf(files: ArtifactFiles): Forest {
-  const [bytes] = Object.values(files)
-  if (bytes === undefined) refuse('the artifact has no file')
-  return readForest(bytes)
+const forestOf = (files: ArtifactFiles): Forest => readForest(onlyFile(files))
+
+function onlyFile(files: ArtifactFiles): Uint8Array {
+  const [bytes = refuse('the artifact has no file')] = Object.values(files)
+  return bytes
 }

@@ -13,14 +13,29 @@ const unknownFile =
   'the file is not a model of LightGBM (model.txt), XGBoost (.json, .ubj) or CatBoost (.json)'
 
 /** Reads the trees of a file. Throws `artifact_invalid` with what is wrong with it. */
-export function readForest(bytes: Uint8Array): Forest {
+export const readForest = (bytes: Uint8Array): Forest =>
+  readWith(bytes, { lightgbm: readLightgbm, xgboost: readXgboost, catboost: readCatboost })
+
+/** Reads a file with the function of the library that wrote it. Throws `artifact_invalid` with what is wrong with it. */
+export function readWith<Read>(
+  bytes: Uint8Array,
+  {
+    lightgbm,
+    xgboost,
+    catboost,
+  }: {
+    lightgbm: (text: string) => Read
+    xgboost: (document: JsonObject) => Read
+    catboost: (document: JsonObject) => Read
+  },
+): Read {
   const head = headOf(bytes)
   refuseForeign(bytes, head)
   try {
-    if (isLightgbm(head)) return readLightgbm(textOfFile(bytes))
+    if (isLightgbm(head)) return lightgbm(textOfFile(bytes))
     const document = documentOf(bytes, head)
-    if (isXgboost(document)) return readXgboost(document)
-    if (isCatboost(document)) return readCatboost(document)
+    if (isXgboost(document)) return xgboost(document)
+    if (isCatboost(document)) return catboost(document)
     return refuse(unknownFile)
   } catch (error) {
     if (isPredictorError(error)) throw error

@@ -1,4 +1,4 @@
-/** Reads UBJSON (draft 12), with the typed arrays that XGBoost writes. Refuses a value that runs beyond the bytes. */
+/** Reads and writes UBJSON (draft 12), with the typed arrays of XGBoost. Refuses a value that runs beyond the bytes. */
 import { refuse } from '../../errors.ts'
 import { expectAtMost, forestLimits } from './forest.ts'
 
@@ -152,4 +152,79 @@ function take(cursor: Cursor, count: number): number {
   if (!(count >= 0 && from + count <= cursor.bytes.byteLength)) refuse('the UBJSON file is truncated')
   cursor.at += count
   return from
+}
+
+/**
+ * Writes a value as XGBoost reads it: lengths in 8 bytes, lists number by number, a whole number in the fewest bytes, and others, and all of
+ * a Float32Array, in 32 bits.
+ */
+export function writeUbjson(value: unknown): Uint8Array {
+  let bytes = new Uint8Array(65_536)
+  let view = new DataView(bytes.buffer)
+  let end = 0
+  /** Makes room, and returns where it begins. */
+  const room = (count: number): number => {
+    const from = end
+    end += count
+    if (end <= bytes.byteLength) return from
+    const more = new Uint8Array(Math.max(end, bytes.byteLength * 2))
+    more.set(bytes)
+    bytes = more
+    view = new DataView(bytes.buffer)
+    return from
+  }
+  const mark = (marker: string): void => {
+    const from = room(1)
+    bytes[from] = marker.charCodeAt(0)
+  }
+  const text = (given: string): void => {
+    const encoded = new TextEncoder().encode(given)
+    mark('L')
+    const from = room(8 + encoded.byteLength)
+    view.setBigInt64(from, BigInt(encoded.byteLength))
+    bytes.set(encoded, from + 8)
+  }
+  const single = (number: number): void => {
+    mark('d')
+    const from = room(4)
+    view.setFloat32(from, number)
+  }
+  const whole = (number: number): void => {
+    const size = number < 0 ? ~number : number
+    const [marker, width] = (
+      size < 2 ** 7 ? ['i', 1] : size < 2 ** 15 ? ['I', 2] : size < 2 ** 31 ? ['l', 4] : ['L', 8]
+    ) as [string, number]
+    mark(marker)
+    const from = room(width)
+    if (width === 1) view.setInt8(from, number)
+    else if (width === 2) view.setInt16(from, number)
+    else if (width === 4) view.setInt32(from, number)
+    else view.setBigInt64(from, BigInt(number))
+  }
+  const write = (given: unknown): void => {
+    if (typeof given === 'number') (Number.isInteger(given) ? whole : single)(given)
+    else if (typeof given === 'string') {
+      mark('S')
+      text(given)
+    } else if (typeof given === 'boolean') mark(given ? 'T' : 'F')
+    else if (given === null) mark('Z')
+    else if (given instanceof Float32Array) {
+      mark('[')
+      given.forEach(single)
+      mark(']')
+    } else if (Array.isArray(given) || ArrayBuffer.isView(given)) {
+      mark('[')
+      for (const each of given as unknown[]) write(each)
+      mark(']')
+    } else {
+      mark('{')
+      for (const [name, each] of Object.entries(given as object)) {
+        text(name)
+        write(each)
+      }
+      mark('}')
+    }
+  }
+  write(value)
+  return bytes.slice(0, end)
 }

@@ -1,0 +1,111 @@
+/** Rounds the leaf values of a tree to 16 or 8 bits and merges the leaves that are equal then, for the writers of all libraries. */
+import { refuse } from '../../errors.ts'
+import type { Forest } from './forest.ts'
+
+/** Rounds the leaf values of one tree. */
+export type Round = (values: readonly number[]) => number[]
+
+/** A file of trees that can be written smaller. */
+export interface ParentTrees {
+  forest: Forest
+  /** How many trees one round has. */
+  perRound: number
+  /** Whether a score is the mean of the rounds. */
+  isMean?: boolean
+  /** Writes the first `kept` trees with rounded leaf values, without what no prediction needs. */
+  write(kept: number, round: Round): Uint8Array
+}
+
+/** By the method of a compression. */
+export const roundings = {
+  lossless: (values) => [...values],
+  float16: (values) => values.map(ofSixteenBits),
+  int8: onGrid,
+  'fewer-trees': (values) => [...values],
+} as const satisfies Record<string, Round>
+
+/** A leaf that is left, with the leaves of the parent that it stands for. */
+export interface Leaf {
+  value: number
+  of: number[]
+}
+
+/** A node that is left, by its number in the parent. */
+export interface Node {
+  at: number
+  left: Node | Leaf
+  right: Node | Leaf
+}
+
+/**
+ * Rounds the leaf values under a node, and makes leaves of the nodes whose leaves are equal then. `childrenOf`: undefined for a leaf.
+ */
+export function roundedTree(
+  root: number,
+  {
+    childrenOf,
+    valueOf,
+    round,
+  }: {
+    childrenOf: (at: number) => readonly [left: number, right: number] | undefined
+    valueOf: (leaf: number) => number
+    round: Round
+  },
+): Node | Leaf {
+  const leaves: number[] = []
+  const open = [root]
+  for (let at = open.pop(); at !== undefined; at = open.pop()) {
+    const children = childrenOf(at)
+    if (children === undefined) leaves.push(at)
+    else open.push(...children)
+  }
+  const values = round(leaves.map(valueOf))
+  const rounded = new Map(leaves.map((leaf, at) => [leaf, values[at]!]))
+  const merged = (at: number): Node | Leaf => {
+    const children = childrenOf(at)
+    if (children === undefined) return { value: rounded.get(at)!, of: [at] }
+    const [left, right] = [merged(children[0]), merged(children[1])]
+    return 'value' in left && 'value' in right && left.value === right.value
+      ? { value: left.value, of: [...left.of, ...right.of] }
+      : { at, left, right }
+  }
+  return merged(root)
+}
+
+/** The shortest decimal number of the nearest 16 bits, so that values with equal bits become equal. Throws `artifact_invalid` for a number beyond them. */
+function ofSixteenBits(value: number): number {
+  const bits = half(value)
+  if (!Number.isFinite(bits)) refuse(`the leaf value ${value} is beyond the numbers of 16 bits`)
+  let digits = 1
+  while (half(Number(bits.toPrecision(digits))) !== bits) digits++
+  return Number(bits.toPrecision(digits))
+}
+
+/** The nearest number of 16 bits, of which 10 are of the fraction; half way between two, the even one. Infinity beyond them. */
+function half(value: number): number {
+  const size = Math.abs(value)
+  if (size >= 65_520) return Infinity
+  if (size === 0) return 0
+  let exponent = Math.floor(Math.log2(size))
+  if (2 ** exponent > size) exponent--
+  else if (2 ** (exponent + 1) <= size) exponent++
+  const unit = 2 ** (Math.max(exponent, -14) - 10)
+  const [units, whole] = [size / unit, Math.floor(size / unit)]
+  const isUp = units - whole > 0.5 || (units - whole === 0.5 && whole % 2 === 1)
+  return Math.sign(value) * (whole + (isUp ? 1 : 0)) * unit
+}
+
+/** At most 256 numbers at equal distances of 1, 2 or 5 times a power of ten, which have few digits. */
+function onGrid(values: readonly number[]): number[] {
+  const [low, high] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))]
+  if (low === high) return values.map(ofSixteenBits)
+  let power = Math.floor(Math.log10((high - low) / 256))
+  for (;;) {
+    for (const times of [1, 2, 5]) {
+      const step = Number(`${times}e${power}`)
+      if (Math.round(high / step) - Math.round(low / step) <= 255)
+        return values.map((value) => Number(`${Math.round(value / step) * times}e${power}`))
+    }
+    power++
+  }
+}
