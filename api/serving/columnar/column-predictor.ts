@@ -27,7 +27,7 @@ const blockRows = 256
 export function compileColumns(loaded: LoadedVersion, layout: BatchLayout, network?: Network): AnswerColumns {
   const sources = sourcesOf(loaded, layout)
   const whole = answerWhole(loaded, sources)
-  if (network === undefined || layout.texts.length === 0 || sources.some(hasVector)) return whole
+  if (network === undefined || layout.texts.length === 0) return whole
   const sparse = answerSparsely(network, sources)
   let isSame: boolean | undefined
   const tryBoth = async (block: ColumnBlock): Promise<boolean> => {
