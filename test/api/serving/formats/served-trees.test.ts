@@ -1,6 +1,7 @@
 /** Tests that versions of trees are served like networks: the same readers, the library's outputs, and refusals by name. */
 import { createPredictProtocol } from '../../../../api/serving/request/native-protocol.ts'
 import {
+  bindColumns,
   expectFileSet,
   formatNameOf,
   formatOf,
@@ -13,10 +14,10 @@ import { compileColumns } from '../../../../api/serving/columnar/column-predicto
 import { createRuntimes } from '../../../../api/serving/runtime/hosts.ts'
 import { openVersion, readRow, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import { batchLayoutOf, textCodes } from '../../../../domain/model/batch-spec.ts'
-import type { FeatureRow } from '../../../../domain/model/features.ts'
+import type { FeatureRow, Features } from '../../../../domain/model/features.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
 import { resetInput } from '../../../../api/serving/codec/input-buffer.ts'
-import { loadTrees, treeVersion } from '../../../support/formats/tree-version.ts'
+import { loadTrees, treeVersion, type TreeVersion } from '../../../support/formats/tree-version.ts'
 
 const runtimes = createRuntimes({ onError: () => {} })
 afterAll(() => runtimes.stop())
@@ -63,7 +64,40 @@ const ask = (loaded: LoadedVersion, { input, rows }: InputBuffer): number[][] =>
 }
 const rounded = (answers: readonly number[][]) => answers.map((answer) => answer.map(Math.fround))
 
+/** The version with all of its columns as one vector, and the rows that have every number. */
+function withVector({ manifest, files, rows, answers }: TreeVersion): TreeVersion {
+  const features: Features = { v: { kind: 'vector', length: manifest.preprocessing.length } }
+  const places = rows.flatMap((row, at) => (Object.values(row).includes(null) ? [] : [at]))
+  const joined = places.map((at) => ({
+    v: JSON.stringify(manifest.preprocessing.map(({ name }) => rows[at]![name])),
+  }))
+  const own = places.map((at) => answers[at]!)
+  const golden = { instances: joined.slice(0, 5), outputs: own.slice(0, 5) }
+  const preprocessing = bindColumns({
+    columns: manifest.preprocessing.map(({ name }) => ({ name })),
+    features,
+  }).fits
+  return {
+    manifest: { ...manifest, features, featureOrder: ['v'], preprocessing, golden },
+    files,
+    rows: joined,
+    answers: own,
+  }
+}
+
 describe('a version of trees', () => {
+  it.each(['lightgbm-binary-0', 'xgboost-binary-ubj-0', 'catboost-binary-0'])(
+    'answers as its library (%s) with its columns as one vector',
+    async (name) => {
+      const version = withVector(await treeVersion(name))
+      const { rows, answers } = version
+      expect(rows.length).toBeGreaterThan(9)
+      const loaded = loadTrees(version)
+      const given = ask(loaded, readRows(loaded, rows))
+      for (const [row, [answer]] of rounded(answers).entries()) expect(given[row]![0]).toBeCloseTo(answer!, 6)
+    },
+  )
+
   it.each([
     'lightgbm-binary-0',
     'lightgbm-classes-0',
