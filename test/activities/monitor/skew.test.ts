@@ -74,6 +74,18 @@ const digesting: ArtifactSpec = {
   layers: [randomLayer(3, 1, 'sigmoid', seeded(3))],
   golden: [{ size: 2, note: 'hip', long: 3, half: 1 }],
 }
+/** Its model takes the numbers of a vector. */
+const scanning: ArtifactSpec = {
+  model: 'scanning',
+  features: { scan: { kind: 'vector', length: 3 }, size: { kind: 'number' } },
+  output: { kind: 'number' },
+  preprocessing: [
+    { name: 'scan', kind: 'category', vocabulary: [], encoding: 'elements', length: 3 },
+    { name: 'size', kind: 'number', mean: 0, std: 1, fill: 0 },
+  ],
+  layers: [randomLayer(4, 1, 'linear', seeded(4))],
+  golden: [{ scan: '[1,2,3]', size: 2 }],
+}
 const versions: Record<string, string> = {}
 
 let fixture: ServingFixture
@@ -92,7 +104,7 @@ beforeAll(async () => {
     )
     return version
   }
-  for (const each of [spec, far, irisSpec(), computing, digesting]) {
+  for (const each of [spec, far, irisSpec(), computing, digesting, scanning]) {
     versions[each.model] = await register(each)
     routes.push(await fixture.route(each.model, { proven: versions[each.model]! }))
   }
@@ -133,6 +145,10 @@ beforeAll(async () => {
     })
   for (let size = 0; size < 5; size++)
     await askLater(replica, 'digesting', { instances: [{ size, note: `${size} notes` }] })
+  for (let size = 0; size < 5; size++)
+    await askLater(replica, 'scanning', {
+      instances: [{ size, scan: [0, 1, 2].map((power) => (chance() - 0.5) * 10 ** (4 * power)) }],
+    })
   await replica.serving.log.flush()
   await until(async () => replica.serving.log.counts().waiting === 0, 'the log')
 })
@@ -159,6 +175,7 @@ describe('the training-serving skew check', () => {
   it.each([
     ['flight', 60],
     ['iris', 20],
+    ['scanning', 5],
   ])('finds equal predictions for the same rows of %s', async (model, compared) => {
     const result = await found(model)
     expect(result).toMatchObject({ status: 'ok', compared, mismatchedRows: 0, columns: [] })
