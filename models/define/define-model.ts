@@ -117,8 +117,6 @@ function compileModel(report: IssueCollector, file: AnyModelFile): ModelDefiniti
   checkName(report, file.name)
   const isBrought = !('train' in file)
   const trainer = isBrought ? undefined : compileTrainer(report, file.train)
-  if (isBrought && file.retrain !== undefined)
-    report('retrain', 'a schedule and triggers need train: without it, versions are brought')
   reportUnknown(report, file.name, file, fields)
   const compilers = compilersOf(report, reportMissing(report, file))
   checkParts(report, file, compilers)
@@ -132,6 +130,9 @@ function compileModel(report: IssueCollector, file: AnyModelFile): ModelDefiniti
     isBrought: isBrought || undefined,
   }
   checkTaken(report, definition)
+  const { retrain, triggers = [] } = definition
+  if (isBrought && (retrain !== undefined || triggers.some(({ kind }) => kind !== 'promotion')))
+    report('retrain', 'a schedule and triggers need train: without it, versions are brought')
   checkCompressed(report, definition)
   checkBatchNames(report, definition)
   checkQualityLimits(report, definition)
@@ -275,7 +276,7 @@ function compileParts(
   }
 }
 
-/** A training function gives a network, and `serve` answers with code. What a program saves is known when it is there. */
+/** A training function gives a network, and `serve` answers with code. What a program saves or a user brings is known when it is there. */
 function checkCompressed(
   report: IssueCollector,
   { triggers = [], features, trainer, serve, isBrought }: ModelDefinition,

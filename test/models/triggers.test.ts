@@ -17,7 +17,9 @@ const define = (retrain: unknown, batches?: unknown, train?: unknown, features?:
     label: words.yesNo({ positive: 'blooms' }),
     source: words.csv('models/data/roses.csv'),
     split: words.random({ test: 0.25 }),
-    train: (train ?? (() => Promise.reject(new Error('is not called here')))) as never,
+    ...(train === null
+      ? {}
+      : { train: (train ?? (() => Promise.reject(new Error('is not called here')))) as never }),
     evaluation: { floors: { auc: 0.6 } },
     release: words.direct(),
     retrain: retrain as undefined,
@@ -74,6 +76,11 @@ describe('the triggers of a model file', () => {
       retrain: { everyMs: 604_800_000 },
       triggers: [promotion],
     })
+    // Versions that are brought are promoted too.
+    expect(define({ then }, undefined, null).triggers).toEqual([promotion])
+    expect(issuesWith([{ every: '1 week' }, { then }], undefined, null)).toContain(
+      'retrain: a schedule and triggers need train: without it, versions are brought',
+    )
     const { retrain, triggers } = define([whenFile('a'), { then }], undefined, program)
     expect(retrain).toBeUndefined()
     expect(triggers).toMatchObject([{ kind: 'file' }, promotion])

@@ -74,7 +74,7 @@ export async function syncExampleModel(
   await writeFile(
     join(directory, `${name}.ts`),
     `
-import { afterWorkflow, byTime, canary, category, command, complete, cron, csv, daily, defineModel, direct, direction, exact, invariance, number, onWebhook, parquet, percent, pinball, positiveRate, postgres, program, python, oneOf, quantiles, quantities, quantity, queue, random, rowCount, served, stratified, warn, whenFile, whenWatermark, yesNo, between, fresh, labelAfterEvent, unique } from '${modelsDirectory}define.ts'
+import { afterWorkflow, byTime, canary, category, command, complete, compress, cron, csv, daily, defineModel, direct, direction, exact, invariance, number, onWebhook, parquet, percent, pinball, positiveRate, postgres, program, python, oneOf, quantiles, quantities, quantity, queue, random, rowCount, served, stratified, warn, whenFile, whenWatermark, yesNo, between, fresh, labelAfterEvent, unique } from '${modelsDirectory}define.ts'
 const file = {
   name: '${name}',
   features: { size: number({ min: 0, max: 10 }), colour: category(['red', 'white']), age: number({ missing: 'fill' }) },

@@ -283,11 +283,6 @@ describe('a version that is compressed', () => {
 describe('a model whose file compresses what is promoted', () => {
   const own = uniqueName('followed')
   const [first, child] = [`${own}_v1.0.0`, `${own}_v1.1.0`]
-  const having = (compression: object) => {
-    const triggers = [{ name: 'compress', kind: 'promotion', everyMs: 1_000, compression }]
-    return pipeline.store.query(sql`
-      update models set definition = definition || ${JSON.stringify({ triggers })}::jsonb where name = ${own}`)
-  }
   const fire = () =>
     pipeline.client.workflow.execute<(request: { model: string }) => Promise<FireTriggersOutcome>>(
       'fireTriggers',
@@ -308,13 +303,13 @@ describe('a model whose file compresses what is promoted', () => {
     const later = `interval '${Date.now() - Date.parse(exampleDay(35))} milliseconds'`
     const rows = `select id, planted_at + ${later} as planted_at, known_at + ${later} as known_at, size, colour, age, blooms from roses`
     const source = `postgres({ rows: "${rows}", eventTime: 'planted_at', key: ['id'] })`
-    await syncExampleModel(store, models, { name: own, trains: false, source })
+    const more = `retrain: { then: compress('float16', { epsilon: 0.02 }) },`
+    await syncExampleModel(store, models, { name: own, trains: false, source, more })
     const stored = await deps.artifacts.put('artifacts', Buffer.from(readRosesModel().model))
     const artifact = { file: 'model.txt', ...stored }
     const brought = await pipeline.start({ model: own, requestedBy: 'olga', artifact })
     expect(await brought.result()).toMatchObject({ version: first })
     await pipeline.endRelease(own)
-    await having({ to: 'float16', epsilon: 0.02 })
   })
 
   it('compresses each promoted version once, and never a compressed one', async () => {
