@@ -26,9 +26,12 @@ export interface RequestAnswers {
   slices: RowSlice[]
 }
 
-/** Rows per question. */
-const chunkRows = 1_000
-export const askMs = 600_000
+/** Rows of the first question, and of the largest. */
+const firstRows = 100
+const maxChunkRows = 2_000
+/** The time that a question should take: the process that answers has a limit for each. */
+const chunkMs = 10_000
+const askMs = 600_000
 
 /**
  * Rows that the parent refuses are left out with those of their chunk; a child that refuses what its parent answers throws. Throws
@@ -55,16 +58,16 @@ export async function askRequests(
   const { features } = await versions.manifestOf(parent)
   const { entity } = evaluation
   const path = await versions.artifacts.locate('snapshots', requests.digest)
-  const from = `${textLiteral(path)} where true`
+  const source = `${textLiteral(path)} where true`
   const { id, caller } = requestColumns
   const names = [...Object.keys(sentFeatures(features)), id, caller]
   const { table, members } = await withDuck(async (duck) => ({
-    table: await readTable(duck, from, names),
+    table: await readTable(duck, source, names),
     members: await Promise.all(
       evaluation.slices.map(async ({ name, where }) => ({
         name,
         // The log may lack a column of the slice.
-        hits: await readDoubles(duck, `select coalesce((${where}), false) from ${from}`).catch(
+        hits: await readDoubles(duck, `select coalesce((${where}), false) from ${source}`).catch(
           () => undefined,
         ),
       })),
@@ -74,13 +77,17 @@ export async function askRequests(
   const entities = entity === undefined ? undefined : table.columns[entity]
   const taken: number[] = []
   const untilMs = performance.now() + limitMs
-  for (let first = 0; first < table.rows; first += chunkRows) {
-    if (performance.now() > untilMs) {
+  let [first, size] = [0, firstRows]
+  while (first < table.rows) {
+    const startedMs = performance.now()
+    if (startedMs > untilMs) {
       found.asked.limitMs = limitMs
       break
     }
-    const rows = Math.min(chunkRows, table.rows - first)
-    const places = Uint32Array.from({ length: rows }, (_, row) => first + row)
+    const from = first
+    const rows = Math.min(size, table.rows - from)
+    const places = Uint32Array.from({ length: rows }, (_, row) => from + row)
+    first += rows
     const chunk: ColumnTable = {
       rows,
       columns: Object.fromEntries(
@@ -91,10 +98,13 @@ export async function askRequests(
       found.asked.refused = { rows: (found.asked.refused?.rows ?? 0) + rows, why: (error as Error).message }
       return undefined
     })
-    if (answers === undefined) continue
-    found.parent.push(...listAnswers(answers))
-    found.child.push(...listAnswers(await versions.ask(child, chunk)))
-    taken.push(...places)
+    if (answers !== undefined) {
+      found.parent.push(...listAnswers(answers))
+      found.child.push(...listAnswers(await versions.ask(child, chunk)))
+      taken.push(...places)
+    }
+    const tookMs = Math.max(1, performance.now() - startedMs)
+    size = Math.min(maxChunkRows, Math.max(1, Math.floor((rows * chunkMs) / tookMs)))
   }
   found.asked.answered = taken.length
   for (const row of taken) {

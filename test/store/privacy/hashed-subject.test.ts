@@ -402,6 +402,17 @@ describe('the erasure of a text that writes a number', () => {
   })
 })
 
+it('logged requests do not decide whether the column holds numbers, because routing keys are texts', async () => {
+  const { model } = await scene('double', ['4711', '4712'], [])
+  await fixture.store.query(sql`
+    insert into snapshots (digest, model, as_of, rows, bytes, columns, source, created_at)
+    select digest || '-requests', model, as_of, rows, bytes, columns,
+      source || '{"kind": "logged requests", "subjectIsNumber": false}', created_at + interval '1 hour'
+    from snapshots where model = ${model} and source ? 'subjects'`)
+  const { isNumber } = await findSubjectHash(fixture.store, subjectKey, { model, subject: '4711.0' })
+  expect(isNumber).toBe(true)
+})
+
 it('an erasure of a model that names no subject any more finds the lists of earlier snapshots', async () => {
   const { store } = fixture
   const { model, request } = await scene('bigint', ['4711'], [])
