@@ -10,7 +10,7 @@ import {
   type ParentDriftJudgement,
   type ParentDriftState,
 } from '../../domain/monitoring/parent-drift.ts'
-import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { listAlarmsAgainst, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
 import { findMonitorWindow, type Span } from '../../store/monitoring/monitor-windows.ts'
 import { getVersion, type Version } from '../../store/registry/versions.ts'
@@ -37,11 +37,20 @@ export async function checkParentDrift(
     await resolveAlert(store, dedupeKey, `${name}, which was not compressed, is champion`)
     return undefined
   }
-  const before = (await findMonitorWindow(store, { model, toMs: fromMs }))?.findings['parent']
+  const stored = (await findMonitorWindow(store, { model, toMs: fromMs }))?.findings['parent']
+  const before = (stored as Partial<ParentDriftState> | undefined)?.version === name ? stored : undefined
+  // A window that is missing, or whose comparison failed, ends no alarm.
+  const isAlarmed = (await listAlarmsAgainst(store, { model, version: name })).some(
+    ({ kind }) => kind === 'parent_differs',
+  )
+  const last = { version: name, parent: compression.version, evidence: 0, isAway: true }
   const judged = judgeParentDrift(
     { version: name, parent: compression.version },
     await compareWithParent(deps, { ...span, version, parent: compression.version }),
-    { before: before as ParentDriftState | undefined, everyMs: toMs - fromMs },
+    {
+      before: (before ?? (isAlarmed ? last : undefined)) as ParentDriftState | undefined,
+      everyMs: toMs - fromMs,
+    },
   )
   const [message] = judged.reasons
   if (judged.level === 'ok') await resolveAlert(store, dedupeKey, message!)
@@ -88,7 +97,8 @@ async function compareWithParent(
     version: parent.manifest,
     entities: both.map(({ entity }) => entity),
     slices: [all],
-    policy: compression.fidelity.policy,
+    // A window is no further attempt to pass the gate: with its share of α, a thousand rows could never end an alarm.
+    policy: { ...compression.fidelity.policy, attempt: 1 },
   })
   const [slice] = report.slices
   return slice === undefined ? { reason: report.reasons[0]!.message } : { report, logE: slice.evidence }

@@ -85,7 +85,7 @@ export function issueOfParent({
     )
   }
   if (compressionsOf({ artifact, files }).includes(to)) return undefined
-  return `its artifact is ${formatNameOf({ artifact })} (${Object.keys(files).join(', ')}), and what can be compressed is ${compressibleFiles}; "distil" takes any version`
+  return `its artifact is ${formatNameOf({ artifact })} (${Object.keys(files).join(', ')}), and what can be compressed is ${compressibleFiles}; "distil" takes any version of numbers and categories`
 }
 
 const learnt: readonly string[] = ['number', 'category']

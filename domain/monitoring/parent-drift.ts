@@ -16,7 +16,7 @@ const yearMs = 31_557_600_000
 export interface ParentDriftState {
   version: string
   parent: string
-  /** ln(1 + M); M begins again with the version, and when an alarm ends. */
+  /** ln(1 + M), for an alarm and, while there is one, for its end; M begins again with the version and with each change. */
   evidence: number
   isAway: boolean
 }
@@ -41,15 +41,22 @@ export function judgeParentDrift(
   const { evidence, isAway } = last ?? { evidence: 0, isAway: false }
   const state = { version, parent, evidence, isAway }
   if ('reason' in compared) return { ...state, level: 'insufficient', reasons: [compared.reason] }
-  const { report, logE } = compared
+  const { report } = compared
+  // An alarm ends by the evidence for equality of all windows since: the rows of one may be too few to prove it.
+  const logE = isAway ? (report.evidence ?? 0) : compared.logE
   const logM = evidence + logE
-  const threshold = detectorThreshold({ looks: Math.max(1, yearMs / everyMs), falseAlarms: falseAlarmsAYear })
-  const { meanDifference, flipShare, rows, entities, policy, verdict } = report
+  const alarm = detectorThreshold({ looks: Math.max(1, yearMs / everyMs), falseAlarms: falseAlarmsAYear })
+  const threshold = isAway ? (report.threshold ?? Infinity) : alarm
+  const isOver = logM >= threshold
+  const { meanDifference, flipShare, rows, entities, policy } = report
   const users = entities === rows ? '' : ` of ${counted(entities, 'user')}`
   const figures = `mean distance ${percentText(meanDifference)} (limit ${percentText(policy.epsilon)}), other decisions ${percentText(flipShare)} (limit ${percentText(policy.flips)}) in ${counted(rows, 'logged row')}${users}`
-  if (isAway ? verdict !== 'equal' : logM >= threshold) {
-    const reason = `answers of ${version} moved away from those of its parent ${parent}: ${figures}${isAway ? ', not proven equal again' : `: logE ${fourDigits(logM)} ≥ ${fourDigits(threshold)}`}`
-    return { ...state, evidence: 0, isAway: true, level: 'away', reasons: [reason] }
+  if (isAway !== isOver) {
+    const found = isAway
+      ? `, not proven equal again: logE ${fourDigits(logM)} < ${fourDigits(threshold)}`
+      : `: logE ${fourDigits(logM)} ≥ ${fourDigits(threshold)}`
+    const reason = `answers of ${version} moved away from those of its parent ${parent}: ${figures}${found}`
+    return { ...state, evidence: isAway ? softplus(logM) : 0, isAway: true, level: 'away', reasons: [reason] }
   }
   return {
     ...state,

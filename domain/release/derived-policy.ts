@@ -48,14 +48,16 @@ export function hotfixPolicy(policy: ReleasePolicy): ReleasePolicy {
  * The default policy of a compressed version: the shadow of the model's canary, then its last stage. It is released because it answers like its
  * parent, which the shadow shows on real requests, so rising shares would show no more. Without a shadow, which a gateway cannot have, the
  * stages stay. An A/B test would wait for a gain, so its split is a canary. The other strategies keep their steps.
- * @param maxDistance how often its decisions, or how far its numbers, may differ from the champion's in a shadow before it is rolled back;
- * absent where the champion is not its parent
+ * @param maxDistance how often its decisions, or how far its numbers, may differ from the champion's in a shadow before it is rolled back, unless
+ * the policy has a smaller limit; absent where the champion is not its parent
  */
 export function compressedPolicy(policy: ReleasePolicy, maxDistance?: number): ReleasePolicy {
+  const { disagreement } = policy.limits
+  const own = disagreement === 'off' ? 1 : disagreement.max
   const limits: ReleasePolicy['limits'] =
     maxDistance === undefined
       ? policy.limits
-      : { ...policy.limits, disagreement: { max: maxDistance, action: 'rollback' } }
+      : { ...policy.limits, disagreement: { max: Math.min(maxDistance, own), action: 'rollback' } }
   const isShown = policy.strategy === 'canary' && policy.shadow !== undefined
   if (!isShown && policy.strategy !== 'ab') return { ...policy, limits }
   const { targeted: _targeted, ab: _ab, ...rest } = policy

@@ -51,6 +51,10 @@ export function requestsText({
     found,
     ...leftOut,
     ...(limitMs === undefined ? [] : [`the others would have taken longer than ${limitMs / 60_000} min`]),
-    ...(refused === undefined ? [] : [`the parent refused ${counted(refused.rows, 'row')}: ${refused.why}`]),
+    ...(refused === undefined
+      ? []
+      : [
+          `${counted(refused.rows, 'row')} are left out, asked together with one that the parent refused: ${refused.why}`,
+        ]),
   ].join('; ')
 }

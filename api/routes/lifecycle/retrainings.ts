@@ -62,7 +62,7 @@ export const retrainingRoutes = (deps: ApiDeps): RouteDefinition[] => [
       if (compress !== undefined && overrides !== undefined)
         throw new DomainError(
           'invalid_request',
-          '"hyperparameters" and "compress" exclude each other: a compression trains nothing',
+          '"hyperparameters" and "compress" exclude each other: a compression takes none',
         )
       const artifact = compress && (await compressedArtifact(deps.store, model, compress))
       return respondToStart(deps, startRetraining, request, { model, asOf, overrides, artifact, ...body })

@@ -51,7 +51,9 @@ beforeAll(async () => {
   const compressed = async (spec: ArtifactSpec) => {
     const version = await register(spec)
     const lineage = { compression: { version: parent } }
-    const report = { compression: { fidelity: { policy: { epsilon: 0.005, flips: 0.01, alpha: 0.05 } } } }
+    const report = {
+      compression: { fidelity: { policy: { epsilon: 0.005, flips: 0.01, alpha: 0.05, attempt: 4 } } },
+    }
     await fixture.store.query(
       sql`update versions set lineage = lineage || ${JSON.stringify(lineage)} where version = ${version}`,
     )
@@ -122,6 +124,13 @@ it('raises an alert for a champion that answers otherwise than its parent, and r
     },
   ])
 
+  // It ends at the level of a first compression, whatever the attempt of the gate was.
+  const earlier = { model, fromMs: span.fromMs - hour, toMs: span.fromMs }
+  const findings = { parent: away }
+  await insertMonitorWindow(deps.store, { ...earlier, version: other, facts: {}, findings, judge: 'test' })
+  const still = await checkParentDrift(deps, { ...span, version: other })
+  expect(still!.reasons[0]).toMatch(/, not proven equal again: logE \S+ < 3\.283$/)
+
   // The next window goes on from the stored one, and has no requests yet.
   await insertMonitorWindow(deps.store, {
     ...span,
@@ -136,6 +145,18 @@ it('raises an alert for a champion that answers otherwise than its parent, and r
     isAway: true,
     reasons: ['no logged rows to compare on'],
   })
+  expect(await openAlerts()).toHaveLength(1)
+
+  // Nor does one after a window that could not compare.
+  await insertMonitorWindow(deps.store, {
+    ...next,
+    version: other,
+    facts: {},
+    findings: { parent: { error: 'no memory' } },
+    judge: 'test',
+  })
+  const later = { model, fromMs: next.toMs, toMs: next.toMs + hour }
+  expect(await checkParentDrift(deps, { ...later, version: other })).toMatchObject({ isAway: true })
   expect(await openAlerts()).toHaveLength(1)
 
   await checkParentDrift(deps, { ...span, version: same })

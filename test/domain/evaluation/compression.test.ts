@@ -111,7 +111,7 @@ describe('a compressed version', () => {
     )
     const refused = { ...cut, limitMs: undefined, refused: { rows: 1_000, why: 'no size' } }
     expect(fidelityLine({ fidelity, requests: refused })).toContain(
-      '; the parent refused 1,000 rows: no size',
+      '; 1,000 rows are left out, asked together with one that the parent refused: no size',
     )
   })
 

@@ -54,6 +54,24 @@ describe('the answers of a compressed champion', () => {
     expect(judge(window(1_000, 0, chance), few)).toMatchObject({ level: 'ok', isAway: false, evidence: 0 })
   })
 
+  it('end an alarm by windows together, each of which has too few rows to prove it', () => {
+    let last = judge(window(3_000, 0.05, seededRandom(5)))
+    const chance = seededRandom(6)
+    const levels: string[] = []
+    for (let n = 0; n < 6 && last.isAway; n++) {
+      const few = window(300, 0, chance)
+      expect(few.report.verdict).toBe('insufficient')
+      last = judge(few, last)
+      levels.push(last.level)
+    }
+    expect(levels.slice(0, 1)).toEqual(['away'])
+    expect(levels.at(-1)).toBe('ok')
+    // Those that go on differing as much never do.
+    last = judge(window(3_000, 0.05, seededRandom(7)))
+    for (let n = 0; n < 20; n++) last = judge(window(300, 0.03, chance), last)
+    expect(last.level).toBe('away')
+  })
+
   it('of another version have no past', () => {
     const away = judge(window(3_000, 0.05, seededRandom(3)))
     const other = judge(window(100, 0, seededRandom(4)), { ...away, version: 'm_v1.2.0' })

@@ -52,6 +52,15 @@ describe('the default policy of a compressed version', () => {
     expect(derived.limits.disagreement).toEqual({ max: 0.01, action: 'rollback' })
   })
 
+  it('keeps a limit of the model that is smaller than that of the gate', () => {
+    const { limits } = policies.canary
+    const strict = {
+      ...policies.canary,
+      limits: { ...limits, disagreement: { max: 0.002, action: 'ask' as const } },
+    }
+    expect(compressedPolicy(strict, 0.01).limits.disagreement).toEqual({ max: 0.002, action: 'rollback' })
+  })
+
   it('gives way to the stages of a hotfix', () => {
     const hotfix = { stages: [{ ...stage, shareBp: 5_000 }] }
     const derived = hotfixPolicy(compressedPolicy({ ...policies.canary, hotfix }))
