@@ -45,10 +45,10 @@ const readParent = (bytes: Uint8Array): ParentTrees =>
  * saves no byte and for a number of trees that the file does not have.
  */
 export function compressTrees(bytes: Uint8Array, how: TreeCompression): CompressedTrees {
-  const { forest, perRound, write } = readParent(bytes)
+  const { forest, perRound, toSixteenBits = roundings.float16, write } = readParent(bytes)
   const all = forest.roots.length
   const kept = how.to === 'fewer-trees' ? keptTrees(how.trees, all, perRound) : all
-  const made = write(kept, roundings[how.to])
+  const made = write(kept, how.to === 'float16' ? toSixteenBits : roundings[how.to])
   // XGBoost has 32 bits a leaf, whatever its value, and only leaves that have become equal save bytes.
   if (
     (how.to === 'float16' || how.to === 'int8') &&

@@ -6,7 +6,14 @@
 import { refuse } from '../../errors.ts'
 import type { JsonObject } from '../../network/layers-model.ts'
 import { arrayAt, asObject, fieldList, objectAt, objectsOf, wholeOf } from './document-fields.ts'
-import { roundedTree, type Leaf, type Node, type ParentTrees, type Round } from './round-leaves.ts'
+import {
+  roundedTree,
+  sixteenBits,
+  type Leaf,
+  type Node,
+  type ParentTrees,
+  type Round,
+} from './round-leaves.ts'
 import { writeUbjson } from './ubjson.ts'
 import { readXgboost } from './xgboost.ts'
 
@@ -61,7 +68,7 @@ export function parentOfXgboost(document: JsonObject): ParentTrees {
       },
     })
   }
-  return { forest, perRound, write }
+  return { forest, perRound, toSixteenBits: (values) => values.map(sixteenBits), write }
 }
 
 /** XGBoost reads no whole number in place of a float, and JSON does not tell them apart. */

@@ -12,14 +12,16 @@ export interface ParentTrees {
   perRound: number
   /** Whether a score is the mean of the rounds. */
   isMean?: boolean
+  /** For a file of binary numbers, whose digits save nothing. */
+  toSixteenBits?: Round
   /** Writes the first `kept` trees with rounded leaf values, without what no prediction needs. */
   write(kept: number, round: Round): Uint8Array
 }
 
-/** By the method of a compression. */
+/** By the method of a compression, for a file of decimal numbers. */
 export const roundings = {
   lossless: (values) => [...values],
-  float16: (values) => values.map(ofSixteenBits),
+  float16: (values) => values.map(digitsOfSixteenBits),
   int8: onGrid,
   'fewer-trees': (values) => [...values],
 } as const satisfies Record<string, Round>
@@ -72,13 +74,21 @@ export function roundedTree(
   return merged(root)
 }
 
-/** The shortest decimal number of the nearest 16 bits, so that values with equal bits become equal. Throws `artifact_invalid` for a number beyond them. */
-function ofSixteenBits(value: number): number {
+/** The nearest number of 16 bits. Throws `artifact_invalid` for a number beyond them. */
+export function sixteenBits(value: number): number {
   const bits = half(value)
   if (!Number.isFinite(bits)) refuse(`the leaf value ${value} is beyond the numbers of 16 bits`)
-  let digits = 1
-  while (half(Number(bits.toPrecision(digits))) !== bits) digits++
-  return Number(bits.toPrecision(digits))
+  return bits
+}
+
+/** The shortest decimal number that has the same 16 bits, and is nearer to the value than the shortest one of the bits. */
+function digitsOfSixteenBits(value: number): number {
+  const bits = sixteenBits(value)
+  for (let digits = 1; digits <= 16; digits++) {
+    const shorter = Number(value.toPrecision(digits))
+    if (half(shorter) === bits) return shorter
+  }
+  return value
 }
 
 /** The nearest number of 16 bits, of which 10 are of the fraction; half way between two, the even one. Infinity beyond them. */
@@ -98,7 +108,7 @@ function half(value: number): number {
 /** At most 256 numbers at equal distances of 1, 2 or 5 times a power of ten, which have few digits. */
 function onGrid(values: readonly number[]): number[] {
   const [low, high] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))]
-  if (low === high) return values.map(ofSixteenBits)
+  if (low === high) return values.map(digitsOfSixteenBits)
   let power = Math.floor(Math.log10((high - low) / 256))
   for (;;) {
     for (const times of [1, 2, 5]) {
