@@ -47,7 +47,7 @@ export const programs = [
   'packages/predictors/test/tensorflow/tfjs-models.test.ts',
   'packages/sequential/test/pages.test.ts',
   'packages/simulator/test/temporal.test.ts',
-  'test/activities/artifact/{store-foreign,unknown-categories}.test.ts',
+  'test/activities/artifact/{compress-trees,store-foreign,unknown-categories}.test.ts',
   'test/activities/data/{bad-files,parquet-files,rows}.test.ts',
   'test/activities/telemetry/telemetry.test.ts',
   'test/activities/{retrain/adopt-code,trainers/program}.test.ts',

@@ -34,12 +34,11 @@ export const treesFormat: ArtifactFormat = {
     return forestExplainer(forestOf(files))
   },
   compress(_manifest, files, { to, trees, meanDifference: mean }, rows) {
+    if (to === 'prune') refuse('trees have no units, and can be compressed to fewer-trees')
     const bytes = onlyFile(files)
     const made = compressTrees(
       bytes,
-      to === 'float16' || to === 'int8'
-        ? { to }
-        : { to: 'fewer-trees', trees: trees ?? fewestTrees(bytes, { ...rows(), mean }) },
+      to === 'fewer-trees' ? { to, trees: trees ?? fewestTrees(bytes, { ...rows(), mean }) } : { to },
     )
     const { rawBound, answerBound } = made
     return {
