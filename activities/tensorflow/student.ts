@@ -65,9 +65,10 @@ export async function trainStudent(
   const { means, deviations } = isOfNumbers(output)
     ? spreadOf(answers, outputs)
     : { means: Array<number>(outputs).fill(0), deviations: Array<number>(outputs).fill(1) }
-  const targets = Float32Array.from(
-    answers.flatMap((answer) => answer.map((value, place) => (value - means[place]!) / deviations[place]!)),
-  )
+  const targets = new Float32Array(answers.length * outputs)
+  for (const [row, answer] of answers.entries())
+    for (const [place, value] of answer.entries())
+      targets[row * outputs + place] = (value - means[place]!) / deviations[place]!
   const { activation, loss } = formOf(output)
   const encode = compileColumnEncoder(data, features, fits)
   const network = networkOf(tf, { inputs, outputs, activation })
