@@ -75,36 +75,39 @@ export async function askRequests(
   }))
   const [ids, callers] = [requireColumn(table, id), requireColumn(table, caller)]
   const entities = entity === undefined ? undefined : table.columns[entity]
+  const chunkOf = ({ from, rows }: { from: number; rows: number }): ColumnTable => {
+    const places = placesOf({ from, rows })
+    const columns = Object.entries(table.columns).map(([name, column]) => [name, pickCells(column, places)])
+    return { rows, columns: Object.fromEntries(columns) as ColumnTable['columns'] }
+  }
+  const isLate = (startedMs: number): boolean => {
+    if (performance.now() - startedMs <= limitMs) return false
+    found.asked.limitMs = limitMs
+    return true
+  }
+  // One after the other: the process that answers holds one version, and opens one of Python for seconds.
+  const answered: { from: number; rows: number; answers: number[][] }[] = []
+  const parentMs = performance.now()
+  for (let [from, size] = [0, firstRows]; from < table.rows && !isLate(parentMs);) {
+    const askedMs = performance.now()
+    const chunk = { from, rows: Math.min(size, table.rows - from) }
+    try {
+      answered.push({ ...chunk, answers: listAnswers(await versions.ask(parent, chunkOf(chunk))) })
+    } catch (error) {
+      const rows = (found.asked.refused?.rows ?? 0) + chunk.rows
+      found.asked.refused = { rows, why: (error as Error).message }
+    }
+    from += chunk.rows
+    const tookMs = Math.max(1, performance.now() - askedMs)
+    size = Math.min(maxChunkRows, Math.max(1, Math.floor((chunk.rows * chunkMs) / tookMs)))
+  }
   const taken: number[] = []
-  const untilMs = performance.now() + limitMs
-  let [first, size] = [0, firstRows]
-  while (first < table.rows) {
-    const startedMs = performance.now()
-    if (startedMs > untilMs) {
-      found.asked.limitMs = limitMs
-      break
-    }
-    const from = first
-    const rows = Math.min(size, table.rows - from)
-    const places = Uint32Array.from({ length: rows }, (_, row) => from + row)
-    first += rows
-    const chunk: ColumnTable = {
-      rows,
-      columns: Object.fromEntries(
-        Object.entries(table.columns).map(([name, column]) => [name, pickCells(column, places)]),
-      ),
-    }
-    const answers = await versions.ask(parent, chunk).catch((error: unknown) => {
-      found.asked.refused = { rows: (found.asked.refused?.rows ?? 0) + rows, why: (error as Error).message }
-      return undefined
-    })
-    if (answers !== undefined) {
-      found.parent.push(...listAnswers(answers))
-      found.child.push(...listAnswers(await versions.ask(child, chunk)))
-      taken.push(...places)
-    }
-    const tookMs = Math.max(1, performance.now() - startedMs)
-    size = Math.min(maxChunkRows, Math.max(1, Math.floor((rows * chunkMs) / tookMs)))
+  const childMs = performance.now()
+  for (const { answers, ...chunk } of answered) {
+    if (isLate(childMs)) break
+    found.child.push(...listAnswers(await versions.ask(child, chunkOf(chunk))))
+    found.parent.push(...answers)
+    taken.push(...placesOf(chunk))
   }
   found.asked.answered = taken.length
   for (const row of taken) {
@@ -119,6 +122,9 @@ export async function askRequests(
   )
   return found
 }
+
+const placesOf = ({ from, rows }: { from: number; rows: number }): Uint32Array =>
+  Uint32Array.from({ length: rows }, (_, row) => from + row)
 
 /** An entity of a test row and of a request are one. */
 export const entityKey = (entity: string | number): string => `entity ${entity}`
