@@ -22,7 +22,7 @@ export function issueOfQuantizing(
 ): string | undefined {
   const trees = [...operators].find((op) => op.startsWith('TreeEnsemble'))
   if (trees !== undefined)
-    return `${trees} has no weights to quantize: compress the file of LightGBM that the trees come from`
+    return `${trees} has no weights to quantize: compress the file of the library that the trees come from`
   const known = [...operators].find((op) => quantized.test(op))
   if (known !== undefined) return `the graph is quantized already: it has ${known}`
   return inputs.some(({ type }) => type === 'string')

@@ -38,7 +38,7 @@ const texts = model(
 )
 
 it.each([
-  ['trees', treeModel(), /TreeEnsemble\w+ has no weights to quantize: compress the file of LightGBM/],
+  ['trees', treeModel(), /TreeEnsemble\w+ has no weights to quantize: compress the file of the library/],
   ['weights of 8 bits', quantized, 'the graph is quantized already: it has DynamicQuantizeLinear'],
   ['texts', texts, 'the graph takes texts, and the tool chooses its scales by rows of numbers'],
 ])('%s are refused', async (_, bytes, why) => {
