@@ -3,11 +3,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { formatOf } from '@tenure/predictors'
 import { openArtifactReader, type ArtifactReader } from '../../../activities/artifact/reader.ts'
 import type { FeatureRow, Features } from '../../../domain/model/features.ts'
 import type { Output } from '../../../domain/tasks/output.ts'
 import { openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
-import { readForest } from '../../../packages/predictors/src/formats/trees/read-forest.ts'
 import { readCases } from '../../../packages/predictors/test/support/parity.ts'
 
 let root: string
@@ -29,11 +29,12 @@ it.each([
   ['catboost-binary-0', 'model.json', 'model.json'],
 ])('%s as %s becomes %s', async (name, parentFile, childFile) => {
   const { bytes, rows } = readCases().find((each) => each.name === name)!
-  const columns = readForest(bytes).columns.map((column) => column.name)
+  const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
+  const facts = await formatOf({ artifact: 'trees' }).inspect({ [parentFile]: bytes }, output)
+  const columns = facts.columns.map((column) => column.name)
   const features: Features = Object.fromEntries(
     columns.map((column) => [column, { kind: 'number' as const }]),
   )
-  const output: Output = { kind: 'probability', positive: 'yes', threshold: 0.5 }
   const files = { [parentFile]: await artifacts.put('artifacts', bytes) }
   const { artifact, fits } = await reader.bind({ files, features, output })
   const manifest = { artifact, files, features, output, preprocessing: fits }
