@@ -1,4 +1,5 @@
 /** Asks a version and its parent logged requests, which have no labels, in their order: those that the time allows are a sample as well. */
+import { isError } from '../../domain/errors.ts'
 import type { RowSlice } from '../../domain/evaluation/slices.ts'
 import { answeredRows, answerReader, type ModelAnswers } from '../../domain/metrics/answers.ts'
 import { cellOf, pickCells, requireColumn, type ColumnTable } from '../../domain/model/columns.ts'
@@ -95,7 +96,8 @@ export async function askRequests(
       answered.push({ ...chunk, answers: listAnswers(await versions.ask(parent, chunkOf(chunk))) })
     } catch (error) {
       const rows = (found.asked.refused?.rows ?? 0) + chunk.rows
-      found.asked.refused = { rows, why: (error as Error).message }
+      // A message may quote a logged value, which would outlive an erasure in the report.
+      found.asked.refused = { rows, why: isError(error) ? error.code : (error as Error).name }
     }
     from += chunk.rows
     const tookMs = Math.max(1, performance.now() - askedMs)

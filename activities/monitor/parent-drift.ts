@@ -3,6 +3,7 @@
  * the parent, in a process of its own, so that no request waits for two versions.
  */
 import { outputWidth } from '@tenure/predictors/features'
+import { isRemote } from '@tenure/predictors/format-names'
 import { judgeFidelity } from '../../domain/evaluation/fidelity.ts'
 import { digestText, valuesOfLogged } from '../../domain/model/logged-rows.ts'
 import {
@@ -82,7 +83,7 @@ async function compareWithParent(
   )
   if (logged.length === 0) return { reason: 'no logged rows to compare on' }
   const parent = await getVersion(store, name)
-  if (parent.manifest.artifact === 'endpoint')
+  if (isRemote(parent.manifest))
     return { reason: `the server of ${name} is not asked again for logged requests` }
   const values = valuesOfLogged(logged, Object.keys(parent.manifest.features))
   if ('digested' in values) return { reason: `${name} was ${digestText(values.digested)}` }

@@ -118,6 +118,7 @@ export const evaluate =
     ]
     await withHeartbeat(() => bringCopies(artifacts, { snapshot: snapshotDigest, artifacts: judged }))
     const parent = compression && (await getManifest(artifacts, compression.artifact))
+    const { asOf, rows: snapshotRows } = await getSnapshot(store, snapshotDigest)
     const beside = compression && {
       facts: compression,
       cost: await withHeartbeat(() =>
@@ -126,10 +127,15 @@ export const evaluate =
       attempt: 1 + (await countCompressions(store, { model, parent: compression.artifact })),
       requests: await takeLoggedRequests(
         { store, artifacts, config, log },
-        { definition, features: parent!.features, maxRows: maxAskedRows(parent!) },
+        {
+          definition,
+          features: parent!.features,
+          maxRows: maxAskedRows(parent!),
+          // A network has learnt from earlier requests, where they are the rows.
+          after: compression.to === 'distil' && definition.source.served !== undefined ? asOf : undefined,
+        },
       ),
     }
-    const { asOf, rows: snapshotRows } = await getSnapshot(store, snapshotDigest)
     const rows = snapshotRows + (beside?.requests.rows ?? 0)
     const { report, inputs } = await withModelFolder(
       { store },

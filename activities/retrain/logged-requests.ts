@@ -2,7 +2,7 @@
  * Takes a sample of the logged requests of a model as a snapshot, for versions to answer again. It is spread over the last days, because the
  * newest ones alone would be those of an hour, and an hour is not what is served.
  */
-import { loggedDays, type LoggedRequests } from '../../domain/training/logged-requests.ts'
+import { loggedSpan, type LoggedRequests } from '../../domain/training/logged-requests.ts'
 import type { Features } from '../../domain/model/features.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import type { Deps } from '../deps.ts'
@@ -14,20 +14,23 @@ import { untilStored } from '../runtime/until-stored.ts'
 import type { RowsJob } from './rows-child.ts'
 import type { WrittenRequests } from './write-logged-requests.ts'
 
-const dayMs = 86_400_000
-
-/** `features`: those of the version that is asked. Requests of erased data subjects are left out. */
+/**
+ * Requests of erased data subjects are left out.
+ * @param features those of the version that is asked
+ * @param after ISO 8601: when the version was taught by requests, the end of those
+ */
 export async function takeLoggedRequests(
   deps: Pick<Deps, 'store' | 'artifacts' | 'config' | 'log'>,
-  { definition, features, maxRows }: { definition: ModelDefinition; features: Features; maxRows: number },
+  {
+    definition,
+    features,
+    maxRows,
+    after,
+  }: { definition: ModelDefinition; features: Features; maxRows: number; after?: string },
 ): Promise<LoggedRequests> {
   const { artifacts, config, log } = deps
   const { name: model, subject } = definition
-  const nowMs = Date.now()
-  const span = {
-    since: new Date(nowMs - loggedDays * dayMs).toISOString(),
-    to: new Date(nowMs).toISOString(),
-  }
+  const span = loggedSpan(Date.now(), after)
   const { databaseUrl, artifactRoot, signing } = config
   const job: RowsJob = {
     kind: 'logged',

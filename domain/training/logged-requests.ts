@@ -31,7 +31,13 @@ export interface AskedRequests extends LoggedRequests {
   refused?: { rows: number; why: string }
 }
 
-export const loggedDays = 7
+const loggedMs = 7 * 86_400_000
+
+/** The last seven days, or what of them was after a time. */
+export function loggedSpan(nowMs: number, after?: string): { since: string; to: string } {
+  const sinceMs = Math.max(nowMs - loggedMs, after === undefined ? 0 : Date.parse(after))
+  return { since: new Date(sinceMs).toISOString(), to: new Date(nowMs).toISOString() }
+}
 
 /** `2,000 logged requests from … to …; those that m_v1.0.0 answered are left out: …`. */
 export function requestsText({
