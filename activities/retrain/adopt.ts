@@ -1,4 +1,5 @@
 /** Adopts a brought artifact instead of training: gives it a manifest; evaluation and release are those of a trained one. */
+import { needsQuantizer } from '@tenure/predictors/format-names'
 import { DomainError } from '../../domain/errors.ts'
 import { codeFolder, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -66,7 +67,7 @@ export const adopt =
             )
           : undefined
       const quantizer =
-        artifact.compression?.to === 'int8' && artifact.file === 'model.onnx'
+        artifact.compression !== undefined && needsQuantizer(artifact.file, artifact.compression.to)
           ? await withInstallHeartbeat((beat) => prepareQuantizer(deps, { model, ...beat }))
           : undefined
       const job: AdopterJob = {

@@ -1,4 +1,6 @@
 /** Tests that a brought ONNX file is quantized by ONNX Runtime's own tool, and judged beside its parent, on the real Temporal and Postgres. */
+import { join } from 'node:path'
+import { formatOf, type ModelDescription } from '@tenure/predictors'
 import { seededRandom } from '@tenure/sequential'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { compressedArtifact } from '../../activities/retrain/compressed-artifact.ts'
@@ -11,6 +13,7 @@ import { graph, model as onnxModel, node, value } from '../../packages/predictor
 import { exampleDay, insertExampleRows, syncExampleModel } from '../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../support/training/pipeline.ts'
 import { uniqueName } from '../support/servers/servers.ts'
+import { checkout } from '../../temporal.config.ts'
 import { pythonOrReason } from './packages.ts'
 
 const found = await pythonOrReason('../../packages/python/src/tenure/quantize-requirements.txt')
@@ -103,5 +106,44 @@ it.skipIf('reason' in found)(
     expect(compression!.fidelity.meanDifference).toBeLessThan(0.01)
     // A busy machine decides whether it is faster; the size is certain.
     expect(compression!.worth.times.bytes).toBeGreaterThan(2.5)
+  },
+)
+
+it.skipIf('reason' in found)(
+  'a graph of images, whose input has four dimensions, is quantized too',
+  async () => {
+    const { python } = found as { python: string }
+    const chance = seededRandom(3)
+    const random = (dims: number[]) => ({
+      dims,
+      floats: Array.from({ length: dims.reduce((a, b) => a * b) }, () => chance() - 0.5),
+    })
+    const tensors = { filter: random([8, 1, 3, 3]), matrix: random([288, 32]), last: random([32, 1]) }
+    const bytes = onnxModel(
+      graph({
+        nodes: [
+          node({ op: 'Conv', inputs: ['x', 'filter'], outputs: ['c'] }),
+          node({ op: 'Relu', inputs: ['c'], outputs: ['r'] }),
+          node({ op: 'Flatten', inputs: ['r'], outputs: ['flat'] }),
+          node({ op: 'MatMul', inputs: ['flat', 'matrix'], outputs: ['m'] }),
+          node({ op: 'MatMul', inputs: ['m', 'last'], outputs: ['y'] }),
+        ],
+        inputs: [value('x', [0, 1, 8, 8])],
+        outputs: [value('y', [0, 1])],
+        initializers: initializersOf(tensors),
+      }),
+      { '': 17 },
+    )
+    const rows = 20
+    const input = Float64Array.from({ length: rows * 64 }, () => chance())
+    const program = join(checkout, 'packages', 'python', 'src', 'tenure', '_quantize.py')
+    const made = await formatOf({ artifact: 'onnx' }).compress!(
+      {} as ModelDescription,
+      { 'model.onnx': bytes },
+      { to: 'int8', meanDifference: 0.01, quantizer: [python, '-I', program] },
+      () => ({ input, rows, width: 64 }),
+    )
+    expect(made.counts).toEqual({ 'weights of 32 bits': { parent: 72 + 288 * 32 + 32, child: 72 + 32 } })
+    expect(made.files['model.onnx']!.byteLength).toBeLessThan(bytes.byteLength / 2)
   },
 )

@@ -29,6 +29,8 @@ interface FormatFiles {
   isRemote?: true
   /** How the files of a set can be made smaller, by the first file of the set. */
   compressions?: Readonly<Record<string, readonly FileCompression[]>>
+  /** Those of them that a program of Python makes. */
+  quantized?: Readonly<Record<string, readonly FileCompression[]>>
   /** The function of `edge.ts` that opens an artifact without Node; absent where none can. */
   edge?: 'openLayersFiles' | 'openTreesFile' | 'openOnnxFile'
 }
@@ -60,6 +62,7 @@ export const artifactFormats = {
     libraries: ['ONNX (.onnx)'],
     edge: 'openOnnxFile',
     compressions: { 'model.onnx': ['int8'] },
+    quantized: { 'model.onnx': ['int8'] },
   },
   'python-object': { fileSets: [['model.python']], isCode: true },
   endpoint: {
@@ -112,6 +115,10 @@ export function compressionsOf({
   const { compressions = {} } = artifactFormats[formatNameOf({ artifact })] as FormatFiles
   return Object.entries(compressions).find(([name]) => Object.hasOwn(files, name))?.[1] ?? []
 }
+
+/** Whether a `CompressionRequest` for an artifact with this first file needs a `quantizer`. */
+export const needsQuantizer = (file: string, to: string): boolean =>
+  all.some(([, { quantized = {} }]) => quantized[file]?.some((each) => each === to))
 
 /** What can be made smaller: each file with its ways, such as `model.txt of trees (float16, int8, fewer-trees)`. */
 export const compressibleFiles: string = all

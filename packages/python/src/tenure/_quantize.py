@@ -1,7 +1,8 @@
 """Quantizes an ONNX file to 8 bits with ONNX Runtime's own tool, statically, by rows of training.
 
 Reads one line of JSON: ``model`` and ``to``, two paths; ``rows``, the path of numbers of 64 bits; and ``inputs``, the
-name, type and width of each input, which a row holds in this order. Prints one line of JSON: ``refused``, or ``counts``.
+name, type, width and, for a tensor, shape of each input, which a row holds in this order. Prints one line of JSON:
+``refused``, or ``counts``.
 """
 
 import json
@@ -26,7 +27,8 @@ class Batches(quantization.CalibrationDataReader):  # type: ignore[misc]
         for start in range(0, len(rows), batch_rows):
             some, at, batch = rows[start : start + batch_rows], 0, {}
             for each in inputs:
-                batch[each["name"]] = some[:, at : at + each["width"]].astype(each["type"])
+                shape = each.get("shape", [each["width"]])
+                batch[each["name"]] = some[:, at : at + each["width"]].astype(each["type"]).reshape(-1, *shape)
                 at += each["width"]
             yield batch
 
