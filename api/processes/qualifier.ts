@@ -4,7 +4,7 @@
  * parent>]]` prints one line of JSON and exits with 0, also when it refuses the artifact. With a parent it measures both, in turns.
  */
 import { isError } from '../../domain/errors.ts'
-import { leastTimes, type CompressionCost } from '../../domain/evaluation/compression.ts'
+import { isSlower, meanUs, type CompressionCost } from '../../domain/evaluation/compression.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { readChildren } from '../../store/process-usage.ts'
 import { createInputBuffer, resetInput } from '../serving/codec/input-buffer.ts'
@@ -80,10 +80,12 @@ async function compare(parent: string): Promise<CompressionCost> {
   const rowsOfTurn = isRemote(both.parent.manifest) ? remoteRows : measuredRows
   const until = performance.now() + turns.mostMs
   let improved = 0
+  const beside = (figure: 'rowsPerSecond' | 'p99Us') => ({
+    parent: best.parent[figure],
+    child: best.child[figure],
+  })
   const isUnsettled = (turn: number) =>
-    turn - improved < turns.still ||
-    best.child.rowsPerSecond * leastTimes < best.parent.rowsPerSecond ||
-    best.child.p99Us > best.parent.p99Us * leastTimes
+    turn - improved < turns.still || isSlower(meanUs(beside('rowsPerSecond'))) || isSlower(beside('p99Us'))
   for (let turn = 0; turn < turns.most && isUnsettled(turn) && performance.now() < until; turn++)
     for (const side of turn % 2 === 0 ? (['child', 'parent'] as const) : (['parent', 'child'] as const)) {
       const { p99Us, rowsPerSecond } = await measure(both[side], rowsOfTurn)
@@ -92,11 +94,7 @@ async function compare(parent: string): Promise<CompressionCost> {
       best[side] = { p99Us: Math.min(shortest, p99Us), rowsPerSecond: Math.max(most, rowsPerSecond) }
     }
   for (const { predictor } of Object.values(both)) predictor.close?.()
-  const { child: mine, parent: its } = best
-  return {
-    rowsPerSecond: { parent: its.rowsPerSecond, child: mine.rowsPerSecond },
-    p99Us: { parent: its.p99Us, child: mine.p99Us },
-  }
+  return { rowsPerSecond: beside('rowsPerSecond'), p99Us: beside('p99Us') }
 }
 
 interface Measured {

@@ -34,7 +34,19 @@ export interface GateCompression extends CompressionFacts {
 }
 
 /** How many times worse the child may be in what it does not gain: differences below are those of two measurements. */
-export const leastTimes = 1.1
+const leastTimes = 1.1
+/** A version that takes this much longer for a row, or less, is not slower: a request takes more than twenty times as long. */
+const sameUs = 1
+
+/** Whether a row takes the child longer than its parent, in microseconds, by more than measurements differ. */
+export const isSlower = ({ parent, child }: BesideParent): boolean =>
+  child > parent * leastTimes && child - parent > sameUs
+
+/** The mean time of a row, in microseconds. */
+export const meanUs = ({ parent, child }: BesideParent): BesideParent => ({
+  parent: 1e6 / parent,
+  child: 1e6 / child,
+})
 
 export function judgeWorth(
   { bytes, rowsPerSecond, p99Us }: CompressionCost & Pick<CompressionFacts, 'bytes'>,
@@ -45,8 +57,8 @@ export function judgeWorth(
     rowsPerSecond: rowsPerSecond.child / rowsPerSecond.parent,
     p99: p99Us.parent / p99Us.child,
   }
-  const all = Object.values(times)
-  const isWorthIt = all.some((each) => each >= factor) && all.every((each) => each >= 1 / leastTimes)
+  const isWorse = (times.bytes ?? 1) < 1 / leastTimes || isSlower(meanUs(rowsPerSecond)) || isSlower(p99Us)
+  const isWorthIt = !isWorse && Object.values(times).some((each) => each >= factor)
   return { verdict: isWorthIt ? 'worth_it' : 'not_worth_it', factor, times }
 }
 
@@ -57,6 +69,8 @@ const worthText = ({ bytes, worth: { times } }: Pick<GateCompression, 'bytes' | 
   `${bytes && times.bytes !== undefined ? `bytes ${timesText(times.bytes)} (${kilobytesText(bytes)}), ` : ''}rows a second ${timesText(times.rowsPerSecond)}, p99 ${timesText(times.p99)}${bytes === undefined ? `, and ${bytesAside}` : ''}`
 
 const bytesAside = 'bytes are not compared, because the parent is code or an endpoint'
+
+const of = ({ parent, child }: BesideParent): string => `${child} of ${parent}`
 
 const kilobytesText = ({ parent, child }: BesideParent): string =>
   `${kilobytes(parent)} → ${kilobytes(child)} KB`
@@ -77,9 +91,9 @@ export function compressionText({
   GateCompression,
   'version' | 'to' | 'counts' | 'taughtRows' | 'bytes' | 'answerBound' | 'worth'
 >): string {
-  const part = to === 'fewer-trees' ? 'trees' : to === 'prune' ? 'weights' : ''
-  const fewer = counts[part]
-  const how = fewer === undefined ? to : `${fewer.child} of ${fewer.parent} ${part}`
+  const { trees, weights } = counts
+  const left = { 'fewer-trees': trees && `${of(trees)} trees`, prune: weights && `${of(weights)} weights` }
+  const how = (to === 'fewer-trees' || to === 'prune' ? left[to] : undefined) ?? to
   const taught = taughtRows === undefined ? '' : ` with ${groupedDigits(taughtRows)} of its answers`
   const smaller = bytes && `${kilobytesText(bytes)}, `
   const bound = answerBound === undefined ? '' : `, |Δ| ≤ ${roundedUp(answerBound)}`
@@ -143,7 +157,7 @@ export function compressionFindings(compression: GateCompression | undefined): {
   const isWorthIt = worth.verdict === 'worth_it'
   const figures: Reason = {
     code: isWorthIt ? 'worth_it' : 'not_worth_it',
-    message: `${isWorthIt ? 'worth it' : 'not worth it'} beside its parent ${version}: ${worthText(compression)}; one of them must be ${timesText(worth.factor)} or more, and none below ${fourDigits(1 / leastTimes)} ×`,
+    message: `${isWorthIt ? 'worth it' : 'not worth it'} beside its parent ${version}: ${worthText(compression)}; one of them must be ${timesText(worth.factor)} or more, and none below ${fourDigits(1 / leastTimes)} × by more than ${sameUs} µs a row`,
     values: { ...worth.times, factor: worth.factor },
   }
   return {

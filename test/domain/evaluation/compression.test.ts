@@ -75,7 +75,7 @@ describe('a compressed version', () => {
     expect(report.reasons[0]).toMatchObject({
       code: 'not_worth_it',
       message:
-        'not worth it beside its parent m_v1.2.0: bytes 1.03 × (412 → 400 KB), rows a second 1.01 ×, p99 1.01 ×; one of them must be 1.20 × or more, and none below 0.9091 ×',
+        'not worth it beside its parent m_v1.2.0: bytes 1.03 × (412 → 400 KB), rows a second 1.01 ×, p99 1.01 ×; one of them must be 1.20 × or more, and none below 0.9091 × by more than 1 µs a row',
     })
   })
 
@@ -140,6 +140,12 @@ describe('the worth of a compression', () => {
   it.each([
     ['is there with half of the bytes', costs, true],
     ['is not there when rows take longer for it', { ...costs, p99Us: { parent: 20, child: 23 } }, false],
+    [
+      'is there when a row takes less than a microsecond longer',
+      { ...costs, p99Us: { parent: 2, child: 2.9 } },
+      true,
+    ],
+    ['is not there when a row takes longer than that', { ...costs, p99Us: { parent: 2, child: 3.1 } }, false],
     [
       'is there with other rows a second alone',
       { ...costs, rowsPerSecond: { parent: 80, child: 100 } },
