@@ -22,11 +22,11 @@ export async function verifyParent(
 
 /** Measures both in the process of the qualification. Throws `artifact_invalid` for an artifact that cannot be served. */
 export async function costBesideParent(
-  { config }: Pick<Deps, 'config'>,
+  { artifactRoot }: Pick<Deps['config'], 'artifactRoot'>,
   { child, parent }: { child: string; parent: string },
 ): Promise<CompressionCost> {
   const found = await runServingChild<{ ok: true; beside: CompressionCost }>(
-    [config.artifactRoot, child, 'child', '', parent],
+    [artifactRoot, child, 'child', '', parent],
     { script: 'api/processes/qualifier.ts', timeoutMs: defaultQualification.timeoutMs },
   )
   if (!found.ok)

@@ -122,7 +122,7 @@ export const evaluate =
     const beside = compression && {
       facts: compression,
       cost: await withHeartbeat(() =>
-        costBesideParent({ config }, { child: artifactDigest, parent: compression.artifact }),
+        costBesideParent(config, { child: artifactDigest, parent: compression.artifact }),
       ),
       attempt: 1 + (await countCompressions(store, { model, parent: compression.artifact })),
       requests: await takeLoggedRequests(

@@ -6,7 +6,7 @@ import type { Deps } from '../deps.ts'
 
 /** Returns the command of the program. Throws `environment_failed`, naming what is missing or cannot be installed. */
 export async function prepareQuantizer(
-  { config, log }: Pick<Deps, 'config' | 'log'>,
+  { config, log }: Pick<Deps, 'log'> & { config: Pick<Deps['config'], 'cacheDir'> },
   {
     model,
     signal,
