@@ -48,7 +48,7 @@ export function judgeParentDrift(
   const alarm = detectorThreshold({ looks: Math.max(1, yearMs / everyMs), falseAlarms: falseAlarmsAYear })
   const threshold = isAway ? (report.threshold ?? Infinity) : alarm
   const isOver = logM >= threshold
-  const { meanDifference, flipShare, rows, entities, policy } = report
+  const { meanDifference, flipShare, rows, entities, policy, verdict } = report
   const users = entities === rows ? '' : ` of ${counted(entities, 'user')}`
   const figures = `mean distance ${percentText(meanDifference)} (limit ${percentText(policy.epsilon)}), other decisions ${percentText(flipShare)} (limit ${percentText(policy.flips)}) in ${counted(rows, 'logged row')}${users}`
   if (isAway !== isOver) {
@@ -63,7 +63,11 @@ export function judgeParentDrift(
     evidence: isAway ? 0 : softplus(logM),
     isAway: false,
     level: 'ok',
-    reasons: [`${version} answers like its parent ${parent}: ${figures}`],
+    reasons: [
+      isAway || verdict === 'equal'
+        ? `${version} answers like its parent ${parent}: ${figures}`
+        : `${version} is not proven to answer otherwise than its parent ${parent}: ${figures}: logE ${fourDigits(logM)} < ${fourDigits(threshold)}`,
+    ],
   }
 }
 

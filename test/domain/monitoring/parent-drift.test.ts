@@ -40,6 +40,18 @@ describe('the answers of a compressed champion', () => {
     )
   })
 
+  it('are called alike only where the rows of a window prove it', () => {
+    const chance = seededRandom(8)
+    const [many, few] = [judge(window(1_000, 0, chance)), judge(window(60, 0.05, chance))]
+    expect(many.reasons[0]).toMatch(/^m_v1\.1\.0 answers like its parent m_v1\.0\.0: mean distance 0 %/)
+    expect([few.level, few.reasons[0]]).toEqual([
+      'ok',
+      expect.stringMatching(
+        /^m_v1\.1\.0 is not proven to answer otherwise than its parent m_v1\.0\.0: mean distance .*: logE \S+ < 13\.68$/,
+      ),
+    ])
+  })
+
   it('keep an alarm until a window proves that they are equal again, and begin anew', () => {
     const chance = seededRandom(2)
     const away = judge(window(3_000, 0.05, chance))
