@@ -5,6 +5,7 @@
  */
 import { isError } from '../../domain/errors.ts'
 import { isSlower, meanUs, type CompressionCost } from '../../domain/evaluation/compression.ts'
+import { hasComparableBytes } from '../../domain/model/compression.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { readChildren } from '../../store/process-usage.ts'
 import { createInputBuffer, resetInput } from '../serving/codec/input-buffer.ts'
@@ -94,7 +95,10 @@ async function compare(parent: string): Promise<CompressionCost> {
       best[side] = { p99Us: Math.min(shortest, p99Us), rowsPerSecond: Math.max(most, rowsPerSecond) }
     }
   for (const { predictor } of Object.values(both)) predictor.close?.()
-  return { rowsPerSecond: beside('rowsPerSecond'), p99Us: beside('p99Us') }
+  const memoryBytes = hasComparableBytes(both.parent.manifest)
+    ? { parent: both.parent.memoryBytes, child: both.child.memoryBytes }
+    : undefined
+  return { rowsPerSecond: beside('rowsPerSecond'), p99Us: beside('p99Us'), memoryBytes }
 }
 
 interface Measured {

@@ -15,6 +15,8 @@ export interface CompressionCost {
   rowsPerSecond: BesideParent
   /** The 99th percentile of the time for one row, in microseconds. */
   p99Us: BesideParent
+  /** Of memory that a loaded version holds; absent where the parent is code or an endpoint, which a process or a server of its own holds. */
+  memoryBytes?: BesideParent
 }
 
 export interface WorthReport {
@@ -22,7 +24,7 @@ export interface WorthReport {
   /** The factor that one of the times must reach, and that none may fall below as 1 / `leastTimes`. */
   factor: number
   /** How many times better the child is than the parent; below 1: worse. */
-  times: { bytes?: number; rowsPerSecond: number; p99: number }
+  times: { bytes?: number; memory?: number; rowsPerSecond: number; p99: number }
 }
 
 export interface GateCompression extends CompressionFacts {
@@ -49,15 +51,17 @@ export const meanUs = ({ parent, child }: BesideParent): BesideParent => ({
 })
 
 export function judgeWorth(
-  { bytes, rowsPerSecond, p99Us }: CompressionCost & Pick<CompressionFacts, 'bytes'>,
+  { bytes, memoryBytes, rowsPerSecond, p99Us }: CompressionCost & Pick<CompressionFacts, 'bytes'>,
   factor = defaultTimes,
 ): WorthReport {
   const times = {
     ...(bytes && { bytes: bytes.parent / bytes.child }),
+    ...(memoryBytes && { memory: memoryBytes.parent / memoryBytes.child }),
     rowsPerSecond: rowsPerSecond.child / rowsPerSecond.parent,
     p99: p99Us.parent / p99Us.child,
   }
-  const isWorse = (times.bytes ?? 1) < 1 / leastTimes || isSlower(meanUs(rowsPerSecond)) || isSlower(p99Us)
+  const isLarger = [times.bytes, times.memory].some((each) => each !== undefined && each < 1 / leastTimes)
+  const isWorse = isLarger || isSlower(meanUs(rowsPerSecond)) || isSlower(p99Us)
   const isWorthIt = !isWorse && Object.values(times).some((each) => each >= factor)
   return { verdict: isWorthIt ? 'worth_it' : 'not_worth_it', factor, times }
 }
@@ -66,9 +70,9 @@ const timesText = (times: number): string => `${times.toFixed(2)} ×`
 
 /** `1.42 × smaller (412 → 290 KB), 1.03 × the rows a second, p99 1.01 × shorter`. */
 const worthText = ({ bytes, worth: { times } }: Pick<GateCompression, 'bytes' | 'worth'>): string =>
-  `${bytes && times.bytes !== undefined ? `bytes ${timesText(times.bytes)} (${kilobytesText(bytes)}), ` : ''}rows a second ${timesText(times.rowsPerSecond)}, p99 ${timesText(times.p99)}${bytes === undefined ? `, and ${bytesAside}` : ''}`
+  `${bytes && times.bytes !== undefined ? `bytes ${timesText(times.bytes)} (${kilobytesText(bytes)}), ` : ''}${times.memory === undefined ? '' : `memory ${timesText(times.memory)}, `}rows a second ${timesText(times.rowsPerSecond)}, p99 ${timesText(times.p99)}${bytes === undefined ? `, and ${bytesAside}` : ''}`
 
-const bytesAside = 'bytes are not compared, because the parent is code or an endpoint'
+const bytesAside = 'bytes and memory are not compared, because the parent is code or an endpoint'
 
 const of = ({ parent, child }: BesideParent): string => `${child} of ${parent}`
 
@@ -104,7 +108,7 @@ export function compressionText({
 export function beside({
   bytes,
   counts,
-  cost: { rowsPerSecond, p99Us },
+  cost: { rowsPerSecond, p99Us, memoryBytes },
   worth: { times },
 }: GateCompression): string[][] {
   const row = (name: string, { parent, child }: BesideParent, better = '—') => [
@@ -116,6 +120,9 @@ export function beside({
   const tenths = ({ parent, child }: BesideParent) => [parent.toFixed(1), child.toFixed(1)]
   return [
     ...(bytes && times.bytes !== undefined ? [row('bytes', bytes, timesText(times.bytes))] : []),
+    ...(memoryBytes && times.memory !== undefined
+      ? [row('bytes in memory', memoryBytes, timesText(times.memory))]
+      : []),
     row('rows a second', rowsPerSecond, timesText(times.rowsPerSecond)),
     ['p99 of a row, µs', ...tenths(p99Us), timesText(times.p99)],
     ...Object.entries(counts).map(([part, each]) => row(`number of ${part}`, each)),

@@ -311,6 +311,7 @@ const definitions: Readonly<
     retrain: [
       words.cron('0 3 * * 1', { catchUp: '2 h' }),
       words.whenFile('data/ready/*.done', { name: 'files' }),
+      { then: words.compress('int8', { epsilon: 0.01 }) },
       words.whenWatermark({ table: 'orders', column: 'changed_at' }),
       words.afterWorkflow({ type: 'loadOrders' }),
       words.onWebhook({ parameters: { region: words.category(['eu', 'us']) } }),

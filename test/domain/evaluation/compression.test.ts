@@ -19,7 +19,11 @@ import { gateIssues } from '../../../domain/release/certificate.ts'
 
 const policy = { ...defaultGatePolicy('binary'), resamples: 100, floors: { auc: 0.5 } }
 const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
-const costs = { rowsPerSecond: { parent: 100_000, child: 101_000 }, p99Us: { parent: 20, child: 19.8 } }
+const costs = {
+  rowsPerSecond: { parent: 100_000, child: 101_000 },
+  p99Us: { parent: 20, child: 19.8 },
+  memoryBytes: { parent: 800_000, child: 790_000 },
+}
 
 /** Judges a child that answers `change` more than its parent, beside the champion, which is the parent. */
 function judged({ rows = 1_200, change = 0, child = 250_000, labels = true, hasBytes = true } = {}) {
@@ -75,7 +79,7 @@ describe('a compressed version', () => {
     expect(report.reasons[0]).toMatchObject({
       code: 'not_worth_it',
       message:
-        'not worth it beside its parent m_v1.2.0: bytes 1.03 × (412 → 400 KB), rows a second 1.01 ×, p99 1.01 ×; one of them must be 1.20 × or more, and none below 0.9091 × by more than 1 µs a row',
+        'not worth it beside its parent m_v1.2.0: bytes 1.03 × (412 → 400 KB), memory 1.01 ×, rows a second 1.01 ×, p99 1.01 ×; one of them must be 1.20 × or more, and none below 0.9091 × by more than 1 µs a row',
     })
   })
 
@@ -89,6 +93,7 @@ describe('a compressed version', () => {
     const page = gateMarkdown(judged({ change: 1e-4 }), { model: 'm', challenger: 'x', champion: 'm_v1.2.0' })
     expect(page).toContain('## Beside its parent m\\_v1.2.0')
     expect(page).toContain('| bytes | 412,000 | 250,000 | 1.65 × |')
+    expect(page).toContain('| bytes in memory | 800,000 | 790,000 | 1.01 × |')
     expect(page).toContain('1,200 test rows, proven equal: mean distance 0.0001')
     expect(page).toContain('The rows with the largest differences')
   })
@@ -139,6 +144,7 @@ describe('the worth of a compression', () => {
   const bytes = { parent: 100, child: 50 }
   it.each([
     ['is there with half of the bytes', costs, true],
+    ['is not there when it takes more memory', { ...costs, memoryBytes: { parent: 8, child: 9 } }, false],
     ['is not there when rows take longer for it', { ...costs, p99Us: { parent: 20, child: 23 } }, false],
     [
       'is there when a row takes less than a microsecond longer',
@@ -200,7 +206,7 @@ describe('a network that learns the answers', () => {
     const { compression } = judged()
     const { reasons } = judged({ hasBytes: false })
     expect(reasons.at(-1)!.message).toContain(
-      'rows a second 1.01 ×, p99 1.01 ×, and bytes are not compared, because the parent is code or an endpoint;',
+      'rows a second 1.01 ×, p99 1.01 ×, and bytes and memory are not compared, because the parent is code or an endpoint;',
     )
     expect(
       compressionText({

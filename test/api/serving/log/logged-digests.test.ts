@@ -16,6 +16,7 @@ import { startScorer } from '../../../../activities/runtime/scoring-child.ts'
 import { loadServed, readServed, sliceMembers } from '../../../../activities/data/served-table.ts'
 import { compareFailing } from '../../../../activities/monitor/champion-watch.ts'
 import { checkServingSkew } from '../../../../activities/monitor/skew.ts'
+import { writeLoggedRequests } from '../../../../activities/retrain/write-logged-requests.ts'
 import { loadServedRows } from '../../../../activities/retrain/served-rows.ts'
 import { createGrpcProtocol } from '../../../../api/grpc/infer-protocol.ts'
 import { protoMessage, protoPacked, protoText } from '../../../../api/grpc/wire.ts'
@@ -616,6 +617,27 @@ const readers: Record<string, (of: Served) => Promise<void>> = {
     expect((await getErasure(deps.store, id)).notes).toEqual([
       `requests to these versions have the subject as a digest, and are found by their routing key alone: ${champion}, ${candidate}`,
     ])
+  },
+  async 'activities/retrain/write-logged-requests.ts'({ model, champion, candidate }) {
+    const { definition } = await getModel(deps.store, model)
+    const nowMs = Date.now()
+    const taken = await writeLoggedRequests({
+      definition,
+      features: featuresOf('value'),
+      maxRows: 100,
+      since: new Date(nowMs - 3_600_000).toISOString(),
+      to: new Date(nowMs + 1_000).toISOString(),
+      store: deps.store,
+      artifacts: deps.artifacts,
+      subjectKey: await openSubjectKey(deps.config.signing.subjectKey),
+    })
+    expect(taken.rows).toBe(0)
+    expect(taken.leftOut.toSorted()).toEqual(
+      [champion, candidate]
+        .toSorted()
+        .map((version) => expect.stringContaining(`those that ${version} answered are left out: `) as string),
+    )
+    expect(taken.leftOut[0]).toMatch(/`embedding`, `note`, `photo` are logged as digests/)
   },
   async 'activities/retrain/served-rows.ts'({ model }) {
     const { definition } = await getModel(deps.store, model)

@@ -1,5 +1,6 @@
 /** Rounds the leaf values of a tree to 16 or 8 bits and merges the leaves that are equal then, for the writers of all libraries. */
 import { refuse } from '../../errors.ts'
+import { half } from '../../half.ts'
 import type { Forest } from './forest.ts'
 
 /** Rounds the leaf values of one tree. */
@@ -89,20 +90,6 @@ function digitsOfSixteenBits(value: number): number {
     if (half(shorter) === bits) return shorter
   }
   return value
-}
-
-/** The nearest number of 16 bits, of which 10 are of the fraction; half way between two, the even one. Infinity beyond them. */
-function half(value: number): number {
-  const size = Math.abs(value)
-  if (size >= 65_520) return Infinity
-  if (size === 0) return 0
-  let exponent = Math.floor(Math.log2(size))
-  if (2 ** exponent > size) exponent--
-  else if (2 ** (exponent + 1) <= size) exponent++
-  const unit = 2 ** (Math.max(exponent, -14) - 10)
-  const [units, whole] = [size / unit, Math.floor(size / unit)]
-  const isUp = units - whole > 0.5 || (units - whole === 0.5 && whole % 2 === 1)
-  return Math.sign(value) * (whole + (isUp ? 1 : 0)) * unit
 }
 
 /** At most 256 numbers at equal distances of 1, 2 or 5 times a power of ten, which have few digits. */
