@@ -188,8 +188,9 @@ const minTailResamples = 20
 const maxResamples = 20_000
 
 /**
- * The policy for one of several challengers judged on the same test rows. Each is wrongly accepted with probability at most α / tried, so
- * any of them with probability at most α (Bonferroni).
+ * The policy for one of several challengers judged on the same test rows, which is wrongly accepted with probability at most α / tried. Of those
+ * judged at once, any is with probability at most α (Bonferroni); of k judged one after the other, the first at the whole α, with at most
+ * α(1 + 1/2 + … + 1/k).
  */
 export function correctedFor<Policy extends Pick<GatePolicy, 'confidence' | 'resamples'>>(
   tried: number,
