@@ -132,7 +132,7 @@ function page(found: readonly Found[]): string {
     `Each teacher is trained on ${groupedDigits(found[0]!.compression.taughtRows!)} flights as an object of Python, judged and registered. Then \`tenure compress … --to distil --times 20\` has it answer`,
     'these flights, a network learns the answers, and the gate compares both on 25,000 later flights, of which neither has seen one. The models declare a margin of accuracy of 3 %, which is the limit',
     'of other decisions. Both are measured in one process in turns, a row at a time, from its features to its response. Other work slows',
-    'a Python process more than a network: on a quiet machine such a pipeline takes 3 to 5 ms a row, and the ratios are some tenth of those at a load average of 15.',
+    'a Python process more than a network, so a busy machine shows larger ratios.',
     '',
     ...figureTable(
       'teacher | ε | mean \\|Δ\\| | largest | other decisions | verdict | rows a second | p99 of a row | worth',
