@@ -311,6 +311,7 @@ const definitions: Readonly<
     retrain: [
       words.cron('0 3 * * 1', { catchUp: '2 h' }),
       words.whenFile('data/ready/*.done', { name: 'files' }),
+      // oxlint-disable-next-line unicorn/no-thenable -- it holds no function, so nothing awaits it
       { then: words.compress('int8', { epsilon: 0.01 }) },
       words.whenWatermark({ table: 'orders', column: 'changed_at' }),
       words.afterWorkflow({ type: 'loadOrders' }),
