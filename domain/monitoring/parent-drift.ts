@@ -66,7 +66,7 @@ export function judgeParentDrift(
     reasons: [
       isAway || verdict === 'equal'
         ? `${version} answers like its parent ${parent}: ${figures}`
-        : `${version} is not proven to answer otherwise than its parent ${parent}: ${figures}: logE ${fourDigits(logM)} < ${fourDigits(threshold)}`,
+        : `${version} is not proven to differ from its parent ${parent} beyond the limits: ${figures}: logE ${fourDigits(logM)} < ${fourDigits(threshold)}`,
     ],
   }
 }

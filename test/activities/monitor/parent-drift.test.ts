@@ -109,7 +109,7 @@ it('raises an alert for a champion that answers otherwise than its parent, and r
   const calm = await checkParentDrift(deps, { ...span, version: same })
   expect(calm).toMatchObject({ version: same, parent, level: 'ok', isAway: false })
   expect(calm!.reasons[0]).toMatch(
-    /mean distance \S+ % \(limit 0\.5 %\), other decisions 0 % \(limit 1 %\) in 900 logged rows of 300 users$/,
+    /mean distance \S+ % \(limit 0\.5 %\), other decisions 0 % \(limit 1 %\) in 900 logged rows of 300 users: logE \S+ < 12\.99$/,
   )
   expect(await openAlerts()).toEqual([])
 
