@@ -5,7 +5,7 @@ import type { TimeLook } from '../../../domain/zoned-time.ts'
 import type { PageElement } from '../page.ts'
 import { Term } from '../glossary.tsx'
 
-/** Sentences and notices are `warn` where somebody must act. Verdicts never are. */
+/** A sentence or a notice has the tone `warn` when somebody must act. A verdict never has it. */
 export type Tone = 'good' | 'bad' | 'warn' | 'quiet'
 /** A verdict is good or bad, or says in words what is missing. */
 export type BadgeTone = Exclude<Tone, 'warn'>
