@@ -1,6 +1,7 @@
 /**
- * Rolls back a champion past its probation when its responses fail or its quality is lost. Rolls back at most once per cooldown, and
- * never when the previous version is no better on the same rows: then the world has changed, and only a retraining helps.
+ * Rolls back a champion past its probation when its quality is lost, its answers collapse, or those of a compressed one differ from its
+ * parent's. Rolls back at most once per cooldown, and never when the previous version is no better on the same rows: then the world has
+ * changed, and only a retraining helps.
  */
 import { outputWidth } from '@tenure/predictors/features'
 import { countDifferences, sumOf, type ValueCounts } from '@tenure/sequential'
@@ -51,12 +52,12 @@ export interface DecayResult extends DecayState {
 const maxRows = 1_000
 const childMs = 60_000
 
-type Decayed = Span & Pick<DecayFacts, 'qualityAlarm'> & { champion: Champion }
+type Decayed = Span & Pick<DecayFacts, 'qualityAlarm' | 'parentAlarm'> & { champion: Champion }
 
 /** Judges a window and rolls the champion back on a finding. A repeated call finds another champion and changes nothing. */
 export async function returnIfDecayed(
   deps: Pick<Deps, 'store' | 'artifacts' | 'config' | 'log'>,
-  { champion, qualityAlarm, ...span }: Decayed,
+  { champion, qualityAlarm, parentAlarm, ...span }: Decayed,
   policy: MonitorPolicy,
 ): Promise<DecayResult> {
   const { store, log } = deps
@@ -64,7 +65,7 @@ export async function returnIfDecayed(
   const { decay } = (await findMonitorWindow(store, { model, toMs: fromMs }))?.findings ?? {}
   const { version } = champion
   const served = { ...span, version }
-  const facts = { version, qualityAlarm, tops: await findTops(store, served) }
+  const facts = { version, qualityAlarm, parentAlarm, tops: await findTops(store, served) }
   const { state, finding } = judgeDecay(facts, decay as DecayState | undefined, policy.service)
   if (finding === undefined) return { ...state, level: 'ok', reasons: [] }
   const result = { ...state, reasons: [finding.message] }
@@ -79,9 +80,9 @@ export async function returnIfDecayed(
   if (target === undefined) return keptBecause(`${model} has no earlier known good version`)
   const compared = await compareOn(deps, finding, { ...span, from: version, to: target }, policy)
   if (typeof compared === 'string') return keptBecause(compared)
-  const comparison = { comparison: compared }
-  if (!compared.isBetter) return { ...keptBecause(compared.message), ...comparison }
-  const reason = `${finding.message}; ${compared.message}`
+  const comparison = compared && { comparison: compared }
+  if (compared?.isBetter === false) return { ...keptBecause(compared.message), ...comparison }
+  const reason = [finding.message, ...(compared ? [compared.message] : [])].join('; ')
   const order = { model, by: monitorActor(model), reason, from: version }
   // In one transaction with its alert: a repeated call finds another champion and would raise none.
   const done = await store.transaction(async (database) => {
@@ -116,13 +117,14 @@ export async function issueOfReturn(
   return earlier && `the monitor has rolled ${model} back at ${earlier.at}`
 }
 
-/** Compares both versions on rows of the champion; a text with the reason when a comparison is impossible. */
+/** Compares both versions on rows of the champion; a text with the reason when a comparison is impossible. The parent was already compared. */
 async function compareOn(
   deps: Pick<Deps, 'store' | 'artifacts' | 'config'>,
   { matter, number }: DecayFinding,
   { fromMs, toMs, from, to }: Span & { from: string; to: string },
   policy: MonitorPolicy,
-): Promise<ReturnReport | string> {
+): Promise<ReturnReport | string | undefined> {
+  if (matter === 'parent') return undefined
   const [champion, target] = await Promise.all([getVersion(deps.store, from), getVersion(deps.store, to)])
   return matter === 'quality'
     ? compareQuality(deps, { champion, target, nowMs: toMs }, policy)

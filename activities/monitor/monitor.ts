@@ -167,7 +167,7 @@ async function lookAt(
   const skew = isSkewDue(span, Date.parse(champion.since))
     ? await checked('skew', checkServingSkew(deps)(served))
     : undefined
-  const parent = await checked('parent', checkParentDrift(deps, { ...span, version }))
+  const parent = await checked('parent', checkParentDrift(deps, { ...span, version }, policy))
   await checked('golden rows', checkGoldenAnswers(deps, { model, version }))
   await alertFailures(deps, model, failed)
   const measured = quality === undefined || 'error' in quality ? undefined : quality
@@ -179,7 +179,16 @@ async function lookAt(
   const decay = policy.rollback
     ? await checked(
         'decay',
-        returnIfDecayed(deps, { ...span, champion, qualityAlarm: alarmOf(measured, judgedFloors) }, policy),
+        returnIfDecayed(
+          deps,
+          {
+            ...span,
+            champion,
+            qualityAlarm: alarmOf(measured, judgedFloors),
+            parentAlarm: parent && 'to' in parent ? parent.reasons[0] : undefined,
+          },
+          policy,
+        ),
       )
     : undefined
   const driftAlarms = [drift, labelDrift].flatMap((each) => ('error' in each ? [] : each.drifted))

@@ -1,6 +1,6 @@
 /**
  * Compares the logged answers of a compressed champion with those of its parent: a sample of the requests of each window is answered again by
- * the parent, in a process of its own, so that no request waits for two versions.
+ * the parent, in a process of its own, so that no request waits for two versions. Says whether the monitor returns to the parent.
  */
 import { outputWidth } from '@tenure/predictors/features'
 import { isRemote } from '@tenure/predictors/format-names'
@@ -12,23 +12,31 @@ import {
   type ParentDriftState,
 } from '../../domain/monitoring/parent-drift.ts'
 import { listAlarmsAgainst, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
 import { findMonitorWindow, type Span } from '../../store/monitoring/monitor-windows.ts'
+import { chooseRollbackTarget, listRollbackTargets } from '../../store/registry/champions.ts'
 import { getVersion, type Version } from '../../store/registry/versions.ts'
 import { getEvaluation } from '../../store/training/evaluations.ts'
 import type { Deps } from '../deps.ts'
-import { answersBy } from './decay.ts'
+import { answersBy, issueOfReturn } from './decay.ts'
 
 /** Rows of a window that the parent answers too. */
 const maxRows = 1_000
 
 type CompareDeps = Pick<Deps, 'store' | 'artifacts' | 'config' | 'log'>
 
+export interface ParentDriftResult extends ParentDriftJudgement {
+  /** The parent, where it is proven that the answers differ and the monitor may roll back to it. */
+  to?: string
+}
+
 /** Judges a window and raises or resolves the alert; undefined for a champion that was not compressed. */
 export async function checkParentDrift(
   deps: CompareDeps,
   { version: name, ...span }: Span & { version: string },
-): Promise<ParentDriftJudgement | undefined> {
+  { rollback }: Pick<MonitorPolicy, 'rollback'>,
+): Promise<ParentDriftResult | undefined> {
   const { store } = deps
   const { model, fromMs, toMs } = span
   const dedupeKey = `parent/${model}`
@@ -55,16 +63,46 @@ export async function checkParentDrift(
   )
   const [message] = judged.reasons
   if (judged.level === 'ok') await resolveAlert(store, dedupeKey, message!)
-  if (judged.level === 'away')
-    await upsertAlert(store, {
-      dedupeKey,
-      model,
-      severity: 'critical',
-      kind: 'parent_differs',
-      message: message!,
-      evidence: { version: name, parent: compression.version },
-    })
-  return judged
+  if (judged.level !== 'away') return judged
+  const { next, to } = await planOf(store, judged, { model, toMs, rollback })
+  await upsertAlert(store, {
+    dedupeKey,
+    model,
+    severity: 'critical',
+    kind: 'parent_differs',
+    message: `${message}. ${next}`,
+    evidence: { version: name, parent: compression.version },
+  })
+  return { ...judged, ...(to !== undefined && { to }) }
+}
+
+/** What happens next: the return to the parent, or why not and the command for a person. */
+async function planOf(
+  store: Deps['store'],
+  { version, parent }: ParentDriftState,
+  { model, toMs, rollback }: Pick<Span, 'model' | 'toMs'> & Pick<MonitorPolicy, 'rollback'>,
+): Promise<{ to?: string; next: string }> {
+  const targets = await listRollbackTargets(store, { model, from: version })
+  const { to: target } = chooseRollbackTarget({ model, from: version }, targets, new Map())
+  const issues = targets.find((each) => each.version === parent)?.issues ?? [
+    'not a known good version that is kept',
+  ]
+  const issue =
+    target !== parent
+      ? `${parent} is no rollback target (${issues.join(', ')})`
+      : rollback
+        ? await issueOfReturn({ store }, { model, version, toMs })
+        : 'the model file permits no automatic rollback'
+  if (issue === undefined)
+    return {
+      to: parent,
+      next: `Tenure now rolls back to ${parent}. If ${version} still serves in a minute: \`tenure rollback ${model}\``,
+    }
+  const byHand =
+    target === undefined
+      ? `There is no known good version to return to: \`tenure retrain ${model}\` releases another, \`tenure kill-switches set ${model} refuse --reason …\` serves none`
+      : `\`tenure rollback ${model}\` returns to ${target}`
+  return { next: `Not rolled back by the monitor: ${issue}. ${byHand}` }
 }
 
 async function compareWithParent(

@@ -122,7 +122,7 @@ export const kindsOfAlerts = {
   parent_differs: cleared(
     'answers moved away from the parent',
     'Answers that the version it was compressed from would not give.',
-    'Return to the parent: `tenure rollback <model>`.',
+    'If Tenure has not returned to the parent: `tenure rollback <model>`.',
   ),
   service_errors: cleared(
     'predictions fail',

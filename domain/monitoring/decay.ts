@@ -1,7 +1,7 @@
 /**
  * Decides when a champion past its probation is rolled back to the previous version for its answers: matured quality in alarm, or answers that
- * have become one, in two consecutive windows, and a previous version that is better on the same rows. Failing responses are judged at the
- * tick (`champion-watch.ts`).
+ * have become one, in two consecutive windows, and a previous version that is better on the same rows. A compressed champion returns to its
+ * parent once its answers are proven to differ (`parent-drift.ts`). Failing responses are judged at the tick (`champion-watch.ts`).
  */
 import { fourDigits, groupedDigits, percentText } from '../figures.ts'
 import { drawsOf, meanAboveEvidence, meanOf, type ValueCounts } from '@tenure/sequential'
@@ -41,6 +41,8 @@ export interface TopAnswer {
 
 export interface DecayFacts {
   version: string
+  /** Why a compressed champion differs from its parent, to which a rollback would return; absent without proof. */
+  parentAlarm?: string
   /** Why the matured quality is in alarm; null when it is not, undefined when it is not measured. */
   qualityAlarm: string | null | undefined
   /** One per number of an answer; empty when answers are not counted. */
@@ -48,12 +50,12 @@ export interface DecayFacts {
 }
 
 export interface DecayFinding extends Pick<TopAnswer, 'number'> {
-  matter: 'quality' | 'collapse'
+  matter: 'parent' | 'quality' | 'collapse'
   message: string
 }
 
 export function judgeDecay(
-  { version, qualityAlarm, tops }: DecayFacts,
+  { version, parentAlarm, qualityAlarm, tops }: DecayFacts,
   before: DecayState | undefined,
   { minRequests }: { minRequests: number },
 ): { state: DecayState; finding: DecayFinding | undefined } {
@@ -71,6 +73,7 @@ export function judgeDecay(
     ),
   }
   if (qualityAlarm !== undefined) state.qualityWindows = qualityAlarm === null ? 0 : state.qualityWindows + 1
+  if (parentAlarm !== undefined) return { state, finding: { matter: 'parent', message: parentAlarm } }
   if (typeof qualityAlarm === 'string' && state.qualityWindows >= windowsInARow)
     return { state, finding: { matter: 'quality', message: qualityAlarm } }
   const worst = counted.find((top) => windowsOf(state, top) >= windowsInARow)

@@ -118,7 +118,7 @@ export interface MonitorPolicy {
   cooldown: TriggerPolicy
   /**
    * Whether a champion gives way to the last known good version when its responses fail, or when its quality is lost or its answers collapse
-   * while that version is better on the same rows.
+   * while that version is better on the same rows; and a compressed one to its parent when its answers are proven to differ.
    */
   rollback: boolean
 }

@@ -96,7 +96,8 @@ export interface MonitorSpec {
   retrain?: boolean
   /**
    * Whether to restore the last known good version automatically: when the champion's responses fail, or when its quality is lost or its
-   * predictions collapse while that version is better on the same rows. Default: true.
+   * predictions collapse while that version is better on the same rows; and for a compressed champion its parent, when its answers are proven
+   * to differ from the parent's. Default: true.
    */
   rollback?: boolean
   /** The limits of automatic retrainings. */

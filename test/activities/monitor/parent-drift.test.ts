@@ -1,17 +1,24 @@
-/** Tests that logged answers of a compressed champion are compared with those that its parent gives to the same rows, on a real replica. */
+/**
+ * Tests that logged answers of a compressed champion are compared with those that its parent gives to the same rows, on a real replica, and
+ * when the monitor returns to the parent.
+ */
 import { MockActivityEnvironment } from '@temporalio/testing'
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { seededRandom } from '@tenure/sequential'
 import type { Deps } from '../../../activities/deps.ts'
 import { monitorModel } from '../../../activities/monitor/monitor.ts'
 import { checkParentDrift } from '../../../activities/monitor/parent-drift.ts'
+import { defaultMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import {
   findLastWindow,
   findMonitorWindow,
   insertMonitorWindow,
 } from '../../../store/monitoring/monitor-windows.ts'
+import { findChampion } from '../../../store/registry/champions.ts'
+import { writeKillSwitch } from '../../../store/serving/kill-switches.ts'
+import { getVersion } from '../../../store/registry/versions.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { flightSpec, type ArtifactSpec } from '../../support/serving/artifact.ts'
@@ -95,6 +102,10 @@ afterAll(async () => {
 })
 
 const span = { model, fromMs: now - hour, toMs: now + hour }
+const check = (
+  asked: Parameters<typeof checkParentDrift>[1],
+  policy: Parameters<typeof checkParentDrift>[2] = defaultMonitorPolicy,
+) => checkParentDrift(deps, asked, policy)
 const openAlerts = () => listAlerts(fixture.store, { model, open: true })
 
 it('is part of each window of the monitor', async () => {
@@ -106,20 +117,20 @@ it('is part of each window of the monitor', async () => {
 })
 
 it('raises an alert for a champion that answers otherwise than its parent, and resolves it when one answers alike', async () => {
-  const calm = await checkParentDrift(deps, { ...span, version: same })
+  const calm = await check({ ...span, version: same })
   expect(calm).toMatchObject({ version: same, parent, level: 'ok', isAway: false })
   expect(calm!.reasons[0]).toMatch(
     /mean distance \S+ % \(limit 0\.5 %\), other decisions 0 % \(limit 1 %\) in 900 logged rows of 300 users: logE \S+ < 12\.99$/,
   )
   expect(await openAlerts()).toEqual([])
 
-  const away = await checkParentDrift(deps, { ...span, version: other })
+  const away = await check({ ...span, version: other })
   expect(away).toMatchObject({ version: other, parent, level: 'away', isAway: true })
   expect(await openAlerts()).toMatchObject([
     {
       kind: 'parent_differs',
       severity: 'critical',
-      message: away!.reasons[0],
+      message: expect.stringContaining(`${away!.reasons[0]}. Not rolled back by the monitor: `) as string,
       evidence: { version: other, parent },
     },
   ])
@@ -128,7 +139,7 @@ it('raises an alert for a champion that answers otherwise than its parent, and r
   const earlier = { model, fromMs: span.fromMs - hour, toMs: span.fromMs }
   const findings = { parent: away }
   await insertMonitorWindow(deps.store, { ...earlier, version: other, facts: {}, findings, judge: 'test' })
-  const still = await checkParentDrift(deps, { ...span, version: other })
+  const still = await check({ ...span, version: other })
   expect(still!.reasons[0]).toMatch(/, not proven equal again: logE \S+ < 3\.283$/)
 
   // The next window goes on from the stored one, and has no requests yet.
@@ -140,7 +151,7 @@ it('raises an alert for a champion that answers otherwise than its parent, and r
     judge: 'test',
   })
   const next = { model, fromMs: span.toMs, toMs: span.toMs + hour }
-  expect(await checkParentDrift(deps, { ...next, version: other })).toMatchObject({
+  expect(await check({ ...next, version: other })).toMatchObject({
     level: 'insufficient',
     isAway: true,
     reasons: ['no logged rows to compare on'],
@@ -156,24 +167,104 @@ it('raises an alert for a champion that answers otherwise than its parent, and r
     judge: 'test',
   })
   const later = { model, fromMs: next.toMs, toMs: next.toMs + hour }
-  expect(await checkParentDrift(deps, { ...later, version: other })).toMatchObject({ isAway: true })
+  expect(await check({ ...later, version: other })).toMatchObject({ isAway: true })
   expect(await openAlerts()).toHaveLength(1)
 
-  await checkParentDrift(deps, { ...span, version: same })
+  await check({ ...span, version: same })
   expect(await openAlerts()).toEqual([])
 })
 
 it('ends an alert when a version that was not compressed is champion', async () => {
-  await checkParentDrift(deps, { ...span, fromMs: now - hour + 2, version: other })
+  await check({ ...span, fromMs: now - hour + 2, version: other })
   expect(await openAlerts()).toHaveLength(1)
-  expect(await checkParentDrift(deps, { ...span, version: plain })).toBeUndefined()
+  expect(await check({ ...span, version: plain })).toBeUndefined()
   expect(await openAlerts()).toEqual([])
+})
+
+describe('the monitor', () => {
+  const away = (policy = defaultMonitorPolicy) =>
+    check({ ...span, fromMs: now - hour + 3, version: other }, policy)
+  const told = async () => (await openAlerts())[0]!.message
+
+  it('does not return to a parent that is no known good version, and says what to do', async () => {
+    await fixture.store.query(sql`update versions set known_good_at = null where model = ${model}`)
+    expect(await away()).not.toHaveProperty('to')
+    expect(await told()).toMatch(
+      new RegExp(
+        `Not rolled back by the monitor: ${parent} is no rollback target \\(not a known good version that is kept\\)\\. There is no known good version to return to: .tenure retrain flight. `,
+      ),
+    )
+    await writeChampion(fixture.store, model, plain)
+    expect(await away()).not.toHaveProperty('to')
+    expect(await told()).toContain(`\`tenure rollback flight\` returns to ${plain}`)
+  })
+
+  it("does not return to a parent that today's requests do not fit", async () => {
+    await writeChampion(fixture.store, model, parent)
+    const change = (features: string) =>
+      fixture.store.query(sql`
+        update versions set manifest = jsonb_set(manifest, '{features}', ${features}::jsonb) where version = ${parent}`)
+    const { manifest } = await getVersion(fixture.store, parent)
+    const features = { ...manifest.features, weight: { kind: 'number', nullable: false } }
+    // The comparison reads what the artifact needs, which stays as it is.
+    await change(JSON.stringify(features))
+    expect(await away()).not.toHaveProperty('to')
+    expect(await told()).toMatch(new RegExp(`${parent} is no rollback target \\(.*weight`))
+    await change(JSON.stringify(manifest.features))
+  })
+
+  it('does not return where the model file permits no rollback, or while a kill switch is set', async () => {
+    expect(await away({ ...defaultMonitorPolicy, rollback: false })).not.toHaveProperty('to')
+    expect(await told()).toMatch(
+      new RegExp(
+        `: the model file permits no automatic rollback\\. .tenure rollback flight. returns to ${parent}$`,
+      ),
+    )
+    const flag = { model, reason: 'a night', actor: 'olga' } as const
+    await writeKillSwitch(fixture.store, { ...flag, serve: 'champion' })
+    expect(await away()).not.toHaveProperty('to')
+    expect(await told()).toContain('Not rolled back by the monitor: a kill switch is set. ')
+    await writeKillSwitch(fixture.store, { ...flag, serve: 'normal', revision: 1 })
+  })
+
+  it('returns to the parent in the window that proves the difference, and ends the alert in the next one', async () => {
+    await writeChampion(fixture.store, model, other)
+    const everyMs = Date.now() - (now - hour)
+    const monitor = { ...defaultMonitorPolicy, everyMs, settleMs: 0 }
+    await fixture.store.query(sql`
+      update models set definition = definition || ${JSON.stringify({ monitor })}::jsonb where name = ${model}`)
+    await fixture.store.query(sql`delete from monitor_windows where model = ${model}`)
+    const before = { model, fromMs: now - 2 * hour, toMs: now - hour, version: other }
+    await insertMonitorWindow(deps.store, { ...before, facts: {}, findings: {}, judge: 'test' })
+    await new MockActivityEnvironment().run(monitorModel(deps), { model })
+    const { lastMs } = await findLastWindow(fixture.store, model)
+    const window = await findMonitorWindow(fixture.store, { model, toMs: lastMs! })
+    expect(window).toMatchObject({
+      version: other,
+      findings: { parent: { level: 'away', to: parent }, decay: { level: 'returned', to: parent } },
+    })
+    expect((await findChampion(fixture.store, model))?.version).toBe(parent)
+    const alerts = await openAlerts()
+    expect(alerts.find(({ kind }) => kind === 'parent_differs')?.message).toContain(
+      `. Tenure now rolls back to ${parent}. If ${other} still serves in a minute: `,
+    )
+    expect(alerts.find(({ kind }) => kind === 'champion_rolled_back')).toMatchObject({
+      message: expect.stringMatching(
+        new RegExp(
+          `^${other} is rolled back to ${parent} by its monitor: answers of ${other} moved away from `,
+        ),
+      ) as string,
+      evidence: { matter: 'parent' },
+    })
+    await check({ ...span, version: parent })
+    expect((await openAlerts()).map(({ kind }) => kind)).not.toContain('parent_differs')
+  })
 })
 
 it('does not ask the server of a parent again', async () => {
   await fixture.store.query(sql`
     update versions set manifest = manifest || '{"artifact": "endpoint"}' where version = ${parent}`)
-  expect(await checkParentDrift(deps, { ...span, version: same })).toMatchObject({
+  expect(await check({ ...span, version: same })).toMatchObject({
     level: 'insufficient',
     reasons: [`the server of ${parent} is not asked again for logged requests`],
   })

@@ -22,6 +22,14 @@ const last = (change: Partial<DecayState> = {}): DecayState => ({
   ...change,
 })
 
+it('answers that are proven to differ from the parent count at once, and quality is counted on', () => {
+  const parentAlarm = 'answers of m_v1.0.0 moved away from those of its parent'
+  expect(judgeDecay(facts({ parentAlarm, qualityAlarm: 'auc 0.1' }), undefined, limits)).toEqual({
+    finding: { matter: 'parent', message: parentAlarm },
+    state: last({ qualityWindows: 1 }),
+  })
+})
+
 describe('answers of a champion that have become one', () => {
   const top = { answers: 1_000, share: 0.995, reference: 0.1 }
 
