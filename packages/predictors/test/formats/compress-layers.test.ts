@@ -7,7 +7,7 @@ import { openLayersFiles } from '../../src/edge.ts'
 import type { ArtifactFiles, ArtifactStages, EncodedRows } from '../../src/formats/format.ts'
 import { layersFormat } from '../../src/formats/tfjs-layers/format.ts'
 import type { CompressionRequest } from '../../src/format-names.ts'
-import { readModel } from '../../src/network/layers-model.ts'
+import { networkOf, readModel } from '../../src/network/layers-model.ts'
 import { seeded } from '../support/dense-layers.ts'
 
 type Layer = Parameters<Sequential['add']>[0]
@@ -117,7 +117,15 @@ const networks: Record<string, () => Layer[]> = {
     layers.dense({ units: 1 }),
   ],
   'one layer': () => [layers.dense({ units: 1 })],
+  'classes behind wide layers': () => [
+    layers.dense({ units: 200, activation: 'elu' }),
+    layers.dense({ units: 120, activation: 'relu' }),
+    layers.dense({ units: 3, activation: 'softmax' }),
+  ],
 }
+const networkIn = (files: ArtifactFiles) => networkOf(readModel(files['model.json']!, files['weights.bin']!))
+const normalises = (files: ArtifactFiles) =>
+  Buffer.from(files['model.json']!).toString().includes('BatchNormalization')
 
 describe.each(Object.entries(networks))('a network of %s', (_name, build) => {
   it.each([
@@ -173,18 +181,55 @@ it('keeps weights of 0 in 8 bits', async () => {
   )
 })
 
+it('has a scale for each output in 8 bits, where that costs few bytes', async () => {
+  const parent = await filesOf(networks['classes behind wide layers']!)
+  const weights = new Float32Array(Uint8Array.from(parent['weights.bin']!).buffer)
+  // Weights to the units of the first layer differ by a factor of up to 1,000, and those to each fourth are 0.
+  for (let at = 0; at < width * 200; at++) weights[at]! *= [1, 0.03, 0.001, 0][at % 4]!
+  const uneven = { ...parent, 'weights.bin': new Uint8Array(weights.buffer) }
+  const { files } = await compress(uneven, { to: 'int8' })
+  expect(normalises(files)).toBe(true)
+  const [before, after] = [uneven, files].map((each) => networkIn(each).layers)
+  for (const [at, { kernel, units }] of before!.entries())
+    for (let unit = 0; unit < units; unit++) {
+      const own = (values: Float32Array) => values.filter((_, place) => place % units === unit)
+      const change = largest(distances(own(kernel), own(after![at]!.kernel)))
+      expect(change).toBeLessThanOrEqual((0.501 / 127) * largest(own(kernel).map(Math.abs)))
+    }
+})
+
+it('has one scale for a matrix in 8 bits where more would cost many bytes', async () => {
+  const parent = await filesOf(networks['yes or no']!)
+  const { files: small } = await compress(parent, { to: 'prune', meanDifference: 1 })
+  const { files } = await compress(small, { to: 'int8' })
+  expect(normalises(files)).toBe(false)
+})
+
+it('has one scale for a matrix in 8 bits where a replica would compile no normalization', async () => {
+  const wide = () => [layers.dense({ units: 600 }), layers.dense({ units: 100 }), layers.dense({ units: 1 })]
+  const { files } = await compress(await filesOf(wide), { to: 'int8' })
+  expect(normalises(files)).toBe(false)
+})
+
 it('stores a list with a number beyond 16 bits in 32', async () => {
   const parent = await filesOf(networks['a number behind normalisation']!)
-  const text = Buffer.from((await compress(parent, { to: 'int8' })).files['model.json']!).toString()
+  const text = Buffer.from((await compress(parent, { to: 'float16' })).files['model.json']!).toString()
   const { weightsManifest } = JSON.parse(text) as {
     weightsManifest: { weights: tf.io.WeightsManifestEntry[] }[]
   }
   const typeOf = (end: string) =>
     weightsManifest[0]!.weights.find(({ name }) => name.endsWith(end))!.quantization?.dtype
-  expect(['kernel', 'gamma', 'moving_variance'].map(typeOf)).toEqual(['uint8', 'float16', undefined])
+  expect(['kernel', 'gamma', 'moving_variance'].map(typeOf)).toEqual(['float16', 'float16', undefined])
   const zeros = { ...(await filesOf(networks['one layer']!)), 'weights.bin': new Uint8Array(4 * (width + 1)) }
   expect([...answersOf(opened((await compress(zeros, { to: 'int8' })).files).predictor)]).toEqual(
     Array.from({ length: rows }, () => 0),
+  )
+})
+
+it.each(['lossless', 'fewer-trees'] as const)('refuses to make a network smaller by %s', async (to) => {
+  const files = await filesOf(networks['one layer']!)
+  await expect(compress(files, { to })).rejects.toThrow(
+    `networks cannot be compressed to ${to}: ask for float16, int8 or prune`,
   )
 })
 

@@ -3,9 +3,9 @@
  * hidden layer of a dense network.
  */
 import { refuse } from '../../errors.ts'
-import { bitsOfHalf } from '../../half.ts'
+import { bitsOfHalf, half } from '../../half.ts'
 import type { DenseLayer } from '../../network/batch-norm.ts'
-import { isDense, networkOf, type Network, type ReadModel } from '../../network/layers-model.ts'
+import { isDense, networkOf, readModel, type Network, type ReadModel } from '../../network/layers-model.ts'
 import { compileDense } from '../../network/simd-predictor.ts'
 import type { ArtifactFiles, EncodedRows } from '../format.ts'
 
@@ -14,31 +14,52 @@ interface Stored {
   quantization?: { dtype: 'float16' } | { dtype: 'uint8'; min: number; scale: number }
 }
 
+interface StoredWeight {
+  name: string
+  shape: readonly number[]
+  stored: Stored
+}
+
+/** More bytes than this buy too little: 8 bits by channel need words for each layer, which a small network has no use for. */
+const maxBytesOfChannels = 1.1
+
 /**
  * Stores each weight in 16 bits, or each matrix in 8 and the rest, which is little, in 16. A list with a number beyond 16 bits, such as a
  * variance, keeps 32.
  */
-export function quantize({ model, named }: ReadModel, to: 'float16' | 'int8'): ArtifactFiles {
-  const stored = [...named].map(([name, { values, shape }]) => {
-    const { bytes, quantization } =
-      to === 'int8' && shape.length > 1 ? ofEightBits(values) : ofSixteenBits(values)
-    return { entry: { name, shape, dtype: 'float32', quantization }, bytes }
-  })
-  return filesOf(
-    model,
-    stored.map(({ entry }) => entry),
-    stored.map(({ bytes }) => bytes),
-  )
+export function quantize(read: ReadModel, to: 'float16' | 'int8'): ArtifactFiles {
+  const weights = [...read.named].map(([name, { values, shape }]) => ({
+    name,
+    shape,
+    stored: to === 'int8' && shape.length > 1 ? ofEightBits(values) : ofSixteenBits(values),
+  }))
+  const byMatrix = filesOf(read.model, weights)
+  if (to === 'float16' || !isDense(read)) return byMatrix
+  const byChannel = filesOfNetwork(networkOf(read), layerOfEightBits)
+  const isSmall = totalBytes(byChannel) <= maxBytesOfChannels * totalBytes(byMatrix)
+  // A replica compiles no normalization of a very wide layer.
+  return isSmall && isDense(readModel(byChannel['model.json']!, byChannel['weights.bin']!))
+    ? byChannel
+    : byMatrix
 }
 
-function filesOf(model: object, weights: readonly object[], parts: readonly Uint8Array[]): ArtifactFiles {
-  const weightsManifest = [{ paths: ['weights.bin'], weights }]
-  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0))
+const totalBytes = (files: ArtifactFiles): number =>
+  Object.values(files).reduce((sum, { byteLength }) => sum + byteLength, 0)
+
+function filesOf(model: object, all: readonly StoredWeight[]): ArtifactFiles {
+  const weights = all.map(({ name, shape, stored: { quantization } }) => ({
+    name,
+    shape,
+    dtype: 'float32',
+    quantization,
+  }))
+  const bytes = new Uint8Array(all.reduce((sum, { stored }) => sum + stored.bytes.byteLength, 0))
   let at = 0
-  for (const part of parts) {
-    bytes.set(part, at)
-    at += part.byteLength
+  for (const { stored } of all) {
+    bytes.set(stored.bytes, at)
+    at += stored.bytes.byteLength
   }
+  const weightsManifest = [{ paths: ['weights.bin'], weights }]
   return {
     'model.json': new TextEncoder().encode(JSON.stringify({ ...model, weightsManifest })),
     'weights.bin': bytes,
@@ -47,8 +68,10 @@ function filesOf(model: object, weights: readonly object[], parts: readonly Uint
 
 const bytesOf = ({ buffer }: Float32Array | Uint16Array): Uint8Array => new Uint8Array(buffer)
 
+const ofAllBits = (values: Float32Array): Stored => ({ bytes: bytesOf(values.slice()) })
+
 function ofSixteenBits(values: Float32Array): Stored {
-  if (values.some((value) => Math.abs(value) >= 65_520)) return { bytes: bytesOf(values.slice()) }
+  if (values.some((value) => Math.abs(value) >= 65_520)) return ofAllBits(values)
   return { bytes: bytesOf(Uint16Array.from(values, bitsOfHalf)), quantization: { dtype: 'float16' } }
 }
 
@@ -116,7 +139,7 @@ export function prune(read: ReadModel, { input, rows, width }: EncodedRows, mean
     refuse(
       `no network with fewer units answers these rows within ${Number(mean.toPrecision(4))} on average: allow a larger difference`,
     )
-  return filesOfNetwork(ofShare(share))
+  return filesOfNetwork(ofShare(share), layerOf)
 }
 
 function answersOf(network: Network, input: Float64Array): Float32Array {
@@ -242,34 +265,98 @@ function withUnits(layer: DenseLayer, kept: readonly number[] | undefined): Dens
   }
 }
 
+interface StoredLayer {
+  configs: { class_name: string; config: object }[]
+  weights: StoredWeight[]
+}
+
 /** Writes a dense network. Layers for training alone are gone, and normalization is part of the weights. */
-function filesOfNetwork({ inputs, layers }: Network): ArtifactFiles {
-  const configs = layers.flatMap(({ units, activations: [first = 'linear', ...others] }, at) => [
-    {
-      class_name: 'Dense',
-      config: {
-        name: `dense_${at}`,
-        units,
-        activation: first,
-        use_bias: true,
-        ...(at === 0 ? { batch_input_shape: [null, inputs], dtype: 'float32' } : {}),
-      },
-    },
-    ...others.map((activation, index) => ({
-      class_name: 'Activation',
-      config: { name: `activation_${at}_${index}`, activation },
-    })),
-  ])
-  const weights = layers.flatMap(({ inputs: width, units, kernel, bias }, at) => [
-    { entry: { name: `dense_${at}/kernel`, shape: [width, units], dtype: 'float32' }, values: kernel },
-    { entry: { name: `dense_${at}/bias`, shape: [units], dtype: 'float32' }, values: bias },
-  ])
+function filesOfNetwork(
+  { inputs, layers }: Network,
+  store: (layer: DenseLayer, name: string) => StoredLayer,
+): ArtifactFiles {
+  const stored = layers.map((layer, at) => store(layer, `dense_${at}`))
+  const configs = stored.flatMap((layer) => layer.configs)
+  Object.assign(configs[0]!.config, { batch_input_shape: [null, inputs], dtype: 'float32' })
   return filesOf(
     {
       format: 'layers-model',
-      modelTopology: { class_name: 'Sequential', config: { name: 'pruned', layers: configs } },
+      modelTopology: { class_name: 'Sequential', config: { name: 'compressed', layers: configs } },
     },
-    weights.map(({ entry }) => entry),
-    weights.map(({ values }) => bytesOf(values.slice())),
+    stored.flatMap((layer) => layer.weights),
   )
+}
+
+function layerOf(
+  { inputs, units, kernel, bias, activations: [first = 'linear', ...others] }: DenseLayer,
+  name: string,
+  { ofMatrix, ofList } = { ofMatrix: ofAllBits, ofList: ofAllBits },
+): StoredLayer {
+  return {
+    configs: [
+      { class_name: 'Dense', config: { name, units, activation: first, use_bias: true } },
+      ...activationsOf(others, name),
+    ],
+    weights: [
+      { name: `${name}/kernel`, shape: [inputs, units], stored: ofMatrix(kernel) },
+      { name: `${name}/bias`, shape: [units], stored: ofList(bias) },
+    ],
+  }
+}
+
+const activationsOf = (names: readonly string[], of: string) =>
+  names.map((activation, at) => ({
+    class_name: 'Activation',
+    config: { name: `${of}_activation_${at}`, activation },
+  }))
+
+/** Exact in 16 bits, and so is its distance from 1. */
+const epsilon = 2 ** -10
+
+/**
+ * Stores whole numbers of 8 bits times one scale an output. TensorFlow.js's standard has one scale for the whole matrix, so the others are
+ * the factors of a normalization that moves nothing; a replica multiplies them into the weights again.
+ */
+function layerOfEightBits(layer: DenseLayer, name: string): StoredLayer {
+  const { inputs, units, kernel, bias, activations } = layer
+  if (units === 1) return layerOf(layer, name, { ofMatrix: ofEightBits, ofList: ofSixteenBits })
+  const largest = new Float32Array(units)
+  kernel.forEach((value, at) => {
+    if (Math.abs(value) > largest[at % units]!) largest[at % units] = Math.abs(value)
+  })
+  const scale = largest.reduce((a, b) => Math.max(a, b), 0) / 127 || 1
+  const factors = largest.map((value) => half(value / scale / 127))
+  const scaled = name.replace('dense', 'scaled')
+  const list = (part: string, stored: Stored): StoredWeight => ({
+    name: `${scaled}/${part}`,
+    shape: [units],
+    stored,
+  })
+  return {
+    configs: [
+      { class_name: 'Dense', config: { name, units, activation: 'linear', use_bias: false } },
+      { class_name: 'BatchNormalization', config: { name: scaled, axis: -1, epsilon } },
+      ...activationsOf(
+        activations.filter((each) => each !== 'linear'),
+        name,
+      ),
+    ],
+    weights: [
+      {
+        name: `${name}/kernel`,
+        shape: [inputs, units],
+        stored: {
+          bytes: Uint8Array.from(kernel, (value, at) => {
+            const whole = Math.round(value / (factors[at % units]! * scale || 1))
+            return 127 + Math.min(128, Math.max(-127, whole))
+          }),
+          quantization: { dtype: 'uint8', min: -127 * scale, scale },
+        },
+      },
+      list('gamma', ofSixteenBits(factors)),
+      list('beta', ofSixteenBits(bias)),
+      list('moving_mean', ofEightBits(new Float32Array(units))),
+      list('moving_variance', ofSixteenBits(new Float32Array(units).fill(1 - epsilon))),
+    ],
+  }
 }

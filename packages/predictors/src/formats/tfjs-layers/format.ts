@@ -33,14 +33,30 @@ export const layersFormat: ArtifactFormat = {
   },
   compress(_manifest, files, { to, meanDifference }, rows) {
     const parent = readFiles(files)
-    const made =
-      to === 'float16' || to === 'int8' ? quantize(parent, to) : prune(parent, rows(), meanDifference)
+    const made = smaller()
     return { files: made, counts: { weights: { parent: countOf(parent), child: countOf(readFiles(made)) } } }
+
+    function smaller(): ArtifactFiles {
+      switch (to) {
+        case 'float16':
+        case 'int8':
+          return quantize(parent, to)
+        case 'prune':
+          return prune(parent, rows(), meanDifference)
+        case 'lossless':
+        case 'fewer-trees':
+          return refuse(`networks cannot be compressed to ${to}: ask for float16, int8 or prune`)
+      }
+    }
   },
 }
 
-const countOf = ({ named }: ReadModel): number =>
-  [...named.values()].reduce((sum, { values }) => sum + values.length, 0)
+/** The weights by which answers are computed: those of a normalization are part of others. */
+const countOf = (read: ReadModel): number =>
+  (isDense(read)
+    ? networkOf(read).layers.flatMap(({ kernel, bias }) => [kernel, bias])
+    : [...read.named.values()].map(({ values }) => values)
+  ).reduce((sum, { length }) => sum + length, 0)
 
 /** Returns the layers of a dense network; undefined for any other artifact. */
 export function denseNetworkOf(
