@@ -155,7 +155,7 @@ export async function supervise(
 function begin(group: Group, spec: ChildSpec): Child {
   const child: Child = { spec, restarts: 0, ready: Promise.resolve(), done: Promise.resolve() }
   const needed = (spec.after ?? []).map((name) => found(group.children, name, spec.name).ready)
-  child.ready = Promise.all(needed).then(() => start(group, child))
+  child.ready = Promise.all(needed).then(() => startFirst(group, child))
   child.done = child.ready.then(
     () => keep(group, child),
     () => {},
@@ -171,9 +171,15 @@ async function start({ stopping, log, readyMs, note }: Group, child: Child): Pro
   note()
   void running.exited.then(() => delete child.running)
   if (stopping.signal.aborted) running.kill('SIGKILL')
-  await whenReady(spec, running, readyMs).catch((error: unknown) => {
-    running.kill('SIGKILL')
-    throw error
+  await whenReady(spec, running, readyMs)
+}
+
+/** Starts a child once more if it hangs, as a restart does. */
+async function startFirst(group: Group, child: Child): Promise<void> {
+  await start(group, child).catch(async (error: Error & { hung?: boolean }) => {
+    if (error.hung !== true) throw error
+    group.log('tenure', `${error.message}; starting it again`)
+    await start(group, child)
   })
 }
 

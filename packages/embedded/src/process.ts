@@ -61,6 +61,8 @@ export interface RunningProcess {
   exited: Promise<Exit>
   /** Resolves when the last line is read, which may be later than the exit: a child of the process may hold the pipe open. */
   outputEnded: Promise<unknown>
+  /** The last lines that it has printed, at most five. */
+  lastLines: readonly string[]
   /** Signals the whole group. */
   kill(signal: NodeJS.Signals): void
   /** Stops the leader cleanly, then kills the rest of its group. */
@@ -75,7 +77,8 @@ export interface RunningServer {
 
 const readyPollMs = 25
 const defaultGraceMs = 10_000
-/** Time limit for reading the last lines of a server that has ended. */
+const lastLineCount = 5
+/** Time limit for reading the last lines of a process that has ended. */
 const lastLinesMs = 2_000
 /** Part of util-linux; sets the signal that the kernel sends when the parent dies. */
 const setpriv = '/usr/bin/setpriv'
@@ -107,11 +110,17 @@ export async function spawnProcess(
   })
   // A process that has ended no longer reads; its exit is reported.
   child.stdin?.on('error', () => {}).end(spec.input)
+  const lastLines: string[] = []
+  const keepLine = (line: string) => {
+    lastLines.splice(0, lastLines.length - lastLineCount + 1)
+    lastLines.push(line)
+    onLine(line)
+  }
   const readLines = (stream: Readable | null) =>
     new Promise<void>((resolve) => {
       if (stream === null) return resolve()
       const lines = createInterface({ input: stream.on('error', () => {}) })
-      lines.on('line', onLine).once('close', resolve)
+      lines.on('line', keepLine).once('close', resolve)
     })
   const outputEnded = Promise.all([readLines(child.stdout), readLines(child.stderr)])
   await new Promise<void>((resolve, reject) => child.once('spawn', resolve).once('error', reject))
@@ -130,6 +139,7 @@ export async function spawnProcess(
     pid,
     exited,
     outputEnded,
+    lastLines,
     kill,
     async stop() {
       child.kill(stopSignal)
@@ -142,21 +152,32 @@ export async function spawnProcess(
   }
 }
 
-/** Waits until the process serves. Rejects if it ends first or after `timeoutMs`. */
+/**
+ * Waits until the process serves. If it ends first, or does not serve within `timeoutMs`, kills it and throws with its last lines; the
+ * error of a process that was still running has `hung`.
+ */
 export async function whenReady(
   spec: ProcessSpec,
-  { pid, exited }: RunningProcess,
+  running: RunningProcess,
   timeoutMs = 30_000,
 ): Promise<void> {
   let ended: Exit | undefined
-  void exited.then((exit) => (ended = exit))
+  void running.exited.then((exit) => (ended = exit))
   const deadline = performance.now() + timeoutMs
-  while (!(await spec.isReady?.(pid).catch(() => false)) && spec.isReady !== undefined) {
-    if (ended !== undefined)
-      throw new Error(`${spec.name} ended with ${ended.signal ?? `exit code ${ended.code}`} while starting`)
-    if (performance.now() > deadline)
-      throw new Error(`${spec.name} did not become ready within ${timeoutMs} ms`)
-    await sleep(readyPollMs)
+  while (!(await spec.isReady?.(running.pid).catch(() => false)) && spec.isReady !== undefined) {
+    const exit = ended as Exit | undefined
+    if (exit === undefined && performance.now() <= deadline) {
+      await sleep(readyPollMs)
+      continue
+    }
+    running.kill('SIGKILL')
+    await Promise.race([running.outputEnded, sleep(lastLinesMs)])
+    const told = running.lastLines.length === 0 ? '' : `: ${running.lastLines.join(' | ')}`
+    const what =
+      exit === undefined
+        ? `did not become ready within ${timeoutMs} ms`
+        : `ended with ${exit.signal ?? `exit code ${exit.code}`} while starting`
+    throw Object.assign(new Error(`${spec.name} ${what}${told}`), { hung: exit === undefined })
   }
 }
 
@@ -165,15 +186,9 @@ export async function startServer(
   spec: ServerSpec,
   { log = () => {}, readyMs }: { log?: (line: string) => void; readyMs?: number } = {},
 ): Promise<RunningServer> {
-  const lines: string[] = []
-  const running = await spawnProcess(spec, (line) => {
-    log(line)
-    lines.push(line)
-  })
-  await whenReady(spec, running, readyMs).catch(async (error: Error) => {
-    running.kill('SIGKILL')
-    await Promise.race([running.outputEnded, sleep(lastLinesMs)])
-    throw failure(spec.code, `${error.message}: ${lines.slice(-5).join(' | ')}`)
+  const running = await spawnProcess(spec, log)
+  await whenReady(spec, running, readyMs).catch((error: Error) => {
+    throw failure(spec.code, error.message)
   })
   return { pid: running.pid, stop: async () => void (await running.stop()) }
 }

@@ -128,6 +128,29 @@ describe('the supervisor', () => {
     await expect(begin(specs, { readyMs: 100 })).rejects.toThrow('worker did not become ready within 100 ms')
   })
 
+  it('starts a child once more that hangs at first, and logs its last lines', async () => {
+    let hung: number | undefined
+    const worker = child('worker', `console.log('waits for a lock')`)
+    const supervision = await begin(
+      [
+        {
+          ...worker,
+          isReady: async (pid) => {
+            if (hung === undefined) await expect.poll(() => lines).toContain(`worker: up ${pid}`)
+            hung ??= pid
+            return pid !== hung
+          },
+        },
+      ],
+      { readyMs: 100 },
+    )
+    expect(supervision.pidOf('worker')).not.toBe(hung)
+    expect(birthOf(hung as number)).toBeUndefined()
+    expect(lines).toContain(
+      `tenure: worker did not become ready within 100 ms: waits for a lock | up ${hung}; starting it again`,
+    )
+  })
+
   it('refuses a dependency on an unknown child', async () => {
     await expect(begin([{ ...child('worker'), after: ['database'] }])).rejects.toThrow(
       'worker needs database',
