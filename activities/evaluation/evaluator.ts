@@ -51,7 +51,7 @@ import { loadUnchanged } from '../runtime/unchanged-model.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, whileAlive, type Parent } from '../runtime/child-protocol.ts'
 import { runTests } from './behaviour-tests.ts'
-import { askRequests, entityKey, listAnswers } from './request-answers.ts'
+import { askRequests, entityKey, listAnswers, withRefusals, type RowAnswers } from './request-answers.ts'
 import { withImportance } from './importance.ts'
 import { findLeaks } from './leakage-queries.ts'
 import { computeMetrics, computeWithin, type MetricProgram } from './own-metrics.ts'
@@ -173,13 +173,22 @@ async function evaluateBy(
   const test = await parent.part('load data', async () => readTestRows(versions, job, { path, after }))
   await parent.yieldToEventLoop()
   const outputs = await outputsOf(versions, job)
+  const refusals = new Map<string, RowAnswers>()
+  const tolerant =
+    job.compression === undefined
+      ? versions
+      : withRefusals(versions, refusals, {
+          parent: job.compression.facts.artifact,
+          child: job.challenger,
+          definition,
+        })
   const [challenger, champion] = await parent.part('predict', async () => [
-    await versions.ask(job.challenger, test),
-    job.champion === undefined ? null : await askChampion(versions, job.champion, test, outputs),
+    await tolerant.ask(job.challenger, test),
+    job.champion === undefined ? null : await askChampion(tolerant, job.champion, test, outputs),
   ])
   await parent.yieldToEventLoop()
   const y = judgedLabels(test.labels, outputs.own)
-  const released = await askAnchors(versions, job, { test, output: outputs.shared ?? outputs.own, parent })
+  const released = await askAnchors(tolerant, job, { test, output: outputs.shared ?? outputs.own, parent })
   const checks = await checkRows(versions, job, { path, test, after, outputs })
   // Nothing is compared with a champion that cannot score the rows.
   const isComparable = typeof champion !== 'string'
@@ -213,8 +222,12 @@ async function evaluateBy(
       job.compression &&
       (await besideParent(versions, job.compression, {
         job,
+        refusals,
         challenger,
-        champion: isComparable && job.champion === job.compression.facts.artifact ? champion : null,
+        parent:
+          isComparable && champion !== null && job.champion === job.compression.facts.artifact
+            ? champion
+            : await tolerant.ask(job.compression.facts.artifact, test),
         test,
         slices: checks.slices,
         entities: columns.entities,
@@ -258,17 +271,19 @@ async function besideParent(
   { facts, cost, attempt, requests }: CompressionJob,
   {
     job,
+    refusals,
     challenger,
-    champion,
+    parent,
     test,
     slices = [],
     entities,
     policy,
   }: Pick<FidelityInput, 'slices' | 'entities'> & {
     job: EvaluatorJob
+    /** Of test rows, by the digest of the version. */
+    refusals: ReadonlyMap<string, RowAnswers>
     challenger: ModelAnswers
-    /** The answers of the parent, where it is the champion. */
-    champion: ModelAnswers | null
+    parent: ModelAnswers
     test: LabelledRows
     policy: GatePolicy
   },
@@ -283,19 +298,34 @@ async function besideParent(
     { requests, definition },
   )
   const logged = new Map(asked.slices.map((slice) => [slice.name, slice.rows]))
+  const [parentRows, childRows] = [artifact, job.challenger].map((digest) => refusals.get(digest))
+  // Those before one that a version was not asked any more.
+  const tested = Math.min(
+    test.rows,
+    ...[parentRows, childRows].flatMap((found) => found?.answers.length ?? []),
+  )
+  const refusedOf = (who: 'parent' | 'child', found: RowAnswers | undefined) =>
+    new Map([
+      ...[...(found?.refused ?? [])].filter(([row]) => row < tested),
+      ...[...asked.refusals[who]].map(([row, why]) => [tested + row, why] as const),
+    ])
   const fidelity = judgeFidelity({
-    parent: [...listAnswers(champion ?? (await versions.ask(artifact, test))), ...asked.parent],
-    child: [...listAnswers(challenger), ...asked.child],
+    parent: [...listAnswers(parent).slice(0, tested), ...asked.parent],
+    child: [...listAnswers(challenger).slice(0, tested), ...asked.child],
+    refusals: { parent: refusedOf('parent', parentRows), child: refusedOf('child', childRows) },
     version,
     entities: [
-      ...Array.from({ length: test.rows }, (_, row) =>
+      ...Array.from({ length: tested }, (_, row) =>
         entities === undefined ? `test row ${row}` : entityKey(entities[row]!),
       ),
       ...asked.entities,
     ],
     slices: slices.map(({ name, rows }) => ({
       name,
-      rows: [...Array.from(rows), ...Array.from(logged.get(name) ?? [], (row) => test.rows + row)],
+      rows: [
+        ...Array.from(rows).filter((row) => row < tested),
+        ...Array.from(logged.get(name) ?? [], (row) => tested + row),
+      ],
     })),
     requests: asked.ids,
     policy: epsilon === undefined ? limits : { ...limits, epsilon, basis: 'ε is that of the request' },

@@ -134,8 +134,13 @@ export function fidelityLine({ fidelity, requests }: Pick<GateCompression, 'fide
   const { meanDifference, maxDifference, flips, verdict, policy } = fidelity
   const { epsilon, flips: mostFlips, basis, alpha, attempt = 1 } = policy
   const words = { equal: 'proven equal', not_equal: 'not equal', insufficient: 'not proven equal' }
+  const { rows: refused = 0, why } = fidelity.refused?.parent ?? {}
+  const left =
+    refused === 0
+      ? ''
+      : `. ${counted(refused, 'row')} that the parent refuses ${refused === 1 ? 'was' : 'were'} not compared: ${why}`
   const asked = requests === undefined ? '' : `. ${capitalized(requestsText(requests))}`
-  return `${rowsText(fidelity)}, ${words[verdict]}: mean distance ${fourDigits(meanDifference)} (limit ${fourDigits(epsilon)}), largest ${fourDigits(maxDifference)}, ${counted(flips, 'other decision')} (limit ${percentText(mostFlips)} of the rows); compression ${attempt} of this parent, so α is ${percentText(levelOf(policy))} of the ${percentText(alpha)} for all${basis === undefined ? '' : `. ${capitalized(basis)}`}${asked}`
+  return `${rowsText(fidelity)}, ${words[verdict]}: mean distance ${fourDigits(meanDifference)} (limit ${fourDigits(epsilon)}), largest ${fourDigits(maxDifference)}, ${counted(flips, 'other decision')} (limit ${percentText(mostFlips)} of the rows); compression ${attempt} of this parent, so α is ${percentText(levelOf(policy))} of the ${percentText(alpha)} for all${basis === undefined ? '' : `. ${capitalized(basis)}`}${left}${asked}`
 }
 
 /** Two digits; a bound is never rounded down. */

@@ -7,6 +7,10 @@
  * JRSS-B 2024). An entity with several rows counts as one draw, the mean of its rows. Both claims must be proven, so each is tested at the
  * same α: a pair that breaks one of them passes with a probability of at most α (an intersection-union test: Berger, Technometrics 1982).
  * Each child of a parent has a share of α, because it is another chance to pass.
+ *
+ * A row that the child refuses and the parent answers has d = 1 and f = 1, the largest there are: no answer can be further away. The tests
+ * need only that d and f are in [0, 1], so they stay valid: a refusal is an outcome of the row like another one, and not a missing value
+ * whose absence could depend on d. A row that the parent refuses has no d, and is left out whatever the child does with it.
  */
 import {
   eBenjaminiHochberg,
@@ -23,11 +27,11 @@ import { counted, fourDigits, groupedDigits, metricName, percentText } from '../
 import { answeredRows, answerReader, answerWidth, type ModelAnswers } from '../metrics/answers.ts'
 import type { Manifest } from '../model/manifest.ts'
 import { policyIssues } from '../policy-issues.ts'
+import { answerLimits, limitsText, type Output } from '../tasks/output.ts'
 import { scaledLoss } from '../tasks/numeric.ts'
 import { gateOf, taskOf } from '../tasks/tasks.ts'
 import type { Reason } from '../verdict.ts'
 import type { GateMetric } from './gate-metrics.ts'
-import { unreadableAnswers } from './metrics.ts'
 import type { GatePolicy } from './policy.ts'
 import { membersOf, type RowSlice } from './slices.ts'
 
@@ -50,6 +54,11 @@ export interface FidelityInput {
   /** The answers of both versions to the same rows. */
   parent: ModelAnswers
   child: ModelAnswers
+  /**
+   * Why a version refused rows, by their place; such a row has no valid answer. The report keeps these texts, so they hold no value of a
+   * row that may be erased.
+   */
+  refusals?: Partial<Record<'parent' | 'child', ReadonlyMap<number, string>>>
   /** The parent's output, and its profile, whose range of answers is the unit of numbers. */
   version: Pick<Manifest, 'output' | 'profile'>
   /** The entity of each row, when an entity has several rows. */
@@ -67,7 +76,7 @@ export interface FidelityInput {
 
 /**
  * - `equal`: proven to answer like the parent.
- * - `not_equal`: proven to answer otherwise, over all or in a slice, or without valid answers.
+ * - `not_equal`: proven to answer otherwise, over all or in a slice, or without answers of the right shape.
  * - `insufficient`: neither.
  */
 export type FidelityVerdict = 'equal' | 'not_equal' | 'insufficient'
@@ -98,16 +107,27 @@ export interface FidelityRow {
   /** The prediction, for a logged request. */
   request?: string
   parent: readonly number[]
+  /** Empty without finite numbers. */
   child: readonly number[]
   /** The distance, 0..1. */
   difference: number
   isFlipped: boolean
+  /** Why the child refuses the row, or why its answer is invalid. */
+  refused?: string
+}
+
+/** Rows that a version refuses or answers with invalid numbers, and why the first of them. */
+export interface RefusedRows {
+  rows: number
+  why: string
 }
 
 export interface FidelityReport extends FidelityPart {
   verdict: FidelityVerdict
   /** How many of the rows are logged requests; absent for none. */
   requests?: number
+  /** Absent for none. Those of the parent are left out; those of the child are among the rows, with the largest distance. */
+  refused?: Partial<Record<'parent' | 'child', RefusedRows>>
   /** Blocking ones first; the reason for an equal verdict otherwise. */
   reasons: Reason[]
   /** Findings that do not decide. */
@@ -133,7 +153,7 @@ export interface FidelityReport extends FidelityPart {
   judge: string
 }
 
-const fidelityJudge = 'fidelity@2'
+const fidelityJudge = 'fidelity@3'
 const defaultTolerance = 0.1
 /** The limits where none follows from a margin. */
 const defaultEpsilon = 0.005
@@ -234,15 +254,23 @@ export function judgeFidelity(given: FidelityInput): FidelityReport {
   if (refused !== undefined) return { ...report, ...refused }
   const compared = compareRows(input)
   if ('reason' in compared) return { ...report, reasons: [compared.reason] }
+  const { parent: ofParent, child: ofChild } = compared.refused
+  const testRows = report.rows - requests.length
 
   const threshold = thresholdFor(levelOf(policy))
   const all = draw(compared)
-  const maxDifference = compared.distances.reduce((most, distance) => Math.max(most, distance), 0)
+  const maxDifference = compared.distances.reduce((most, distance) => (distance > most ? distance : most), 0)
   const certified = certificate && compared.certifiedBy(certificate.bound)
   const measured = {
     ...report,
     threshold,
     ...partOf(all),
+    ...(requests.length > 0 && {
+      requests: requests.length - [...ofParent.keys()].filter((row) => row >= testRows).length,
+    }),
+    ...(ofParent.size + ofChild.size > 0 && {
+      refused: { parent: refusedRows(ofParent), child: refusedRows(ofChild) },
+    }),
     maxDifference,
     certified,
     worst: worstRows(input, compared),
@@ -309,11 +337,12 @@ function unreadable(input: FidelityInput): { verdict: FidelityVerdict; reasons: 
     )
   if (rows === 0) return because('insufficient', 'no_rows', 'there are no rows that both versions answered')
   for (const [who, answers] of Object.entries({ parent, child })) {
-    const width = answerWidth(answers)
+    const [count, width] = [answeredRows(answers), widthOf(answers, version.output)]
     const issue =
-      unreadableAnswers(gate.name, answers, rows) ??
-      gate.misfit(width, facts(version.output), outputWidth(version.output))
-    if (issue !== undefined && issue !== null)
+      count === rows
+        ? (gate.widthIssue(width) ?? gate.misfit(width, facts(version.output), outputWidth(version.output)))
+        : `${count} answers for ${rows} rows`
+    if (issue !== undefined)
       return because(
         who === 'child' ? 'not_equal' : 'insufficient',
         `${who}_unreadable`,
@@ -334,13 +363,42 @@ function scalesOf({ output, profile }: FidelityInput['version']): number[] {
   )
 }
 
+/** Numbers of an answer; the first row may be refused. */
+const widthOf = (answers: ModelAnswers, output: Output): number => answerWidth(answers) || outputWidth(output)
+
+/** Why a replica would fail a request for such an answer; undefined for a valid one. */
+function compileIssue(output: Output, width: number): (answer: readonly number[]) => string | undefined {
+  const { gate, range } = taskOf(output)
+  const limits = range(output)
+  const { min, max } = answerLimits(limits)
+  const sumsToOne = width > 1 && gate.classes(width) > 0
+  return (answer) => {
+    if (answer.length !== width) return `the answer has ${counted(answer.length, 'number')} of ${width}`
+    if (!answer.every(Number.isFinite)) return 'the answer is not finite'
+    if (answer.some((value) => value < min || value > max))
+      return `the answer is outside of ${limitsText(limits) || '32 bits'}`
+    const isWhole = !sumsToOne || Math.abs(sumOf(answer) - 1) <= sumTolerance
+    return isWhole ? undefined : 'the probabilities of the answer do not sum to 1'
+  }
+}
+
+const sumTolerance = 1e-3
+
+const refusedRows = (refused: ReadonlyMap<number, string>): RefusedRows | undefined => {
+  const [why] = refused.values()
+  return why === undefined ? undefined : { rows: refused.size, why }
+}
+
 interface Compared {
+  /** NaN for a row that the parent refuses. */
   distances: Float64Array
   flipped: Uint8Array
   /** The draw that each row belongs to. */
   draws: Uint32Array
   /** The number of draws. */
   entities: number
+  /** Why each row is refused. */
+  refused: Record<'parent' | 'child', Map<number, string>>
   /** The largest distance that a bound of each number allows; undefined where the range of a number is not known. */
   certifiedBy: (bound: number) => number | undefined
 }
@@ -351,6 +409,7 @@ function compareRows({
   version,
   entities,
   policy,
+  refusals = {},
 }: FidelityInput): Compared | { reason: Reason } {
   const { output } = version
   const { decides, distanceUnit, gate } = taskOf(output)
@@ -361,6 +420,16 @@ function compareRows({
     decides ? Math.min(1, sumOf(differences) / distanceUnit(output)) : (scaledLoss(differences, scales) ?? 0)
   const [parentAt, childAt] = [answerReader(parent), answerReader(child)]
   const [distances, flipped] = [new Float64Array(rows), new Uint8Array(rows)]
+  const issueOf = {
+    parent: compileIssue(output, widthOf(parent, output)),
+    child: compileIssue(output, widthOf(child, output)),
+  }
+  const refused: Compared['refused'] = { parent: new Map(), child: new Map() }
+  const isRefused = (who: 'parent' | 'child', row: number, answer: readonly number[]): boolean => {
+    const why = refusals[who]?.get(row) ?? issueOf[who](answer)
+    if (why !== undefined) refused[who].set(row, why)
+    return why !== undefined
+  }
   // One or two columns may hold a probability.
   const width = [gate.forMetric(parentAt(0))].flat().length
   const [one, other, differences] = [0, 0, 0].map(() => Array.from({ length: width }, () => 0)) as [
@@ -373,6 +442,14 @@ function compareRows({
     for (let k = 0; k < width; k++) into[k] = typeof given === 'number' ? given : given[k]!
   }
   for (let row = 0; row < rows; row++) {
+    if (isRefused('parent', row, parentAt(row))) {
+      distances[row] = NaN
+      continue
+    }
+    if (isRefused('child', row, childAt(row))) {
+      distances[row] = flipped[row] = 1
+      continue
+    }
     read(parentAt(row), one)
     read(childAt(row), other)
     for (let k = 0; k < width; k++) differences[k] = Math.abs(one[k]! - other[k]!)
@@ -391,10 +468,19 @@ function compareRows({
       decides ? decides.of(output, one) !== decides.of(output, other) : distance > tolerance,
     )
   }
+  if (refused.parent.size === rows)
+    return {
+      reason: {
+        code: 'parent_unreadable',
+        message: `answers of the parent: none of ${counted(rows, 'row')} is valid: ${refused.parent.get(0)!}`,
+        values: { rows },
+      },
+    }
   const isScaled = decides !== undefined || scales.every((scale) => scale > 0)
   return {
     distances,
     flipped,
+    refused,
     ...drawsOf(rows, entities),
     certifiedBy: (bound) => (isScaled ? distanceOf(Array.from({ length: width }, () => bound)) : undefined),
   }
@@ -429,6 +515,7 @@ function draw({ distances, flipped, draws, entities }: Compared, members?: Uint3
   const count = members?.length ?? distances.length
   for (let i = 0; i < count; i++) {
     const row = members?.[i] ?? i
+    if (Number.isNaN(distances[row])) continue
     const at = draws[row]!
     rows[at]!++
     sums[at]! += distances[row]!
@@ -436,7 +523,7 @@ function draw({ distances, flipped, draws, entities }: Compared, members?: Uint3
   }
   const present = (values: Float64Array) =>
     values.map((value, at) => value / rows[at]!).filter((_, at) => rows[at]! > 0)
-  return { rows: count, flips: sumOf(flips), distances: present(sums), flipped: present(flips) }
+  return { rows: sumOf(rows), flips: sumOf(flips), distances: present(sums), flipped: present(flips) }
 }
 
 const partOf = ({ rows, flips, distances, flipped }: Draws): FidelityPart => ({
@@ -475,26 +562,31 @@ function judgeParts(
 
 function worstRows(
   { parent, child, requests = [] }: FidelityInput,
-  { distances, flipped }: Compared,
+  { distances, flipped, refused }: Compared,
 ): FidelityRow[] {
   const [parentAt, childAt] = [answerReader(parent), answerReader(child)]
   const worst: number[] = []
   for (let row = 0; row < distances.length; row++) {
     const distance = distances[row]!
-    if (distance === 0 || (worst.length === maxWorst && distance <= distances[worst.at(-1)!]!)) continue
+    if (!(distance > 0) || (worst.length === maxWorst && distance <= distances[worst.at(-1)!]!)) continue
     const place = worst.findIndex((each) => distances[each]! < distance)
     worst.splice(place < 0 ? worst.length : place, 0, row)
     worst.length = Math.min(worst.length, maxWorst)
   }
   const testRows = distances.length - requests.length
-  return worst.map((index) => ({
-    index,
-    ...(index >= testRows && { request: requests[index - testRows]! }),
-    parent: [...parentAt(index)],
-    child: [...childAt(index)],
-    difference: distances[index]!,
-    isFlipped: flipped[index] === 1,
-  }))
+  return worst.map((index) => {
+    const why = refused.child.get(index)
+    const answer = [...childAt(index)]
+    return {
+      index,
+      ...(index >= testRows && { request: requests[index - testRows]! }),
+      parent: [...parentAt(index)],
+      child: answer.every(Number.isFinite) ? answer : [],
+      difference: distances[index]!,
+      isFlipped: flipped[index] === 1,
+      ...(why !== undefined && { refused: why }),
+    }
+  })
 }
 
 /** How many more rows like these bring each test to the threshold; undefined where one would never reach it. */
@@ -539,13 +631,21 @@ const entitiesText = (part: FidelityPart & { requests?: number }): string => {
 const figuresText = (part: FidelityPart, { epsilon, flips }: FidelityPolicy): string =>
   `mean distance ${percentText(part.meanDifference)} (limit ${percentText(epsilon)}), other decisions ${percentText(part.flipShare)} (limit ${percentText(flips)}) in ${entitiesText(part)}`
 
+/** `; 2 rows that the parent answers are refused: …`. */
+function refusedText({ refused }: Pick<FidelityReport, 'refused'>): string {
+  const { rows = 0, why } = refused?.child ?? {}
+  return rows === 0
+    ? ''
+    : `; ${counted(rows, 'row')} that the parent answers ${rows === 1 ? 'is' : 'are'} refused, which counts as the largest distance and another decision: ${why}`
+}
+
 const figuresOf = (
   { rows, entities, meanDifference, flips, flipShare }: FidelityPart,
   { epsilon, flips: flipLimit }: FidelityPolicy,
 ): Reason['values'] => ({ rows, entities, meanDifference, epsilon, flips, flipShare, flipLimit })
 
 function differsReason(report: FidelityReport): Reason {
-  const message = `the answers differ from the parent's: ${figuresText(report, report.policy)}`
+  const message = `the answers differ from the parent's: ${figuresText(report, report.policy)}${refusedText(report)}`
   return { code: 'differs', message, values: figuresOf(report, report.policy) }
 }
 
@@ -560,7 +660,11 @@ function sliceReason(slice: FidelitySlice, policy: FidelityPolicy): Reason {
 
 function brokenReason({ worst: [row], maxDifference }: FidelityReport, certified: number): Reason {
   const named = row?.request === undefined ? `row ${row?.index}` : `request ${row.request}`
-  const message = `the answers to ${named} have the distance ${fourDigits(maxDifference)}, and the transformation allows ${fourDigits(certified)}: the transformation or its bound is wrong`
+  const what =
+    row?.refused === undefined
+      ? `the answers to ${named} have the distance ${fourDigits(maxDifference)}`
+      : `${named} is refused (${row.refused})`
+  const message = `${what}, and the transformation allows ${fourDigits(certified)}: the transformation or its bound is wrong`
   return { code: 'certificate_broken', message, values: { maxDifference, certified } }
 }
 
@@ -569,7 +673,7 @@ function equalReason(report: FidelityReport): Reason {
   const same = maxDifference === 0 ? `all ${counted(report.rows, 'answer')} are the same; ` : ''
   const bound =
     differenceEvidence === null ? `no distance exceeds ${fourDigits(certified!)} by construction; ` : ''
-  const message = `${same}${bound}${figuresText(report, policy)}: logE ${fourDigits(evidence)} ≥ ${fourDigits(threshold)}`
+  const message = `${same}${bound}${figuresText(report, policy)}: logE ${fourDigits(evidence)} ≥ ${fourDigits(threshold)}${refusedText(report)}`
   return { code: 'equal', message, values: { ...figuresOf(report, policy), evidence, threshold } }
 }
 
@@ -583,7 +687,7 @@ function unprovenReasons(report: FidelityReport): Reason[] {
     needed === undefined
       ? 'no number of rows like these proves equality'
       : `${counted(needed, 'more row')} like these would prove equality`
-  const message = `${same}${figuresText(report, policy)}: logE ${fourDigits(evidence)} < ${fourDigits(threshold)}; ${more}`
+  const message = `${same}${figuresText(report, policy)}: logE ${fourDigits(evidence)} < ${fourDigits(threshold)}; ${more}${refusedText(report)}`
   const values = { ...figuresOf(report, policy), evidence, threshold, needed: needed ?? null }
   const single = `all ${counted(rows, 'row')} are of one entity, and count as one: give rows of more entities`
   return [

@@ -199,8 +199,9 @@ export function judgeGate(
   const report = emptyReport(input, policy)
   const unreadable = unreadableInput(input, policy)
   if (unreadable.length > 0) {
-    const refused = unreadable.some(({ verdict }) => verdict === 'not_better')
-    const reasons = unreadable.map(({ reason }) => reason)
+    const { against } = compressionFindings(input.compression)
+    const refused = against.length > 0 || unreadable.some(({ verdict }) => verdict === 'not_better')
+    const reasons = [...against, ...unreadable.map(({ reason }) => reason)]
     return { ...report, verdict: refused ? 'not_better' : 'insufficient', reasons }
   }
 

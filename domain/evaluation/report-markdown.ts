@@ -93,10 +93,13 @@ function compressionTables(compression: GateCompression | undefined): Markdown[]
       : titledTable(
           markup`The rows with the largest differences`,
           ['row', 'parent', 'this version', 'distance', 'decision'],
-          fidelity.worst.map(({ index, request, parent, child, difference, isFlipped }) => [
+          fidelity.worst.map(({ index, request, parent, child, difference, isFlipped, refused }) => [
             request === undefined ? `test row ${index}` : `request ${request}`,
             parent.map((value) => numberText(value)).join(', '),
-            child.map((value) => numberText(value)).join(', '),
+            [
+              ...child.map((value) => numberText(value)),
+              ...(refused === undefined ? [] : [`refused: ${refused}`]),
+            ].join(', '),
             numberText(difference),
             isFlipped ? 'another' : 'the same',
           ]),

@@ -103,6 +103,12 @@ export const maxAskedRows = (parent: { artifact?: ArtifactFormatName }): number 
 export const hasComparableBytes = (parent: { artifact?: ArtifactFormatName }): boolean =>
   !isCode(parent) && !isRemote(parent)
 
+/** A wish as options of `tenure compress`: `--to int8 --epsilon 0.01`. */
+export const compressOptions = ({ to, trees, epsilon, times }: CompressionWish): string =>
+  Object.entries({ to, keep: trees, epsilon, times })
+    .flatMap(([option, value]) => (value === undefined ? [] : [`--${option} ${value}`]))
+    .join(' ')
+
 const digestPattern = /^sha256:[0-9a-f]{64}$/
 
 /** Why a value is not what a compression is asked for with; undefined when it is. */

@@ -23,12 +23,10 @@ export const requestColumns = {
 
 /** What became of them. */
 export interface AskedRequests extends LoggedRequests {
-  /** How many both versions answered. */
+  /** How many the parent answered and the child was asked. */
   answered: number
-  /** The time limit that ended the questions early, in milliseconds. */
-  limitMs?: number
-  /** Rows that the parent refused, with those that were asked at once. */
-  refused?: { rows: number; why: string }
+  /** Why the others were not asked; absent when all were. */
+  unasked?: string
 }
 
 const loggedMs = 7 * 86_400_000
@@ -40,27 +38,10 @@ export function loggedSpan(nowMs: number, after?: string): { since: string; to: 
 }
 
 /** `2,000 logged requests from … to …; those that m_v1.0.0 answered are left out: …`. */
-export function requestsText({
-  rows,
-  answered,
-  since,
-  to,
-  leftOut,
-  limitMs,
-  refused,
-}: AskedRequests): string {
+export function requestsText({ rows, answered, since, to, leftOut, unasked }: AskedRequests): string {
   const found =
     rows === 0
       ? `no logged requests: the log has none from ${since} to ${to} that can be asked again`
       : `${groupedDigits(answered)} of ${counted(rows, 'logged request')} from ${since} to ${to} were asked again`
-  return [
-    found,
-    ...leftOut,
-    ...(limitMs === undefined ? [] : [`the others would have taken longer than ${limitMs / 60_000} min`]),
-    ...(refused === undefined
-      ? []
-      : [
-          `${counted(refused.rows, 'row')} are left out, asked together with one that the parent refused: ${refused.why}`,
-        ]),
-  ].join('; ')
+  return [found, ...leftOut, ...(unasked === undefined ? [] : [unasked])].join('; ')
 }

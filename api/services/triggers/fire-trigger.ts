@@ -1,5 +1,6 @@
 /** Fires a trigger of a model, for a webhook or an operator. The firing is stored in Postgres, so it survives a Temporal outage. */
 import { DomainError } from '../../../domain/errors.ts'
+import { compressOptions } from '../../../domain/model/compression.ts'
 import { requireOverrides } from '../../../domain/training/overrides.ts'
 import { issuesOfParameters, overridesIn, type ParameterValues } from '../../../domain/triggers/parameters.ts'
 import { isDay, isEnded, partitionOf, type BatchDefinition } from '../../../domain/triggers/partitions.ts'
@@ -60,7 +61,7 @@ export async function fireTrigger(
   }
   if (declared.kind === 'promotion')
     throw new DomainError('invalid_request', `${trigger} of ${model} fires when a version is promoted`, {
-      remedy: `Compress a version with \`tenure compress ${model} --to ${declared.compression.to}\`.`,
+      remedy: `Compress a version with \`tenure compress ${model} ${compressOptions(declared.compression)}\`.`,
     })
   await requireModelFile(store, model)
   const issues = issuesOfParameters(declared, parameters)

@@ -26,12 +26,19 @@ const costs = {
 }
 
 /** Judges a child that answers `change` more than its parent, beside the champion, which is the parent. */
-function judged({ rows = 1_200, change = 0, child = 250_000, labels = true, hasBytes = true } = {}) {
+function judged({
+  rows = 1_200,
+  change = 0,
+  child = 250_000,
+  labels = true,
+  hasBytes = true,
+  refused = 0,
+} = {}) {
   const bytes = hasBytes ? { parent: 412_000, child } : undefined
   const uniform = seededRandom(1)
   const y = Array.from({ length: rows }, () => (uniform() < 0.4 ? 1 : 0))
   const parent = y.map((label) => [0.1 + 0.3 * uniform() + (labels ? 0.4 * label : 0)])
-  const challenger = parent.map(([value]) => [value! + change])
+  const challenger = parent.map(([value], row) => [row < refused ? NaN : value! + change])
   const compression: GateCompression = {
     version: 'm_v1.2.0',
     artifact: `sha256:${'a'.repeat(64)}`,
@@ -89,6 +96,15 @@ describe('a compressed version', () => {
     expect(codes(report).some((code) => code.startsWith('fidelity_'))).toBe(true)
   })
 
+  it('fails for test rows that it refuses, first because it differs from its parent', () => {
+    const report = judged({ refused: 60 })
+    expect(report.verdict).toBe('not_better')
+    expect(codes(report)).toEqual(['fidelity_certificate_broken', 'challenger_unreadable'])
+    const page = gateMarkdown(report, { model: 'm', challenger: 'x', champion: 'm_v1.2.0' })
+    expect(page).toMatch(/\| test row 0 \| 0\.\d+ \| refused: the answer is not finite \| 1 \| another \|/)
+    expect(page).toContain('60 other decisions')
+  })
+
   it('has a table beside its parent in the report, with the rows that differ most', () => {
     const page = gateMarkdown(judged({ change: 1e-4 }), { model: 'm', challenger: 'x', champion: 'm_v1.2.0' })
     expect(page).toContain('## Beside its parent m\\_v1.2.0')
@@ -110,13 +126,14 @@ describe('a compressed version', () => {
     expect(fidelityLine({ fidelity, requests })).toMatch(
       /\. No logged requests: the log has none from Monday to Sunday that can be asked again; those of m are left out$/,
     )
-    const cut = { ...requests, rows: 5_000, answered: 3_000, leftOut: [], limitMs: 600_000 }
+    const unasked = 'the others would have taken longer than 10 min'
+    const cut = { ...requests, rows: 5_000, answered: 3_000, leftOut: [], unasked }
     expect(fidelityLine({ fidelity: { ...fidelity, rows: 4_200, requests: 3_000 }, requests: cut })).toMatch(
       /^1,200 test rows and 3,000 logged requests, proven equal: .*\. 3,000 of 5,000 logged requests from Monday to Sunday were asked again; the others would have taken longer than 10 min$/,
     )
-    const refused = { ...cut, limitMs: undefined, refused: { rows: 1_000, why: 'no size' } }
-    expect(fidelityLine({ fidelity, requests: refused })).toContain(
-      '; 1,000 rows are left out, asked together with one that the parent refused: no size',
+    const refused = { parent: { rows: 1, why: 'no size' } }
+    expect(fidelityLine({ fidelity: { ...fidelity, refused } })).toMatch(
+      /\. 1 row that the parent refuses was not compared: no size$/,
     )
   })
 

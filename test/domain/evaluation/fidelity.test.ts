@@ -65,6 +65,8 @@ const judge = (output: Output, rows: number, distance: number, more: Partial<Fid
   })
 const codes = ({ reasons }: { reasons: { code: string }[] }) => reasons.map(({ code }) => code)
 
+const invalid = (row: readonly number[]): number[] => row.map(() => NaN)
+
 describe.each(Object.keys(tasks) as OutputKind[])('the fidelity of %s', (kind) => {
   const output = outputs[kind]
 
@@ -94,15 +96,12 @@ describe.each(Object.keys(tasks) as OutputKind[])('the fidelity of %s', (kind) =
     expect(judge(output, 50 + few.needed! - 1, 0.001).verdict).toBe('insufficient')
   })
 
-  it('is refused for invalid answers of the child, and undecided for those of the parent', () => {
+  it('is refused for answers of another shape, and undecided without valid ones of the parent', () => {
     const { parent, child } = pair(output, 30, { distance: 0 })
-    const bad = [...child.slice(0, -1), child.at(-1)!.map(() => NaN)]
     const version = { output }
-    const ofChild = judgeFidelity({ parent, child: bad, version, policy: limits })
-    expect([ofChild.verdict, codes(ofChild)]).toEqual(['not_equal', ['child_unreadable']])
-    expect(ofChild.reasons[0]!.message).toContain('row 29 is not finite')
-    const ofParent = judgeFidelity({ parent: bad, child, version, policy: limits })
-    expect([ofParent.verdict, codes(ofParent)]).toEqual(['insufficient', ['parent_unreadable']])
+    const none = judgeFidelity({ parent: parent.map(invalid), child, version, policy: limits })
+    expect([none.verdict, codes(none)]).toEqual(['insufficient', ['parent_unreadable']])
+    expect(none.reasons[0]!.message).toContain('none of 30 rows is valid: the answer is not finite')
     const wider = judgeFidelity({
       parent,
       child: child.map((row) => [...row, 0, 0]),
@@ -112,6 +111,106 @@ describe.each(Object.keys(tasks) as OutputKind[])('the fidelity of %s', (kind) =
     expect([wider.verdict, codes(wider)]).toEqual(['not_equal', ['child_unreadable']])
     const shorter = judgeFidelity({ parent, child: child.slice(1), version, policy: limits })
     expect(shorter.reasons[0]!.message).toContain('29 answers for 30 rows')
+  })
+
+  /** Each way in which a row is without a valid answer. */
+  const ways: [string, string, (row: number[]) => number[]][] = [
+    ['refused', 'prepare_failed', invalid],
+    ['answered with NaN', 'the answer is not finite', invalid],
+    ['answered with too few numbers', 'the answer has 0 numbers', () => []],
+    ['answered outside of its limits', 'the answer is outside of min 0', (row) => row.map(() => 11)],
+    ...(taskOf(output).sumsToOne
+      ? [
+          [
+            'answered with a sum of 0.3',
+            'the probabilities of the answer do not sum to 1',
+            (row: number[]) => row.map(() => 0.1),
+          ] as [string, string, (row: number[]) => number[]],
+        ]
+      : []),
+  ]
+  describe.each(ways)('for rows that are %s', (_, why, spoil) => {
+    const rows = 1_000
+    const { parent, child } = pair(output, rows, { distance: 0.001 })
+    const version = { output }
+    /** Rows with such an answer, one among the test rows or one in each part. */
+    const spoiled = (answers: number[][], places: readonly number[]) =>
+      answers.map((row, at) => (places.includes(at) ? spoil(row) : row))
+    const refusalsOf = (places: readonly number[]) =>
+      why === 'prepare_failed' ? new Map(places.map((row) => [row, why])) : undefined
+    const requests = Array.from({ length: 500 }, (_row, at) => `request-${at}`)
+
+    it.each([
+      ['test rows', [499, 3], undefined],
+      ['test rows beside requests', [499, 3], requests],
+      ['logged requests', [999, 503], requests],
+      ['both', [999, 3], requests],
+    ])(
+      'by the child, each counts as the largest distance and as another decision: %s',
+      (_where, places, ids) => {
+        const refusals = { child: refusalsOf(places) }
+        const given = { parent, child: spoiled(child, places), version, requests: ids, refusals }
+        const policy = { ...limits, epsilon: 0.1, flips: 0.1 }
+        const report = judgeFidelity({ ...given, policy })
+        expect(report).toMatchObject({ verdict: 'equal', rows, flips: 2, maxDifference: 1 })
+        expect(report.meanDifference).toBeCloseTo((998 * 0.001 + 2) / rows, 8)
+        expect(report.refused).toMatchObject({
+          child: { rows: 2, why: expect.stringContaining(why) as string },
+        })
+        expect(report.reasons[0]!.message).toContain(
+          '2 rows that the parent answers are refused, which counts as the largest distance and another decision',
+        )
+        expect(report.worst.slice(0, 2)).toMatchObject(
+          places
+            .toSorted((a, b) => a - b)
+            .map((index) => ({
+              index,
+              difference: 1,
+              isFlipped: true,
+              parent: parent[index],
+              refused: expect.stringContaining(why) as string,
+              ...(ids !== undefined && index >= 500 && { request: `request-${index - 500}` }),
+            })),
+        )
+        expect(JSON.stringify(report)).not.toContain('null,null')
+        // Enough of them prove that the child is another one, in the part where they are.
+        const many = Array.from({ length: 60 }, (_row, at) => (places[0]! > 500 ? 999 - at * 2 : at * 2))
+        const worse = { ...given, child: spoiled(child, many), refusals: { child: refusalsOf(many) } }
+        expect(judgeFidelity({ ...worse, policy: limits }).verdict).toBe('not_equal')
+      },
+    )
+
+    it('by the child, one breaks a bound of the transformation', () => {
+      const report = judgeFidelity({
+        parent,
+        child: spoiled(child, [7]),
+        version,
+        refusals: { child: refusalsOf([7]) },
+        policy: limits,
+        certificate: { bound: 0.01 },
+      })
+      expect([report.verdict, codes(report)]).toEqual(['not_equal', ['certificate_broken']])
+      expect(report.reasons[0]!.message).toContain(`row 7 is refused (${why}`)
+    })
+
+    it('by the parent, each alone is left out, whatever the child answers', () => {
+      const places = [3, 999, 503]
+      const report = judgeFidelity({
+        parent: spoiled(parent, places),
+        child: spoiled(child, [3]),
+        version,
+        requests,
+        refusals: { parent: refusalsOf(places), child: refusalsOf([3]) },
+        entities: parent.map((_row, at) => Math.floor(at / 2)),
+        slices: [{ name: 'first', rows: [0, 1, 2, 3] }],
+        policy: limits,
+      })
+      expect(report).toMatchObject({ rows: 997, requests: 498, entities: 500, flips: 0 })
+      expect(report.refused).toEqual({ parent: { rows: 3, why: expect.stringContaining(why) as string } })
+      expect(report.maxDifference).toBeCloseTo(0.001, 8)
+      expect(report.slices.map((slice) => slice.rows)).toEqual([499, 498, 3])
+      expect(report.worst.map(({ index }) => index).filter((row) => places.includes(row))).toEqual([])
+    })
   })
 
   it('shows the ten rows that differ most', () => {
@@ -367,7 +466,7 @@ describe('the default limits', () => {
       )
       const total = drawn.reduce((sum, value) => sum + value, 0)
       const valid = drawn.map((value) =>
-        sumsToOne ? value / total : decides ? Math.min(1, value) : 10 * value,
+        sumsToOne ? value / total : (decides ? 1 : 10) * Math.min(1, value),
       )
       return rises ? valid.toSorted((a, b) => a - b) : valid
     }

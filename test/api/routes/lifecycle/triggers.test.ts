@@ -31,7 +31,12 @@ const triggers: TriggerDefinition[] = [
     },
   },
   { name: 'file', kind: 'file', everyMs: 60_000, glob: 'data/ready/*.done' },
-  { name: 'compress', kind: 'promotion', everyMs: 60_000, compression: { to: 'int8' } },
+  {
+    name: 'compress',
+    kind: 'promotion',
+    everyMs: 60_000,
+    compression: { to: 'int8', epsilon: 0.01, times: 1.5 },
+  },
 ]
 const definition = { name: model, triggers, retrain: { cron: '0 3 * * 1', catchUpMs: 1 } } as ModelDefinition
 
@@ -101,7 +106,7 @@ it('fires a webhook by role and model, with the parameters that the model file d
   })
   expect((await fire({}, { trigger: 'compress' })).json).toMatchObject({
     code: 'invalid_request',
-    remedy: `Compress a version with \`tenure compress ${model} --to int8\`.`,
+    remedy: `Compress a version with \`tenure compress ${model} --to int8 --epsilon 0.01 --times 1.5\`.`,
   })
   expect(JSON.stringify(await issuesOf({}))).toContain('region is missing')
   expect(JSON.stringify(await issuesOf({ region: 'asia' }))).toContain('region is one of eu, us')
