@@ -8,7 +8,8 @@ import { defineConfig } from 'vitest/config'
 import { LongestFirst } from './test/support/longest-first.ts'
 import { atLength, byHand, programs, unit } from './test/tiers.ts'
 
-const servers = { globalSetup: ['test/support/global-setup.ts'] }
+const processes = 'test/support/compiled.ts'
+const servers = { globalSetup: [processes, 'test/support/global-setup.ts'] }
 
 export default defineConfig({
   test: {
@@ -31,7 +32,10 @@ export default defineConfig({
     hookTimeout: 1_200_000,
     projects: [
       { extends: true, test: { name: 'pure', include: unit, exclude: [...programs, ...atLength] } },
-      { extends: true, test: { name: 'programs', include: programs, exclude: atLength } },
+      {
+        extends: true,
+        test: { name: 'programs', include: programs, exclude: atLength, globalSetup: [processes] },
+      },
       {
         extends: true,
         test: {
