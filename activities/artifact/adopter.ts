@@ -4,7 +4,7 @@
 import { listedFeatures, type ModelDefinition } from '../../domain/model-definition.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { parseDeclaredColumns } from '@tenure/predictors/features'
-import { isCode } from '@tenure/predictors/format-names'
+import { isCode, type Quantizer } from '@tenure/predictors/format-names'
 import { parseJson } from '../../domain/parse-json.ts'
 import { broughtFacts, totalBytesOf, type Manifest } from '../../domain/model/manifest.ts'
 import { getManifest, openArtifacts, type Artifacts } from '../../store/artifacts.ts'
@@ -32,8 +32,7 @@ export interface AdopterJob {
   snapshotDigest: string
   artifactRoot: string
   brought: BroughtArtifact
-  /** The command that quantizes ONNX files. */
-  quantizer?: readonly string[]
+  quantizer?: Quantizer
 }
 
 const maxColumnsBytes = 16_777_216
@@ -152,7 +151,7 @@ interface CompressedArtifact {
   parent: Manifest
   data: LabelledRows
   order: CompressionOrder
-  quantizer?: readonly string[]
+  quantizer?: Quantizer
 }
 
 /** The rows by which the number of trees, or the scales of a quantized graph, are chosen. */

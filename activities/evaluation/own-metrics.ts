@@ -49,13 +49,8 @@ export async function prepareMetrics(
 ): Promise<MetricProgram | undefined> {
   const program = await programOfMetrics(models, definition)
   if (program === undefined) return undefined
-  const { argv } = await prepareProgram(program, {
-    models,
-    cache: config.cacheDir,
-    signal,
-    onStep: (step) => log?.info({ model: definition.name }, step),
-    onFailure: (output) => log?.warn({ model: definition.name, output }, 'the packages cannot be installed'),
-  })
+  const about = { model: definition.name }
+  const { argv } = await prepareProgram({ config, log }, program, { models, about, signal })
   const { memoryMb = config.trainingMemoryMb, limitMs, silenceMs } = program
   return { argv, memoryMb, limitMs, silenceMs }
 }

@@ -11,9 +11,8 @@ import { pythonFileOf, readBroughtCode } from '../../domain/model/brought-code.t
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { parseJson } from '../../domain/parse-json.ts'
 import { unpackCode } from '../../store/bundles/brought-code.ts'
-import { preparePython } from '../../store/python/python-environment.ts'
-import { installerEnvironment } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
+import { installPython, type Installing } from '../trainers/program.ts'
 
 export interface AdoptedCode {
   /** The artifact with the file of the model in place of the folder. */
@@ -30,15 +29,8 @@ export async function adoptCode(
     artifact,
     signal,
     onInstall,
-  }: {
-    definition: ModelDefinition
-    artifact: BroughtArtifact
-    signal: AbortSignal
-    /** Receives what is installed, and at last undefined. */
-    onInstall?: (step: string | undefined) => void
-  },
+  }: { definition: ModelDefinition; artifact: BroughtArtifact } & Omit<Installing, 'about'>,
 ): Promise<AdoptedCode> {
-  const { name: model } = definition
   const { digest, columns } = artifact
   const archive = await artifacts.get('artifacts', digest)
   const code = readBroughtCode(unpackCode(archive))
@@ -46,21 +38,12 @@ export async function adoptCode(
   try {
     const requirements = join(folder, 'requirements.txt')
     await writeFile(requirements, code.requirements.map((line) => `${line}\n`).join(''))
-    const { packages } = await preparePython({
-      requirements,
-      interpreter: code.interpreter,
-      cache: config.cacheDir,
-      env: installerEnvironment(),
-      signal,
+    const { packages } = await installPython(
+      { config, log },
       // Building a package would run its code.
-      onlyBuilt: true,
-      onStep(step) {
-        log.info({ model }, step)
-        onInstall?.(step)
-      },
-      onFailure: (output) => log.warn({ model, output }, 'the packages cannot be installed'),
-    })
-    onInstall?.(undefined)
+      { requirements, interpreter: code.interpreter, onlyBuilt: true },
+      { about: { model: definition.name }, signal, onInstall },
+    )
     const declared =
       columns && parseDeclaredColumns(parseJson((await artifacts.get('artifacts', columns)).toString('utf8')))
     const file = pythonFileOf(archive, code, definition, { packages, declared: declared || undefined })

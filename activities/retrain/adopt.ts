@@ -1,5 +1,5 @@
 /** Adopts a brought artifact instead of training: gives it a manifest; evaluation and release are those of a trained one. */
-import { needsQuantizer } from '@tenure/predictors/format-names'
+import { needsQuantizer, type Quantizer } from '@tenure/predictors/format-names'
 import { DomainError } from '../../domain/errors.ts'
 import { codeFolder, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { getModel } from '../../store/registry/models.ts'
@@ -13,7 +13,7 @@ import { failAttempt, finishAttempt } from '../trainers/attempt.ts'
 import { runJob } from '../runtime/run-job.ts'
 import { adoptCode } from './adopt-code.ts'
 import { verifyParent } from './compressed-parent.ts'
-import { prepareQuantizer } from './quantizer.ts'
+import { withQuantizer } from './quantizer.ts'
 
 export interface AdoptInput {
   /** Adopts an id once. */
@@ -66,23 +66,30 @@ export const adopt =
               adoptCode(deps, { definition, artifact, signal, onInstall }),
             )
           : undefined
-      const quantizer =
-        artifact.compression !== undefined && needsQuantizer(artifact.file, artifact.compression.to)
-          ? await withInstallHeartbeat((beat) => prepareQuantizer(deps, { model, ...beat }))
-          : undefined
       const job: AdopterJob = {
         definition,
         snapshotDigest,
         artifactRoot: config.artifactRoot,
         brought: code?.brought ?? artifact,
-        quantizer,
       }
-      const { artifactDigest, library, unused } = await runJob<StoredForeign>({
-        what: `reading the artifact of ${model}`,
-        file: 'activities/artifact/adopter.ts',
-        job,
-        limitMb: config.trainingMemoryMb,
-      })
+      const run = (quantizer?: Quantizer) =>
+        runJob<StoredForeign>({
+          what: `reading the artifact of ${model}`,
+          file: 'activities/artifact/adopter.ts',
+          job: { ...job, quantizer },
+          limitMb: config.trainingMemoryMb,
+        })
+      const { compression, file } = artifact
+      const { artifactDigest, library, unused } =
+        compression !== undefined && needsQuantizer(file, compression.to)
+          ? await withInstallHeartbeat(({ signal, onInstall }) =>
+              withQuantizer(
+                deps,
+                { trainingId: id, attempt: training.attempts, about: { model }, signal, onInstall },
+                run,
+              ),
+            )
+          : await run()
       log.info({ training: id, model, library, unused }, 'artifact read')
       const result = { artifactDigest, ...unknownCode, dependencies: code?.packages ?? packageOf(library) }
       await withHeartbeat(() => finishAttempt(deps, training, result))

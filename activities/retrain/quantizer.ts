@@ -1,32 +1,49 @@
-/** Makes the Python environment of the program that quantizes ONNX files, once for a machine. */
+/** Runs work that quantizes ONNX files: makes the Python environment of the program once for a machine, and a folder for its files. */
+import { spawnSync } from 'node:child_process'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { preparePython } from '../../store/python/python-environment.ts'
-import { checkout, installerEnvironment } from '../../temporal.config.ts'
+import type { Quantizer } from '@tenure/predictors/format-names'
+import { checkout } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
+import { openAttempt } from '../trainers/attempt-folder.ts'
+import { inGroup, installPython, type Installing } from '../trainers/program.ts'
+
+/** The memory limit of the program. The largest file, of 64 MiB, takes a third of it. */
+const limitMb = 2_048
+
+const isRoot = process.getuid?.() === 0
+const offline = ['unshare', ...(isRoot ? [] : ['--user', '--map-root-user']), '--net', '--']
+/** Where the system makes no namespace of the network, the program keeps that of the worker. */
+const hasNamespaces = (): boolean => spawnSync('/usr/bin/env', [...offline, 'true']).status === 0
 
 /** Returns the command of the program. Throws `environment_failed`, naming what is missing or cannot be installed. */
 export async function prepareQuantizer(
-  { config, log }: Pick<Deps, 'log'> & { config: Pick<Deps['config'], 'cacheDir'> },
-  {
-    model,
-    signal,
-    onInstall,
-  }: { model: string; signal: AbortSignal; onInstall?: (step: string | undefined) => void },
+  deps: Parameters<typeof installPython>[0],
+  installing: Installing,
 ): Promise<string[]> {
   const folder = join(checkout, 'packages', 'python', 'src', 'tenure')
-  const { python } = await preparePython({
-    requirements: join(folder, 'quantize-requirements.txt'),
-    cache: config.cacheDir,
-    env: installerEnvironment(),
-    signal,
-    onlyBuilt: true,
-    onStep(step) {
-      log.info({ model }, step)
-      onInstall?.(step)
-    },
-    onFailure: (output) => log.warn({ model, output }, 'the packages cannot be installed'),
-  })
-  onInstall?.(undefined)
+  const requirements = join(folder, 'quantize-requirements.txt')
+  const { python } = await installPython(deps, { requirements, onlyBuilt: true }, installing)
   // -I: no variable and no file of the working directory changes what is imported.
-  return [python, '-I', join(folder, '_quantize.py')]
+  const program = [python, '-I', join(folder, '_quantize.py')]
+  return inGroup(hasNamespaces() ? [...offline, ...program] : program, limitMb)
+}
+
+/**
+ * Runs `work` with a folder for the files of the program, and removes it, also after the process that fills it was killed. What a killed
+ * worker has left is removed at the next attempt.
+ */
+export async function withQuantizer<T>(
+  deps: Parameters<typeof prepareQuantizer>[0] & { config: Pick<Deps['config'], 'artifactRoot'> },
+  { trainingId, attempt, ...installing }: { trainingId: string; attempt: number } & Installing,
+  work: (quantizer: Quantizer) => Promise<T>,
+): Promise<T> {
+  const command = await prepareQuantizer(deps, installing)
+  const { scratch } = await openAttempt(deps.config.artifactRoot, { trainingId, attempt, of: 'quantizing' })
+  try {
+    return await work({ command, folder: scratch })
+  } finally {
+    // The program may still write while it is killed.
+    await rm(scratch, { recursive: true, force: true, maxRetries: 5 })
+  }
 }

@@ -14,8 +14,13 @@ import { visibleText } from '../../domain/visible-text.ts'
 import { digestOfJson } from '../../store/artifacts.ts'
 import { requirePipes } from '../../store/child-pipes.ts'
 import { watchUsage } from '../../store/process-usage.ts'
-import { preparePython, type EnvironmentOptions } from '../../store/python/python-environment.ts'
+import {
+  preparePython,
+  type EnvironmentOptions,
+  type PythonEnvironment,
+} from '../../store/python/python-environment.ts'
 import { installerEnvironment } from '../../temporal.config.ts'
+import type { Deps } from '../deps.ts'
 import { countKernelKills, detectOutOfMemory, watchMemory } from '../runtime/memory-limit.ts'
 
 export interface ProgramRun {
@@ -43,14 +48,23 @@ const maxLineLength = 65_536
 const maxErrorLineLength = 500
 
 /**
- * `$0` is the memory limit in KiB. The guard in the background reads a pipe that this process holds open and never writes. When this
- * process ends in any way, the pipe closes and the guard kills the group. The kernel kills the program first when memory runs out.
+ * `$0` is the memory limit in KiB. The guard in the background reads a pipe that the parent holds open and never writes. When the parent
+ * ends in any way, the pipe closes and the guard kills the group. The kernel kills the program first when memory runs out.
  */
 const groupScript = `(cat <&3; kill -KILL -$$) >/dev/null 2>&1 &
 exec 3<&-
 [ "$0" = 0 ] || ulimit -d "$0" || exit 126
 echo 1000 2>/dev/null >/proc/self/oom_score_adj
 exec nice -n 10 "$@"`
+
+/** The command that runs another one in the group of its process, as `groupScript` says. The fourth channel must be a pipe. */
+export const inGroup = (argv: readonly string[], limitMb = 0): [string, ...string[]] => [
+  '/bin/sh',
+  '-c',
+  groupScript,
+  String(limitMb * 1_024),
+  ...argv,
+]
 
 /**
  * Resolves with what the program took, as far as the system shows it, when it has exited with code 0 and its group is gone. Throws `training_failed` for exit code 2, for a Python
@@ -60,7 +74,8 @@ exec nice -n 10 "$@"`
 export async function runTrainingProgram(run: ProgramRun): Promise<TrainingUsage | undefined> {
   const { argv, cwd, env, input, signal, limitMb, limitMs, silentMs } = run
   const killedBefore = await countKernelKills()
-  const child = spawn('/bin/sh', ['-c', groupScript, String((limitMb ?? 0) * 1_024), ...argv], {
+  const [shell, ...args] = inGroup(argv, limitMb)
+  const child = spawn(shell, args, {
     cwd,
     env,
     detached: true,
@@ -241,24 +256,50 @@ function lastLines(): { add: (line: string) => void; last: string[]; starved: ()
   }
 }
 
-type Reports = Pick<EnvironmentOptions, 'signal' | 'onStep' | 'onFailure'>
+/** Whom an installation tells what it does. */
+export interface Installing {
+  /** The names and ids that the log gets with each step. */
+  about: Readonly<Record<string, string>>
+  signal: AbortSignal
+  /** Receives what is installed, and at last undefined. */
+  onInstall?: (step: string | undefined) => void
+}
 
-/** Makes the environment of a program if it has none yet. Returns its command, its packages and the digest of what it depends on. */
-export async function prepareProgram(
-  program: Exclude<Trainer, { kind: 'queue' }>,
-  { models, cache, ...rest }: { models: string; cache: string } & Reports,
-): Promise<{ argv: string[]; digest: string; packages: Record<string, string> }> {
-  if (program.kind === 'command')
-    return { argv: program.command, digest: digestOfJson(program.command), packages: {} }
-  const requirements = program.requirements === undefined ? undefined : join(models, program.requirements)
-  const { interpreter } = program
+type Installer = { config: Pick<Deps['config'], 'cacheDir'> } & Partial<Pick<Deps, 'log'>>
+
+/** Makes an environment of Python if there is none yet. Throws `environment_failed`, naming what is missing or cannot be installed. */
+export async function installPython(
+  { config, log }: Installer,
+  packages: Pick<EnvironmentOptions, 'requirements' | 'interpreter' | 'onlyBuilt'>,
+  { about, signal, onInstall }: Installing,
+): Promise<PythonEnvironment> {
   const environment = await preparePython({
-    requirements,
-    interpreter,
-    cache,
+    ...packages,
+    cache: config.cacheDir,
     env: installerEnvironment(),
-    ...rest,
+    signal,
+    onStep(step) {
+      log?.info(about, step)
+      onInstall?.(step)
+    },
+    onFailure: (output) => log?.warn({ ...about, output }, 'the packages cannot be installed'),
   })
-  const { python, digest, packages } = environment
+  onInstall?.(undefined)
+  return environment
+}
+
+/** Makes the environment of a program. Returns its command, its packages and the digest of what it depends on. Throws `environment_failed`. */
+export async function prepareProgram(
+  deps: Installer,
+  program: Exclude<Trainer, { kind: 'queue' }>,
+  { models, ...installing }: { models: string } & Installing,
+): Promise<{ argv: string[]; digest: string; packages: Record<string, string> }> {
+  if (program.kind === 'command') {
+    installing.onInstall?.(undefined)
+    return { argv: program.command, digest: digestOfJson(program.command), packages: {} }
+  }
+  const { interpreter } = program
+  const requirements = program.requirements === undefined ? undefined : join(models, program.requirements)
+  const { python, digest, packages } = await installPython(deps, { requirements, interpreter }, installing)
   return { argv: [python, join(models, program.file)], digest, packages }
 }

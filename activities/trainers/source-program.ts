@@ -55,17 +55,8 @@ export async function runSourceProgram(
       'source_unreadable',
       `${shown} needs ${missing.join(', ')}, which the worker does not have: set ${missing.length === 1 ? 'this variable' : 'these variables'} for the worker that takes snapshots`,
     )
-  const { argv, digest, packages } = await prepareProgram(program, {
-    models,
-    cache: config.cacheDir,
-    signal,
-    onStep(step) {
-      log.info({ model }, step)
-      onInstall?.(step)
-    },
-    onFailure: (output) => log.warn({ model, output }, 'the packages cannot be installed'),
-  })
-  onInstall?.(undefined)
+  const installing = { about: { model }, signal, onInstall }
+  const { argv, digest, packages } = await prepareProgram({ config, log }, program, { models, ...installing })
   const output = join(folder, 'output')
   const scratch = join(folder, 'tmp')
   for (const path of [output, scratch]) await mkdir(path, { recursive: true, mode: 0o700 })

@@ -54,17 +54,12 @@ export async function trainByProgram(
     argv,
     digest: dependenciesDigest,
     packages,
-  } = await prepareProgram(trainer, {
+  } = await prepareProgram({ config, log }, trainer, {
     models,
-    cache: config.cacheDir,
+    about: { training: id, model },
     signal,
-    onStep(step) {
-      log.info({ training: id, model }, step)
-      onInstall(step)
-    },
-    onFailure: (output) => log.warn({ training: id, model, output }, 'the packages cannot be installed'),
+    onInstall,
   })
-  onInstall(undefined)
   const path = await artifacts.locate('snapshots', training.snapshotDigest)
   const { seed, snapshotDigest, hyperparameters } = training
   const columns = definition.featureOrder

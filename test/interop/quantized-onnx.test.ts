@@ -1,8 +1,10 @@
 /** Tests that a brought ONNX file is quantized by ONNX Runtime's own tool, and judged beside its parent, on the real Temporal and Postgres. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { formatOf, type ModelDescription } from '@tenure/predictors'
 import { seededRandom } from '@tenure/sequential'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { compressedArtifact } from '../../activities/retrain/compressed-artifact.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { moveChampion } from '../../store/registry/champions.ts'
@@ -137,10 +139,13 @@ it.skipIf('reason' in found)(
     const rows = 20
     const input = Float64Array.from({ length: rows * 64 }, () => chance())
     const program = join(checkout, 'packages', 'python', 'src', 'tenure', '_quantize.py')
+    const folder = mkdtempSync(join(tmpdir(), 'tenure-quantize-test-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const quantizer = { command: [python, '-I', program], folder }
     const made = await formatOf({ artifact: 'onnx' }).compress!(
       {} as ModelDescription,
       { 'model.onnx': bytes },
-      { to: 'int8', meanDifference: 0.01, quantizer: [python, '-I', program] },
+      { to: 'int8', meanDifference: 0.01, quantizer },
       () => ({ input, rows, width: 64 }),
     )
     expect(made.counts).toEqual({ 'weights of 32 bits': { parent: 72 + 288 * 32 + 32, child: 72 + 32 } })

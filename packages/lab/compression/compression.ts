@@ -8,7 +8,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import { compressionsOf } from '@tenure/predictors/format-names'
+import { compressionsOf, type Quantizer } from '@tenure/predictors/format-names'
 import type { AdopterJob } from '../../../activities/artifact/adopter.ts'
 import { withArtifactReader } from '../../../activities/artifact/reader.ts'
 import type { StoredForeign } from '../../../activities/artifact/store-foreign.ts'
@@ -159,7 +159,7 @@ async function storeNetwork(size: string): Promise<string> {
 }
 
 let golden: FeatureRow[] = []
-let quantizer: string[] = []
+let quantizer: Quantizer | undefined
 const cells: string[][] = []
 try {
   const snapshot = await storeRows()
@@ -178,10 +178,11 @@ try {
     env: installerEnvironment(),
     signal: AbortSignal.timeout(600_000),
   })
-  quantizer = await prepareQuantizer(
+  const command = await prepareQuantizer(
     { config: { cacheDir: cacheDir() }, log: pino() },
-    { model: definition.name, signal: AbortSignal.timeout(600_000) },
+    { about: { model: definition.name }, signal: AbortSignal.timeout(600_000) },
   )
+  quantizer = { command, folder: mkdtempSync(join(folder, 'quantizing-')) }
   const program = join(checkout, 'packages/lab/compression/models.py')
   execFileSync(python, [program, folder, String(names.length)], { stdio: 'inherit' })
   await withArtifactReader(root, async (reader) => {

@@ -14,8 +14,15 @@ export interface CompressionRequest {
   trees?: number
   /** The mean difference of a number of an answer that the fewest trees or units may make. */
   meanDifference: number
-  /** The command that quantizes ONNX files, in an environment with the packages that it needs. */
-  quantizer?: readonly string[]
+  /** What quantizes ONNX files. */
+  quantizer?: Quantizer
+}
+
+export interface Quantizer {
+  /** It is started with a group and an empty environment of its own. Its fourth channel is a pipe, which closes when its parent ends. */
+  command: readonly string[]
+  /** An empty folder for its files, which the caller removes. */
+  folder: string
 }
 
 interface FormatFiles {
@@ -29,8 +36,8 @@ interface FormatFiles {
   isRemote?: true
   /** How the files of a set can be made smaller, by the first file of the set. */
   compressions?: Readonly<Record<string, readonly FileCompression[]>>
-  /** Those of them that a program of Python makes. */
-  quantized?: Readonly<Record<string, readonly FileCompression[]>>
+  /** Those of them that need a `Quantizer`. */
+  quantized?: readonly FileCompression[]
   /** The function of `edge.ts` that opens an artifact without Node; absent where none can. */
   edge?: 'openLayersFiles' | 'openTreesFile' | 'openOnnxFile'
 }
@@ -61,8 +68,8 @@ export const artifactFormats = {
     fileSets: [['model.onnx']],
     libraries: ['ONNX (.onnx)'],
     edge: 'openOnnxFile',
-    compressions: { 'model.onnx': ['int8'] },
-    quantized: { 'model.onnx': ['int8'] },
+    compressions: { 'model.onnx': ['float16', 'int8'] },
+    quantized: ['int8'],
   },
   'python-object': { fileSets: [['model.python']], isCode: true },
   endpoint: {
@@ -118,7 +125,10 @@ export function compressionsOf({
 
 /** Whether a `CompressionRequest` for an artifact with this first file needs a `quantizer`. */
 export const needsQuantizer = (file: string, to: string): boolean =>
-  all.some(([, { quantized = {} }]) => quantized[file]?.some((each) => each === to))
+  all.some(
+    ([, { compressions = {}, quantized = [] }]) =>
+      Object.hasOwn(compressions, file) && quantized.some((each) => each === to),
+  )
 
 /** What can be made smaller: each file with its ways, such as `model.txt of trees (float16, int8, fewer-trees)`. */
 export const compressibleFiles: string = all

@@ -1,5 +1,6 @@
 /** Graphs that only ONNX Runtime computes, with rows: for comparisons of a replica with a bare call, and with an export. */
 import type { Feature } from '../../src/features.ts'
+import { halveWeights } from '../../src/formats/onnx/half-weights.ts'
 import { openOnnx } from '../../src/formats/onnx/open-onnx.ts'
 import type { AskedRows } from './onnx-answers.ts'
 import { initializersOf, ml, numbersOfSeed, operatorModel, ramp } from './onnx-graphs.ts'
@@ -249,6 +250,20 @@ const bytesModel = (): Buffer =>
     }),
   )
 
+/** A layer of 64 units that only ONNX Runtime computes. */
+const erfModel = (): Buffer =>
+  model(
+    graph({
+      inputs: [value('x', [0, 3])],
+      outputs: [value('y', [0, 64])],
+      initializers: initializersOf({ w: { dims: [3, 64], floats: ramp(192).map((each) => each / 100) } }),
+      nodes: [
+        node({ op: 'MatMul', inputs: ['x', 'w'], outputs: ['h'] }),
+        node({ op: 'Erf', inputs: ['h'], outputs: ['y'] }),
+      ],
+    }),
+  )
+
 type Cell = number | string | null
 
 export interface RuntimeGraph {
@@ -307,6 +322,7 @@ export function runtimeGraphs(): RuntimeGraph[] {
     graphOf('number in a text', readingModel(), [['1'], ['-2.5'], ['1e9']]),
     graphOf('lookup', lookupModel(), [[0], [1], [2], [-1]]),
     graphOf('convolution', convolutionModel(), numbers(64)),
+    graphOf('weights of 16 bits', Buffer.from(halveWeights(erfModel()).bytes), numbers(3)),
     {
       name: 'image',
       bytes: convolutionModel([1, 8, 8]),

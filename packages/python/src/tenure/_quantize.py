@@ -6,6 +6,7 @@ name, type, width and, for a tensor, shape of each input, which a row holds in t
 """
 
 import json
+import resource
 import sys
 from typing import Any, Dict, Iterator, List, Optional
 
@@ -71,4 +72,9 @@ def quantize(model: str, to: str, rows: str, inputs: List[Dict[str, Any]], width
 
 
 if __name__ == "__main__":
-    print(json.dumps(quantize(**json.loads(sys.stdin.readline()))))
+    try:
+        made = quantize(**json.loads(sys.stdin.readline()))
+    except MemoryError:
+        most = resource.getrlimit(resource.RLIMIT_DATA)[0] // 1_048_576
+        made = {"refused": f"the tool of ONNX Runtime needs more than the {most} MB of memory that it may take"}
+    print(json.dumps(made))

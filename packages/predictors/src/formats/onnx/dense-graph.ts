@@ -2,7 +2,9 @@
 import type { DenseLayer } from '../../network/batch-norm.ts'
 import type { Network } from '../../network/layers-model.ts'
 import { attributesOf, readTensor, type Attributes } from './attributes.ts'
+import { elementType } from './element-types.ts'
 import type { OnnxGraph, OnnxNode } from './graph.ts'
+import { readHalves } from './half-weights.ts'
 import type { OnnxLayout } from './layout.ts'
 import { numbersOf, type WireSpan } from './wire.ts'
 
@@ -38,9 +40,11 @@ export function networkOfGraph(
   let value = output
   let after: string[] = []
   let bias: Matrix | undefined
-  const constantOf = (name: string | undefined): Matrix | undefined => {
-    const tensor = initializers.get(name ?? '')
-    return tensor && matrixOf(tensor)
+  const constantOf = (name = ''): Matrix | undefined => {
+    const maker = makers.get(name)
+    const isWidened = maker?.op === 'Cast' && attributesOf(maker).whole('to') === elementType('float')
+    const tensor = initializers.get(isWidened ? maker.inputs[0]! : name)
+    return tensor && matrixOf(tensor, isWidened ? readHalves : readTensor)
   }
   while (value !== input.name) {
     const node = makers.get(value)
@@ -55,10 +59,10 @@ export function networkOfGraph(
       continue
     }
     if (node.op === 'Add' && bias === undefined) {
-      const isSecond = initializers.has(second ?? '')
-      bias = constantOf(isSecond ? second : first)
+      const last = constantOf(second)
+      bias = last ?? constantOf(first)
       if (bias?.rows !== 1 || bias.columns === 1) return undefined
-      value = isSecond ? first : second!
+      value = last === undefined ? second! : first
       continue
     }
     const layer = layerOf(node, attributes, { bias, constantOf })
@@ -100,10 +104,10 @@ interface Matrix {
   values: Float32Array
 }
 
-/** Reads a tensor of up to two dimensions and 32 bits. A vector is one row. */
-function matrixOf(tensor: WireSpan): Matrix | undefined {
+/** Reads a tensor of up to two dimensions, into 32 bits. A vector is one row. */
+function matrixOf(tensor: WireSpan, read: typeof readTensor): Matrix | undefined {
   const dims = numbersOf(tensor, 1, 0)
-  const values = dims.length === 1 || dims.length === 2 ? readTensor(tensor) : undefined
+  const values = dims.length === 1 || dims.length === 2 ? read(tensor) : undefined
   if (!(values instanceof Float32Array)) return undefined
   return { rows: dims.length === 1 ? 1 : dims[0]!, columns: dims.at(-1)!, values }
 }

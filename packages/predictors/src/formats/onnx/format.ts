@@ -12,10 +12,11 @@ import type { HostedPredictor } from '../../runtime/runtime.ts'
 import type { ArtifactColumn, ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
 import { forestExplainer } from '../trees/tree-shap.ts'
 import { onnxLimits, readGraph, type OnnxGraph } from './graph.ts'
+import { halveWeights } from './half-weights.ts'
 import { textsByInput } from './known-texts.ts'
 import type { OnnxLayout } from './layout.ts'
 import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
-import { issueOfQuantizing, quantizeOnnx } from './quantize.ts'
+import { issueOfQuantizing, issueOfTrees, quantizeOnnx } from './quantize.ts'
 import { compileWholes, nulRefusal, refusalOfRun } from './refusals.ts'
 import { answersInTurn } from './session/turn-cost.ts'
 import { createSessions, type Sessions, type SessionsOptions } from './session/session-host.ts'
@@ -63,13 +64,21 @@ export const onnxFormat: ArtifactFormat = {
     const explainer = forestExplainer(forest)
     return explainer && { ...explainer, firstOutput: isPairOf(output, forest.starts.length) ? 1 : 0 }
   },
-  async compress(_manifest, files, { quantizer = refuse('no tool to quantize ONNX files is set up') }, rows) {
+  async compress(_manifest, files, { to, quantizer }, rows) {
     const bytes = bytesOf(files)
     const graph = readGraph(bytes)
     const { layout } = openGraph(graph)
-    const issue = issueOfQuantizing(graph, layout)
+    const issue = issueOfTrees(graph) ?? (to === 'int8' ? issueOfQuantizing(graph, layout) : undefined)
     if (issue !== undefined) refuse(issue)
-    const { bytes: made, counts } = await quantizeOnnx(bytes, layout, rows(), quantizer)
+    const { bytes: made, counts } =
+      to === 'float16'
+        ? halveWeights(bytes)
+        : await quantizeOnnx(
+            bytes,
+            layout,
+            rows(),
+            quantizer ?? refuse('no tool to quantize ONNX files is set up'),
+          )
     return { files: { [fileName]: made }, counts }
   },
 }

@@ -18,15 +18,21 @@ export function rewritten(
   eachField(message, (field) => {
     const changed = change(field.number, spanOf(message.bytes, field))
     if (changed === undefined) parts.push(message.bytes.subarray(at, field.to))
-    else parts.push(Uint8Array.of((field.number << 3) | 2), lengthOf(changed), changed)
+    else parts.push(written(field.number, changed))
     at = field.to
   })
   return Buffer.concat(parts)
 }
 
-function lengthOf({ byteLength }: Uint8Array): Uint8Array {
+/** Writes a field: a whole number below 2³², or bytes. */
+export const written = (number: number, content: number | Uint8Array): Buffer =>
+  typeof content === 'number'
+    ? Buffer.concat([varint(number << 3), varint(content)])
+    : Buffer.concat([varint((number << 3) | 2), varint(content.byteLength), content])
+
+function varint(value: number): Uint8Array {
   const bytes: number[] = []
-  let left = byteLength
+  let left = value
   for (; left >= 128; left >>>= 7) bytes.push((left & 127) | 128)
   return Uint8Array.of(...bytes, left)
 }

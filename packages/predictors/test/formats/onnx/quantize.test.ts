@@ -1,16 +1,22 @@
 /** Tests which ONNX files are refused before the tool that quantizes them runs, and what is said when it fails. */
-import { expect, it } from 'vitest'
+import { tmpdir } from 'node:os'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, expect, it } from 'vitest'
 import { onnxFormat } from '../../../src/formats/onnx/format.ts'
 import type { ModelDescription } from '../../../src/features.ts'
 import { operatorModel } from '../../support/onnx-graphs.ts'
 import { graph, model, node, value } from '../../support/onnx-writer.ts'
 import { treeModel } from '../../support/onnx-trees.ts'
 
-const compress = (bytes: Uint8Array, quantizer?: string[]) =>
+const folder = mkdtempSync(join(tmpdir(), 'tenure-quantize-test-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const compress = (bytes: Uint8Array, command?: string[]) =>
   onnxFormat.compress!(
     {} as ModelDescription,
     { 'model.onnx': bytes },
-    { to: 'int8', meanDifference: 0.01, quantizer },
+    { to: 'int8', meanDifference: 0.01, quantizer: command && { command, folder } },
     () => ({
       input: new Float64Array(3),
       rows: 1,
@@ -38,7 +44,7 @@ const texts = model(
 )
 
 it.each([
-  ['trees', treeModel(), /TreeEnsemble\w+ has no weights to quantize: compress the file of the library/],
+  ['trees', treeModel(), /TreeEnsemble\w+ has no weights to compress: compress the file of the library/],
   ['weights of 8 bits', quantized, 'the graph is quantized already: it has DynamicQuantizeLinear'],
   ['texts', texts, 'the graph takes texts, and the tool chooses its scales by rows of numbers'],
 ])('%s are refused', async (_, bytes, why) => {
