@@ -8,7 +8,7 @@ import type { Deps } from '../deps.ts'
 import { openAttempt } from '../trainers/attempt-folder.ts'
 import { inGroup, installPython, type Installing } from '../trainers/program.ts'
 
-/** The memory limit of the program. The largest file, of 64 MiB, takes a third of it. */
+/** The memory limit of the program. A file of 64 MiB, the most that is read, was quantized with 600. */
 const limitMb = 2_048
 
 const isRoot = process.getuid?.() === 0

@@ -1,5 +1,6 @@
 /** Tests that a brought ONNX file is quantized by ONNX Runtime's own tool, and judged beside its parent, on the real Temporal and Postgres. */
-import { mkdtempSync, rmSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { formatOf, type ModelDescription } from '@tenure/predictors'
@@ -150,5 +151,29 @@ it.skipIf('reason' in found)(
     )
     expect(made.counts).toEqual({ 'weights of 32 bits': { parent: 72 + 288 * 32 + 32, child: 72 + 32 } })
     expect(made.files['model.onnx']!.byteLength).toBeLessThan(bytes.byteLength / 2)
+  },
+)
+
+it.skipIf('reason' in found)(
+  'a graph that needs more memory than the tool may take is refused with the limit',
+  () => {
+    const { python } = found as { python: string }
+    const folder = mkdtempSync(join(tmpdir(), 'tenure-quantize-test-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const rows = join(folder, 'rows.f64')
+    writeFileSync(rows, '')
+    truncateSync(rows, 2 ** 30)
+    const program = join(checkout, 'packages', 'python', 'src', 'tenure', '_quantize.py')
+    const { stdout } = spawnSync(
+      '/bin/sh',
+      ['-c', 'ulimit -d 614400; exec "$@"', 'sh', python, '-I', program],
+      {
+        input: JSON.stringify({ model: '', to: '', rows, inputs: [], width: 1 }),
+        encoding: 'utf8',
+      },
+    )
+    expect(JSON.parse(stdout)).toEqual({
+      refused: 'the tool of ONNX Runtime needs more than the 600 MB of memory that it may take',
+    })
   },
 )
