@@ -228,7 +228,7 @@ export const errorTable = {
   /** The artifact is intact but cannot be served. */
   artifact_invalid: permanent(
     422,
-    'Correct the fault that the message names, then train the model or register the artifact again.',
+    'Correct the fault that the message names, then train, register or compress again.',
   ),
   /** A bundle was changed, truncated or put together wrongly. */
   bundle_invalid: permanent(

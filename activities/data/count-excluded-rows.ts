@@ -67,7 +67,7 @@ export async function emptyPartText(
     return `; the events of rows whose labels are known reach from ${events.first} to ${events.last}, and ${part} rows are those of ${from} to ${to}`
   }
   const after = new Date(lastMs + 1_000).toISOString()
-  return `; its last row became known at ${row?.last}: train as of a moment that the rows reach, such as --as-of ${after}`
+  return `; its last row became known at ${row?.last}: take a moment that the rows reach, such as --as-of ${after}`
 }
 
 async function countInPostgres(

@@ -25,17 +25,26 @@ export async function compressedArtifact(
   const { manifest, artifactDigest, rolledBackAt } = parent
   const issue = issueOfParent({ ...manifest, to: compression.to })
   if (issue !== undefined)
-    throw new DomainError('artifact_invalid', `${version} cannot be compressed: ${issue}`)
+    throw new DomainError(
+      'artifact_invalid',
+      `${version} cannot be compressed to ${compression.to}: ${issue}`,
+      {
+        remedy: 'Use a method that its artifact takes, or compress another version.',
+      },
+    )
+  const another = { remedy: `Compress another version: \`tenure versions ${model}\` lists them.` }
   if (rolledBackAt !== undefined)
     throw new DomainError(
       'command_refused',
-      `${version} was rolled back at ${rolledBackAt}, and a version that must answer like it would repeat its harm: compress another one`,
+      `${version} was rolled back at ${rolledBackAt}, and a version that must answer like it would repeat its harm`,
+      another,
     )
   const deletedAt = await findDeletedAt(store, artifactDigest)
   if (deletedAt !== undefined)
     throw new DomainError(
       'command_refused',
-      `the files of ${version} were deleted at ${deletedAt} to keep artifacts within their budget: compress another one`,
+      `the files of ${version} were deleted at ${deletedAt} to keep artifacts within their budget`,
+      another,
     )
   const [file, stored] = Object.entries(manifest.files)[0]!
   return {

@@ -3,7 +3,7 @@
  * metrics of different test sets are not comparable.
  */
 import { DomainError } from '../../domain/errors.ts'
-import { maxAskedRows } from '../../domain/model/compression.ts'
+import { maxAskedRows, type CompressionFacts } from '../../domain/model/compression.ts'
 import type { TrainingFacts } from '../../domain/model/manifest.ts'
 import type { RefittedChampion } from '../../domain/evaluation/refitted-champion.ts'
 import type { GateVerdict } from '../../domain/evaluation/gate.ts'
@@ -83,7 +83,7 @@ export const evaluate =
       log.info({ model, training: trainingId, artifact: artifactDigest }, unchanged)
       return { evaluationId, verdict: 'unchanged', needsPerson: false, reasons: [unchanged] }
     }
-    const { baseline, anchors } = await findReferences({ store, config }, model)
+    const { baseline, anchors } = await findReferences({ store, config }, model, compression)
     const refitted = baseline && refittedOf(baseline, manifest.training, anchors)
     const job: Omit<EvaluatorJob, 'modelsDirectory' | 'metricProgram'> = {
       definition,
@@ -183,16 +183,38 @@ export const evaluate =
     return result
   }
 
-/** Returns the champion, and the recent releases of which the best is the anchor; all with verified signatures. */
-async function findReferences({ store, config }: Pick<Deps, 'store' | 'config'>, model: string) {
+/**
+ * Returns the champion, and the recent releases of which the best is the anchor; all with verified signatures. The anchors of a version that
+ * is compressed from the champion, or from the same version as it, are those that both were compressed from: the others would measure the
+ * champion, and not what the compressions have lost.
+ */
+async function findReferences(
+  { store, config }: Pick<Deps, 'store' | 'config'>,
+  model: string,
+  compression?: CompressionFacts,
+) {
   const keys = openPublicKeys(config.signing, 'artifacts')
   const champion = await findChampion(store, model)
   if (champion === undefined) return { baseline: undefined, anchors: [] }
   const baseline = await getVersion(store, champion.version)
   const recent = { model, days: anchorDays, except: champion.version, limit: maxAnchors }
-  const anchors = await listReleased(store, recent)
+  const released = await listReleased(store, recent)
+  const family = compression && (await familyOf(store, [baseline.version, compression.version]))
+  const anchors = released.filter(({ version }) => family?.includes(version) ?? true)
   for (const version of [baseline, ...anchors]) verifyArtifact(keys, version)
   return { baseline, anchors }
+}
+
+/** Both versions and those they were compressed from; undefined where they have none in common. */
+async function familyOf(store: Deps['store'], versions: [string, string]): Promise<string[] | undefined> {
+  const [some, others] = await Promise.all(versions.map((version) => chainOf(store, version)))
+  return some!.some((version) => others!.includes(version)) ? [...some!, ...others!] : undefined
+}
+
+/** A version, the one it was compressed from, and so on. */
+async function chainOf(store: Deps['store'], version: string): Promise<string[]> {
+  const { compression } = (await getVersion(store, version)).lineage
+  return [version, ...(compression === undefined ? [] : await chainOf(store, compression.version))]
 }
 
 /** What the gate must know of a champion that was refitted; undefined for one that was not. */

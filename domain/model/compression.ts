@@ -4,7 +4,6 @@
  */
 import {
   type ArtifactFormatName,
-  compressibleFiles,
   compressionsOf,
   fileCompressions,
   formatNameOf,
@@ -77,15 +76,16 @@ export function issueOfParent({
   to: CompressionMethod
 }): string | undefined {
   if (drill !== undefined) return 'it is the version of a drill'
-  if (to === 'distil') {
-    const other = Object.entries(modelFeatures(features)).find(([, { kind }]) => !learnt.includes(kind))
+  const other = Object.entries(modelFeatures(features)).find(([, { kind }]) => !learnt.includes(kind))
+  if (to === 'distil')
     return (
       other &&
       `its feature ${other[0]} is of the kind ${other[1].kind}, and a small network learns from numbers and categories alone`
     )
-  }
-  if (compressionsOf({ artifact, files }).includes(to)) return undefined
-  return `its artifact is ${formatNameOf({ artifact })} (${Object.keys(files).join(', ')}), and what can be compressed is ${compressibleFiles}; "distil" takes any version of numbers and categories`
+  const ways: readonly CompressionMethod[] = compressionsOf({ artifact, files })
+  if (ways.includes(to)) return undefined
+  const taken = other === undefined ? [...ways, 'distil'] : ways
+  return `its artifact is ${formatNameOf({ artifact })} (${Object.keys(files).join(', ')}), which can be compressed to ${taken.length === 0 ? 'nothing' : taken.join(', ')}`
 }
 
 const learnt: readonly string[] = ['number', 'category']

@@ -133,7 +133,9 @@ export function endingOfRetraining(facts: RetrainingFacts): RetrainingEnding {
     }
   }
   const { message, code: errorCode } = failureOf(facts)
-  return { outcome: 'failed', message, errorCode, alert: { message } }
+  // A file that the method does not fit says nothing of the model either.
+  const isRefused = facts.isCompression === true && errorCode === 'artifact_invalid'
+  return { outcome: 'failed', message, errorCode, ...(!isRefused && { alert: { message } }) }
 }
 
 const firstNeedsApproval =

@@ -25,7 +25,7 @@ export const compressCommand: CommandSpec = {
     ['--watch', 'Show the stages until the end; exit code 6 if there is no new version'],
   ],
   examples: [
-    'compress flight-delay_v1.2.0 --to float16 --watch',
+    'compress flight-delay_v1.1.0 --to float16 --watch',
     'compress flight-delay@champion --to fewer-trees --keep 200 --epsilon 0.02',
     'compress flight-delay --to int8 --times 1.5',
     'compress fraud-score --to distil --epsilon 0.01 --times 20',
@@ -33,8 +33,20 @@ export const compressCommand: CommandSpec = {
   async run(session, { args, options }) {
     const { api } = session
     const { to } = options
-    if (to === undefined)
-      throw usageError('--to is missing', `Name how with --to, one of ${compressionMethods.join(', ')}.`)
+    if (!compressionMethods.some((each) => each === to))
+      throw usageError(
+        to === undefined
+          ? `--to is missing: one of ${compressionMethods.join(', ')} is required`
+          : `--to must be one of ${compressionMethods.join(', ')}, not ${String(to)}`,
+      )
+    const trees = numberOption(options, 'keep', { min: 1, max: 100_000, whole: true })
+    if (trees !== undefined && to !== 'fewer-trees')
+      throw usageError(
+        `--keep counts trees, and --to ${String(to)} leaves none out`,
+        'Leave out --keep, or use --to fewer-trees.',
+      )
+    const epsilon = numberOption(options, 'epsilon', { min: 0, max: 1, excludesMin: true, excludesMax: true })
+    const times = numberOption(options, 'times', { ...timesLimits, excludesMin: true })
     const version = await versionNamed(api(), String(args[0]))
     const model = modelOfVersion(version) ?? version
     const started = await api().post<StartedReply>(path`/v1/models/${model}/retrainings`, {
@@ -43,12 +55,17 @@ export const compressCommand: CommandSpec = {
       compress: {
         version,
         to,
-        trees: numberOption(options, 'keep', { min: 1, max: 100_000, whole: true }),
-        epsilon: numberOption(options, 'epsilon', { min: 0, max: 1 }),
-        times: numberOption(options, 'times', timesLimits),
+        trees,
+        epsilon,
+        times,
       },
     })
     await warnOfChangedFile(session, model)
-    return printStarted(session, { model, started, watch: options['watch'] === true, brings: true })
+    return printStarted(session, {
+      model,
+      started,
+      watch: options['watch'] === true,
+      doing: [`Compressing ${version}`, 'the compression'],
+    })
   },
 }

@@ -13,6 +13,7 @@ import type {
 } from '../../client/responses.ts'
 import { concernsOf } from '../../../domain/evaluation/reasons.ts'
 import type { BehaviourResult, BehaviourRow } from '../../../domain/behaviour/behaviour-test.ts'
+import { beside, compressionText, fidelityLine } from '../../../domain/evaluation/compression.ts'
 import { challengerText } from '../../../domain/evaluation/metric-table.ts'
 import { gateVerdictText, metricVerdictText } from '../../../domain/evaluation/verdict-words.ts'
 import {
@@ -219,7 +220,21 @@ export function gateTable(
   const compared = basis === undefined ? '' : `${capitalized(basis.message)}\n`
   const concerns = concernsOf(report).map((each) => `\n${paint('yellow', '!')} ${each}`)
   const parts = gateParts(report).map((each) => `\n${each}`)
-  return `\n\n${terminal.paint('bold', title)}\n${compared}${table}${parts.join('')}${concerns.join('')}${testTable(terminal, tests)}`
+  return `\n\n${terminal.paint('bold', title)}\n${compared}${table}${parts.join('')}${concerns.join('')}${besideParentTable(terminal, report.compression)}${testTable(terminal, tests)}`
+}
+
+/** Returns the table of a compressed version beside its parent, and whether it answers like it; empty for another version. */
+function besideParentTable(terminal: Terminal, compression: JudgedParts['compression']): string {
+  if (compression === undefined) return ''
+  const cell = (at: number) => (row: string[]) => row[at]
+  const table = tableBy(terminal, beside(compression), {
+    measured: cell(0),
+    parent: cell(1),
+    challenger: cell(2),
+    'times better': cell(3),
+  })
+  const title = terminal.paint('bold', capitalized(compressionText(compression)))
+  return `\n\n${title}\n${table}\n${fidelityLine(compression)}`
 }
 
 /** Returns the table of the model file's behaviour tests; empty without any. */

@@ -71,14 +71,11 @@ export async function printStarted(
     model,
     started,
     watch,
-    brings = false,
-  }: { model: string; started: StartedReply; watch: boolean; brings?: boolean },
+    doing: [doing, what] = [`Retraining ${model}`, 'the retraining'],
+  }: { model: string; started: StartedReply; watch: boolean; doing?: readonly [now: string, what: string] },
 ): Promise<ExitCode | void> {
   const { terminal } = session
   const deferred = deferredText(model, started)
-  const [doing, what] = brings
-    ? [`Evaluating the version of ${model}`, 'the evaluation']
-    : [`Retraining ${model}`, 'a retraining']
   if (!watch)
     return terminal.answer(
       started,

@@ -63,7 +63,7 @@ export const bundleGroup: CommandGroup = {
           model: started.model,
           started,
           watch: options['watch'] === true,
-          brings: true,
+          doing: [`Evaluating the version of ${started.model}`, 'the evaluation'],
         })
       },
     },

@@ -186,7 +186,12 @@ export const versionsGroup: CommandGroup = {
             `The file does not name its columns. They are taken in the order of the model file: ${byPlace.join(', ')}. If it was trained in another order, name them with --columns.`,
           )
         await warnOfChangedFile(session, model)
-        return printStarted(session, { model, started, watch: options['watch'] === true, brings: true })
+        return printStarted(session, {
+          model,
+          started,
+          watch: options['watch'] === true,
+          doing: [`Evaluating the version of ${model}`, 'the evaluation'],
+        })
       },
     },
     {

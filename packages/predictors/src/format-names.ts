@@ -130,13 +130,6 @@ export const needsQuantizer = (file: string, to: string): boolean =>
       Object.hasOwn(compressions, file) && quantized.some((each) => each === to),
   )
 
-/** What can be made smaller: each file with its ways, such as `model.txt of trees (float16, int8, fewer-trees)`. */
-export const compressibleFiles: string = all
-  .flatMap(([name, { compressions = {} }]) =>
-    Object.entries(compressions).map(([file, ways]) => `${file} of ${name} (${ways.join(', ')})`),
-  )
-  .join('; ')
-
 const libraries = all.flatMap(([, each]) => each.libraries ?? [])
 /** `LightGBM (model.txt), … or ONNX (.onnx)`. */
 export const broughtLibraries = `${libraries.slice(0, -1).join(', ')} or ${libraries.at(-1)}`

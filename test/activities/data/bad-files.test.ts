@@ -273,7 +273,7 @@ it('names the moment of the last row where the split reaches none', async () => 
   await expect(take({ ...roses(), split })).rejects.toMatchObject({
     code: 'snapshot_empty',
     message:
-      'there are no train rows of roses as of 2026-03-01T00:00:00Z; its last row became known at 2026-02-01T10:00:00Z: train as of a moment that the rows reach, such as --as-of 2026-02-01T10:00:01.000Z',
+      'there are no train rows of roses as of 2026-03-01T00:00:00Z; its last row became known at 2026-02-01T10:00:00Z: take a moment that the rows reach, such as --as-of 2026-02-01T10:00:01.000Z',
   })
 })
 

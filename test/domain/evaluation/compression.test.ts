@@ -188,7 +188,15 @@ it.each([
   [{ files: { 'model.json': {}, 'weights.bin': {} } }, undefined],
   [
     { artifact: 'endpoint' as const, files: { 'endpoint.json': {} } },
-    /^its artifact is endpoint \(endpoint\.json\), and what can be compressed is .*; model\.txt of trees \(lossless, float16, int8, fewer-trees\)/,
+    /^its artifact is endpoint \(endpoint\.json\), which can be compressed to distil$/,
+  ],
+  [
+    {
+      artifact: 'endpoint' as const,
+      files: { 'endpoint.json': {} },
+      features: { review: { kind: 'text' } } as unknown as Features,
+    },
+    /which can be compressed to nothing$/,
   ],
   [{ artifact: 'trees' as const, files: { 'model.txt': {} }, drill: 'slow' }, /the version of a drill/],
 ])('says of %j what can be compressed', (manifest, why) => {

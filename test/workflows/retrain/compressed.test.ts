@@ -250,7 +250,13 @@ shrinkage=1
 
 describe('a version that is compressed', () => {
   it('is refused when it lacks trees that its answers need', async () => {
+    // A good release that is no parent of the champion would measure the champion.
+    await pipeline.store.query(
+      sql`update versions set known_good_at = now() where version = ${`${model}_v1.1.0`}`,
+    )
     const outcome = await compress({ to: 'fewer-trees', trees: 5 })
+    const { inputs } = await getEvaluation(pipeline.store, `evl_${runOf(outcome)}`)
+    expect(inputs.anchorsAsked).toEqual([])
     expect(outcome.outcome).toBe('not_better')
     expect(outcome.message).toContain(`beside its parent ${parent}: `)
     expect((await reportOf(outcome)).compression).toMatchObject({
@@ -267,6 +273,14 @@ describe('a version that is compressed', () => {
     })
     expect((await reportOf(outcome)).compression!.fidelity.verdict).toBe('equal')
     // The model is as good as before.
+    expect(await listAlerts(pipeline.store, { model, open: true })).toEqual([])
+  })
+
+  it('ends without an alert when its method does not fit the file', async () => {
+    expect(await compress({ to: 'fewer-trees', trees: 40 })).toMatchObject({
+      outcome: 'failed',
+      message: expect.stringMatching(/^40 of 40 trees cannot be kept: /) as string,
+    })
     expect(await listAlerts(pipeline.store, { model, open: true })).toEqual([])
   })
 
@@ -424,7 +438,7 @@ describe('a version of a dense network that was trained here', () => {
   it('is refused fewer trees, which it does not have', async () => {
     await expect(compressNetwork({ to: 'fewer-trees' })).rejects.toMatchObject({
       code: 'artifact_invalid',
-      message: expect.stringMatching(/model\.json of tfjs-layers \(float16, int8, prune\)/) as string,
+      message: expect.stringMatching(/which can be compressed to float16, int8, prune, distil$/) as string,
     })
   })
 })
@@ -470,6 +484,7 @@ it('refuses a parent that was rolled back', async () => {
   await markVersionRolledBack(pipeline.store, parent)
   await expect(compress({ to: 'int8' })).rejects.toMatchObject({
     code: 'command_refused',
-    message: expect.stringMatching(/was rolled back at .*: compress another one$/) as string,
+    message: expect.stringMatching(/was rolled back at .* would repeat its harm$/) as string,
+    remedy: expect.stringMatching(/^Compress another version: /) as string,
   })
 })

@@ -296,7 +296,7 @@ describe('a request for a compressed version', () => {
   beforeAll(async () => {
     await fixture.register(irisSpec())
     await fixture.store.query(
-      sql`update versions set manifest = '{"files": {"model.json": {}, "weights.bin": {}}}' where model = 'iris'`,
+      sql`update versions set manifest = '{"files": {"model.json": {}, "weights.bin": {}}, "features": {}}' where model = 'iris'`,
     )
   })
   it.each([
@@ -304,7 +304,7 @@ describe('a request for a compressed version', () => {
       'fewer trees of a network',
       { compress: { version: 'iris_v1.0.0', to: 'fewer-trees' } },
       422,
-      /^iris_v1\.0\.0 cannot be compressed: its artifact is tfjs-layers \(.*\), and what can be compressed is model\.json/,
+      /^iris_v1\.0\.0 cannot be compressed to fewer-trees: its artifact is tfjs-layers \(model\.json, weights\.bin\), which can be compressed to float16, int8, prune, distil$/,
     ],
     [
       'a version of another model',

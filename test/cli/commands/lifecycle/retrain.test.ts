@@ -4,6 +4,8 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { retrainCommand } from '../../../../cli/commands/lifecycle/retrain.ts'
 import { retrainingsGroup } from '../../../../cli/commands/lifecycle/retrainings.ts'
+import { judgeWorth, type GateCompression } from '../../../../domain/evaluation/compression.ts'
+import { judgeFidelity } from '../../../../domain/evaluation/fidelity.ts'
 import { exitCodes } from '../../../../cli/exit-codes.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
@@ -28,6 +30,23 @@ const metric = {
   low: 0.4,
   high: null,
 }
+const besideParent = { parent: 100, child: 50 }
+const costs = { rowsPerSecond: besideParent, p99Us: besideParent }
+const compression: GateCompression = {
+  version: 'iris_v1.0.0',
+  artifact: '',
+  to: 'int8',
+  bytes: { parent: 400_000, child: 100_000 },
+  counts: {},
+  fidelity: judgeFidelity({
+    parent: [[0.1]],
+    child: [[0.2]],
+    version: { output: { kind: 'probability', positive: 'yes', threshold: 0.5 } },
+    policy: { epsilon: 0.01, flips: 0.01, alpha: 0.05 },
+  }),
+  cost: costs,
+  worth: judgeWorth(costs),
+}
 const answers: Record<string, object> = {
   [`/v1/retrainings/${encodeURIComponent(id)}`]: {
     id,
@@ -49,6 +68,7 @@ const answers: Record<string, object> = {
         { ...metric, verdict: 'reported', floor: 0.9, floorMet: true },
         { ...metric, metric: 'brier', verdict: 'reported', floor: 0.05, floorMet: false },
       ],
+      compression,
       tests: [
         {
           name: 'a longer petal',
@@ -135,6 +155,10 @@ it('retrain --watch prints the metrics and the id of the evaluation of a refused
   expect(out).toMatch(/accuracy.*0\.91.* 0\.9 met +passed\n/)
   expect(out).toMatch(/brier.* 0\.05 missed +failed\n/)
   expect(out).toContain('\n! accuracy rose by 0.58\n! most test rows repeat\n')
+  expect(out).toMatch(
+    /Compressed from iris_v1\.0\.0, int8: 400 → 100 KB[^]*rows a second +100 +50 +0\.50 ×\n/,
+  )
+  expect(out).toContain('not proven equal: mean distance 0.1 (limit 0.01)')
   expect(out).toMatch(/Behaviour tests[^]*a longer petal.*fail.*pass.*lowers the score/)
   expect(JSON.parse(asked[0]!.body)).toEqual({ reason: 'a try' })
 })
