@@ -6,8 +6,10 @@ import { outputWidth } from '@tenure/predictors/features'
 import { isRemote } from '@tenure/predictors/format-names'
 import { judgeFidelity } from '../../domain/evaluation/fidelity.ts'
 import { digestText, valuesOfLogged } from '../../domain/model/logged-rows.ts'
+import type { Manifest } from '../../domain/model/manifest.ts'
 import {
   judgeParentDrift,
+  type ParentComparison,
   type ParentDriftJudgement,
   type ParentDriftState,
 } from '../../domain/monitoring/parent-drift.ts'
@@ -16,8 +18,12 @@ import type { MonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
 import { findMonitorWindow, type Span } from '../../store/monitoring/monitor-windows.ts'
 import { chooseRollbackTarget, listRollbackTargets } from '../../store/registry/champions.ts'
+import { getModel } from '../../store/registry/models.ts'
 import { getVersion, type Version } from '../../store/registry/versions.ts'
 import { getEvaluation } from '../../store/training/evaluations.ts'
+import { decisionOf } from '../../domain/tasks/tasks.ts'
+import { withDuck } from '../data/duckdb.ts'
+import { loadServed, sliceMembers, type ServedRow } from '../data/served-table.ts'
 import type { Deps } from '../deps.ts'
 import { answersBy, issueOfReturn } from './decay.ts'
 
@@ -126,19 +132,45 @@ async function compareWithParent(
   const values = valuesOfLogged(logged, Object.keys(parent.manifest.features))
   if ('digested' in values) return { reason: `${name} was ${digestText(values.digested)}` }
   const again = await answersBy(deps, parent, values)
-  const both = logged.flatMap(({ outputs, entity }, i) =>
-    again[i] === null ? [] : [{ outputs, entity, parent: again[i]! }],
+  const both = logged.flatMap((row, i) => (again[i] === null ? [] : [{ ...row, parent: again[i]! }]))
+  const compare = (rows: typeof both): ParentComparison | { reason: string } => {
+    const report = judgeFidelity({
+      parent: rows.map((row) => row.parent),
+      child: rows.map(({ outputs }) => outputs),
+      version: parent.manifest,
+      entities: rows.map(({ entity }) => entity),
+      slices: [{ name: 'all', rows: rows.map((_, i) => i) }],
+      // A window is no further attempt to pass the gate: with its share of α, a thousand rows could never end an alarm.
+      policy: { ...compression.fidelity.policy, attempt: 1 },
+    })
+    const [slice] = report.slices
+    return slice === undefined ? { reason: report.reasons[0]!.message } : { report, logE: slice.evidence }
+  }
+  const all = compare(both)
+  if ('reason' in all) return all
+  const slices = (await slicesOf(store, { model: span.model, manifest }, both)).map(
+    ({ name: slice, rows }) => {
+      const compared = typeof rows === 'string' ? undefined : compare(rows.map((i) => both[i]!))
+      return { name: slice, ...(compared && !('reason' in compared) && { compared }) }
+    },
   )
-  const all = { name: 'all', rows: both.map((_, i) => i) }
-  const report = judgeFidelity({
-    parent: both.map((row) => row.parent),
-    child: both.map(({ outputs }) => outputs),
-    version: parent.manifest,
-    entities: both.map(({ entity }) => entity),
-    slices: [all],
-    // A window is no further attempt to pass the gate: with its share of α, a thousand rows could never end an alarm.
-    policy: { ...compression.fidelity.policy, attempt: 1 },
-  })
-  const [slice] = report.slices
-  return slice === undefined ? { reason: report.reasons[0]!.message } : { report, logE: slice.evidence }
+  return { ...all, slices }
+}
+
+/** The places of the rows of each slice that the model file declares; a text where its condition reads what is not logged. */
+async function slicesOf(
+  store: Deps['store'],
+  { model, manifest }: { model: string; manifest: Manifest },
+  rows: readonly Pick<ServedRow, 'row' | 'outputs'>[],
+): Promise<{ name: string; rows: number[] | string }[]> {
+  const { slices } = (await getModel(store, model)).definition.evaluation
+  if (slices.length === 0) return []
+  const { output } = manifest
+  const served = rows.map(({ row, outputs }) => ({
+    row,
+    outputs,
+    truth: null,
+    predicted: decisionOf(output, outputs) ?? 0,
+  }))
+  return withDuck(async (duck) => sliceMembers(await loadServed(duck, served, manifest), slices))
 }

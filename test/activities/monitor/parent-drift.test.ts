@@ -174,6 +174,26 @@ it('raises an alert for a champion that answers otherwise than its parent, and r
   expect(await openAlerts()).toEqual([])
 })
 
+it('compares each declared slice whose condition reads what is logged', async () => {
+  const declare = (slices: object[]) =>
+    fixture.store.query(sql`
+      update models set definition = jsonb_set(definition, '{evaluation,slices}', ${JSON.stringify(slices)}::jsonb)
+      where name = ${model}`)
+  await declare([
+    { name: 'far', where: 'distance > 1000' },
+    { name: 'none', where: 'distance < 0' },
+    { name: 'of an airline', where: "airline = 'x'" },
+  ])
+  const found = await check({ ...span, fromMs: now - hour + 1, version: other })
+  const calm = { isAway: false, evidence: 0 }
+  expect(found!.slices).toEqual({ far: { isAway: true, evidence: 0 }, none: calm, 'of an airline': calm })
+  expect(found!.reasons[0]).toMatch(
+    new RegExp(`; answers of ${other} moved away from those of its parent ${parent} in the slice far: `),
+  )
+  await declare([])
+  await check({ ...span, version: same })
+})
+
 it('ends an alert when a version that was not compressed is champion', async () => {
   await check({ ...span, fromMs: now - hour + 2, version: other })
   expect(await openAlerts()).toHaveLength(1)

@@ -84,6 +84,47 @@ describe('the answers of a compressed champion', () => {
     expect(last.level).toBe('away')
   })
 
+  describe('in a slice', () => {
+    /** One row in twenty is of the slice, where every other decision differs: over all that is within a limit of 5 %. */
+    const limits = { epsilon: 0.05, flips: 0.05, alpha: 0.05 }
+    const windowOf = (flips: number, chance: () => number) => ({
+      ...window(1_000, flips / 20, chance, limits),
+      slices: [{ name: 'old', compared: window(50, flips, chance, limits) }, { name: 'none' }],
+    })
+
+    it('raise an alarm that the mean over all rows hides, and end it by rows of the slice', () => {
+      const chance = seededRandom(9)
+      const away = judge(windowOf(0.5, chance))
+      expect(away).toMatchObject({
+        level: 'away',
+        isAway: false,
+        slices: { old: { isAway: true, evidence: 0 }, none: { isAway: false, evidence: 0 } },
+      })
+      expect(away.reasons).toEqual([
+        expect.stringMatching(
+          /^answers of m_v1\.1\.0 moved away from those of its parent m_v1\.0\.0 in the slice old: .* in 50 logged rows: logE \S+ ≥ 14\.78$/,
+        ),
+      ])
+      // Equal answers to other rows end nothing.
+      const none = { ...window(1_000, 0, chance, limits), slices: [{ name: 'old' }, { name: 'none' }] }
+      const still = judge(none, away)
+      expect([still.level, still.reasons[0]]).toEqual([
+        'away',
+        expect.stringMatching(/ in the slice old: no rows in this window$/),
+      ])
+      let last = still
+      for (let n = 0; n < 4 && last.level === 'away'; n++) last = judge(windowOf(0, chance), last)
+      expect(last).toMatchObject({ level: 'ok', slices: { old: { isAway: false, evidence: 0 } } })
+    })
+
+    it('share the false alarms of a year', () => {
+      const alone = judge(window(300, 0.01, seededRandom(10)))
+      const shared = judge({ ...window(300, 0.01, seededRandom(10)), slices: [{ name: 'old' }] })
+      const limitOf = ({ reasons }: ParentDriftJudgement) => Number(/< (\S+)$/.exec(reasons[0]!)![1])
+      expect(limitOf(shared) - limitOf(alone)).toBeCloseTo(Math.log(2), 1)
+    })
+  })
+
   it('of another version have no past', () => {
     const away = judge(window(3_000, 0.05, seededRandom(3)))
     const other = judge(window(100, 0, seededRandom(4)), { ...away, version: 'm_v1.2.0' })
