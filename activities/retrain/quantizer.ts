@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Quantizer } from '@tenure/predictors/format-names'
-import { checkout } from '../../temporal.config.ts'
+import { checkout, systemEnvironment } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
 import { openAttempt } from '../trainers/attempt-folder.ts'
 import { inGroup, installPython, type Installing } from '../trainers/program.ts'
@@ -14,7 +14,8 @@ const limitMb = 2_048
 const isRoot = process.getuid?.() === 0
 const offline = ['unshare', ...(isRoot ? [] : ['--user', '--map-root-user']), '--net', '--']
 /** Where the system makes no namespace of the network, the program keeps that of the worker. */
-const hasNamespaces = (): boolean => spawnSync('/usr/bin/env', [...offline, 'true']).status === 0
+const hasNamespaces = (): boolean =>
+  spawnSync('/usr/bin/env', [...offline, 'true'], { env: systemEnvironment() }).status === 0
 
 /** Returns the command of the program. Throws `environment_failed`, naming what is missing or cannot be installed. */
 export async function prepareQuantizer(

@@ -32,6 +32,14 @@ describe.each(Object.entries(files))('%s', (_name, text) => {
   })
 })
 
+it('each build argument of the page about containers is one of the Dockerfile', () => {
+  const page = read('docs/how-to/machines/container-image.md')
+  const named = [...page.matchAll(/--build-arg (\w+)=/g)].map(([, name]) => name!)
+  const known = [...files.Dockerfile.matchAll(/^ARG (\w+)/gm)].map(([, name]) => name!)
+  expect(named).toContain('BASE')
+  expect(known).toEqual(expect.arrayContaining(named))
+})
+
 it('npm and the image install each package of packages/ as its package.json asks', () => {
   type About = { name: string } & Record<'dependencies' | 'devDependencies' | 'optionalDependencies', object>
   const { packages } = JSON.parse(read('package-lock.json')) as {
