@@ -8,6 +8,7 @@ import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { needsWebRuntime } from '@tenure/predictors/edge'
+import { widthOfFit } from '@tenure/predictors/features'
 import { computedColumns } from '../../domain/model/prepare.ts'
 import { edgeFunctionOf, isRemote } from '@tenure/predictors/format-names'
 import { getArtifact } from '../../store/artifacts.ts'
@@ -92,6 +93,14 @@ export async function exportVersion({
     throw usageError(
       `${version} takes the text of "${texts.name}" itself, which its predictor does not read`,
       'Ask the server for its predictions, or train a model that takes the codes of its categories.',
+    )
+  const image = artifact.manifest.preprocessing.find(
+    (fit) => fit.kind === 'category' && fit.encoding === 'pixels',
+  )
+  if (image !== undefined)
+    throw usageError(
+      `${version} takes the image "${image.name}", which an exported predictor does not decode`,
+      `Ask the server for its predictions, or declare vector(${widthOfFit(image)}) and send the pixels.`,
     )
   const [computed] = computedColumns(artifact.manifest.features)
   if (computed !== undefined)

@@ -1,5 +1,5 @@
 /** Defines a batch prediction: its input, its output, and the layout of rows between processes. */
-import type { FeatureFit } from '@tenure/predictors/features'
+import { heldInputsOf, type FeatureFit } from '@tenure/predictors/features'
 import { base64LengthOf, imagePattern } from '../values/media.ts'
 import { maxBytesOf, maxLengthOf, type Feature, type Features } from './features.ts'
 import type { Output } from '../tasks/output.ts'
@@ -111,7 +111,7 @@ export interface BatchLayout {
 export interface TextColumn {
   name: string
   codes: string[]
-  /** Whether the model takes the text itself, or the numbers of a vector; for other columns null follows in the row. */
+  /** Whether the model takes the text itself, or the numbers that it holds; for other columns null follows in the row. */
   isTaken: boolean
   /** SQL that says whether the text `$text` is no value of the feature; absent where all texts are. */
   refused?: string
@@ -129,7 +129,7 @@ export function batchLayoutOf(features: Features, fits: readonly FeatureFit[]): 
     const values = feature?.kind === 'category' ? (feature.values ?? []) : []
     const codes = [...new Set([...values, ...fit.vocabulary])].filter((text) => !text.includes('\0'))
     const refused = feature && refusedText(feature)
-    const isTaken = fit.encoding === 'text' || fit.encoding === 'elements'
+    const isTaken = fit.encoding === 'text' || heldInputsOf(fit) !== undefined
     layout.texts.push({ name, codes, isTaken, ...(refused && { refused }) })
   }
   return layout

@@ -77,7 +77,7 @@ export interface ImageFeature extends MediaFeature {
   kind: 'image'
   /** The most bytes of an image, as a file; a larger one is refused. Default: 1,000,000. */
   maxBytes?: number
-  /** Whether null may be sent. The model gets it as None. */
+  /** Whether null may be sent. The model gets it as None, or as many NaN where it is a graph. */
   missing?: 'fill'
 }
 

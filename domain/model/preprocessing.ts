@@ -2,11 +2,12 @@
 import {
   type CategoryFit,
   type FeatureFit,
+  heldInputsOf,
   type NumberFit,
   widthOfFit,
-  writeVector,
+  writeHeld,
 } from '@tenure/predictors/features'
-import { DomainError } from '../errors.ts'
+import { DomainError, quotedName } from '../errors.ts'
 import { countsOf, requireColumn, type CellColumn, type ColumnTable } from './columns.ts'
 import {
   acceptedRange,
@@ -141,7 +142,8 @@ function textWriter({ vocabulary, encoding }: CategoryFit, column: CellColumn, s
 
 /**
  * Compiles an encoder of rows, in the order of the fits. A number is (value − mean) / std; null becomes the fill, or NaN without a fill.
- * A category is encoded as its fit says. Throws `artifact_invalid` when a fit does not belong to these features.
+ * A category is encoded as its fit says. Throws `artifact_invalid` when a fit does not belong to these features. The encoder throws
+ * `wrong_type` for an image that the model does not take.
  */
 export function compileEncoder(features: Features, fits: readonly FeatureFit[]): Encoder {
   checkFits(features, fits)
@@ -196,10 +198,12 @@ function numberWriter(fit: NumberFit, { low, high }: Range, start: number): Enco
 
 function categoryWriter(fit: CategoryFit, start: number): Encoder {
   const { name, vocabulary, encoding } = fit
-  if (encoding === 'elements')
+  const held = heldInputsOf(fit)
+  if (held !== undefined)
     return (row, into, offset) => {
       const value = row[name]
-      writeVector(typeof value === 'string' ? value : null, widthOfFit(fit), into, offset + start)
+      const issue = writeHeld(typeof value === 'string' ? value : null, held, into, offset + start)
+      if (issue !== undefined) throw new DomainError('wrong_type', `feature ${quotedName(name)} ${issue}`)
     }
   const other = vocabulary.length
   const column = new Map(vocabulary.map((value, index) => [value, index]))

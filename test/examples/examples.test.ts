@@ -28,6 +28,7 @@ import { releaseWorkflowId, retrainWorkflowId } from '../../workflows/messages.t
 import type { release as releaseWorkflow } from '../../workflows/release.ts'
 import type { retrain as retrainWorkflow } from '../../workflows/retrain.ts'
 import { orderedStart } from '../support/commands/signed.ts'
+import { greyPng } from '../../packages/predictors/test/support/png-writer.ts'
 import { showPolicy } from '../support/fleet/fleet-fixture.ts'
 import { insertPeople } from '../support/release/candidates.ts'
 import { fixtureRelease } from '../support/release/release-fixture.ts'
@@ -353,6 +354,46 @@ describe('the examples in Python', () => {
     expect(await driftOf('pixels', first, { fromMs, part: 'scan.norm', rows: 400 })).toMatchObject({
       'scan.norm': 'alarm',
     })
+  }, 580_000)
+
+  it('scans: a graph of images is trained, released and rolled back as ONNX, and answers PNG files as onnxruntime behind Pillow', async () => {
+    const at = { 'models/digits.csv': await writeRows('digits', 'rows.py') }
+    const rows = (await readFile(join(checkout, at['models/digits.csv']), 'utf8')).trim().split('\n').slice(1)
+    const [, scan = '', digit = ''] = rows[3]!.trim().split(',')
+    const answer = async (row: object) => {
+      const found = await predict('scans', row, 'a')
+      expect(found, JSON.stringify(found)).toHaveProperty('predictions')
+      const [{ label, probabilities } = {}] = found['predictions'] as {
+        label?: string
+        probabilities?: Record<string, number>
+      }[]
+      return { label, probabilities }
+    }
+    await sync('scans', { ...at, 'units: 64': 'units: 16' })
+    const first = await release('scans', { scan })
+    const before = await answer({ scan })
+    expect(before.label).toBe(digit)
+    const { artifact, golden } = await manifestOf(first)
+    expect(artifact).toBe('onnx')
+    for (const [row, given] of golden.instances.slice(0, 20).entries()) {
+      const { probabilities } = await answer(given)
+      for (const [place, wanted] of golden.outputs[row]!.entries())
+        expect(probabilities![place]).toBeCloseTo(wanted, 5)
+    }
+    for (const [sent, why] of [
+      ['/9j/', 'feature "scan" is no PNG'],
+      [greyPng(2, [1, 2, 3, 4]), 'feature "scan" has 2 × 2 pixels, and the model takes 8 × 8 pixels'],
+    ])
+      expect(await predict('scans', { scan: sent }, 'a')).toMatchObject({
+        code: 'wrong_type',
+        detail: expect.stringContaining(why!) as unknown,
+      })
+    await sync('scans', at)
+    const second = await release('scans', { scan })
+    const { metrics } = (await findVersion(system.store, second))!.lineage
+    process.stdout.write(`PNG files of digits: ${JSON.stringify(metrics)}\n`)
+    await rollBack('scans', { scan }, second, first)
+    expect(await answer({ scan })).toEqual(before)
   }, 580_000)
 
   it('sentiment: a regression on embeddings is trained, released and rolled back as an object of Python, and embeddings of another origin are drift', async () => {

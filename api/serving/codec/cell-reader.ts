@@ -2,10 +2,11 @@
  * Checks the values of one row and writes them into the input buffer, both as sent and as the model reads them. No object is made for the
  * row: one with 10,000 fields takes several microseconds a value.
  */
-import { writeVector } from '@tenure/predictors/features'
+import { writeHeld } from '@tenure/predictors/features'
 import type { CategoryColumn, FeatureColumns, NumberColumn } from './feature-columns.ts'
 import { writeTextValue, type InputBuffer } from './input-buffer.ts'
 import type { FeatureCheck } from './row-reader.ts'
+import { DomainError, quotedName } from '../../../domain/errors.ts'
 import { scaled } from '../../../domain/model/preprocessing.ts'
 
 export interface CellReader {
@@ -60,9 +61,9 @@ export function putNumber(
   if (!unread) input.input[row * width + start] = scaled(isFilled ? fill : value, mean, std)
 }
 
-/** Encodes a category as `compileEncoder` does. The inputs of the row are zeros before. */
+/** Encodes a category as `compileEncoder` does. The inputs of the row are zeros before. Throws `wrong_type` for an image that the model does not take. */
 export function putCategory(
-  { encoding, start, other, places, reportsUnknown, numbers }: CategoryColumn,
+  { name, encoding, start, other, places, reportsUnknown, held }: CategoryColumn,
   { width }: FeatureColumns,
   input: InputBuffer,
   row: number,
@@ -73,5 +74,9 @@ export function putCategory(
   const offset = row * width + start
   if (encoding === 'one-hot') input.input[offset + (place ?? other)] = 1
   else if (encoding === 'code') input.input[offset] = place ?? NaN
-  else if (encoding === 'elements') writeVector(value, numbers, input.input, offset)
+  else if (held !== undefined) {
+    const issue = writeHeld(value, held, input.input, offset)
+    if (issue !== undefined)
+      throw new DomainError('wrong_type', `instance ${row}: feature ${quotedName(name)} ${issue}`)
+  }
 }

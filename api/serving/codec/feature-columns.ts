@@ -1,5 +1,11 @@
 /** Orders the features of a version as its model reads them. All readers share this order, because a model reads its inputs by position. */
-import { type CategoryEncoding, type FeatureFit, widthOfFit } from '@tenure/predictors/features'
+import {
+  type CategoryEncoding,
+  type FeatureFit,
+  heldInputsOf,
+  type HeldInputs,
+  widthOfFit,
+} from '@tenure/predictors/features'
 import {
   acceptedRange,
   isOmittable,
@@ -49,8 +55,10 @@ export interface CategoryColumn extends Column {
   values: ReadonlySet<string> | undefined
   /** A text of at most this many characters is accepted whatever it says; −1: each is checked. */
   freeLength: number
-  /** How many numbers a vector has; 0 for others. */
+  /** How many values of a request it is besides its field: the numbers of a vector, or those that an image becomes in the request's turn. */
   numbers: number
+  /** How the text holds the inputs of a vector or an image; absent for others. */
+  held: HeldInputs | undefined
 }
 
 export type FeatureColumn = NumberColumn | CategoryColumn
@@ -100,6 +108,7 @@ export function columnsOf(
       return { ...fit, ...range, fill: fit.fill ?? NaN, start, slot: numbers++, fillable, omittable, unread }
     }
     const encoding = fit.encoding ?? 'one-hot'
+    const held = heldInputsOf(fit)
     return {
       kind: 'category',
       name: fit.name,
@@ -113,7 +122,8 @@ export function columnsOf(
       reportsUnknown: encoding === 'one-hot' || fit.vocabulary.length > 0,
       values: valuesOf(feature),
       freeLength: feature.kind === 'vector' || feature.kind === 'image' ? -1 : maxLengthOf(feature),
-      numbers: feature.kind === 'vector' ? feature.length : 0,
+      numbers: feature.kind === 'vector' ? feature.length : held === undefined ? 0 : widthOfFit(fit),
+      held,
     }
   })
   const isOrder = order.length === all.length && all.every(({ name }) => order.includes(name))

@@ -3,7 +3,7 @@
  * schema library would take longer than the prediction. Each error names the instance and the feature.
  */
 import type { FeatureFit } from '@tenure/predictors/features'
-import { cutName, DomainError, quotedName, type ErrorCode } from '../../../domain/errors.ts'
+import { cutName, DomainError, isError, quotedName, type ErrorCode } from '../../../domain/errors.ts'
 import {
   isOmittable,
   storedKind,
@@ -76,7 +76,12 @@ export function compileReader(features: Features, fits: readonly FeatureFit[]): 
     let sent = 0
     for (const _name in row) sent++
     if (sent !== found) refuseUnknown(row, features, index, isIgnored)
-    encode(row, into, offset)
+    try {
+      encode(row, into, offset)
+    } catch (error) {
+      if (!isError(error, 'wrong_type')) throw error
+      throw new DomainError('wrong_type', `instance ${index}: ${error.message}`)
+    }
     return row
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { activationOf, compileDense, type Network } from '@tenure/predictors'
-import { writeVector } from '@tenure/predictors/features'
+import { writeHeld } from '@tenure/predictors/features'
 import {
   codesBefore,
   noInput,
@@ -105,15 +105,15 @@ function answerSparsely(network: Network, sources: readonly ColumnSource[]): Ans
   }
 }
 
-const hasVector = (source: ColumnSource): source is TextSource & Required<Pick<TextSource, 'vector'>> =>
-  source.kind === 'text' && source.vector !== undefined
+const isHeld = (source: ColumnSource): source is TextSource & Required<Pick<TextSource, 'held'>> =>
+  source.kind === 'text' && source.held !== undefined
 
 /** Computes every row with the loops of a replica. */
 function answerWhole({ predictor, columns }: LoadedVersion, sources: readonly ColumnSource[]): AnswerColumns {
   const { inputs, outputs: width } = predictor
   const input = new Float64Array(blockRows * inputs)
   const answers = new Float32Array(blockRows * width)
-  const vectors = sources.filter(hasVector)
+  const heldSources = sources.filter(isHeld)
   return async ({ rows, numbers, texts, taken }, outputs, refused) => {
     const textsOf = taken && textsReader(taken, columns.texts)
     for (let from = 0; from < rows; from += blockRows) {
@@ -133,17 +133,17 @@ function answerWhole({ predictor, columns }: LoadedVersion, sources: readonly Co
           else if (place !== noInput) input[row * inputs + place] = source.values[code]!
         }
       const own = textsOf?.(count)
-      if (own !== undefined && vectors.length > 0) {
+      if (own !== undefined && heldSources.length > 0) {
         const cells = listTexts(own, count * columns.texts)
         for (let row = 0; row < count; row++)
-          for (const { slot, vector } of vectors)
-            if (refused[from + row] === 0)
-              writeVector(
-                cells[row * columns.texts + slot]!,
-                vector.length,
-                input,
-                row * inputs + vector.start,
-              )
+          for (const { slot, held } of heldSources) {
+            const text = cells[row * columns.texts + slot]!
+            if (
+              refused[from + row] === 0 &&
+              writeHeld(text, held, input, row * inputs + held.start) !== undefined
+            )
+              refused[from + row] = 1
+          }
       }
       if (predictor.refusalOf !== undefined)
         for (let row = 0; row < count; row++) {

@@ -1,4 +1,5 @@
 /** Defines rows as columns, and how each value of a column becomes an input of a version's model. */
+import type { HeldInputs } from '@tenure/predictors/features'
 import { textCodes, type BatchLayout } from '../../../domain/model/batch-spec.ts'
 import { fitsSingle, scaled } from '../../../domain/model/preprocessing.ts'
 import type { CategoryColumn } from '../codec/feature-columns.ts'
@@ -10,7 +11,7 @@ export interface ColumnBlock {
   rows: number
   numbers: readonly Float64Array[]
   texts: readonly Int32Array[]
-  /** The texts themselves, for a model that takes texts or vectors. */
+  /** The texts themselves, for a model that takes texts, vectors or images. */
   taken?: RowTexts
 }
 
@@ -37,12 +38,12 @@ export interface TextSource {
   places: Int32Array
   /** The values to set, by code. */
   values: Float64Array
-  /** The inputs of a vector, whose numbers are in the text itself; absent for others. */
-  vector?: { start: number; length: number }
+  /** Where the inputs of a vector or an image begin, which are in the text itself; absent for others. */
+  held?: HeldInputs & { start: number }
 }
 
 export const codesBefore = -textCodes.refused
-/** The place of a text that the model reads as text, or whose numbers it takes. */
+/** The place of a text that the model reads as text, or whose inputs it holds. */
 export const noInput = 2 ** 31 - 1
 
 /** Returns the sources in the order of the model's inputs. */
@@ -61,20 +62,20 @@ export function sourcesOf({ columns }: LoadedVersion, layout: BatchLayout): Colu
       return { kind: 'number', slot: layout.numbers.indexOf(name), start, scale, hasInput: !unread }
     }
     const slot = layout.texts.findIndex(({ name }) => name === column.name)
-    const { encoding, start, numbers } = column
-    const vector = encoding === 'elements' ? { vector: { start, length: numbers } } : {}
-    return { kind: 'text', slot, ...inputsOf(column, layout.texts[slot]!.codes), ...vector }
+    const { start, held } = column
+    const own = held && { held: { ...held, start } }
+    return { kind: 'text', slot, ...inputsOf(column, layout.texts[slot]!.codes), ...own }
   })
 }
 
 function inputsOf(
-  { encoding, start, places, other, values, fillable }: CategoryColumn,
+  { encoding, held, start, places, other, values, fillable }: CategoryColumn,
   codes: readonly string[],
 ): Pick<TextSource, 'places' | 'values'> {
   const count = codesBefore + codes.length
   const all = { places: new Int32Array(count).fill(-1), values: new Float64Array(count).fill(1) }
   const set = (at: number, place: number | undefined): void => {
-    if (encoding === 'text' || encoding === 'elements') all.places[at] = noInput
+    if (encoding === 'text' || held !== undefined) all.places[at] = noInput
     else all.places[at] = encoding === 'code' ? start : start + (place ?? other)
     if (encoding === 'code') all.values[at] = place ?? NaN
   }

@@ -57,7 +57,7 @@ export function requestSizeOf(
   { maxFields, columns }: Pick<LoadedVersion, 'maxFields' | 'columns'>,
   maxInstances: number,
 ): BodySize {
-  // Each number of a vector is a value of the request.
+  // Each number of a vector is a value of the request, and so is each that an image is decoded to.
   const width = columns.all.reduce(
     (sum, column) => sum + (column.kind === 'category' ? column.numbers : 0),
     maxFields(),

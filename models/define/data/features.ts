@@ -51,7 +51,7 @@ export function vector<const O extends VectorOptions>(
 }
 
 /**
- * Defines a feature of an image, as base64 of PNG, JPEG, GIF or WebP: `image({ maxBytes: 200_000 })`. Taken by objects of Python and endpoints.
+ * Defines a feature of an image, as base64 of PNG, JPEG, GIF or WebP: `image({ maxBytes: 200_000 })`. Taken by objects of Python and endpoints, and as PNG by ONNX graphs.
  */
 export function image<const O extends ImageOptions>(options: O = {} as O): { kind: 'image' } & O {
   return { kind: 'image', ...options }

@@ -1,10 +1,11 @@
 /** Defines what a model is opened for: the features of its rows, how they are encoded, and what its outputs mean. */
 import { refuse } from './errors.ts'
 import type { ArtifactFormatName } from './format-names.ts'
+import { numbersOfImage, writePixels, type ImageShape } from './png.ts'
 
 /** A feature, as `bindColumns` needs it. */
 export interface Feature {
-  /** A text, a vector and an image have any value, and no model takes its code. The numbers of a vector may be columns of a model. */
+  /** A text, a vector and an image have any value, and no model takes its code. The numbers of a vector and the pixels of an image may be columns of a model. */
   kind: 'number' | 'category' | 'text' | 'vector' | 'image'
   /** The values that a category may take; any text when absent. */
   values?: readonly string[]
@@ -35,6 +36,8 @@ export interface CategoryFit {
   encoding?: CategoryEncoding
   /** How many numbers a vector has; with the encoding `elements`. */
   length?: number
+  /** The image that the model takes; with the encoding `pixels`. */
+  image?: ImageShape
 }
 
 export type CategoryEncoding =
@@ -46,6 +49,8 @@ export type CategoryEncoding =
   | 'text'
   /** One input for each number of a vector, which is a text of JSON; NaN for null. */
   | 'elements'
+  /** One input for each channel of each pixel of an image, from 0 to 255; NaN for null. */
+  | 'pixels'
 
 /** The number of inputs that a fit produces. */
 export function widthOfFit(fit: FeatureFit): number {
@@ -59,11 +64,32 @@ export function widthOfFit(fit: FeatureFit): number {
       return 0
     case 'elements':
       return fit.length ?? 0
+    case 'pixels':
+      return fit.image === undefined ? 0 : numbersOfImage(fit.image)
   }
 }
 
-/** Writes the numbers of a vector from its text, NaN for null. DuckDB writes spaces, and reads signs and points that JSON lacks. */
-export function writeVector(
+/** How a text holds the inputs itself: the numbers of a vector, or the pixels of an image. */
+export type HeldInputs = Pick<CategoryFit, 'length' | 'image'>
+
+/** Returns how the text of a fit holds its inputs; undefined where it is none, a category or a text of words. */
+export const heldInputsOf = ({ encoding, length, image }: CategoryFit): HeldInputs | undefined =>
+  encoding === 'elements' || encoding === 'pixels' ? { length, image } : undefined
+
+/** Writes the inputs that a text holds, NaN for null. Returns why it cannot, as the end of a sentence about the feature. */
+export function writeHeld(
+  text: string | null,
+  { length = 0, image }: HeldInputs,
+  into: Float64Array | Float32Array,
+  at: number,
+): string | undefined {
+  if (image !== undefined) return writePixels(text, image, into, at)
+  writeVector(text, length, into, at)
+  return undefined
+}
+
+/** DuckDB writes spaces, and reads signs and points that JSON lacks. */
+function writeVector(
   text: string | null,
   length: number,
   into: Float64Array | Float32Array,

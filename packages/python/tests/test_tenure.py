@@ -24,7 +24,7 @@ from tenure._folders import answer_of_folder, open_folder, pack_folder  # noqa: 
 from tenure._lightgbm import joined_text  # noqa: E402
 from tenure._onnx import first_lines  # noqa: E402
 from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
-from tenure._rows import has  # noqa: E402
+from tenure._rows import has, pixels  # noqa: E402
 from tenure._serve import open_file  # noqa: E402
 from tenure._replay import cell_of, odd_rows, spread  # noqa: E402
 
@@ -631,6 +631,11 @@ class Texts(Folder):
         replay = json.loads((job.output / "replay.json").read_text())
         self.assertEqual(replay["rows"][0], ["b25l", "[1, 2.5]"])
         self.assertAlmostEqual(replay["outputs"][0][0], 0.28)
+
+
+    def test_names_the_package_that_decodes_the_images_of_a_graph(self) -> None:
+        with mock.patch.dict(sys.modules, {"PIL": None}), self.assertRaisesRegex(ValueError, "add pillow to the requirements"):
+            pixels([b""], [1, 2, 2])
 
 
 class Replay(unittest.TestCase):

@@ -18,6 +18,7 @@ import type { FeatureView } from '../../../domain/model/feature-view.ts'
 import { textLiteral } from '../../../domain/sql-text.ts'
 import { valueDraws } from '../../support/draws.ts'
 import { category, csv, number, parquet, postgres, view } from '../../../models/define.ts'
+import { greyPng } from '../../../packages/predictors/test/support/png-writer.ts'
 import { insertBatch } from '../../../store/serving/batches.ts'
 import { environmentWith } from '../../../temporal.config.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
@@ -429,6 +430,46 @@ it('a vector gets one prediction from requests and batches, and one of another l
       if (values === list) expect(found).toEqual(wanted)
       else expect(String(found.at(-1))).toContain('is no list of 3 finite numbers')
     }
+})
+
+it('an image gets one prediction from requests and batches, and one of another size none', async () => {
+  const own = await serve({
+    model: uniqueName('images'),
+    features: { scan: { kind: 'image' }, count: { kind: 'number' } },
+    output: { kind: 'number' },
+    preprocessing: [
+      {
+        name: 'scan',
+        kind: 'category',
+        vocabulary: [],
+        encoding: 'pixels',
+        image: { height: 2, width: 2, channels: 1, order: 'CHW' },
+      },
+      { name: 'count', kind: 'number', mean: 1, std: 100, fill: null },
+    ],
+    layers: [randomLayer(5, 1, 'linear', seeded(7))],
+    golden: [{ scan: greyPng(2, [1, 2, 3, 4]), count: 1 }],
+  })
+  const rows = Array.from({ length: 300 }, () => ({
+    scan: greyPng(
+      2,
+      Array.from({ length: 4 }, () => whole(256)),
+    ),
+    count: whole(100),
+  }))
+  const wanted = await requested(own.model, rows)
+  expect(new Set(wanted).size).toBeGreaterThan(50)
+  const list = rows.map(({ scan, count }, id) => `(${id}, '${scan}', ${count})`)
+  const path = `${uniqueName('input')}.parquet`
+  const values = [...list.slice(0, -1), `(300, '${greyPng(1, [1, 2])}', 3)`].join(', ')
+  await withDuck((duck) =>
+    duck.run(
+      `copy (select * from (values ${values}) as t(id, scan, count)) to ${textLiteral(join(deps.config.batchDir, path))} (format parquet)`,
+    ),
+  )
+  const found = await scored(own, { kind: 'file', path }, ['id'])
+  expect(found.slice(0, -1)).toEqual(wanted.slice(0, -1))
+  expect(String(found.at(-1))).toContain('has 1 × 2 pixels, and the model takes 2 × 2 pixels')
 })
 
 it('a row for which an expression fails is refused in a batch with the name of the feature, and the others are scored', async () => {

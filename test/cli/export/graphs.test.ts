@@ -31,6 +31,7 @@ import {
   tensor,
   value,
 } from '../../../packages/predictors/test/support/onnx-writer.ts'
+import { greyPng } from '../../../packages/predictors/test/support/png-writer.ts'
 import { rowTexts } from '../../../packages/predictors/test/support/onnx-answers.ts'
 import { getArtifact, openArtifacts, putManifest } from '../../../store/artifacts.ts'
 import { seeded } from '../../support/serving/artifact.ts'
@@ -227,6 +228,22 @@ describe('an exported graph in Node', () => {
     for (const { v } of rows)
       expect(await predictor.outputs({ v: JSON.parse(v) } as never)).toEqual(await predictor.outputs({ v }))
     expect(predictor.checkGolden()).toMatchObject({ rows: 2 })
+  })
+
+  it('does not decode images, and says what to send', async () => {
+    const { bytes } = runtimeGraphs().find(({ name }) => name === 'image')!
+    const digest = await put({
+      bytes,
+      name: 'image file',
+      rows: [{ scan: greyPng(8, Array<number>(64).fill(7)) }],
+      features: { scan: { kind: 'image' } },
+    })
+    await expect(exportOf(digest, folderOf('image file'))).rejects.toMatchObject({
+      problem: {
+        detail: 'graph_v1.0.0 takes the image "scan", which an exported predictor does not decode',
+        remedy: 'Ask the server for its predictions, or declare vector(64) and send the pixels.',
+      },
+    })
   })
 
   it('answers calls that overlap, of several graphs in one module', async () => {

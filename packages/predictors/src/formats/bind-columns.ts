@@ -1,9 +1,10 @@
 /**
  * Binds the columns of an artifact to the features of a model: by name when the artifact names its columns, otherwise by the declared
- * order. A vector is bound to as many columns of numbers as it has numbers. Refuses a column that no feature fills, and a category without a vocabulary, with both lists.
+ * order. A vector is bound to as many columns of numbers as it has numbers, and an image to those of an input of its own. Refuses a column that no feature fills, and a category without a vocabulary, with both lists.
  */
 import { quoted as quotedText, refuse } from '../errors.ts'
 import type { DeclaredColumn, Feature, FeatureFit, UnknownRows } from '../features.ts'
+import { numbersOfImage } from '../png.ts'
 import type { ArtifactColumn, KnownTexts } from './format.ts'
 
 type Features = Readonly<Record<string, Feature>>
@@ -66,7 +67,7 @@ export function bindColumns({
   }
 }
 
-/** Returns the feature of each column, and the columns with one for each vector. */
+/** Returns the feature of each column, and the columns with one for each vector and image. */
 function namesOf({ columns, features, order, declared }: ColumnsToBind): {
   names: string[]
   joined: readonly ArtifactColumn[]
@@ -76,7 +77,7 @@ function namesOf({ columns, features, order, declared }: ColumnsToBind): {
   const given = declared?.map(({ name }) => name) ?? ownNames(columns, features)
   const lists = `columns ${listed(given)}; features ${listed(known)}`
   const isUnnamedFile = columns.every(isUnnamed)
-  const joined = joinVectors(columns, given, features)
+  const joined = joinWide(columns, given, features)
   if (declared !== undefined && joined === undefined)
     refuse(
       `columns.json names ${declared.length} columns${widthText(given, features)}, the file has ${columns.length}: ${lists}${isUnnamedFile ? '' : `; the file has ${listed(columns.map(({ name }) => name))}`}`,
@@ -84,7 +85,7 @@ function namesOf({ columns, features, order, declared }: ColumnsToBind): {
   if (!isUnnamedFile && joined !== undefined) refuseOtherOrder(joined, given)
   if (given.every((name) => Object.hasOwn(features, name))) return { names: given, joined: joined ?? columns }
   if (declared === undefined && isUnnamedFile) {
-    const byPlace = joinVectors(columns, known, features)
+    const byPlace = joinWide(columns, known, features)
     if (byPlace !== undefined) return { names: known, joined: byPlace, isByPlace: true }
     refuse(
       `the file does not name its ${columns.length} columns, and the model has ${known.length} features${widthText(known, features)}: name them in columns.json (${lists})`,
@@ -108,21 +109,22 @@ function ownNames(columns: readonly ArtifactColumn[], features: Features): strin
     const isOther =
       kind === 'vector'
         ? length !== width
-        : kind === 'text' || kind === 'image' || (width > 1 && !isUnnamedFile)
+        : kind === 'image'
+          ? columns.find(({ input }) => input === name)?.image === undefined
+          : kind === 'text' || (width > 1 && !isUnnamedFile)
     if (width > 0 && Object.hasOwn(features, name) && isOther)
       refuse(
-        `the input ${quoted(name)} takes ${width} numbers a row, the feature is ${kind === 'image' ? 'an' : 'a'} ${kind}${kind === 'vector' ? ` of ${length}` : ''}: declare vector(${width}), or name the features of all columns in columns.json`,
+        `the input ${quoted(name)} takes ${width} numbers a row, the feature is ${kind === 'image' ? 'an' : 'a'} ${kind}${kind === 'vector' ? ` of ${length}` : ''}: declare vector(${width}), or name the features of all columns in columns.json${kind === 'image' ? `; ${imageInput}` : ''}`,
       )
   }
   const isOfInputs =
     !isUnnamedFile ||
-    (names.every((name) => Object.hasOwn(features, name)) &&
-      joinVectors(columns, names, features) !== undefined)
+    (names.every((name) => Object.hasOwn(features, name)) && joinWide(columns, names, features) !== undefined)
   return isOfInputs ? names : columns.map(({ name }) => name)
 }
 
-/** Returns one column for each name, where the numbers of a vector are joined; undefined where the file has more or fewer. */
-function joinVectors(
+/** Returns one column for each name, where the numbers of a vector or an image are joined; undefined where the file has more or fewer. */
+function joinWide(
   columns: readonly ArtifactColumn[],
   names: readonly string[],
   features: Features,
@@ -131,12 +133,15 @@ function joinVectors(
   const joined = names.map((name): ArtifactColumn | undefined => {
     const first = columns[at]
     const feature = features[name]
-    if (feature?.kind !== 'vector' || first === undefined || !isNumber(first)) return columns[at++]
-    const { length = 1 } = feature
+    const image = feature?.kind === 'image' ? first?.image : undefined
+    if ((feature?.kind !== 'vector' && image === undefined) || first === undefined || !isNumber(first))
+      return columns[at++]
+    const length = image === undefined ? (feature?.length ?? 1) : numbersOfImage(image)
     const part = columns.slice(at, (at += length))
     const isWhole =
       part.length === length && part.every((each) => isNumber(each) && each.input === first.input)
-    return isWhole ? { name: first.input ?? first.name, vector: length } : undefined
+    const joinedAs = image === undefined ? { vector: length } : { image }
+    return isWhole ? { name: first.input ?? first.name, ...joinedAs } : undefined
   })
   return at === columns.length && joined.every((column) => column !== undefined) ? joined : undefined
 }
@@ -166,12 +171,15 @@ const isUnnamed = ({ name, input }: ArtifactColumn, index: number): boolean =>
   input !== undefined ||
   [`Column_${index}`, `f${index}`, `x${index}`, `feature_${index}`, String(index)].includes(name)
 
+/** What an input must be to take an image. */
+const imageInput =
+  'an image needs an input of floats or uint8 of the shape [any, C, H, W] or [any, H, W, C], where C is 1, 3 or 4'
+
 const aKind = { text: 'a text', vector: 'a vector', image: 'an image' } as const
 const takersOf = {
   text: 'an object of Python (job.save), an endpoint, or an ONNX graph with an input of texts takes it',
   vector: 'columns of numbers without categories, an object of Python (job.save) or an endpoint take it',
-  image:
-    'send its pixels as vector(n), or decode it in an object of Python (job.save) or an endpoint, which take it',
+  image: `send its pixels as vector(n), or decode it in an object of Python (job.save) or an endpoint, which take it; ${imageInput}`,
 } as const
 
 function fitOf(
@@ -182,6 +190,7 @@ function fitOf(
     isText,
     isOfWords,
     vector,
+    image,
     hasCutNames,
     fill,
   }: Omit<ArtifactColumn, 'name'> & { fill?: number },
@@ -201,6 +210,11 @@ function fitOf(
     if ((fill ?? categories) !== undefined)
       refuse(`columns.json has a "fill" or "vocabulary" of ${quoted(name)}, which is a vector: leave it out`)
     return { name, kind: 'category', vocabulary: [], encoding: 'elements', length }
+  }
+  if (feature.kind === 'image' && image !== undefined) {
+    if ((fill ?? categories) !== undefined)
+      refuse(`columns.json has a "fill" or "vocabulary" of ${quoted(name)}, which is an image: leave it out`)
+    return { name, kind: 'category', vocabulary: [], encoding: 'pixels', image }
   }
   if (feature.kind !== 'category') {
     if (isText !== true || (isOfWords === true && feature.kind !== 'text'))

@@ -4,6 +4,7 @@
  */
 import type { ModelDescription } from '../features.ts'
 import type { Output } from '../features.ts'
+import type { ImageShape } from '../png.ts'
 import type { Predictor } from '../predictor.ts'
 import type { Hosts } from '../runtime/hosts.ts'
 import type { CompressionRequest } from '../format-names.ts'
@@ -30,6 +31,8 @@ export interface ArtifactColumn {
   hasCutNames?: boolean
   /** The input that has this column among others, by which a vector may fill them all. */
   input?: string
+  /** The image that the columns of the input may be; at the first of them. */
+  image?: ImageShape
   /** Whether the model takes the text itself. */
   isText?: boolean
   /** Whether a text is one of words, and a vector or an image as a text means nothing to the model. */

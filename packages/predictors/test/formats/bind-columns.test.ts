@@ -211,6 +211,10 @@ describe('columns', () => {
     })
     const input = (name: string, count: number) =>
       Array.from({ length: count }, () => ({ name: 'f', input: name }))
+    const shape = { height: 2, width: 3, channels: 1, order: 'CHW' } as const
+    const imageInput = (name: string): ArtifactColumn[] =>
+      input(name, 6).map((column, at) => (at === 0 ? { ...column, image: shape } : column))
+    const pixels = { name: 'scan', kind: 'category', vocabulary: [], encoding: 'pixels', image: shape }
     const matrix = (count: number) => Array.from({ length: count }, (_, at) => ({ name: `f${at}` }))
     const [text, one] = [{ name: 'note', isText: true, isOfWords: true }, { kind: 'number' } as const]
 
@@ -245,6 +249,22 @@ describe('columns', () => {
         [{ name: 'v' }],
         [fit('v', 2)],
       ],
+      ['of an image by its place', imageInput('x'), { scan: { kind: 'image' } }, undefined, [pixels]],
+      [
+        'of an image by the name of its input',
+        [...input('v', 3), ...imageInput('scan')],
+        { scan: { kind: 'image' }, v: vector(3) },
+        undefined,
+        [fit('v', 3), pixels],
+      ],
+      [
+        'of an image by columns.json',
+        [...imageInput('x'), ...input('y', 2)],
+        { scan: { kind: 'image' }, v: vector(2) },
+        [{ name: 'scan' }, { name: 'v' }],
+        [pixels, fit('v', 2)],
+      ],
+      ['of an image as a vector', imageInput('x'), { v: vector(6) }, undefined, [fit('v', 6)]],
     ])('are bound %s', (_how, columns, features, declared, fits) =>
       expect(bindColumns({ columns, features, declared }).fits).toEqual(fits),
     )
@@ -297,7 +317,21 @@ describe('columns', () => {
         input('scan', 3),
         { scan: { kind: 'image' } },
         undefined,
-        'the input "scan" takes 3 numbers a row, the feature is an image: declare vector(3)',
+        'the input "scan" takes 3 numbers a row, the feature is an image: declare vector(3), or name the features of all columns in columns.json; an image needs an input of floats or uint8 of the shape [any, C, H, W] or [any, H, W, C]',
+      ],
+      [
+        'of a part of an image',
+        imageInput('x').slice(0, 5),
+        { scan: { kind: 'image' } },
+        undefined,
+        'does not name its 5 columns',
+      ],
+      [
+        'of an image with a fill',
+        imageInput('x'),
+        { scan: { kind: 'image' } },
+        [{ name: 'scan', fill: 0 }],
+        'columns.json has a "fill" or "vocabulary" of "scan", which is an image: leave it out',
       ],
       [
         'that no feature has',

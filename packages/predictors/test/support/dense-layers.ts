@@ -1,5 +1,12 @@
 /** Makes dense networks of seeded weights in the files of TensorFlow.js, and computes their answers in doubles, independently of the predictors. */
-import { inputWidthOf, widthOfFit, type FeatureFit, type Output } from '../../src/features.ts'
+import {
+  heldInputsOf,
+  inputWidthOf,
+  widthOfFit,
+  writeHeld,
+  type FeatureFit,
+  type Output,
+} from '../../src/features.ts'
 
 export interface LayerSpec {
   units: number
@@ -52,6 +59,12 @@ export function answerOf(
     if (fit.kind === 'number')
       return [((typeof value === 'number' ? value : (fit.fill ?? NaN)) - fit.mean) / fit.std]
     if (fit.encoding === 'elements') return JSON.parse(String(value)) as number[]
+    const held = heldInputsOf(fit)
+    if (held !== undefined) {
+      const pixels = new Float64Array(widthOfFit(fit))
+      writeHeld(String(value), held, pixels, 0)
+      return [...pixels]
+    }
     const place = typeof value === 'string' ? fit.vocabulary.indexOf(value) : -1
     const wanted = place < 0 ? fit.vocabulary.length : place
     return Array.from({ length: fit.vocabulary.length + 1 }, (_, index) => (index === wanted ? 1 : 0))

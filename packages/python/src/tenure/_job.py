@@ -24,7 +24,7 @@ from ._folders import flavour_of, load_folder, pack_folder
 from ._lightgbm import join_lightgbm
 from ._onnx import convert, scores_outliers
 from ._replay import cell_of, midway_rows, odd_rows, spread
-from ._rows import answer_frame, decoded, has, read_columns, stacked, table_of, taken_columns, vocabulary_of
+from ._rows import answer_frame, decoded, has, pixels, read_columns, stacked, table_of, taken_columns, vocabulary_of
 from ._serve import _MARK, open_file
 
 #: The version of the contract that this package implements.
@@ -530,7 +530,8 @@ class Job:
             "tensor(int64)": "int64",
             "tensor(string)": object,
         }
-        vectors = [column.name for column in self.columns if column.kind == "vector"]
+        wide = [column.name for column in self.columns if column.kind in ("vector", "image")]
+        images = [column.name for column in self.columns if column.kind == "image"]
 
         def tensor(each: Any, values: Any) -> Any:
             """Returns rows as an input of the graph, which may have more dimensions than rows and columns."""
@@ -538,15 +539,23 @@ class Job:
 
         def answer(X: Any) -> Any:
             if len(inputs) == 1 and inputs[0].type != "tensor(string)":
-                if vectors:
+                if images:
+                    values = pixels(X[images[0]], inputs[0].shape[1:])
+                elif wide:
                     values = numpy.hstack([stacked(X[each.name]) if each.kind == "vector" else X[[each.name]].to_numpy() for each in self.columns])
                 else:
                     values = X.to_numpy(dtype="float64") if hasattr(X, "to_numpy") else X
                 feed = {inputs[0].name: tensor(inputs[0], values)}
             else:
-                categories = [column.name for column in self.columns if column.kind not in ("number", "vector")]
+                categories = [column.name for column in self.columns if column.kind not in ("number", "vector", "image")]
                 taken = taken_columns(X, [column.name for column in self.columns], texts=categories)
-                feed = {each.name: tensor(each, stacked(taken[each.name]) if each.name in vectors else taken[each.name].to_numpy()) for each in inputs}
+
+                def values_of(each: Any) -> Any:
+                    if each.name in images:
+                        return pixels(taken[each.name], each.shape[1:])
+                    return stacked(taken[each.name]) if each.name in wide else taken[each.name].to_numpy()
+
+                feed = {each.name: tensor(each, values_of(each)) for each in inputs}
             return session.run([output], feed)[0]
 
         return answer

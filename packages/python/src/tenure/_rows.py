@@ -101,6 +101,29 @@ def stacked(vectors: Sequence[Any]) -> Any:
     return numpy.array([numpy.full(length, numpy.nan) if each is None else each for each in vectors])
 
 
+def pixels(images: Sequence[Any], shape: Sequence[int]) -> Any:
+    """Returns PNG files as the numbers from 0 to 255 that a graph with an input of ``[any, *shape]`` takes, with NaN for a missing one."""
+    import io
+
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ValueError("the answers to images are computed with Pillow: add pillow to the requirements of the training") from None
+    import numpy
+
+    is_first = shape[0] in (1, 3, 4)
+    mode = {1: "L", 3: "RGB", 4: "RGBA"}[shape[0] if is_first else shape[2]]
+
+    def read(data: Any) -> Any:
+        if data is None:
+            return numpy.full(shape, numpy.nan)
+        decoded = numpy.asarray(Image.open(io.BytesIO(data)).convert(mode))
+        decoded = decoded.reshape(*decoded.shape[:2], -1)
+        return decoded.transpose(2, 0, 1) if is_first else decoded
+
+    return numpy.array([numpy.ravel(read(data)) for data in images])
+
+
 def vocabulary_of(values: Sequence[Any]) -> list[str]:
     """Returns the distinct texts, sorted."""
     return sorted({value for value in values if value is not None})

@@ -343,13 +343,13 @@ def image(
     max_bytes: Optional[float] = None,
     missing: Optional[Literal["fill"]] = None,
 ) -> Feature:
-    r"""Defines a feature of an image, as base64 of PNG, JPEG, GIF or WebP: ``image(max_bytes=200_000)``. Taken by objects of Python and endpoints.
+    r"""Defines a feature of an image, as base64 of PNG, JPEG, GIF or WebP: ``image(max_bytes=200_000)``. Taken by objects of Python and endpoints, and as PNG by ONNX graphs.
 
     column: The name of its column in files, where that is another: ``'Total Charges ($)'``. Read so from the one file of a source without ``rows``, and from the files of batches.
     about: A description for readers.
     log: What the prediction log keeps. ``'digest'``: the SHA-256 of the value and the parts in which it drifts, never the value, so that no check can repeat the request. Default: ``'value'``.
     max_bytes: The most bytes of an image, as a file; a larger one is refused. Default: 1,000,000.
-    missing: Whether null may be sent. The model gets it as None.
+    missing: Whether null may be sent. The model gets it as None, or as many NaN where it is a graph.
     """
     raise AssertionError
 

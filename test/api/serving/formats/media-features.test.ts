@@ -8,8 +8,9 @@ import { columnsOf } from '../../../../api/serving/codec/feature-columns.ts'
 import { createInputBuffer, type InputBuffer } from '../../../../api/serving/codec/input-buffer.ts'
 import { compileJsonRow, fillInstances } from '../../../../api/serving/codec/instances.ts'
 import { compileChecks, compileReader } from '../../../../api/serving/codec/row-reader.ts'
-import type { LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
+import { requestSizeOf, type LoadedVersion } from '../../../../api/serving/version/loaded-version.ts'
 import type { Features } from '../../../../domain/model/features.ts'
+import { writePng } from '../../../../packages/predictors/test/support/png-writer.ts'
 
 const features: Features = {
   scan: { kind: 'image', maxBytes: 100, missing: 'fill' },
@@ -40,6 +41,15 @@ const taken = fits.map((fit): FeatureFit =>
     : fit,
 )
 const taking = loadedWith(taken)
+
+/** Of a model that takes the pixels of the image. */
+const seeingFits = fits.map((fit): FeatureFit => (fit.name === 'scan' ? pixelsFit(2, 1) : fit))
+const seeing = loadedWith(seeingFits)
+function pixelsFit(width: number, height: number): FeatureFit {
+  const image = { height, width, channels: 1, order: 'CHW' } as const
+  return { name: 'scan', kind: 'category', vocabulary: [], encoding: 'pixels', image }
+}
+const pixels = writePng({ width: 2, height: 1, type: 0, rows: [[3, 250]] })
 
 const gif = Buffer.from('R0lGODlhAQABAIAAAMLCwgAAACH5BAAAAAAALAAAAAABAAEAAAICRAEAOw==', 'base64')
 /** Its second byte is no UTF-8. */
@@ -125,6 +135,17 @@ describe.each(Object.entries(roads))('by %s', (_road, read) => {
     expect([...input.input.subarray(0, 4)]).toEqual([2, 1, -0.5, 1e-7])
   })
 
+  it('an image of a model of pixels becomes inputs, beside its base64 for the log, and another format is refused', () => {
+    const input = createInputBuffer()
+    const row = { scan: pixels.toString('base64'), size: 2, embedding: [1, 2, 3] }
+    read(row, input, seeing)
+    expect(textsIn(input)[0]).toBe(row.scan)
+    expect([...input.input.subarray(0, 3)]).toEqual([3, 250, 2])
+    expect(() => read({ ...row, scan: gif.toString('base64') }, input, seeing)).toThrow(
+      /^instance 0: feature "scan" is no PNG/,
+    )
+  })
+
   it.each([
     [
       'a large image',
@@ -145,6 +166,28 @@ it('rows of objects are read with a vector as its list and as its text', () => {
       scan: null,
       embedding: typeof embedding === 'string' ? embedding : '[1,2,3]',
     })
+})
+
+it('an image is decoded as training, replay and explanations encode it, and a missing one is NaN', () => {
+  const read = compileReader(features, seeingFits)
+  const encoded = new Float64Array(3)
+  const row = { scan: pixels.toString('base64'), size: 1, embedding: null }
+  read(row, 4, encoded, 0)
+  expect([...encoded]).toEqual([3, 250, 1])
+  read({ ...row, scan: null }, 4, encoded, 0)
+  expect([...encoded]).toEqual([NaN, NaN, 1])
+  expect(() => read({ ...row, scan: gif.toString('base64') }, 4, encoded, 0)).toThrow(
+    /^instance 4: feature "scan" is no PNG/,
+  )
+})
+
+it('a request holds fewer images the more pixels the model takes of each', () => {
+  const sizeWith = (width: number) =>
+    requestSizeOf(
+      { maxFields: () => 1, columns: columnsOf({ scan: features['scan']! }, [pixelsFit(width, width)]) },
+      1_000,
+    ).maxRows
+  expect([sizeWith(28), sizeWith(100)]).toEqual([127, 9])
 })
 
 it('a missing vector of a model of numbers is NaN, also as training, replay and export encode it', () => {

@@ -1,6 +1,7 @@
 /** Opens the graphs of trees and of dense layers, which are computed without ONNX Runtime. */
 import { refuse } from '../../errors.ts'
 import {
+  heldInputsOf,
   inputWidthOf,
   widthOfFit,
   type FeatureFit,
@@ -102,9 +103,9 @@ export function boundRows({ preprocessing }: ModelDescription, layout: OnnxLayou
   return { takesText, width: inputWidthOf(preprocessing), names }
 }
 
-/** The columns that a feature is: one, or one for each number of a vector. */
+/** The columns that a feature is: one, or one for each number of a vector or an image. */
 const columnNames = (fit: FeatureFit): string[] =>
-  fit.kind === 'category' && fit.encoding === 'elements'
+  fit.kind === 'category' && heldInputsOf(fit) !== undefined
     ? Array.from({ length: widthOfFit(fit) }, (_, at) => `${fit.name}[${at}]`)
     : [fit.name]
 

@@ -3,6 +3,7 @@
  * dimensions are matrices, with a row in the order of C. The output is one matrix of numbers.
  */
 import { refuse } from '../../errors.ts'
+import type { ImageShape } from '../../png.ts'
 import { elementType, elementTypeName } from './element-types.ts'
 import { knownTextsOf, numbersByInput } from './known-texts.ts'
 import { hasSteadyTime } from './steady-time.ts'
@@ -34,6 +35,8 @@ export interface OnnxColumn {
   isText?: boolean
   /** The input of which a number is one of several. */
   input?: string
+  /** The image that the input may be; at its first number. */
+  image?: ImageShape
 }
 
 export interface OnnxLayout {
@@ -104,11 +107,30 @@ function unnamedColumns(inputs: readonly OnnxInput[]): OnnxColumn[] {
   if (count > onnxLimits.columns)
     refuse(`the inputs have ${count} columns together, more than ${onnxLimits.columns}`)
   return inputs
-    .flatMap((input) => Array.from({ length: input.width }, () => input))
-    .map((input, at) =>
-      input.type === 'string' ? namedColumn(input) : { name: `f${at}`, input: input.name },
+    .flatMap((input) =>
+      Array.from({ length: input.width }, (_, at) => ({
+        input,
+        image: at === 0 ? imageOf(input) : undefined,
+      })),
+    )
+    .map(({ input, image }, at) =>
+      input.type === 'string'
+        ? namedColumn(input)
+        : { name: `f${at}`, input: input.name, ...(image && { image }) },
     )
 }
+
+/** Returns the image that an input of [any, C, H, W] or [any, H, W, C] may be; undefined where the channels are neither first nor last for certain. */
+function imageOf({ type, shape }: OnnxInput): ImageShape | undefined {
+  if (shape?.length !== 3 || (type !== 'float32' && type !== 'uint8')) return undefined
+  const [first, middle, last] = shape as [number, number, number]
+  if (isChannels(first) === isChannels(last)) return undefined
+  return isChannels(first)
+    ? { height: middle, width: last, channels: first, order: 'CHW' }
+    : { height: first, width: middle, channels: last as ImageShape['channels'], order: 'HWC' }
+}
+
+const isChannels = (count: number): count is ImageShape['channels'] => [1, 3, 4].includes(count)
 
 /** Refuses constants that a converter left open as inputs, such as the mean and deviation of a Keras `Normalization`. */
 function expectNoConstants(inputs: readonly OnnxValue[]): void {

@@ -114,6 +114,33 @@ it('a graph with an input of more dimensions is left to ONNX Runtime, which tell
   expect(file.layout.inputs).toEqual([{ name: 'x', type: 'float32', width: 3, shape: [1, 3] }])
 })
 
+it.each<[number[], number | undefined, object | undefined]>([
+  [[1, 8, 9], undefined, { height: 8, width: 9, channels: 1, order: 'CHW' }],
+  [[3, 8, 9], 2, { height: 8, width: 9, channels: 3, order: 'CHW' }],
+  [[8, 9, 4], undefined, { height: 8, width: 9, channels: 4, order: 'HWC' }],
+  // The channels may be the first or the last dimension, or neither.
+  [[3, 8, 1], undefined, undefined],
+  [[2, 8, 9], undefined, undefined],
+  [[8, 9], undefined, undefined],
+  // Doubles and whole numbers of 64 bits.
+  [[1, 8, 9], 11, undefined],
+  [[1, 8, 9], 7, undefined],
+])('an input of %j and the type %s is one of images: %j', (shape, type, image) => {
+  const bytes = model(
+    graph({
+      inputs: [value('x', [0, ...shape], type)],
+      outputs: [value('y', [0, 1])],
+      nodes: [
+        node({ op: 'Flatten', inputs: ['x'], outputs: ['z'] }),
+        node({ op: 'Cast', inputs: ['z'], outputs: ['y'], attributes: { to: 1 } }),
+      ],
+    }),
+  )
+  const [first, ...others] = openOnnx(bytes).layout.columns
+  expect(first!.image).toEqual(image)
+  expect(others.filter((column) => column.image !== undefined)).toEqual([])
+})
+
 describe('a graph with several matrices', () => {
   const bytes = model(
     graph({
