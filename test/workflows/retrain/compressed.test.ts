@@ -183,19 +183,6 @@ describe('a version with leaf values of 16 bits', () => {
     await pipeline.endRelease(model)
   })
 
-  it('is refused with its worst rows when one leaf is wrong', async () => {
-    const { judged, fidelity, page } = await judgeSpoiled(outcome, 'leaf', (text) =>
-      text.replace(/(?<=leaf_value=\S+ )(\S+)/, (leaf) => String(Number(leaf) + 2)),
-    )
-    expect(judged.verdict).toBe('not_better')
-    expect(judged.reasons[0]).toContain(`beside its parent ${parent}: `)
-    expect(fidelity).toMatchObject({ verdict: 'not_equal', policy: { attempt: 2 } })
-    expect(fidelity.worst).toHaveLength(10)
-    expect(fidelity.worst[0]!.difference).toBeGreaterThan(0.2)
-    expect(page).toContain('The rows with the largest differences')
-    expect(page).toContain('compression 2 of this parent, so α is 0.938 % of the 5 % for all')
-  })
-
   it('is refused for logged requests that it answers otherwise, though it answers all test rows alike', async () => {
     // One tree more, which answers 0 up to an age of 85; nothing older is in the test rows.
     const stump = `Tree=40
@@ -225,7 +212,12 @@ shrinkage=1
     )
     expect(judged.verdict).toBe('not_better')
     expect(judged.reasons[0]).toContain('differ from the parent\'s in the slice "logged requests"')
-    expect(fidelity).toMatchObject({ verdict: 'not_equal', rows: 3_000, requests: loggedRows })
+    expect(fidelity).toMatchObject({
+      verdict: 'not_equal',
+      rows: 3_000,
+      requests: loggedRows,
+      policy: { attempt: 2 },
+    })
     expect(fidelity.meanDifference).toBeLessThan(fidelity.policy.epsilon)
     expect(fidelity.slices).toMatchObject([
       { name: 'test rows', rows: 2_400, refuted: false, flips: 0 },
@@ -236,9 +228,11 @@ shrinkage=1
     const old = await pipeline.store.query<{ id: string }>(
       sql`select id::text as id from predictions where model = ${model} and routing_key like 'old %'`,
     )
+    expect(fidelity.worst).toHaveLength(10)
     for (const { request } of fidelity.worst) expect(old.map(({ id }) => id)).toContain(request)
     expect(page).toContain(`request ${fidelity.worst[0]!.request}`)
     expect(page).toContain('2,400 test rows and 600 logged requests, not equal')
+    expect(page).toContain('compression 2 of this parent, so α is 0.938 % of the 5 % for all')
     // The rows are kept: the verdict can be computed again from its certificate.
     const kept = await getSnapshot(pipeline.store, requests!.digest!)
     expect(kept).toMatchObject({ model, rows: loggedRows, source: { kind: 'logged requests' } })
@@ -265,17 +259,6 @@ describe('a version that is compressed', () => {
     })
   })
 
-  it('is refused with its figures when it is not worth it', async () => {
-    const outcome = await compress({ to: 'int8', epsilon: 0.05, times: 50 })
-    expect(outcome).toMatchObject({
-      outcome: 'not_better',
-      message: expect.stringMatching(/not worth it beside its parent \S+: bytes 1\.\d\d ×/) as string,
-    })
-    expect((await reportOf(outcome)).compression!.fidelity.verdict).toBe('equal')
-    // The model is as good as before.
-    expect(await listAlerts(pipeline.store, { model, open: true })).toEqual([])
-  })
-
   it('ends without an alert when its method does not fit the file', async () => {
     expect(await compress({ to: 'fewer-trees', trees: 40 })).toMatchObject({
       outcome: 'failed',
@@ -284,13 +267,18 @@ describe('a version that is compressed', () => {
     expect(await listAlerts(pipeline.store, { model, open: true })).toEqual([])
   })
 
-  it('gets the fewest trees whose answers are within half of ε', async () => {
-    const outcome = await compress({ to: 'fewer-trees', epsilon: 0.2 })
+  it('gets the fewest trees whose answers are within half of ε, and is refused with its figures when it is not worth it', async () => {
+    const outcome = await compress({ to: 'fewer-trees', epsilon: 0.2, times: 50 })
+    expect(outcome).toMatchObject({
+      outcome: 'not_better',
+      message: expect.stringMatching(/not worth it beside its parent \S+: bytes \d\.\d\d ×/) as string,
+    })
     const { compression } = await reportOf(outcome)
     expect(compression!.counts['trees']!.child).toBeLessThan(40)
     expect(compression!.fidelity).toMatchObject({ policy: { epsilon: 0.2 } })
     expect(compression!.fidelity.meanDifference!).toBeLessThan(0.12)
-    await pipeline.endRelease(model)
+    // The model is as good as before.
+    expect(await listAlerts(pipeline.store, { model, open: true })).toEqual([])
   })
 })
 
@@ -405,11 +393,8 @@ describe('a version of a dense network that was trained here', () => {
     await moveChampion(pipeline.store, { model: network, to: trained, ...cause })
   })
 
-  it.each([
-    ['float16', 1.8],
-    ['int8', 3.2],
-  ] as const)('answers like its parent with %s, and has %s times fewer bytes', async (to, times) => {
-    const outcome = await compressNetwork({ to, epsilon: 0.01 })
+  it('answers like its parent with 8 bits, and has fewer bytes', async () => {
+    const outcome = await compressNetwork({ to: 'int8', epsilon: 0.01 })
     expect(outcome).toMatchObject({ outcome: 'released' })
     const { compression } = await reportOf(outcome)
     expect(compression).toMatchObject({
@@ -417,7 +402,7 @@ describe('a version of a dense network that was trained here', () => {
       fidelity: { verdict: 'equal' },
       worth: { verdict: 'worth_it' },
     })
-    expect(compression!.worth.times.bytes).toBeGreaterThan(times)
+    expect(compression!.worth.times.bytes).toBeGreaterThan(3.2)
     const { manifest } = await getVersion(pipeline.store, outcome.version!)
     expect(Object.keys(manifest.files)).toEqual(['model.json', 'weights.bin'])
     await pipeline.endRelease(network)
