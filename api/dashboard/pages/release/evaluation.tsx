@@ -10,7 +10,12 @@ import {
   failsMargin,
   type GateMetricRow,
 } from '../../../../domain/evaluation/metric-table.ts'
-import { beside, fidelityLine, type GateCompression } from '../../../../domain/evaluation/compression.ts'
+import {
+  beside,
+  compressionText,
+  fidelityLine,
+  type GateCompression,
+} from '../../../../domain/evaluation/compression.ts'
 import { fairnessLine } from '../../../../domain/evaluation/fairness.ts'
 import { classMetrics, type ClassFigures } from '../../../../domain/metrics/class-figures.ts'
 import { searchText, type SliceSearch } from '../../../../domain/evaluation/slice-search.ts'
@@ -213,6 +218,7 @@ const Classes = ({ classes }: { classes: readonly ClassFigures[] }): PageElement
 const BesideParent = ({ compression }: { compression: GateCompression }): PageElement => (
   <>
     <h3>Beside its parent {compression.version}</h3>
+    <p>{capitalized(compressionText(compression))}.</p>
     <DataTable
       caption="Beside its parent"
       hideCaption

@@ -128,7 +128,10 @@ const openQuestions = ({ reasons }: ShownVerdict): string =>
   )
 
 /** `better than v1.0.0`; the figures stand in the summary. */
-function gateClause({ verdict, metrics, policy, reasons }: GateReport, { release }: ReleaseSubject): string {
+function gateClause(
+  { verdict, metrics, policy, reasons, compression }: GateReport,
+  { release }: ReleaseSubject,
+): string {
   const { baseline, model } = release.state
   const word = gateVerdictText(verdict, { isFirst: baseline === undefined })
   if (baseline === undefined) {
@@ -140,8 +143,12 @@ function gateClause({ verdict, metrics, policy, reasons }: GateReport, { release
     return `first version ${word}${floor === undefined ? '' : `, ${floor}`}`
   }
   const against = shortVersion(model, baseline)
-  if (verdict === 'better') return `better than ${against}`
-  return `${word} against ${against}${verdict === 'not_worse' ? '' : `: ${reasons[0]?.message ?? ''}`}`
+  const like =
+    compression?.fidelity.verdict === 'equal'
+      ? `, proven to answer like its parent ${shortVersion(model, compression.version)}`
+      : ''
+  if (verdict === 'better') return `better than ${against}${like}`
+  return `${word} against ${against}${verdict === 'not_worse' ? like : `: ${reasons[0]?.message ?? ''}`}`
 }
 
 export const VerdictSection = ({

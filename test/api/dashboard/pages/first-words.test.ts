@@ -22,7 +22,7 @@ import {
 } from '../../../support/release/releases.ts'
 
 const champion = { version: 'm_v1.0.0' } as ReleaseSubject['champion']
-const candidateOf = (verdict: string) =>
+const candidateOf = (verdict: string, compression?: object) =>
   ({
     report: {
       verdict,
@@ -30,6 +30,7 @@ const candidateOf = (verdict: string) =>
       slices: [],
       policy: { primary: 'auc' },
       reasons: [{ message: 'few rows' }],
+      compression,
     },
   }) as unknown as Candidate
 const { baseline: _baseline, ...first } = waiting
@@ -57,6 +58,13 @@ const firstWords: [string, RegExp, string, ReleaseState, Partial<ReleaseSubject>
     'good',
     waiting,
     { candidate: candidateOf('better') },
+  ],
+  [
+    'answers like its parent',
+    /^Awaiting approval: no regression against v1\.0\.0, proven to answer like its parent v0\.9\.0$/,
+    'good',
+    waiting,
+    { candidate: candidateOf('not_worse', { version: 'm_v0.9.0', fidelity: { verdict: 'equal' } }) },
   ],
   [
     'is as good',

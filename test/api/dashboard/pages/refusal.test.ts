@@ -1,6 +1,8 @@
 /** Tests the sentence that explains why a challenger was refused, and the gate table of a first version. */
 import { expect, it } from 'vitest'
 import { Gates, refusalText } from '../../../../api/dashboard/pages/release/evaluation.tsx'
+import { judgeWorth } from '../../../../domain/evaluation/compression.ts'
+import { judgeFidelity } from '../../../../domain/evaluation/fidelity.ts'
 import { defaultGatePolicy } from '../../../../domain/evaluation/policy.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 
@@ -55,4 +57,25 @@ it('shows whether a first version meets its floors, its only criterion', async (
   expect(lines.find((line) => line.includes('0.6 ✓'))).toContain('passed')
   expect(lines.find((line) => line.includes('✗ missed'))).toContain('failed')
   expect(lines.at(-1)).toContain('no verdict')
+})
+
+it('says how a version was compressed, above what was measured beside its parent', async () => {
+  const half = { parent: 100, child: 50 }
+  const cost = { rowsPerSecond: half, p99Us: half }
+  const fidelity = judgeFidelity({
+    parent: [[0.1]],
+    child: [[0.1]],
+    version: { output: { kind: 'probability', positive: 'yes', threshold: 0.5 } },
+    policy: { epsilon: 0.01, flips: 0.01, alpha: 0.05 },
+  })
+  const report = {
+    ...reportOf([]),
+    rows: 100,
+    warnings: [],
+    calibration: null,
+    fairness: [],
+    compression: { version: 'm_v1.0.0', to: 'int8', counts: {}, cost, worth: judgeWorth(cost), fidelity },
+  } as unknown as GateReport
+  const page = String(await Gates({ report, chart: undefined }))
+  expect(page).toContain('Compressed from m_v1.0.0, int8: 0.50 × rows/s.')
 })
