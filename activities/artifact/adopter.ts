@@ -20,11 +20,17 @@ import { bundleText, type BundleOrigin } from '../../domain/model/bundle-origin.
 import { canonicalJson } from '../../domain/canonical-json.ts'
 import { scalesOfNumbers } from '../../domain/canary/holdback.ts'
 import { defaultFidelity } from '../../domain/evaluation/fidelity.ts'
-import { hasComparableBytes, maxAskedRows, type CompressionOrder } from '../../domain/model/compression.ts'
-import { counted } from '../../domain/figures.ts'
-import { rowReader } from '../../domain/model/columns.ts'
+import {
+  hasComparableBytes,
+  maxAskedRows,
+  taughtText,
+  type CompressionOrder,
+} from '../../domain/model/compression.ts'
+import { joinRows, listRows, pickRows, rowReader } from '../../domain/model/columns.ts'
+import type { LoggedRequests } from '../../domain/training/logged-requests.ts'
 import { outputWidth } from '@tenure/predictors/features'
 import { issueOfForm } from '../../domain/registry/bundle.ts'
+import { readTaughtRequests } from './taught-requests.ts'
 import { spreadOver, storeArtifact } from './write-artifact.ts'
 
 export interface AdopterJob {
@@ -33,12 +39,14 @@ export interface AdopterJob {
   artifactRoot: string
   brought: BroughtArtifact
   quantizer?: Quantizer
+  /** The logged requests that a network learns from. */
+  requests?: LoggedRequests
 }
 
 const maxColumnsBytes = 16_777_216
 
 async function adopt(
-  { definition, snapshotDigest, artifactRoot, brought, quantizer }: AdopterJob,
+  { definition, snapshotDigest, artifactRoot, brought, quantizer, requests }: AdopterJob,
   onBatch: () => Promise<void>,
 ): Promise<StoredForeign> {
   const artifacts = openArtifacts(artifactRoot)
@@ -68,6 +76,8 @@ async function adopt(
           data,
           order: compression,
           quantizer,
+          requests,
+          snapshotDigest,
         },
         onBatch,
       ),
@@ -152,6 +162,9 @@ interface CompressedArtifact {
   data: LabelledRows
   order: CompressionOrder
   quantizer?: Quantizer
+  requests?: LoggedRequests
+  /** Of `data`. */
+  snapshotDigest: string
 }
 
 /** The rows by which the number of trees, or the scales of a quantized graph, are chosen. */
@@ -161,9 +174,10 @@ const comparedRows = 2_000
 async function storeCompressed(
   artifacts: Artifacts,
   reader: ArtifactReader,
-  { definition, parent, data, order, quantizer }: CompressedArtifact,
+  compressed: CompressedArtifact,
   onBatch: () => Promise<void>,
 ): Promise<StoredForeign> {
+  const { definition, parent, data, order, quantizer } = compressed
   const { artifact, library, output, preprocessing: fits, unknownCategories, training } = parent
   const issue = issueOfForm(
     parent,
@@ -177,8 +191,7 @@ async function storeCompressed(
       'artifact_invalid',
       `${order.version} has the output ${canonicalJson(output)}, the model file ${canonicalJson(definition.label.output)}: compress a version that was made with this model file`,
     )
-  if (order.to === 'distil')
-    return storeStudent(artifacts, reader, { definition, parent, data, order }, onBatch)
+  if (order.to === 'distil') return storeStudent(artifacts, reader, compressed, onBatch)
   const rowAt = rowReader(data, Object.keys(definition.features))
   const { files, ...facts } = await reader.compress(
     parent,
@@ -205,19 +218,31 @@ async function storeCompressed(
   return { artifactDigest, library: library ?? 'tensorflow', unused: [] }
 }
 
-/** Makes a version of a small network that learns what its parent answers to the training rows. Throws the errors of `trainStudent`. */
+/**
+ * Makes a version of a small network that learns what its parent answers to the training rows and to logged requests. Throws the errors of
+ * `trainStudent`.
+ */
 async function storeStudent(
   artifacts: Artifacts,
   reader: ArtifactReader,
-  { definition, parent, data, order }: CompressedArtifact,
+  { definition, parent, data, order, requests, snapshotDigest }: CompressedArtifact,
   onBatch: () => Promise<void>,
 ): Promise<StoredForeign> {
   const { version } = order
   const features = listedFeatures(definition)
   const { output } = definition.label
   const places = spreadOver(data.rows, maxAskedRows(parent))
-  const answers = await reader.answer(parent, places.map(rowReader(data, Object.keys(features))))
-  const made = await trainStudent({ teacher: version, data, places, answers }, { features, output }, onBatch)
+  const names = Object.keys(features)
+  const rows = pickRows(data, names, places)
+  const answers = await reader.answer(parent, listRows(rows, names))
+  const served =
+    requests && (await readTaughtRequests(artifacts, reader, { parent, features, requests, snapshotDigest }))
+  const lesson = {
+    teacher: version,
+    data: served === undefined ? rows : joinRows(rows, served.data, names),
+    answers: [...answers, ...(served?.answers ?? [])],
+  }
+  const made = await trainStudent(lesson, { features, output }, onBatch)
   const files = {
     'model.json': await artifacts.put('artifacts', made.files['model.json']),
     'weights.bin': await artifacts.put('artifacts', made.files['weights.bin']),
@@ -226,7 +251,10 @@ async function storeStudent(
     ? { parent: totalBytesOf(parent.files)!, child: totalBytesOf(files)! }
     : undefined
   const student = { files, features: definition.features, output, preprocessing: made.fits }
-  const taughtRows = places.length
+  const taught = {
+    taughtRows: rows.rows,
+    taughtRequests: served?.facts ?? (requests && { ...requests, taught: 0, logged: 0 }),
+  }
   const artifactDigest = await storeArtifact(artifacts, {
     definition,
     files,
@@ -235,8 +263,8 @@ async function storeStudent(
     training: {
       ...broughtFacts,
       hyperparameters: {},
-      trainedOn: `what ${version} answers to ${counted(taughtRows, 'training row')} of the snapshot`,
-      compression: { ...order, bytes, taughtRows, counts: {} },
+      trainedOn: `what ${version} answers to ${taughtText(taught)}`,
+      compression: { ...order, bytes, ...taught, counts: {} },
     },
     answer: (rows) => reader.answer(student, rows),
   })

@@ -3,6 +3,7 @@
  * snapshots and batches, in a database without access to files and with a limit on memory and time.
  */
 import { DomainError } from '../../domain/errors.ts'
+import { columnOf, type ColumnTable } from '../../domain/model/columns.ts'
 import { sentFeatures, type FeatureRow, type Features } from '../../domain/model/features.ts'
 import {
   computedColumns,
@@ -17,6 +18,18 @@ import { quotedIdentifier, textLiteral } from '../../domain/sql-text.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 import { loadDuckDb, openDuck, withDuck, type Duck } from './duckdb.ts'
 import { firstLineOf } from './source-errors.ts'
+
+/** The rows with columns that were computed for them. */
+export const withComputedCells = (
+  rows: ColumnTable,
+  computed: Readonly<Record<string, BatchCell[]>>,
+): ColumnTable => ({
+  rows: rows.rows,
+  columns: {
+    ...rows.columns,
+    ...Object.fromEntries(Object.entries(computed).map(([name, cells]) => [name, columnOf(cells)])),
+  },
+})
 
 export type CellsOf = (name: string) => ArrayLike<BatchCell>
 

@@ -5,10 +5,10 @@ import { inputWidthOf, outputNames, outputWidth } from '@tenure/predictors/featu
 import type { LayersModel } from '@tensorflow/tfjs'
 import { withOutputs, type ModelAnswers } from '../../domain/metrics/answers.ts'
 import { formatNameOf } from '@tenure/predictors/format-names'
-import { columnOf, listCells, listRows, requireColumn, type ColumnTable } from '../../domain/model/columns.ts'
+import { listCells, listRows, requireColumn, type ColumnTable } from '../../domain/model/columns.ts'
 import { modelFeatures } from '../../domain/model/features.ts'
 import { computedColumns } from '../../domain/model/prepare.ts'
-import { openPreparer, type CellsOf, type Preparer } from '../data/prepared-rows.ts'
+import { openPreparer, withComputedCells, type CellsOf, type Preparer } from '../data/prepared-rows.ts'
 import { fileOf, type Manifest } from '../../domain/model/manifest.ts'
 import { compileColumnEncoder } from '../../domain/model/preprocessing.ts'
 import { describeForm } from '../../domain/registry/model-card.ts'
@@ -88,8 +88,7 @@ export function openVersionAnswers(
     const computed = await preparer.compute(cells, rows.rows)
     const failure = await preparer.failureIn(computed, cells)
     if (failure !== undefined) throw new RangeError(failure.message)
-    const columns = Object.entries(computed).map(([name, values]) => [name, columnOf(values)])
-    return { rows: rows.rows, columns: { ...rows.columns, ...Object.fromEntries(columns) } }
+    return withComputedCells(rows, computed)
   }
 
   return {

@@ -1,7 +1,9 @@
 /** Adopts a brought artifact instead of training: gives it a manifest; evaluation and release are those of a trained one. */
-import { needsQuantizer, type Quantizer } from '@tenure/predictors/format-names'
+import { isRemote, needsQuantizer, type Quantizer } from '@tenure/predictors/format-names'
 import { DomainError } from '../../domain/errors.ts'
 import { codeFolder, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
+import { maxTaughtRequests } from '../../domain/model/compression.ts'
+import { getManifest } from '../../store/artifacts.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { beginTraining } from '../../store/training/trainings.ts'
@@ -13,6 +15,7 @@ import { failAttempt, finishAttempt } from '../trainers/attempt.ts'
 import { runJob } from '../runtime/run-job.ts'
 import { adoptCode } from './adopt-code.ts'
 import { verifyParent } from './compressed-parent.ts'
+import { takeLoggedRequests } from './logged-requests.ts'
 import { withQuantizer } from './quantizer.ts'
 
 export interface AdoptInput {
@@ -66,11 +69,26 @@ export const adopt =
               adoptCode(deps, { definition, artifact, signal, onInstall }),
             )
           : undefined
+      const { compression, file } = artifact
+      const requests =
+        compression?.to === 'distil'
+          ? await takeLoggedRequests(deps, {
+              definition,
+              features: definition.features,
+              maxRows: maxTaughtRequests,
+              part: 'learning',
+              answers: {
+                of: compression.version,
+                alone: isRemote(await getManifest(artifacts, compression.artifact)),
+              },
+            })
+          : undefined
       const job: AdopterJob = {
         definition,
         snapshotDigest,
         artifactRoot: config.artifactRoot,
         brought: code?.brought ?? artifact,
+        requests,
       }
       const run = (quantizer?: Quantizer) =>
         runJob<StoredForeign>({
@@ -79,7 +97,6 @@ export const adopt =
           job: { ...job, quantizer },
           limitMb: config.trainingMemoryMb,
         })
-      const { compression, file } = artifact
       const { artifactDigest, library, unused } =
         compression !== undefined && needsQuantizer(file, compression.to)
           ? await withInstallHeartbeat(({ signal, onInstall }) =>

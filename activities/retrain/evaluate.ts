@@ -131,7 +131,8 @@ export const evaluate =
           definition,
           features: parent!.features,
           maxRows: maxAskedRows(parent!),
-          // A network has learnt from earlier requests, where they are the rows.
+          part: compression.to === 'distil' ? 'judging' : undefined,
+          // Where requests are the rows, those of both parts were training rows.
           after: compression.to === 'distil' && definition.source.served !== undefined ? asOf : undefined,
         },
       ),

@@ -12,7 +12,7 @@ import { memoryOfJobMb } from '../runtime/memory-limit.ts'
 import { runJob } from '../runtime/run-job.ts'
 import { untilStored } from '../runtime/until-stored.ts'
 import type { RowsJob } from './rows-child.ts'
-import type { WrittenRequests } from './write-logged-requests.ts'
+import type { LoggedSample, WrittenRequests } from './write-logged-requests.ts'
 
 /**
  * Requests of erased data subjects are left out.
@@ -24,9 +24,12 @@ export async function takeLoggedRequests(
   {
     definition,
     features,
-    maxRows,
     after,
-  }: { definition: ModelDefinition; features: Features; maxRows: number; after?: string },
+    ...sample
+  }: { definition: ModelDefinition; features: Features; after?: string } & Pick<
+    LoggedSample,
+    'maxRows' | 'part' | 'answers'
+  >,
 ): Promise<LoggedRequests> {
   const { artifacts, config, log } = deps
   const { name: model, subject } = definition
@@ -36,7 +39,7 @@ export async function takeLoggedRequests(
     kind: 'logged',
     definition: { name: model, subject },
     features,
-    maxRows,
+    ...sample,
     ...span,
     databaseUrl,
     artifactRoot,

@@ -2,8 +2,12 @@
  * Writes a sample of the logged requests of a model to a file of the artifact store, so that versions can be asked them again, and a
  * verdict on their answers can be computed again after the log has forgotten them.
  */
-import { requestColumns } from '../../domain/training/logged-requests.ts'
-import type { LoggedRequests } from '../../domain/training/logged-requests.ts'
+import {
+  partOfCaller,
+  requestColumns,
+  type LoggedRequests,
+  type RequestPart,
+} from '../../domain/training/logged-requests.ts'
 import { digestReason, isLoggedDigest, readLoggedRows } from '../../domain/model/logged-rows.ts'
 import { sentFeatures, type Features } from '../../domain/model/features.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
@@ -29,6 +33,14 @@ export interface LoggedSample extends Omit<LoggedSpan, 'model'> {
   /** Of the version that is asked. */
   features: Features
   maxRows: number
+  /** Default: both. */
+  part?: RequestPart
+  /** The version whose logged answers are written with the requests. */
+  answers?: {
+    of: string
+    /** Requests that other versions have answered are left out. */
+    alone: boolean
+  }
 }
 
 export interface WrittenRequests extends LoggedRequests, Partial<SettledSubjects> {
@@ -50,6 +62,8 @@ export async function writeLoggedRequests({
   definition,
   features,
   maxRows,
+  part,
+  answers,
   store,
   artifacts,
   subjectKey,
@@ -68,6 +82,10 @@ export async function writeLoggedRequests({
       leftOut.push(
         `those that ${each.version} answered are left out: they have no ${lacking.map((name) => `"${name}"`).join(', ')}`,
       )
+    else if (answers?.alone === true && each.version !== answers.of)
+      leftOut.push(
+        `those that ${each.version} answered are left out: asking ${answers.of} again may cost money`,
+      )
     else usable.set(each.version, each)
   }
   const nothing = { ...span, rows: 0, leftOut, bytes: 0, columns: {} }
@@ -80,19 +98,33 @@ export async function writeLoggedRequests({
       ),
       ...(isKeyed ? [`${quotedIdentifier(subject)} varchar`] : []),
       `${requestColumns.id} varchar, ${requestColumns.caller} bigint`,
+      ...(answers === undefined ? [] : [`${requestColumns.answer} varchar`]),
     ]
     // The name that `settleSubjects` reads.
     await duck.run(`create temp table known (${columns.join(', ')})`)
     const appender = await duck.connection.createAppender('known')
     const callers = new Map<string, number>()
     let rows = 0
-    const append = ({ id, version, routingKey, instances, total, start, features: bytes }: LoggedRequest) => {
+    // Half of the requests are those of one part.
+    const drawn = part === undefined ? maxRows : 2 * maxRows
+    const append = ({
+      id,
+      version,
+      routingKey,
+      instances,
+      total,
+      start,
+      features: bytes,
+      outputs,
+    }: LoggedRequest) => {
+      if (part !== undefined && partOfCaller(routingKey ?? id) !== part) return
       const logged = readLoggedRows(bytes, usable.get(version)!.fits ?? [], instances)
       if (logged === undefined) return
+      const width = (outputs?.length ?? 0) / instances
       const key = routingKey === null ? `request ${id}` : `key ${routingKey}`
       const caller = callers.get(key) ?? callers.size
       callers.set(key, caller)
-      const step = Math.max(1, total / maxRows)
+      const step = Math.max(1, total / drawn)
       for (let nth = 0; rows < maxRows; nth++) {
         const place = Math.floor((nth + start) * step)
         if (place >= instances) return
@@ -109,11 +141,17 @@ export async function writeLoggedRequests({
           else appender.appendVarchar(routingKey)
         appender.appendVarchar(`${id.slice(0, -4)}${place.toString(16).padStart(4, '0')}`)
         appender.appendBigInt(BigInt(caller))
+        if (answers !== undefined) {
+          const answer = outputs?.slice(place * width, (place + 1) * width) ?? []
+          if (answer.length > 0 && answer.every(Number.isFinite))
+            appender.appendVarchar(JSON.stringify(answer))
+          else appender.appendNull()
+        }
         appender.endRow()
         rows++
       }
     }
-    const limits = { maxRequests: maxRows, maxBytes }
+    const limits = { maxRequests: drawn, maxBytes, answersOf: answers?.of }
     await readEach(store, loggedRequestsQuery({ model, ...span }, [...usable.keys()], limits), append, readMs)
     appender.closeSync()
     const settled = await settleSubjects(duck, { store, artifacts }, definition, {

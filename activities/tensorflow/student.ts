@@ -27,10 +27,9 @@ const epochs = { least: 20, most: 200, steps: 8_000 }
 export interface Lesson {
   /** The version that answers, for messages. */
   teacher: string
+  /** What it has answered. */
   data: ColumnTable
-  /** The rows of `data` that it has answered. */
-  places: readonly number[]
-  /** One list of numbers for each of them. */
+  /** One list of numbers for each row. */
   answers: readonly (readonly number[])[]
 }
 
@@ -44,20 +43,20 @@ export interface Student {
  * by their squared error in units of their deviation. Throws `artifact_invalid` for too few rows, and for an answer that is no number.
  */
 export async function trainStudent(
-  { teacher, data, places, answers }: Lesson,
+  { teacher, data, answers }: Lesson,
   { features, output }: { features: Features; output: Output },
   onBatch: () => Promise<void>,
 ): Promise<Student> {
-  if (places.length < minTaughtRows)
+  if (data.rows < minTaughtRows)
     throw new DomainError(
       'artifact_invalid',
-      `${places.length} training rows are too few to learn what ${teacher} answers: at least ${minTaughtRows} are needed, so take a longer training part in the split of the model file`,
+      `${data.rows} training rows and logged requests are too few to learn what ${teacher} answers: at least ${minTaughtRows} are needed, so take a longer training part in the split of the model file, or wait for more requests`,
     )
   const strange = answers.find((answer) => !answer.every(Number.isFinite))
   if (strange !== undefined)
     throw new DomainError(
       'artifact_invalid',
-      `${teacher} answers [${strange.join(', ')}] to a training row, and only numbers can be learnt`,
+      `${teacher} answers [${strange.join(', ')}] to a row, and only numbers can be learnt`,
     )
   const tf = await loadTensorflow()
   const fits = fitFeatures(data, features)
@@ -75,10 +74,10 @@ export async function trainStudent(
   const fit = makeFit({
     tf,
     data: {
-      rows: places.length,
+      rows: data.rows,
       inputs,
       outputs,
-      encode: (row, into, offset) => encode(places[row]!, into, offset),
+      encode,
       targets,
     },
     seed,
@@ -86,7 +85,7 @@ export async function trainStudent(
     onBatch,
     onEpoch: () => Promise.resolve(),
   })
-  const all = epochsOf(places.length)
+  const all = epochsOf(data.rows)
   for (const { learningRate, share } of phases) {
     network.compile({ optimizer: tf.train.adam(learningRate), loss })
     await fit(network, { epochs: Math.max(1, Math.round(all * share)), batchSize })

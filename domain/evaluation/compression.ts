@@ -3,10 +3,10 @@
  * enough to be worth another version.
  */
 import type { BesideParent, CompressionFacts } from '../model/compression.ts'
-import { defaultTimes } from '../model/compression.ts'
+import { defaultTimes, taughtText } from '../model/compression.ts'
 import { capitalized, counted, fourDigits, groupedDigits, percentText } from '../figures.ts'
 import type { Reason } from '../verdict.ts'
-import { requestsText, type AskedRequests } from '../training/logged-requests.ts'
+import { requestsText, taughtRequestsText, type AskedRequests } from '../training/logged-requests.ts'
 import { levelOf, rowsText, type FidelityReport } from './fidelity.ts'
 
 /** Both in one process, one after the other in turns; the best turn of each counts, because load on the machine only slows them down. */
@@ -87,18 +87,18 @@ export function compressionText({
   version,
   to,
   counts,
-  taughtRows,
   bytes,
   answerBound,
   worth,
+  ...taughtBy
 }: Pick<
   GateCompression,
-  'version' | 'to' | 'counts' | 'taughtRows' | 'bytes' | 'answerBound' | 'worth'
+  'version' | 'to' | 'counts' | 'taughtRows' | 'taughtRequests' | 'bytes' | 'answerBound' | 'worth'
 >): string {
   const { trees, weights } = counts
   const left = { 'fewer-trees': trees && `${of(trees)} trees`, prune: weights && `${of(weights)} weights` }
   const how = (to === 'fewer-trees' || to === 'prune' ? left[to] : undefined) ?? to
-  const taught = taughtRows === undefined ? '' : ` with ${groupedDigits(taughtRows)} of its answers`
+  const taught = taughtBy.taughtRows === undefined ? '' : ` with its answers to ${taughtText(taughtBy)}`
   const smaller = bytes && `${kilobytesText(bytes)}, `
   const bound = answerBound === undefined ? '' : `, |Δ| ≤ ${roundedUp(answerBound)}`
   return `compressed from ${version}, ${how}${taught}: ${smaller ?? ''}${timesText(worth.times.rowsPerSecond)} rows/s${bound}`
@@ -130,7 +130,11 @@ export function beside({
 }
 
 /** The figures of the comparison of answers, in a sentence. */
-export function fidelityLine({ fidelity, requests }: Pick<GateCompression, 'fidelity' | 'requests'>): string {
+export function fidelityLine({
+  fidelity,
+  requests,
+  taughtRequests,
+}: Pick<GateCompression, 'fidelity' | 'requests' | 'taughtRequests'>): string {
   const { meanDifference, maxDifference, flips, verdict, policy } = fidelity
   const { epsilon, flips: mostFlips, basis, alpha, attempt = 1 } = policy
   const words = { equal: 'proven equal', not_equal: 'not equal', insufficient: 'not proven equal' }
@@ -140,7 +144,8 @@ export function fidelityLine({ fidelity, requests }: Pick<GateCompression, 'fide
       ? ''
       : `. ${counted(refused, 'row')} that the parent refuses ${refused === 1 ? 'was' : 'were'} not compared: ${why}`
   const asked = requests === undefined ? '' : `. ${capitalized(requestsText(requests))}`
-  return `${rowsText(fidelity)}, ${words[verdict]}: mean distance ${fourDigits(meanDifference)} (limit ${fourDigits(epsilon)}), largest ${fourDigits(maxDifference)}, ${counted(flips, 'other decision')} (limit ${percentText(mostFlips)} of the rows); compression ${attempt} of this parent, so α is ${percentText(levelOf(policy))} of the ${percentText(alpha)} for all${basis === undefined ? '' : `. ${capitalized(basis)}`}${left}${asked}`
+  const taught = taughtRequests === undefined ? '' : `. ${capitalized(taughtRequestsText(taughtRequests))}`
+  return `${rowsText(fidelity)}, ${words[verdict]}: mean distance ${fourDigits(meanDifference)} (limit ${fourDigits(epsilon)}), largest ${fourDigits(maxDifference)}, ${counted(flips, 'other decision')} (limit ${percentText(mostFlips)} of the rows); compression ${attempt} of this parent, so α is ${percentText(levelOf(policy))} of the ${percentText(alpha)} for all${basis === undefined ? '' : `. ${capitalized(basis)}`}${left}${asked}${taught}`
 }
 
 /** Two digits; a bound is never rounded down. */

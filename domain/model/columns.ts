@@ -67,6 +67,27 @@ export function pickCells(column: CellColumn, places: ArrayLike<number>): CellCo
   return { kind: 'number', values, nulls: nulls && pickInto(new Uint8Array(length), nulls, places) }
 }
 
+/** The rows of both tables, one after the other, with these columns. */
+export const joinRows = (one: ColumnTable, other: ColumnTable, names: readonly string[]): ColumnTable => ({
+  rows: one.rows + other.rows,
+  columns: Object.fromEntries(
+    names.map((name) => [
+      name,
+      columnOf([one, other].flatMap((table) => listCells(requireColumn(table, name)))),
+    ]),
+  ),
+})
+
+/** The rows at some positions, with these columns. */
+export const pickRows = (
+  table: ColumnTable,
+  names: readonly string[],
+  places: ArrayLike<number>,
+): ColumnTable => ({
+  rows: places.length,
+  columns: Object.fromEntries(names.map((name) => [name, pickCells(requireColumn(table, name), places)])),
+})
+
 const lengthOf = (column: CellColumn): number =>
   column.kind === 'text' ? column.codes.length : column.values.length
 

@@ -10,6 +10,8 @@ import {
   isCode,
   isRemote,
 } from '@tenure/predictors/format-names'
+import { counted } from '../figures.ts'
+import type { TaughtRequests } from '../training/logged-requests.ts'
 import { modelFeatures, type Features } from './features.ts'
 
 /** How a file is made smaller, or `distil`: a small network learns the answers of the parent, of whatever format it is. */
@@ -43,8 +45,10 @@ export interface CompressionOrder extends Compression {
 export interface CompressionFacts extends CompressionOrder {
   /** Absent where the parent is code or an endpoint, whose own file says nothing of what it needs. */
   bytes?: BesideParent
-  /** For `distil`: how many rows the parent has answered for it. */
+  /** For `distil`: how many training rows the parent has answered for it. */
   taughtRows?: number
+  /** For `distil`: the logged requests that it has learnt from beside them. */
+  taughtRequests?: TaughtRequests
   /** How many both have of each part, such as trees and leaves. */
   counts: Readonly<Record<string, BesideParent>>
   /** No score before the link function differs by more from the parent's; absent where nothing bounds it. */
@@ -98,6 +102,23 @@ export const minTaughtRows = 500
  */
 export const maxAskedRows = (parent: { artifact?: ArtifactFormatName }): number =>
   isRemote(parent) ? 20_000 : 100_000
+/**
+ * The most logged requests that a network learns from, also where the parent is an endpoint: their answers are in the log. They are held in
+ * memory with the training rows, and more teach a network of this size hardly anything new.
+ */
+export const maxTaughtRequests = 100_000
+
+/** `1,200 training rows and 620 logged requests`. */
+export const taughtText = ({
+  taughtRows = 0,
+  taughtRequests,
+}: Pick<CompressionFacts, 'taughtRows' | 'taughtRequests'>): string =>
+  [
+    counted(taughtRows, 'training row'),
+    ...(taughtRequests === undefined || taughtRequests.taught === 0
+      ? []
+      : [counted(taughtRequests.taught, 'logged request')]),
+  ].join(' and ')
 
 /** Whether the bytes of a version can be compared with those of another one: the file of code or of an endpoint is not what answers. */
 export const hasComparableBytes = (parent: { artifact?: ArtifactFormatName }): boolean =>

@@ -106,7 +106,7 @@ export const listArtifacts = (database: Database) =>
         select snapshot_digest from trainings where artifact_digest = named.digest
         union select snapshot_digest from evaluations where artifact_digest = named.digest
         union select requests from evaluations
-          cross join lateral (select report #>> '{compression,requests,digest}' as requests) as asked
+          cross join lateral (values (report #>> '{compression,requests,digest}'), (report #>> '{compression,taughtRequests,digest}')) as asked (requests)
           where artifact_digest = named.digest and requests is not null) as stands_on
     from (${namings}) as named
     where named.digest not in (select digest from deleted_artifacts)

@@ -130,6 +130,8 @@ export interface LoggedRequest {
   routingKey: string | null
   instances: number
   features: Uint8Array
+  /** The answers to all instances; null unless the version is the one whose answers are wanted. */
+  outputs: number[] | null
   /** The instances of all requests of the sample. */
   total: number
   /** From 0 to 1, by the hash of the id. */
@@ -143,14 +145,14 @@ export interface LoggedRequest {
 export const loggedRequestsQuery = (
   { model, since, to }: LoggedSpan,
   versions: readonly string[],
-  { maxRequests, maxBytes }: { maxRequests: number; maxBytes: number },
+  { maxRequests, maxBytes, answersOf }: { maxRequests: number; maxBytes: number; answersOf?: string },
 ): Sql => sql`
-  select id::text as id, version, routing_key as "routingKey", instances, features,
+  select id::text as id, version, routing_key as "routingKey", instances, features, case when version = ${answersOf ?? null} then outputs end as outputs,
     (sum(instances) over ())::float8 as total, (hash & 268435455) / 268435456::float8 as start
   from (
     select *, sum(octet_length(features)) over (order by hash, id) as bytes
     from (
-      select id, version, routing_key, instances, features, uuid_hash_extended(id, 0) as hash from predictions
+      select id, version, routing_key, instances, features, outputs, uuid_hash_extended(id, 0) as hash from predictions
       where model = ${model} and version = any(${versions}) and at > ${since} and at <= ${to}
       order by hash, id limit ${maxRequests}
     ) as sampled

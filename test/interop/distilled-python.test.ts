@@ -38,7 +38,7 @@ it.skipIf('reason' in found)(
         const said = await tenure(['compress', 'orders_v1.0.0', '--to', 'distil', ...order])
         expect(said).toContain('orders_v1.1.0 passed the gate')
         expect(await tenure(['versions', 'card', 'orders_v1.1.0'])).toMatch(
-          /distil with 1,\d{3} of its answers/i,
+          /distil with its answers to 1,\d{3} training rows/i,
         )
         const approver = { TENURE_URL: url, TENURE_KEY: await keyOf('eva', 'approver') }
         await expect

@@ -7,11 +7,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { withDuck } from '../../../activities/data/duckdb.ts'
-import { writeLoggedRequests } from '../../../activities/retrain/write-logged-requests.ts'
+import { readTaughtRequests } from '../../../activities/artifact/taught-requests.ts'
+import { writeLoggedRequests, type LoggedSample } from '../../../activities/retrain/write-logged-requests.ts'
 import { writeSnapshot } from '../../../activities/retrain/write-snapshot.ts'
 import type { Features } from '../../../domain/model/features.ts'
 import { readLoggedRows } from '../../../domain/model/logged-rows.ts'
-import { requestsText } from '../../../domain/training/logged-requests.ts'
+import { partOfCaller, requestsText } from '../../../domain/training/logged-requests.ts'
 import { servedText } from '../../../domain/training/served-facts.ts'
 import * as words from '../../../models/define.ts'
 import { digestOf, openArtifacts, type Artifacts } from '../../../store/artifacts.ts'
@@ -463,10 +464,14 @@ it('served rows are the rows of a file that has them, with numbers of up to seve
 
 describe('logged requests that are asked again', () => {
   const subjectKey = { key: 'k', digest: 'd', hashOf: (text: string) => digestOf(`k${text}`).slice(7) }
-  const write = (more: { subject?: string; maxRows?: number; features?: Features; hours?: number } = {}) => {
-    const { subject, maxRows = 1_000, features: asked = features, hours = 0 } = more
+  const write = (
+    more: { subject?: string; features?: Features; hours?: number } & Partial<
+      Pick<LoggedSample, 'maxRows' | 'part' | 'answers'>
+    > = {},
+  ) => {
+    const { subject, maxRows = 1_000, features: asked = features, hours = 0, part, answers } = more
     const definition = { name: model, subject }
-    const sample = { definition, features: asked, maxRows, since: at(-100), to: at(hours) }
+    const sample = { definition, features: asked, maxRows, part, answers, since: at(-100), to: at(hours) }
     return writeLoggedRequests({ ...sample, store, artifacts, subjectKey })
   }
   const written = (digest: string | undefined) => rowsOf(digest!, '*', 'order by size')
@@ -556,5 +561,94 @@ describe('logged requests that are asked again', () => {
     expect((await written(byKey.digest)).map(({ size }) => size)).toEqual([1, 3])
     expect(Object.keys(byKey.columns)).not.toContain('customer')
     expect(await rowsOf(byKey.subjects!, 'subject', '')).toEqual([{ subject: subjectKey.hashOf('a') }])
+  })
+
+  it('are in one of two parts, with all of their caller, and the learnt ones have the answer of the version that learns', async () => {
+    const other = await registered(fits)
+    await ask(
+      hourly(90, (place) => ({
+        answer: place / 90,
+        by: place % 3 === 0 ? other : version,
+        routingKey: place % 2 === 0 ? `key ${place % 20}` : undefined,
+      })),
+    )
+    const parts = { learning: { answers: { of: version, alone: false } }, judging: {} }
+    const [learning, judging] = await Promise.all(
+      (['learning', 'judging'] as const).map(async (part) =>
+        written((await write({ part, ...parts[part] })).digest),
+      ),
+    )
+    const sizesOf = (rows: typeof learning) => rows!.map(({ size }) => Number(size))
+    expect([...sizesOf(learning), ...sizesOf(judging)].toSorted((a, b) => a - b)).toEqual(
+      Array.from({ length: 90 }, (_, size) => size),
+    )
+    expect(learning!.length).toBeGreaterThan(20)
+    expect(judging!.length).toBeGreaterThan(20)
+    const learntSizes = sizesOf(learning)
+    for (let key = 0; key < 20; key += 2)
+      for (let size = key; size < 90; size += 20)
+        expect(learntSizes.includes(size)).toBe(partOfCaller(`key ${key}`) === 'learning')
+    expect(learning!.map((row) => row['_answer'] && JSON.parse(String(row['_answer'])))).toEqual(
+      learntSizes.map((size) => (size % 3 === 0 ? null : [expect.closeTo(size / 90, 6)])),
+    )
+    expect(Object.keys(judging![0]!)).not.toContain('_answer')
+    const alone = await write({ part: 'learning', answers: { of: version, alone: true } })
+    expect(sizesOf(await written(alone.digest))).toEqual(learntSizes.filter((size) => size % 3 > 0))
+    expect(alone.leftOut).toEqual([
+      `those that ${other} answered are left out: asking ${version} again may cost money`,
+    ])
+    // The cap is of one part.
+    const few = await write({ part: 'judging', maxRows: 10 })
+    expect(few.rows).toBeGreaterThan(3)
+    expect(few.rows).toBeLessThanOrEqual(10)
+  })
+
+  it('are not learnt where they have the values of a test row or the parent refuses them', async () => {
+    const other = await registered(fits)
+    await ask(hourly(90, (place) => ({ size: place / 3, by: place < 30 ? other : version })))
+    const snapshot = await take(define({ matured: '1 h' }))
+    const requests = await write({ part: 'learning', answers: { of: version, alone: false } })
+    const sizesOf = (rows: Record<string, unknown>[]) => rows.map(({ size }) => Math.fround(Number(size)))
+    const tested = sizesOf(await rowsOf(snapshot.digest, 'size', "where _part = 'test'"))
+    const logged = sizesOf(await written(requests.digest))
+    const expected = logged.filter((size) => !tested.includes(size))
+    expect(expected.length).toBeLessThan(logged.length)
+    const taughtBy = async (artifact: 'trees' | 'endpoint', answer: (size: number) => number[]) => {
+      const found = await readTaughtRequests(
+        artifacts,
+        { answer: async (_parent, rows) => rows.map(({ size }) => answer(Number(size))) },
+        {
+          parent: { artifact } as Parameters<typeof readTaughtRequests>[2]['parent'],
+          features,
+          requests,
+          snapshotDigest: snapshot.digest,
+        },
+      )
+      const { size } = found!.data.columns
+      if (size?.kind !== 'number') throw new Error('size is no number')
+      return { ...found!, sizes: Array.from(size.values, Math.fround).toSorted((a, b) => a - b) }
+    }
+    const own = expected.filter((size) => size > 9.9)
+    const asked = await taughtBy('trees', (size) => [size])
+    expect(asked.sizes).toEqual(expected)
+    expect(asked.facts).toMatchObject({
+      taught: expected.length,
+      logged: own.length,
+      leftOut: [`${logged.length - expected.length} requests with the values of a test row are left out`],
+    })
+    expect(asked.answers.filter(([answer]) => answer !== 0.5)).toHaveLength(expected.length - own.length)
+    // No endpoint is asked, and a version that refuses them loses no others.
+    for (const answer of [
+      undefined,
+      () => {
+        throw new Error('refused')
+      },
+    ]) {
+      const kept = await taughtBy(answer === undefined ? 'endpoint' : 'trees', answer ?? ((size) => [size]))
+      expect(kept.sizes).toEqual(own)
+      expect(kept.facts.leftOut.at(-1)).toBe(
+        `${expected.length - own.length} requests that the parent does not answer are left out`,
+      )
+    }
   })
 })

@@ -54,8 +54,7 @@ const teachers: Record<OutputKind, { output: Output; answer: (row: Row) => numbe
   },
 }
 
-const places = rows.map((_, at) => at)
-const lesson = { teacher: 'roses_v1.0.0', data, places }
+const lesson = { teacher: 'roses_v1.0.0', data }
 
 it.each(Object.entries(teachers))('learns %s', async (_kind, { output, answer, range }) => {
   const answers = rows.map(answer)
@@ -82,13 +81,13 @@ it.each(Object.entries(teachers))('learns %s', async (_kind, { output, answer, r
 it.each([
   [
     'few rows',
-    { places: places.slice(0, 499) },
-    /^499 training rows are too few to learn what roses_v1\.0\.0 answers: at least 500/,
+    { data: { ...data, rows: 499 } },
+    /^499 training rows and logged requests are too few to learn what roses_v1\.0\.0 answers: at least 500/,
   ],
   [
     'answers that are no numbers',
     { answers: rows.map((_, at) => [at === 7 ? NaN : 0.5]) },
-    /^roses_v1\.0\.0 answers \[NaN\] to a training row/,
+    /^roses_v1\.0\.0 answers \[NaN\] to a row/,
   ],
 ])('learns nothing from %s', async (_what, change, message) => {
   const { output, answer } = teachers.probability

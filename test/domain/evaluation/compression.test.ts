@@ -241,7 +241,11 @@ describe('a network that learns the answers', () => {
         bytes: undefined,
         answerBound: undefined,
       }),
-    ).toBe('compressed from m_v1.2.0, distil with 80,000 of its answers: 1.01 × rows/s')
+    ).toBe('compressed from m_v1.2.0, distil with its answers to 80,000 training rows: 1.01 × rows/s')
+    const taughtRequests = { rows: 700, taught: 620, logged: 600, since: 'Monday', to: 'Sunday', leftOut: [] }
+    const learnt = { ...compression!, to: 'distil', taughtRows: 80_000, taughtRequests } as const
+    expect(compressionText(learnt)).toContain('its answers to 80,000 training rows and 620 logged requests: ')
+    expect(fidelityLine(learnt)).toMatch(/\. It has learnt from 620 logged requests from Monday to Sunday, /)
   })
 })
 
