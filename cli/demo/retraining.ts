@@ -3,6 +3,7 @@ import { findEvaluation, type Evaluation } from '../../store/training/evaluation
 import { listRetrainings, type Retraining } from '../../store/training/retrainings.ts'
 import { findTrainingRun, findTraining, type TrainingRecord } from '../../store/training/trainings.ts'
 import { retrainProgress, retrainWorkflowId, type RetrainProgress } from '../../workflows/messages.ts'
+import { commandProblemOf } from '../client/client.ts'
 import { comparisonOf } from './figures.ts'
 import { lapseText, timeText } from './narrator.ts'
 import { demoModel, type DemoWorld } from './world.ts'
@@ -32,12 +33,17 @@ const sentences: Readonly<Record<RetrainProgress['stage'], string>> = {
 /** Starts a retraining as of a time, follows it to its end and prints its evaluation. */
 export async function trainChallenger(world: DemoWorld, asOfMs: number): Promise<Retrained> {
   const { narrator, scheduler } = world
-  const before = (await newest(world))?.id
-  await scheduler.post(`/v1/models/${demoModel}/retrainings`, {
-    as_of: new Date(asOfMs).toISOString(),
-    reason: 'next chapter of the demo',
-    policy: storyPolicy,
-  })
+  let before: string | undefined
+  const start = async () => {
+    before = (await newest(world))?.id
+    await scheduler.post(`/v1/models/${demoModel}/retrainings`, {
+      as_of: new Date(asOfMs).toISOString(),
+      reason: 'next chapter of the demo',
+      policy: storyPolicy,
+    })
+  }
+  const line = () => `Waiting for the end of the retraining of ${demoModel} that you have started`
+  await startAfterOthers(start, () => narrator.during(line, newestEnded(world)))
   narrator.print(`Retraining ${demoModel} on data as of ${timeText(asOfMs)}`)
   const retrained = await followRetraining(world, async () => {
     const found = await newest(world)
@@ -46,6 +52,26 @@ export async function trainChallenger(world: DemoWorld, asOfMs: number): Promise
   const { evaluation } = retrained
   if (evaluation !== undefined) narrator.print(...comparisonOf(evaluation, ['auc', 'brier']).split('\n'))
   return retrained
+}
+
+/** Starts a retraining; while another one of the model runs, waits for its end first. */
+export async function startAfterOthers(
+  start: () => Promise<void>,
+  waitForEnd: () => Promise<void>,
+): Promise<void> {
+  for (;;)
+    try {
+      return await start()
+    } catch (error) {
+      if (commandProblemOf(error)?.code !== 'retraining_in_progress') throw error
+      await waitForEnd()
+    }
+}
+
+/** Resolves when the newest retraining has ended. */
+async function newestEnded(world: DemoWorld): Promise<void> {
+  do await new Promise((resolve) => setTimeout(resolve, pollMs))
+  while ((await newest(world))?.endedAt === undefined)
 }
 
 /** Follows a retraining that was running when the demo was stopped. */

@@ -625,7 +625,7 @@ const entitiesText = (part: FidelityPart & { requests?: number }): string => {
   const named = requests === undefined ? counted(rows, 'row') : rowsText(part)
   return rows === entities
     ? named
-    : `${named} of ${entities === 1 ? '1 entity' : `${groupedDigits(entities)} entities`}`
+    : `${named}, of ${entities === 1 ? '1 entity' : `${groupedDigits(entities)} entities`} together`
 }
 
 const figuresText = (part: FidelityPart, { epsilon, flips }: FidelityPolicy): string =>

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { chapterAfter, chapters, readProgress, writeProgress } from '../../../cli/demo/progress.ts'
-import { storyPolicy } from '../../../cli/demo/retraining.ts'
+import { startAfterOthers, storyPolicy } from '../../../cli/demo/retraining.ts'
 import { issuesOfPolicy } from '../../../domain/release/policy.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
@@ -49,4 +49,20 @@ describe('the release policy of the demo', () => {
     const sum = stages.reduce((total, stage) => total + (stage?.deadlineMs ?? 0), 0)
     expect(sum + storyPolicy.watch.decisionMs).toBeLessThan(600_000)
   })
+})
+
+it('the demo waits for a retraining that its user has started, and for nothing else', async () => {
+  const answers = ['retraining_in_progress', 'retraining_in_progress', undefined, 'unreachable']
+  let waited = 0
+  const start = () => {
+    const code = answers.shift()
+    return code === undefined
+      ? Promise.resolve()
+      : Promise.reject(Object.assign(new Error(code), { problem: { code, detail: code } }))
+  }
+  const wait = () => Promise.resolve(void waited++)
+  await startAfterOthers(start, wait)
+  expect(waited).toBe(2)
+  await expect(startAfterOthers(start, wait)).rejects.toThrow('unreachable')
+  expect(waited).toBe(2)
 })
