@@ -28,7 +28,7 @@ import {
 } from '../../domain/model/compression.ts'
 import { joinRows, listRows, pickRows, rowReader } from '../../domain/model/columns.ts'
 import type { LoggedRequests } from '../../domain/training/logged-requests.ts'
-import { outputWidth } from '@tenure/predictors/features'
+import { type FeatureFit, inputWidthOf, outputWidth } from '@tenure/predictors/features'
 import { issueOfForm } from '../../domain/registry/bundle.ts'
 import { readTaughtRequests } from './taught-requests.ts'
 import { spreadOver, storeArtifact } from './write-artifact.ts'
@@ -169,6 +169,8 @@ interface CompressedArtifact {
 
 /** The rows by which the number of trees, or the scales of a quantized graph, are chosen. */
 const comparedRows = 2_000
+/** Those from which a pruned network learns, and the numbers that they may have together. */
+const [learntRows, learntNumbers] = [10_000, 8_000_000]
 
 /** Throws `artifact_invalid` for a parent that does not fit the model file any more, or whose file cannot be made smaller. */
 async function storeCompressed(
@@ -201,7 +203,7 @@ async function storeCompressed(
       meanDifference: meanDifferenceOf(order, parent, definition),
       quantizer,
     },
-    spreadOver(data.rows, comparedRows).map(rowAt),
+    spreadOver(data.rows, order.to === 'prune' ? rowsToLearn(fits) : comparedRows).map(rowAt),
   )
   const answer = (rows: readonly FeatureRow[]) => reader.answer({ ...parent, files, output }, rows)
   const artifactDigest = await storeArtifact(artifacts, {
@@ -217,6 +219,9 @@ async function storeCompressed(
   })
   return { artifactDigest, library: library ?? 'tensorflow', unused: [] }
 }
+
+const rowsToLearn = (fits: readonly FeatureFit[]): number =>
+  Math.max(comparedRows, Math.min(learntRows, Math.floor(learntNumbers / inputWidthOf(fits))))
 
 /**
  * Makes a version of a small network that learns what its parent answers to the training rows and to logged requests. Throws the errors of

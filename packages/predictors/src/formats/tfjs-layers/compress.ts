@@ -6,6 +6,7 @@ import { refuse } from '../../errors.ts'
 import { bitsOfHalf, half } from '../../half.ts'
 import type { DenseLayer } from '../../network/batch-norm.ts'
 import { isDense, networkOf, readModel, type Network, type ReadModel } from '../../network/layers-model.ts'
+import { learnAnswers } from '../../network/learn-answers.ts'
 import { compileDense } from '../../network/simd-predictor.ts'
 import type { ArtifactFiles, EncodedRows } from '../format.ts'
 
@@ -94,11 +95,14 @@ function ofEightBits(values: Float32Array): Stored {
 const maxWork = 2 * 1_024 ** 3
 /** The shares of the units that may stay are whole multiples of 1 / `shares`. */
 const shares = 16
+/** Each fifth row is not fitted, but compared. */
+const comparedEach = 5
 
 /**
  * Removes units of each hidden layer, one after the other: the one whose loss changes the sums of the next layer least when the weights of
  * the units that are left make up for it, which are then changed so (optimal brain surgeon: Hassibi and Stork, NeurIPS 1992, over units).
- * Every second row is fitted. The other rows choose the smallest share of the units whose answers differ by at most `mean` on average.
+ * The network that is left learns the parent's answers to the same rows. Other rows decide whether that brought it closer, and choose by halving the
+ * smallest share of the units whose answers differ by at most `mean` on average.
  */
 export function prune(read: ReadModel, { input, rows, width }: EncodedRows, mean: number): ArtifactFiles {
   if (!isDense(read)) refuse('only a sequence of dense layers can be pruned: compress it to float16 or int8')
@@ -110,13 +114,14 @@ export function prune(read: ReadModel, { input, rows, width }: EncodedRows, mean
     refuse(
       `hidden layers of ${widths.join(', ')} units would be pruned for too long, and two of 1,024 are the most: compress it to float16 or int8`,
     )
-  const half = (first: number): Float64Array => {
-    const some = new Float64Array(Math.ceil((rows - first) / 2) * width)
-    for (let row = first; row < rows; row += 2)
-      some.set(input.subarray(row * width, (row + 1) * width), ((row - first) / 2) * width)
+  const part = (isIn: (row: number) => boolean): Float64Array => {
+    const places = Array.from({ length: rows }, (_, row) => row).filter(isIn)
+    const some = new Float64Array(places.length * width)
+    places.forEach((row, at) => some.set(input.subarray(row * width, (row + 1) * width), at * width))
     return some
   }
-  const [fitted, compared] = [half(0), half(1)]
+  const fitted = part((row) => row % comparedEach !== 0)
+  const compared = part((row) => row % comparedEach === 0)
   const steps = parent.layers.slice(1).map((next, at) => {
     const { units } = parent.layers[at]!
     const head = { inputs: parent.inputs, outputs: units, layers: parent.layers.slice(0, at + 1) }
@@ -133,13 +138,23 @@ export function prune(read: ReadModel, { input, rows, width }: EncodedRows, mean
   const differenceOf = (network: Network): number =>
     answersOf(network, compared).reduce((sum, value, at) => sum + Math.abs(value - wanted[at]!), 0) /
     wanted.length
-  let share = shares
-  while (share > 1 && differenceOf(ofShare(share - 1)) <= mean) share--
-  if (share === shares)
+  const lesson = { input: fitted, answers: answersOf(parent, fitted) }
+  let [tooFew, enough] = [0, shares]
+  let found: Network | undefined
+  while (enough - tooFew > 1) {
+    const share = Math.floor((tooFew + enough) / 2)
+    const closed = ofShare(share)
+    const { network, difference } = [closed, learnAnswers(closed, lesson)]
+      .map((each) => ({ network: each, difference: differenceOf(each) }))
+      .reduce((one, other) => (other.difference < one.difference ? other : one))
+    if (difference <= mean) [enough, found] = [share, network]
+    else tooFew = share
+  }
+  if (found === undefined)
     refuse(
       `no network with fewer units answers these rows within ${Number(mean.toPrecision(4))} on average: allow a larger difference`,
     )
-  return filesOfNetwork(ofShare(share), layerOf)
+  return filesOfNetwork(found, layerOf)
 }
 
 function answersOf(network: Network, input: Float64Array): Float32Array {
