@@ -2,15 +2,16 @@
  * Reads the logged requests that a network learns from, each with the answer of its parent: the logged one, or one that the parent gives
  * again. Those with the values of a test row are left out, because the gate compares the network with its parent on the test rows.
  */
+import { outputWidth } from '@tenure/predictors/features'
 import { isRemote } from '@tenure/predictors/format-names'
 import { snapshotColumns } from '../../domain/model-definition.ts'
 import { counted } from '../../domain/figures.ts'
 import {
   cellOf,
   listCells,
+  listRows,
   pickRows,
   requireColumn,
-  rowReader,
   type ColumnTable,
 } from '../../domain/model/columns.ts'
 import { sentFeatures, type Features } from '../../domain/model/features.ts'
@@ -26,6 +27,7 @@ import type { Artifacts } from '../../store/artifacts.ts'
 import { withDuck } from '../data/duckdb.ts'
 import { openPreparer, withComputedCells } from '../data/prepared-rows.ts'
 import { readTable } from '../data/rows.ts'
+import { askRows } from '../evaluation/request-answers.ts'
 import type { ArtifactReader } from './reader.ts'
 
 export interface TaughtTable {
@@ -34,9 +36,6 @@ export interface TaughtTable {
   answers: number[][]
   facts: TaughtRequests
 }
-
-/** Rows that the parent is asked at once; where it refuses one, all are left out. */
-const pieceRows = 500
 
 /** Throws `artifact_corrupt` without the files. */
 export async function readTaughtRequests(
@@ -72,14 +71,15 @@ export async function readTaughtRequests(
   const open = places.filter((row) => answers[row] === undefined)
   const asked = isRemote(parent) ? [] : open
   const names = Object.keys(features)
-  const rowAt = rowReader(table, names)
-  for (let from = 0; from < asked.length; from += pieceRows) {
-    const piece = asked.slice(from, from + pieceRows)
-    const given = await reader.answer(parent, piece.map(rowAt)).catch(() => [])
-    for (const [at, row] of piece.entries()) answers[row] = given[at]
-  }
-  const taught = places.filter((row) => answers[row] !== undefined)
-  const left = (rows: number, why: string) => (rows === 0 ? [] : [`${counted(rows, 'request')} ${why}`])
+  const given = await askRows(
+    (some) => reader.answer(parent, listRows(some, names)),
+    pickRows(table, names, asked),
+    { name: 'the parent', width: outputWidth(parent.output) },
+  )
+  given.answers.forEach((answer, at) => (answers[asked[at]!] = answer))
+  const taught = places.filter((row) => answers[row]?.every(Number.isFinite) === true)
+  const left = (rows: number, why: string) =>
+    rows === 0 ? [] : [`${counted(rows, 'request')} ${why} ${rows === 1 ? 'is' : 'are'} left out`]
   return {
     data: pickRows(table, names, taught),
     answers: taught.map((row) => answers[row]!),
@@ -89,8 +89,8 @@ export async function readTaughtRequests(
       logged: table.rows - open.length,
       leftOut: [
         ...requests.leftOut,
-        ...left(requests.rows - untested.rows, 'with the values of a test row are left out'),
-        ...left(failed + table.rows - taught.length, 'that the parent does not answer are left out'),
+        ...left(requests.rows - untested.rows, 'with the values of a test row'),
+        ...left(failed + table.rows - taught.length, 'that the parent does not answer'),
       ],
     },
   }

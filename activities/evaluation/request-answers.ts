@@ -75,7 +75,7 @@ interface Asking {
  * Asks rows in their order, one question after the other. Of rows that are refused together, half are asked, then half of the rest, until the
  * refused row is alone.
  */
-async function askRows(
+export async function askRows(
   ask: (rows: ColumnTable) => Promise<ModelAnswers>,
   table: ColumnTable,
   { name, width, limitMs = askMs, mostRows = Infinity, wordsOf = codeOf }: Asking,
@@ -101,6 +101,8 @@ async function askRows(
     try {
       answers.push(...listAnswers(await ask(rowsAt(table, placesOf({ from, rows })))))
     } catch (error) {
+      // No row can be asked of a version whose files are damaged or gone.
+      if (isError(error) && error.code === 'artifact_corrupt') throw error
       suspects = rows === 1 ? 0 : rows
       if (rows > 1) continue
       refused.set(from, wordsOf(error))

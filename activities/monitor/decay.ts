@@ -52,12 +52,17 @@ export interface DecayResult extends DecayState {
 const maxRows = 1_000
 const childMs = 60_000
 
-type Decayed = Span & Pick<DecayFacts, 'qualityAlarm' | 'parentAlarm'> & { champion: Champion }
+type Decayed = Span &
+  Pick<DecayFacts, 'qualityAlarm' | 'parentAlarm'> & {
+    champion: Champion
+    /** Where a finding about the parent returns to. */
+    parent?: string
+  }
 
 /** Judges a window and rolls the champion back on a finding. A repeated call finds another champion and changes nothing. */
 export async function returnIfDecayed(
   deps: Pick<Deps, 'store' | 'artifacts' | 'config' | 'log'>,
-  { champion, qualityAlarm, parentAlarm, ...span }: Decayed,
+  { champion, qualityAlarm, parentAlarm, parent, ...span }: Decayed,
   policy: MonitorPolicy,
 ): Promise<DecayResult> {
   const { store, log } = deps
@@ -78,6 +83,7 @@ export async function returnIfDecayed(
   if (issue !== undefined) return keptBecause(issue)
   const target = await findRollbackTarget(store, { model, from: version })
   if (target === undefined) return keptBecause(`${model} has no earlier known good version`)
+  if (finding.matter === 'parent' && target !== parent) return keptBecause(`${parent} is no rollback target`)
   const compared = await compareOn(deps, finding, { ...span, from: version, to: target }, policy)
   if (typeof compared === 'string') return keptBecause(compared)
   const comparison = compared && { comparison: compared }

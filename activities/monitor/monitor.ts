@@ -185,7 +185,7 @@ async function lookAt(
             ...span,
             champion,
             qualityAlarm: alarmOf(measured, judgedFloors),
-            parentAlarm: parent && 'to' in parent ? parent.reasons[0] : undefined,
+            ...(parent && 'to' in parent && { parentAlarm: parent.reasons[0], parent: parent.to }),
           },
           policy,
         ),

@@ -85,7 +85,7 @@ export async function checkParentDrift(
 /** What happens next: the return to the parent, or why not and the command for a person. */
 async function planOf(
   store: Deps['store'],
-  { version, parent }: ParentDriftState,
+  { version, parent, isProof }: ParentDriftJudgement,
   { model, toMs, rollback }: Pick<Span, 'model' | 'toMs'> & Pick<MonitorPolicy, 'rollback'>,
 ): Promise<{ to?: string; next: string }> {
   const targets = await listRollbackTargets(store, { model, from: version })
@@ -96,9 +96,11 @@ async function planOf(
   const issue =
     target !== parent
       ? `${parent} is no rollback target (${issues.join(', ')})`
-      : rollback
-        ? await issueOfReturn({ store }, { model, version, toMs })
-        : 'the model file permits no automatic rollback'
+      : !rollback
+        ? 'the model file permits no automatic rollback'
+        : isProof
+          ? await issueOfReturn({ store }, { model, version, toMs })
+          : 'this window alone does not prove it'
   if (issue === undefined)
     return {
       to: parent,

@@ -64,6 +64,8 @@ export interface EvaluateResult {
 /** Limits the sum of many small losses that each count as "not worse". */
 const anchorDays = 90
 const maxAnchors = 8
+/** Of which those of the line of a compressed version are taken. */
+const maxReleased = 1_000
 
 export const evaluate =
   ({ store, artifacts, config, log }: Deps, { models }: { models?: string } = {}) =>
@@ -132,8 +134,8 @@ export const evaluate =
           features: parent!.features,
           maxRows: maxAskedRows(parent!),
           part: compression.to === 'distil' ? 'judging' : undefined,
-          // Where requests are the rows, those of both parts were training rows.
-          after: compression.to === 'distil' && definition.source.served !== undefined ? asOf : undefined,
+          // Where requests are the rows, earlier ones were learnt, or are test rows, which would count twice.
+          after: definition.source.served === undefined ? undefined : asOf,
         },
       ),
     }
@@ -198,10 +200,10 @@ async function findReferences(
   const champion = await findChampion(store, model)
   if (champion === undefined) return { baseline: undefined, anchors: [] }
   const baseline = await getVersion(store, champion.version)
-  const recent = { model, days: anchorDays, except: champion.version, limit: maxAnchors }
-  const released = await listReleased(store, recent)
   const family = compression && (await familyOf(store, [baseline.version, compression.version]))
-  const anchors = released.filter(({ version }) => family?.includes(version) ?? true)
+  const limit = family === undefined ? maxAnchors : maxReleased
+  const released = await listReleased(store, { model, days: anchorDays, except: champion.version, limit })
+  const anchors = released.filter(({ version }) => family?.includes(version) ?? true).slice(0, maxAnchors)
   for (const version of [baseline, ...anchors]) verifyArtifact(keys, version)
   return { baseline, anchors }
 }

@@ -32,12 +32,12 @@ export async function takeLoggedRequests(
   >,
 ): Promise<LoggedRequests> {
   const { artifacts, config, log } = deps
-  const { name: model, subject } = definition
+  const { name: model, subject, evaluation } = definition
   const span = loggedSpan(Date.now(), after)
   const { databaseUrl, artifactRoot, signing } = config
   const job: RowsJob = {
     kind: 'logged',
-    definition: { name: model, subject },
+    definition: { name: model, subject, evaluation: { entity: evaluation.entity } },
     features,
     ...sample,
     ...span,

@@ -29,7 +29,9 @@ import { isLacking, missingIn } from './served-rows.ts'
 
 /** Which requests are written, and which of their columns. */
 export interface LoggedSample extends Omit<LoggedSpan, 'model'> {
-  definition: Pick<ModelDefinition, 'name' | 'subject'>
+  definition: Pick<ModelDefinition, 'name' | 'subject'> & {
+    evaluation: Pick<ModelDefinition['evaluation'], 'entity'>
+  }
   /** Of the version that is asked. */
   features: Features
   maxRows: number
@@ -69,7 +71,8 @@ export async function writeLoggedRequests({
   subjectKey,
   ...span
 }: LoggedSample & { store: Store; artifacts: Artifacts; subjectKey: SubjectKey }): Promise<WrittenRequests> {
-  const { name: model, subject } = definition
+  const { name: model, subject, evaluation } = definition
+  const { entity } = evaluation
   const sent = Object.entries(sentFeatures(features))
   const leftOut: string[] = []
   const usable = new Map<string, Awaited<ReturnType<typeof listLoggedVersions>>[number]>()
@@ -91,6 +94,7 @@ export async function writeLoggedRequests({
   const nothing = { ...span, rows: 0, leftOut, bytes: 0, columns: {} }
   if (usable.size === 0) return nothing
   return withDuck(async (duck) => {
+    const isSent = sent.some(([name]) => name === entity)
     const isKeyed = subject !== undefined && !sent.some(([name]) => name === subject)
     const columns = [
       ...sent.map(
@@ -117,7 +121,6 @@ export async function writeLoggedRequests({
       features: bytes,
       outputs,
     }: LoggedRequest) => {
-      if (part !== undefined && partOfCaller(routingKey ?? id) !== part) return
       const logged = readLoggedRows(bytes, usable.get(version)!.fits ?? [], instances)
       if (logged === undefined) return
       const width = (outputs?.length ?? 0) / instances
@@ -130,6 +133,8 @@ export async function writeLoggedRequests({
         if (place >= instances) return
         const row = logged[place]!
         if (sent.some(([name]) => isLoggedDigest(row[name]))) continue
+        const drawnBy = (isSent ? row[entity!] : null) ?? routingKey ?? id
+        if (part !== undefined && partOfCaller(String(drawnBy)) !== part) continue
         for (const [name, { kind }] of sent) {
           const value = row[name] ?? null
           if (value === null) appender.appendNull()

@@ -34,6 +34,8 @@ export interface ParentComparison {
 export interface ParentDriftJudgement extends ParentDriftState {
   /** `insufficient`: no request of the window could be compared. */
   level: 'ok' | 'away' | 'insufficient'
+  /** Whether this window proves a difference; a difference of an earlier one stays `away` until equality is proven. */
+  isProof: boolean
   reasons: string[]
 }
 
@@ -53,7 +55,16 @@ export function judgeParentDrift(
   const fresh: DetectorState = { evidence: 0, isAway: false }
   const { evidence, isAway, slices = {} } = last ?? (fresh as ParentDriftState)
   if ('reason' in compared)
-    return { version, parent, evidence, isAway, slices, level: 'insufficient', reasons: [compared.reason] }
+    return {
+      version,
+      parent,
+      evidence,
+      isAway,
+      slices,
+      level: 'insufficient',
+      isProof: false,
+      reasons: [compared.reason],
+    }
   const declared = compared.slices ?? []
   const alarm = detectorThreshold({
     looks: Math.max(1, yearMs / everyMs),
@@ -74,6 +85,7 @@ export function judgeParentDrift(
       parts.map((part) => [part.name, { evidence: part.evidence, isAway: part.isAway }]),
     ),
     level: away.length > 0 ? 'away' : 'ok',
+    isProof: away.some((part) => part.isProof),
     reasons: [(away.length > 0 ? away : [all]).map(({ reason }) => reason).join('; ')],
   }
 }
@@ -83,10 +95,11 @@ function judgePart(
   { version, parent, slice }: { version: string; parent: string; slice?: string },
   compared: ParentComparison | undefined,
   { last: { evidence, isAway }, alarm }: { last: DetectorState; alarm: number },
-): DetectorState & { reason: string } {
+): DetectorState & { isProof: boolean; reason: string } {
   const where = slice === undefined ? '' : ` in the slice ${slice}`
   const movedAway = `answers of ${version} moved away from those of its parent ${parent}${where}`
-  if (compared === undefined) return { evidence, isAway, reason: `${movedAway}: no rows in this window` }
+  if (compared === undefined)
+    return { evidence, isAway, isProof: false, reason: `${movedAway}: no rows in this window` }
   const { report, logE } = compared
   // An alarm ends by the evidence for equality of all windows since: the rows of one may be too few to prove it.
   const logM = evidence + (isAway ? (report.evidence ?? 0) : logE)
@@ -97,7 +110,11 @@ function judgePart(
   const figures = `mean distance ${percentText(meanDifference)} (limit ${percentText(policy.epsilon)}), other decisions ${percentText(flipShare)} (limit ${percentText(policy.flips)}) in ${counted(rows, 'logged row')}${users}`
   const compares = `logE ${fourDigits(logM)} ${isOver ? '≥' : '<'} ${fourDigits(threshold)}`
   // Over the threshold, an alarm begins or ends, and M begins again.
-  const state = { evidence: isOver ? 0 : softplus(logM), isAway: isAway !== isOver }
+  const state = {
+    evidence: isOver ? 0 : softplus(logM),
+    isAway: isAway !== isOver,
+    isProof: isOver && !isAway,
+  }
   if (state.isAway)
     return {
       ...state,

@@ -11,7 +11,7 @@ const partSeed = hash32('learning')
 /**
  * The part of all requests of a caller, whenever and wherever it is asked for; each has half of the callers. It goes by the caller because
  * that is what the judge draws: of a request that was judged, no other one of its caller was learnt.
- * @param caller a routing key, or the id of a request without one
+ * @param caller the entity where it is a feature of the request, else its routing key, else its id
  */
 export const partOfCaller = (caller: string): RequestPart =>
   hash32(caller, partSeed) < 0x8000_0000 ? 'learning' : 'judging'

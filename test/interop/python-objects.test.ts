@@ -131,6 +131,6 @@ it.skipIf('reason' in found)(
     const { stderr } = await promisify(execFile)(python, argv, {
       cwd: join(checkout, 'packages', 'python', 'tests'),
     })
-    expect(stderr).toMatch(/Ran 5 tests[^]*\nOK\n/)
+    expect(stderr).toMatch(/Ran [1-9]\d* tests[^]*\nOK\n/)
   },
 )

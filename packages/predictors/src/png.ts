@@ -127,6 +127,8 @@ function readHeader(data: Buffer, shape: ImageShape): Omit<Png, 'compressed'> | 
 /** Returns the rows with the byte of their filter each. */
 function inflate({ compressed, stride, height }: Png): Buffer | string {
   const bytes = (stride + 1) * height
+  // Incompressible pixels need hardly more bytes than they are; what needs twice as many would only take time.
+  if (compressed.length > 2 * bytes + 1_024) return damaged('it has more bytes than its pixels need')
   try {
     const found = zlib().inflateSync(compressed, { maxOutputLength: bytes })
     return found.length === bytes ? found : damaged('it has fewer pixels than its header says')

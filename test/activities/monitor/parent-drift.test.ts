@@ -202,8 +202,11 @@ it('ends an alert when a version that was not compressed is champion', async () 
 })
 
 describe('the monitor', () => {
-  const away = (policy = defaultMonitorPolicy) =>
-    check({ ...span, fromMs: now - hour + 3, version: other }, policy)
+  // A version that was not compressed ends the alert, so each call is the window of the proof.
+  const away = async (policy = defaultMonitorPolicy) => {
+    await check({ ...span, version: plain })
+    return check({ ...span, fromMs: now - hour + 3, version: other }, policy)
+  }
   const told = async () => (await openAlerts())[0]!.message
 
   it('does not return to a parent that is no known good version, and says what to do', async () => {
@@ -233,6 +236,14 @@ describe('the monitor', () => {
     await change(JSON.stringify(manifest.features))
   })
 
+  it('does not return in a later window, which does not prove the difference', async () => {
+    expect(await away()).toMatchObject({ to: parent, isProof: true })
+    const still = await check({ ...span, fromMs: now - hour + 3, version: other })
+    expect(still).toMatchObject({ level: 'away', isProof: false })
+    expect(still).not.toHaveProperty('to')
+    expect(await told()).toContain('Not rolled back by the monitor: this window alone does not prove it. ')
+  })
+
   it('does not return where the model file permits no rollback, or while a kill switch is set', async () => {
     expect(await away({ ...defaultMonitorPolicy, rollback: false })).not.toHaveProperty('to')
     expect(await told()).toMatch(
@@ -254,6 +265,7 @@ describe('the monitor', () => {
     await fixture.store.query(sql`
       update models set definition = definition || ${JSON.stringify({ monitor })}::jsonb where name = ${model}`)
     await fixture.store.query(sql`delete from monitor_windows where model = ${model}`)
+    await check({ ...span, version: plain })
     const before = { model, fromMs: now - 2 * hour, toMs: now - hour, version: other }
     await insertMonitorWindow(deps.store, { ...before, facts: {}, findings: {}, judge: 'test' })
     await new MockActivityEnvironment().run(monitorModel(deps), { model })

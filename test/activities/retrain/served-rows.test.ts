@@ -465,12 +465,12 @@ it('served rows are the rows of a file that has them, with numbers of up to seve
 describe('logged requests that are asked again', () => {
   const subjectKey = { key: 'k', digest: 'd', hashOf: (text: string) => digestOf(`k${text}`).slice(7) }
   const write = (
-    more: { subject?: string; features?: Features; hours?: number } & Partial<
+    more: { subject?: string; entity?: string; features?: Features; hours?: number } & Partial<
       Pick<LoggedSample, 'maxRows' | 'part' | 'answers'>
     > = {},
   ) => {
-    const { subject, maxRows = 1_000, features: asked = features, hours = 0, part, answers } = more
-    const definition = { name: model, subject }
+    const { subject, entity, maxRows = 1_000, features: asked = features, hours = 0, part, answers } = more
+    const definition = { name: model, subject, evaluation: { entity } }
     const sample = { definition, features: asked, maxRows, part, answers, since: at(-100), to: at(hours) }
     return writeLoggedRequests({ ...sample, store, artifacts, subjectKey })
   }
@@ -603,6 +603,20 @@ describe('logged requests that are asked again', () => {
     expect(few.rows).toBeLessThanOrEqual(10)
   })
 
+  it('are parted by the entity of each row where it is a feature, which the judge draws', async () => {
+    await ask(hourly(90, (place) => ({ size: place % 9, routingKey: `key ${place}` })))
+    const sizes = await Promise.all(
+      (['learning', 'judging'] as const).map(async (part) =>
+        (await written((await write({ part, entity: 'size' })).digest)).map(({ size }) => Number(size)),
+      ),
+    )
+    for (const [at, part] of (['learning', 'judging'] as const).entries()) {
+      expect(sizes[at]!.length).toBeGreaterThan(0)
+      expect(sizes[at]!.filter((size) => partOfCaller(String(size)) !== part)).toEqual([])
+    }
+    expect(sizes.flat()).toHaveLength(90)
+  })
+
   it('are not learnt where they have the values of a test row or the parent refuses them', async () => {
     const other = await registered(fits)
     await ask(hourly(90, (place) => ({ size: place / 3, by: place < 30 ? other : version })))
@@ -618,7 +632,7 @@ describe('logged requests that are asked again', () => {
         artifacts,
         { answer: async (_parent, rows) => rows.map(({ size }) => answer(Number(size))) },
         {
-          parent: { artifact } as Parameters<typeof readTaughtRequests>[2]['parent'],
+          parent: { artifact, output } as unknown as Parameters<typeof readTaughtRequests>[2]['parent'],
           features,
           requests,
           snapshotDigest: snapshot.digest,
@@ -649,6 +663,18 @@ describe('logged requests that are asked again', () => {
       expect(kept.facts.leftOut.at(-1)).toBe(
         `${expected.length - own.length} requests that the parent does not answer are left out`,
       )
+    }
+    // One that it refuses, or answers with no number, loses no other.
+    for (const answer of [
+      () => [NaN],
+      () => {
+        throw new Error('refused')
+      },
+    ]) {
+      const [first] = expected
+      const kept = await taughtBy('trees', (size) => (Math.fround(size) === first ? answer() : [size]))
+      expect(kept.sizes).toEqual(expected.slice(1))
+      expect(kept.facts.leftOut.at(-1)).toBe('1 request that the parent does not answer is left out')
     }
   })
 })

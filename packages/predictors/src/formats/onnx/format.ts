@@ -12,7 +12,7 @@ import type { HostedPredictor } from '../../runtime/runtime.ts'
 import type { ArtifactColumn, ArtifactFiles, ArtifactFormat, OpenDeps, OpenedArtifact } from '../format.ts'
 import { forestExplainer } from '../trees/tree-shap.ts'
 import { onnxLimits, readGraph, type OnnxGraph } from './graph.ts'
-import { halveWeights } from './half-weights.ts'
+import { bytesOfHalves, halveWeights } from './half-weights.ts'
 import { textsByInput } from './known-texts.ts'
 import type { OnnxLayout } from './layout.ts'
 import { openGraph, openOnnx, type OnnxFile } from './open-onnx.ts'
@@ -45,18 +45,21 @@ export const onnxFormat: ArtifactFormat = {
   },
   open(manifest, files, deps) {
     const bytes = bytesOf(files)
-    const file = openOnnx(bytes)
+    const graph = readGraph(bytes)
+    const file = openGraph(graph)
     expectClasses(manifest.output, file.classes)
     const { forest, network, layout } = file
     if (forest !== undefined) return inStages(() => openTrees(manifest, forest))
+    const memoryBytes = bytes.byteLength + bytesOfHalves(graph)
+    const inSession = { bytes, layout, memoryBytes }
     if (network !== undefined)
       return inStages(() => ({
         predictor: openNetwork(manifest, { layout, network }, compileDense),
-        memoryBytes: bytes.byteLength,
-        elsewhere: deps && (() => openSession(manifest, bytes, layout, deps)),
+        memoryBytes,
+        elsewhere: deps && (() => openSession(manifest, inSession, deps)),
       }))
     if (deps === undefined) refuse('the graph needs ONNX Runtime, which answers in a process of its own')
-    return openSession(manifest, bytes, layout, deps)
+    return openSession(manifest, inSession, deps)
   },
   explain({ output }, files) {
     const { forest } = openOnnx(bytesOf(files))
@@ -145,16 +148,15 @@ function* inStages(open: () => OpenedArtifact): Generator<void, OpenedArtifact> 
 
 async function openSession(
   manifest: ModelDescription,
-  bytes: Uint8Array,
-  layout: OnnxLayout,
+  { bytes, layout, memoryBytes }: { bytes: Uint8Array; layout: OnnxLayout; memoryBytes: number },
   { version, runtimes, isRedacted }: OpenDeps,
 ): Promise<OpenedArtifact> {
   const positiveOfTwo = manifest.output.kind === 'probability'
   const options = { name: version, bytes, layout, positiveOfTwo, isRedacted, ...boundRows(manifest, layout) }
   const predictor = await openSessionOf(runtimes.sessions, options)
   // Where small requests are answered here, ONNX Runtime holds the weights twice: as in the file, and in the order in which it reads them.
-  const memoryBytes = bytes.byteLength * (predictor.trouble === undefined ? 3 : 1)
-  return { predictor: clampProbabilities(predictor, manifest.output), memoryBytes }
+  const times = predictor.trouble === undefined ? 3 : 1
+  return { predictor: clampProbabilities(predictor, manifest.output), memoryBytes: times * memoryBytes }
 }
 
 interface SessionOptions extends BoundRows {

@@ -7,6 +7,7 @@ import { bitsOfHalf, halfOfBits } from '../../half.ts'
 import type { CompressedFiles } from '../format.ts'
 import { readTensor } from './attributes.ts'
 import { elementType } from './element-types.ts'
+import type { OnnxGraph } from './graph.ts'
 import { eachField, numbersOf, rewritten, spanOf, wireText, written, type WireSpan } from './wire.ts'
 
 /** The operator that widens a tensor takes as many bytes as fewer numbers would save. */
@@ -82,3 +83,7 @@ export function readHalves(tensor: WireSpan): Float32Array | undefined {
   const bytes = Uint8Array.from(raw.bytes.subarray(raw.from, raw.to))
   return Float32Array.from(new Uint16Array(bytes.buffer), halfOfBits)
 }
+
+/** The bytes of the file that become twice as many in memory, where weights have 32 bits. */
+export const bytesOfHalves = ({ initializers }: Pick<OnnxGraph, 'initializers'>): number =>
+  [...initializers.values()].reduce((sum, tensor) => sum + 2 * (readHalves(tensor)?.length ?? 0), 0)

@@ -2,6 +2,8 @@
 import { expect, it } from 'vitest'
 import type { ModelDescription } from '../../../src/features.ts'
 import { onnxFormat } from '../../../src/formats/onnx/format.ts'
+import { readGraph } from '../../../src/formats/onnx/graph.ts'
+import { bytesOfHalves } from '../../../src/formats/onnx/half-weights.ts'
 import { openOnnx } from '../../../src/formats/onnx/open-onnx.ts'
 import { half } from '../../../src/half.ts'
 import { bareAnswers } from '../../support/onnx-answers.ts'
@@ -65,6 +67,10 @@ it('half as many bytes give the answers of rounded weights, in ONNX Runtime and 
     const { made, counts } = await halved(parent)
     expect(made.byteLength).toBeLessThan(0.6 * parent.byteLength)
     expect(counts).toEqual({ 'weights of 32 bits': { parent: width * (width + 6), child: 0 } })
+    const saved = parent.byteLength - made.byteLength
+    // The rest of the file is a few more words.
+    expect(bytesOfHalves(readGraph(made))).toBe(2 * width * (width + 6))
+    expect(saved).toBeLessThan(2 * width * (width + 6))
     const opened = openOnnx(made)
     const wanted = openOnnx(network(rounded(weights), last))
     expect(opened.network === undefined).toBe(last === 'Erf')
