@@ -145,13 +145,13 @@ it('the keyboard check visits links again that were replaced while it went round
   const links = Array.from({ length: 5 }, (_, at) => `<a href="#${at}">Link ${at}</a>`).join('')
   await page.setContent(`<!doctype html><html lang="en"><title>Links</title><main>${links}</main></html>`)
   await page.evaluate(`document.addEventListener('focusin', ({ target }) => {
-    if (target.hash === '#2') document.querySelector('main').innerHTML = ${JSON.stringify(links)}
+    if (target.hash === '#4') document.querySelector('main').innerHTML = ${JSON.stringify(links)}
   })`)
   expect(await keyboardIssues(page)).not.toEqual([])
   await page.setContent(`<!doctype html><html lang="en"><title>Links</title><main>${links}</main></html>`)
   await page.evaluate(`(() => {
     const replace = ({ target }) => {
-      if (target.hash !== '#2') return
+      if (target.hash !== '#4') return
       document.removeEventListener('focusin', replace)
       document.querySelector('main').innerHTML = ${JSON.stringify(links)}
     }
