@@ -9,7 +9,7 @@ import { answeredRows, answerReader, type ModelAnswers } from '../../domain/metr
 import { outputWidth } from '@tenure/predictors/features'
 import { isRemote } from '@tenure/predictors/format-names'
 import { maxAskedRows } from '../../domain/model/compression.ts'
-import { cellOf, pickCells, requireColumn, type ColumnTable } from '../../domain/model/columns.ts'
+import { cellOf, pickRows, requireColumn, type ColumnTable } from '../../domain/model/columns.ts'
 import { sentFeatures } from '../../domain/model/features.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { shown } from '../../domain/postgres-text.ts'
@@ -81,6 +81,7 @@ export async function askRows(
   { name, width, limitMs = askMs, mostRows = Infinity, wordsOf = codeOf }: Asking,
 ): Promise<RowAnswers> {
   const { answers, refused }: RowAnswers = { answers: [], refused: new Map() }
+  const names = Object.keys(table.columns)
   const startedMs = performance.now()
   // Of the next rows, `suspects` have been refused together; 0 for none.
   let [size, suspects, asked] = [firstRows, 0, 0]
@@ -99,7 +100,7 @@ export async function askRows(
     asked += rows
     const askedMs = performance.now()
     try {
-      answers.push(...listAnswers(await ask(rowsAt(table, placesOf({ from, rows })))))
+      answers.push(...listAnswers(await ask(pickRows(table, names, placesOf({ from, rows })))))
     } catch (error) {
       // No row can be asked of a version whose files are damaged or gone.
       if (isError(error) && error.code === 'artifact_corrupt') throw error
@@ -211,7 +212,7 @@ export async function askRequests(
     mostRows: isRemote(manifest) ? maxAskedRows(manifest) : undefined,
   })
   const places = Uint32Array.from(first.answers.keys()).filter((row) => !first.refused.has(row))
-  const second = await askRows((rows) => versions.ask(child, rows), rowsAt(table, places), {
+  const second = await askRows((rows) => versions.ask(child, rows), pickRows(table, names, places), {
     ...asking,
     name: 'this version',
   })
@@ -235,11 +236,6 @@ export async function askRequests(
     hits === undefined ? [] : [{ name, rows: kept.filter((row) => hits[row] === 1) }],
   )
   return found
-}
-
-function rowsAt(table: ColumnTable, places: Uint32Array): ColumnTable {
-  const columns = Object.entries(table.columns).map(([name, column]) => [name, pickCells(column, places)])
-  return { rows: places.length, columns: Object.fromEntries(columns) as ColumnTable['columns'] }
 }
 
 const placesOf = ({ from, rows }: { from: number; rows: number }): Uint32Array =>

@@ -267,7 +267,7 @@ export interface Installing {
 
 type Installer = { config: Pick<Deps['config'], 'cacheDir'> } & Partial<Pick<Deps, 'log'>>
 
-/** Makes an environment of Python if there is none yet. Throws `environment_failed`, naming what is missing or cannot be installed. */
+/** Installs packages of Python into an environment of their own, unless it is there. Throws `environment_failed`, naming what is missing or cannot be installed. */
 export async function installPython(
   { config, log }: Installer,
   packages: Pick<EnvironmentOptions, 'requirements' | 'interpreter' | 'onlyBuilt'>,

@@ -72,7 +72,7 @@ export function widthOfFit(fit: FeatureFit): number {
 /** How a text holds the inputs itself: the numbers of a vector, or the pixels of an image. */
 export type HeldInputs = Pick<CategoryFit, 'length' | 'image'>
 
-/** Returns how the text of a fit holds its inputs; undefined where it is none, a category or a text of words. */
+/** Returns how the text of a feature holds its inputs; undefined for a category and for words. */
 export const heldInputsOf = ({ encoding, length, image }: CategoryFit): HeldInputs | undefined =>
   encoding === 'elements' || encoding === 'pixels' ? { length, image } : undefined
 
