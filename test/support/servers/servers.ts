@@ -4,7 +4,7 @@
  */
 import { Connection } from '@temporalio/client'
 import { msToTs } from '@temporalio/common/lib/time.js'
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import pg from 'pg'
 import { afterAll, expect, inject } from 'vitest'
 import { applicationRole, openRoles } from '../../../store/database/application-role.ts'
@@ -86,6 +86,15 @@ export function connectTemporal(address = temporalAddress()): Promise<Connection
 /** Returns a unique name for a task queue, a workflow id or a model. */
 export function uniqueName(prefix = 'test'): string {
   return `${prefix}-${randomBytes(5).toString('hex')}`
+}
+
+/**
+ * Returns the same name in each run, for a model of a test in a database of its file. Ids that are derived from it are fixed as well, so
+ * no draw decides which of them a sample or a split by hash contains.
+ */
+export function nameOfTest(prefix: string): string {
+  const title = expect.getState().currentTestName
+  return `${prefix}-${createHash('sha256').update(title!).digest('hex').slice(0, 10)}`
 }
 
 /** Creates a namespace with the project's search attributes, for tests that list or count workflows. Takes about a second. */
