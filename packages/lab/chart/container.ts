@@ -7,7 +7,7 @@ import { chown } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { ProcessSpec } from '@tenure/embedded'
 import { cacheDir, checkout } from '../../../temporal.config.ts'
-import type { Kube } from './cluster.ts'
+import type { Kube } from '../../../test/support/deploy/cluster.ts'
 import type { MemoryLimit } from './memory-limit.ts'
 import type { ContainerVariable, Pod, PodVolume } from '../../../test/support/deploy/kube-objects.ts'
 

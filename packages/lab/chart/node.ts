@@ -11,7 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { freePort, type RunningProcess, spawnProcess } from '@tenure/embedded'
 import { untilHolds } from '../../../test/support/fleet/fleet-stage.ts'
 import { containerOf, type NodePlaces } from './container.ts'
-import type { Kube } from './cluster.ts'
+import type { Kube } from '../../../test/support/deploy/cluster.ts'
 import { limitMemory } from './memory-limit.ts'
 import type { HttpProbe, Pod, PodContainer } from '../../../test/support/deploy/kube-objects.ts'
 

@@ -7,7 +7,7 @@ import { parseAllDocuments } from 'yaml'
 import { planPostgres, startServer, startTemporal } from '@tenure/embedded'
 import { openStore } from '../../../store/postgres.ts'
 import { searchAttributes } from '../../../temporal.config.ts'
-import type { Kube } from './cluster.ts'
+import type { Kube } from '../../../test/support/deploy/cluster.ts'
 import type { KubeObject } from '../../../test/support/deploy/kube-objects.ts'
 import { chartFolder } from './helm.ts'
 

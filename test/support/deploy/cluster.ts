@@ -1,6 +1,6 @@
 /**
  * Starts etcd, the API server and the controllers of Kubernetes on loopback, with certificates of a private authority. There is no
- * scheduler and no kubelet; `node.ts` replaces both.
+ * scheduler and no kubelet.
  */
 import { randomBytes } from 'node:crypto'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -10,10 +10,10 @@ import { parse } from 'yaml'
 import { freePort, type ProcessSpec, type RunningProcess, spawnProcess, whenReady } from '@tenure/embedded'
 import { createApiFetch } from '../../../store/tls/api-fetch.ts'
 import { systemEnvironment } from '../../../temporal.config.ts'
-import { createAuthority } from '../../../test/support/signing/certificates.ts'
-import { untilHolds } from '../../../test/support/fleet/fleet-stage.ts'
-import type { KubeObject } from '../../../test/support/deploy/kube-objects.ts'
-import type { ClusterPrograms } from '../../../test/support/deploy/kube-programs.ts'
+import { createAuthority } from '../signing/certificates.ts'
+import { untilHolds } from '../fleet/fleet-stage.ts'
+import type { KubeObject } from './kube-objects.ts'
+import type { ClusterPrograms } from './kube-programs.ts'
 
 export interface Kube {
   /** Throws with the message of the API when it refuses. */
