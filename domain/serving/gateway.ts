@@ -2,16 +2,42 @@
  * Decides what a gateway that passes the traffic of a model must do. Callers ask the gateway and never this system, so a route takes effect
  * only by the weights of its servers, and their counters are the evidence.
  */
-import { policyIssues } from '../policy-issues.ts'
+import { policyIssues, type PolicyIssues } from '../policy-issues.ts'
 import type { ReleasePolicy } from '../release/policy.ts'
 import { totalBp, type RouteArm } from './route.ts'
 
-/** Where the traffic of a model passes. Each server of the backend has the name of a version. */
-export interface Traffic {
+/** Each server of the backend has the name of a version. */
+export interface HaproxyTraffic {
   gateway: 'haproxy'
   /** Host and port of the runtime socket. */
   address: string
   backend: string
+}
+
+/** Where the traffic of a model passes. */
+export type Traffic = HaproxyTraffic
+
+type GatewayKind = Traffic['gateway']
+type TrafficOf<K extends GatewayKind> = Extract<Traffic, { gateway: K }>
+
+/** What is true of one kind of gateway. */
+export interface GatewayTraits<T extends Traffic = Traffic> {
+  /** The function of the model file. */
+  word: string
+  /** Names one of its kind on pages and in errors: the gateway … */
+  place(traffic: T): string
+  /** Weights with exactly these shares of a route; undefined where it has none. */
+  weightsOf(shares: readonly number[]): number[] | undefined
+  /** What its weights are, after "the weights of a gateway are". */
+  weights: string
+  /** Whether its health check asks a replica if the candidate may serve, so that the candidate loses its share while this system is silent. */
+  hasLease: boolean
+  /** The longest time after which an order may be carried out. */
+  orderMs: number
+  /** What keeps the candidate from serving while this system is silent, for the page of a release. */
+  whileSilent: string
+  /** The issues of its fields. */
+  check(traffic: T, issues: Pick<PolicyIssues, 'need'>): void
 }
 
 /** A server of a gateway, as it says of itself. */
@@ -50,27 +76,53 @@ export interface Gateway {
   set(order: GatewayOrder, servers: readonly GatewayServer[]): Promise<GatewayServer[]>
 }
 
-/** The largest weight of a server in HAProxy. */
-const maxWeight = 256
-
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
 
-/** Whole weights with exactly these shares; undefined when a weight would have to be larger than 256. */
-function weightsOf(shares: readonly number[]): number[] | undefined {
-  const divisor = shares.every((share) => share % 100 === 0) ? 100 : shares.reduce(gcd)
-  const weights = shares.map((share) => share / divisor)
-  return Math.max(...weights) <= maxWeight ? weights : undefined
+/** Whole weights with exactly these shares, none larger than `maxWeight`. */
+const wholeWeights =
+  (maxWeight: number) =>
+  (shares: readonly number[]): number[] | undefined => {
+    const divisor = shares.every((share) => share % 100 === 0) ? 100 : shares.reduce(gcd)
+    const weights = shares.map((share) => share / divisor)
+    return Math.max(...weights) <= maxWeight ? weights : undefined
+  }
+
+const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
+  haproxy: {
+    word: 'haproxy({ … })',
+    place: ({ address, backend }) => `${backend} at ${address}`,
+    weightsOf: wholeWeights(256),
+    weights: 'whole numbers up to 256, so use whole percentages',
+    hasLease: true,
+    orderMs: 4_000,
+    whileSilent: 'the candidate keeps its share until the health check of its server fails',
+    check({ address, backend }, { need }) {
+      need(
+        /^([\w.-]+|\[[\da-f:]+\]):\d{1,5}$/i.test(address),
+        `address is host:port, not ${JSON.stringify(address)}`,
+      )
+      need(
+        /^[\w.:-]{1,64}$/.test(backend),
+        `backend is the name of a backend, not ${JSON.stringify(backend)}`,
+      )
+    },
+  },
 }
 
+export const traitsOf = ({ gateway }: Traffic): GatewayTraits => kinds[gateway]
+
+/** Names the gateway on pages and in errors: the gateway … */
+export const placeOf = (traffic: Traffic): string => traitsOf(traffic).place(traffic)
+
 /** The issues of a `traffic` beside the release policy of its model; empty when it is valid. */
-export function issuesOfTraffic({ gateway, address, backend }: Traffic, policy?: ReleasePolicy): string[] {
+export function issuesOfTraffic(traffic: Traffic, policy?: ReleasePolicy): string[] {
   const { issues, need } = policyIssues()
-  need(gateway === 'haproxy', 'haproxy({ … }) is required')
-  need(
-    /^([\w.-]+|\[[\da-f:]+\]):\d{1,5}$/i.test(address),
-    `address is host:port, not ${JSON.stringify(address)}`,
-  )
-  need(/^[\w.:-]{1,64}$/.test(backend), `backend is the name of a backend, not ${JSON.stringify(backend)}`)
+  if (!Object.hasOwn(kinds, traffic.gateway)) {
+    const words = Object.values(kinds).map(({ word }) => word)
+    return [`${words.join(' or ')} is required`]
+  }
+  const { weightsOf, weights, check } = traitsOf(traffic)
+  check(traffic, { need })
   if (policy === undefined) return issues
   const { strategy, stages, shadow, targeted, probation, hotfix, drill, ab, limits } = policy
   need(
@@ -94,7 +146,7 @@ export function issuesOfTraffic({ gateway, address, backend }: Traffic, policy?:
   for (const share of shares)
     need(
       weightsOf([share, totalBp - share]) !== undefined,
-      `${share / 100} % cannot be set: the weights of a gateway are whole numbers up to ${maxWeight}, so use whole percentages`,
+      `${share / 100} % cannot be set: the weights of a gateway are ${weights}`,
     )
   return issues
 }
@@ -102,13 +154,20 @@ export function issuesOfTraffic({ gateway, address, backend }: Traffic, policy?:
 /**
  * The order for the shares in force. A version that is not proven serves under a lease, if another one is left to serve without it.
  */
-export function orderOf(arms: readonly RouteArm[], proven: string): GatewayOrder | undefined {
+export function orderOf(
+  { weightsOf, hasLease }: Pick<GatewayTraits, 'weightsOf' | 'hasLease'>,
+  arms: readonly RouteArm[],
+  proven: string,
+): GatewayOrder | undefined {
   const served = arms.filter(({ shareBp }) => shareBp > 0)
   const weights = weightsOf(served.map(({ shareBp }) => shareBp))
   if (weights === undefined) return undefined
   return {
     weights: Object.fromEntries(served.map(({ version }, index) => [version, weights[index]!])),
-    leased: served.length < 2 ? [] : served.map(({ version }) => version).filter((each) => each !== proven),
+    leased:
+      !hasLease || served.length < 2
+        ? []
+        : served.map(({ version }) => version).filter((each) => each !== proven),
   }
 }
 
@@ -118,21 +177,21 @@ const wantedWeight = ({ weights }: GatewayOrder, { name }: GatewayServer): numbe
 export function refusalOf(
   { weights, leased }: GatewayOrder,
   servers: readonly GatewayServer[],
-  backend: string,
+  place: string,
 ): string | undefined {
   const byName = new Map(servers.map((server) => [server.name, server]))
   const missing = Object.keys(weights).find((name) => !byName.has(name))
-  if (missing !== undefined) return `the backend ${backend} has no server named ${missing}: add it`
+  if (missing !== undefined) return `the gateway ${place} has no server named ${missing}: add it`
   const unleased = leased.find((name) => byName.get(name)?.lease === 'absent')
   if (unleased !== undefined)
     return `the server ${unleased} has no health check that asks this system, so it would keep its share while this system is away: add check with addr and port`
   return undefined
 }
 
-/** The servers of a backend that are versions of its model, and why it may not be the backend of this model alone. */
+/** The servers of a gateway that are versions of its model, and why it may not be the gateway of this model alone. */
 export function versionsIn(
   servers: readonly GatewayServer[],
-  { model, backend }: { model: string; backend: string },
+  { model, place }: { model: string; place: string },
 ): { versions: GatewayServer[]; stranger?: string } {
   const isVersion = ({ name }: GatewayServer) => name.startsWith(`${model}_v`)
   const other = servers.find((server) => !isVersion(server) && server.weight > 0)
@@ -140,7 +199,7 @@ export function versionsIn(
     versions: servers.filter(isVersion),
     stranger:
       other &&
-      `the backend ${backend} has the server ${other.name} with weight ${other.weight}, which is no version of ${model}`,
+      `the gateway ${place} has the server ${other.name} with weight ${other.weight}, which is no version of ${model}`,
   }
 }
 

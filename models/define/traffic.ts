@@ -11,19 +11,36 @@ export interface HaproxyOptions {
   backend: string
 }
 
-export interface TrafficSpec extends HaproxyOptions {
+interface HaproxySpec extends HaproxyOptions {
   gateway: 'haproxy'
 }
+
+export type TrafficSpec = HaproxySpec
 
 /** Moves the weights of the servers of a backend of HAProxy, and counts what they answer. */
 export const haproxy = (options: HaproxyOptions): TrafficSpec => ({ gateway: 'haproxy', ...options })
 
-const fields = fieldNames<TrafficSpec>({ gateway: 0, address: 0, backend: 0 })
+const kinds: {
+  [K in TrafficSpec['gateway']]: {
+    fields: string[]
+    compile(spec: Extract<TrafficSpec, { gateway: K }>): Extract<Traffic, { gateway: K }>
+  }
+} = {
+  haproxy: {
+    fields: fieldNames<HaproxySpec>({ gateway: 0, address: 0, backend: 0 }),
+    compile: ({ gateway, address, backend }) => ({
+      gateway,
+      address: String(address),
+      backend: String(backend),
+    }),
+  },
+}
 
 export function compileTraffic(report: IssueCollector, spec: TrafficSpec, policy: ReleasePolicy): Traffic {
-  reportUnknown(report, 'traffic', spec, fields)
-  const { gateway, address, backend } = spec
-  const traffic = { gateway, address: String(address), backend: String(backend) }
+  // A model file may be written without types.
+  const kind = Object.hasOwn(kinds, spec.gateway) ? kinds[spec.gateway] : undefined
+  if (kind !== undefined) reportUnknown(report, 'traffic', spec, kind.fields)
+  const traffic = kind?.compile(spec) ?? (spec as Traffic)
   for (const issue of issuesOfTraffic(traffic, policy)) report('traffic', issue)
   return traffic
 }

@@ -2,18 +2,17 @@
  * Moves the weights of HAProxy by its runtime socket and reads its counters. The commands are those of its management guide, chapter 9.3;
  * HAProxy 2.6 and later know all of them.
  */
-import type { Gateway, GatewayServer, Traffic } from '../../domain/serving/gateway.ts'
+import type { Gateway, GatewayServer, HaproxyTraffic } from '../../domain/serving/gateway.ts'
 import { outgoingSocket } from '../outgoing-address.ts'
 
-/** The longest time after which a command may be carried out. */
-export const haproxyMs = 4_000
 const connectMs = 1_000
+/** Below the time in which an order may be carried out, with `connectMs`. */
 const answerMs = 2_000
 /** Of some hundred servers. */
 const maxBytes = 1_048_576
 
 export function openHaproxy(
-  { address, backend }: Pick<Traffic, 'address' | 'backend'>,
+  { address, backend }: Pick<HaproxyTraffic, 'address' | 'backend'>,
   privateHosts: readonly string[],
 ): Gateway {
   const at = address.lastIndexOf(':')

@@ -95,8 +95,7 @@ export async function releaseGateways(database: Database, owner: string): Promis
 /** A gateway as a release waits for it. */
 export interface FollowingGateway {
   model: string
-  address: string
-  backend: string
+  traffic: Traffic
   owner: string
   epoch: number
   generation: number
@@ -111,7 +110,7 @@ export interface FollowingGateway {
   unownedMs: number
 }
 
-const listed = sql`select model, traffic ->> 'address' as address, traffic ->> 'backend' as backend, owner, epoch, generation, switch_revision, problem,
+const listed = sql`select model, traffic, owner, epoch, generation, switch_revision, problem,
   (extract(epoch from clock_timestamp() - since) * 1000)::float8 as for_ms,
   (extract(epoch from clock_timestamp() - read_at) * 1000)::float8 as silent_ms,
   (extract(epoch from clock_timestamp() - owned_until) * 1000)::float8 as unowned_ms from gateways`

@@ -5,6 +5,7 @@ import { appendAudit } from '../audit/audit-log.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Store, Database } from '../postgres.ts'
+import { placeOf } from '../../domain/serving/gateway.ts'
 import { findGateway, gatewayProblem } from './gateways.ts'
 import { listRecentReplicas } from './replicas.ts'
 
@@ -113,7 +114,7 @@ export async function issuesOfKillSwitch(
     ...liveIssues,
     ...(gatewayIssue === undefined
       ? []
-      : [{ text: `the gateway ${gateway!.address}: ${gatewayIssue}`, isLive: true }]),
+      : [{ text: `the gateway ${placeOf(gateway!.traffic)}: ${gatewayIssue}`, isLive: true }]),
     ...cutOff.map(({ id, host }) => ({
       text: `replica ${id} on ${host} is cut off and serves a known good version if it still runs`,
       isLive: false,

@@ -11,6 +11,7 @@ import type { Database, Store } from '../postgres.ts'
 import type { ArtifactIdentity } from '../signing/artifact-signatures.ts'
 import { findGateway, gatewayProblem } from './gateways.ts'
 import { silentForMs, type StoredLease } from './observed-leases.ts'
+import { placeOf } from '../../domain/serving/gateway.ts'
 import { isNewer } from '../../domain/serving/route.ts'
 import { fallbackLevelNames, type FallbackLevel } from '../../domain/serving/fallback-level.ts'
 import type { ProcessIdentity } from '../process-identity.ts'
@@ -172,7 +173,8 @@ async function gatewayProgress(database: Database, model: string): Promise<Silen
   if (model === '') return []
   const found = await findGateway(database, model)
   if (found === undefined) return []
-  const { address: host, epoch, generation, silentMs } = found
+  const { traffic, epoch, generation, silentMs } = found
+  const host = placeOf(traffic)
   const id = `gateway of ${model}`
   const acknowledged = { epoch, generation }
   return [{ id, host, url: '', acknowledged, problem: gatewayProblem(found), silentMs, isGateway: true }]

@@ -5,6 +5,7 @@
 import sql from 'sql-template-tag'
 import { DomainError } from '../../domain/errors.ts'
 import type { Fallback, KillSwitchMode } from '../../domain/serving/kill-switch.ts'
+import { placeOf } from '../../domain/serving/gateway.ts'
 import { issuesOfRoute, type Route } from '../../domain/serving/route.ts'
 import { servedShares, type ServedShares, type ServingModel } from '../../domain/serving/served.ts'
 import { fromRow, rowsFrom } from '../database/from-row.ts'
@@ -219,7 +220,7 @@ export async function readServedShares(
         replicas: [{ ...gateway, id: 'gateway', problem }],
       })
       const problems =
-        problem === undefined ? shares.problems : [`the gateway ${gateway.address}: ${problem}`]
+        problem === undefined ? shares.problems : [`the gateway ${placeOf(gateway.traffic)}: ${problem}`]
       return [rest.model, { ...shares, problems }]
     }),
   )

@@ -37,6 +37,7 @@ import { linkOf, runbookOf } from './message.ts'
 import { reportReleases } from './report-releases.ts'
 import { send } from './send.ts'
 import { fallbackAlerts, fallbackLevels, loadProblemText } from '../../../domain/serving/fallback-level.ts'
+import { placeOf } from '../../../domain/serving/gateway.ts'
 import { gatewayProblem, listGateways } from '../../../store/serving/gateways.ts'
 import { listFallbacks, listReportedFallbacks, type FleetFallback } from '../../../store/serving/replicas.ts'
 
@@ -280,7 +281,8 @@ export async function reportGateways(store: Store): Promise<void> {
   for (const gateway of await listGateways(store)) {
     const problem = gatewayProblem(gateway)
     if (problem === undefined) continue
-    const { model, address, backend, unownedMs, generation } = gateway
+    const { model, traffic, unownedMs, generation } = gateway
+    const place = placeOf(traffic)
     const forMs = unownedMs > 0 ? unownedMs : gateway.forMs
     const dedupeKey = gatewayKey(model)
     if (forMs < followMs && !open.has(dedupeKey)) continue
@@ -290,8 +292,8 @@ export async function reportGateways(store: Store): Promise<void> {
       model,
       severity: 'critical',
       kind: 'gateway_not_following',
-      message: `The gateway ${address} does not follow the route of generation ${generation}: ${problem}`,
-      evidence: { address, backend, generation },
+      message: `The gateway ${place} does not follow the route of generation ${generation}: ${problem}`,
+      evidence: { gateway: place, generation },
       cause: problem.replaceAll(/ for \d+ s$/g, ''),
     })
   }

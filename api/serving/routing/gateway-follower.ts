@@ -9,8 +9,10 @@ import {
   isReduction,
   lagOf,
   orderOf,
+  placeOf,
   refusalOf,
   servedSince,
+  traitsOf,
   versionsIn,
   type Gateway,
   type GatewayCounters,
@@ -20,7 +22,7 @@ import {
 import { championAlone } from '../../../domain/serving/route.ts'
 import { canonicalJson } from '../../../domain/canonical-json.ts'
 import { reasonOf } from '../../../domain/errors.ts'
-import { haproxyMs, openHaproxy } from '../../../store/gateways/haproxy.ts'
+import { openGateway } from '../../../store/gateways/open.ts'
 import {
   beginOrder,
   ownGateways,
@@ -90,10 +92,10 @@ async function lookAt(deps: GatewayDeps, owned: OwnedGateway): Promise<void> {
   const switchRevision = switches.readRevision(model)
   const look = { model, owner: replica.id, epoch, generation, switchRevision }
   const table = routing.tableOf(live, clock.now())
-  const gateway = openHaproxy(traffic, privateHosts)
+  const gateway = openGateway(traffic, { privateHosts })
   try {
     const begin = (order: GatewayOrder) =>
-      beginOrder(store, { model, owner: replica.id, forMs: haproxyMs, order })
+      beginOrder(store, { model, owner: replica.id, forMs: traitsOf(traffic).orderMs, order })
     const found = await compare(gateway, owned, { live, table, begin })
     const { servers, problem, ordered } = found
     const counted: (() => void)[] = []
@@ -132,14 +134,14 @@ async function compare(
 ): Promise<Compared> {
   const { route } = live
   const { arms, refused } = servedBy(live, table)
-  const order = orderOf(arms, route.proven)
-  const place = { model, backend: traffic.backend }
-  const { versions: servers, stranger } = versionsIn(await gateway.read(), place)
+  const order = orderOf(traitsOf(traffic), arms, route.proven)
+  const place = placeOf(traffic)
+  const { versions: servers, stranger } = versionsIn(await gateway.read(), { model, place })
   const uncounted = { servers, isCounted: false }
   if (order === undefined) return { ...uncounted, problem: 'these shares cannot be set with whole weights' }
   const isLess = set !== undefined && isReduction(order, set)
   // Nothing keeps a gateway that was set before from a rollback.
-  const refusal = refusalOf(order, servers, place.backend) ?? (isLess ? undefined : stranger)
+  const refusal = refusalOf(order, servers, place) ?? (isLess ? undefined : stranger)
   if (refusal !== undefined) return { ...uncounted, problem: refusal }
   const changed = set?.isPending ? undefined : set && changeOf(set, servers)
   const isSet = set !== undefined && canonicalJson(set) === canonicalJson(order)
@@ -150,7 +152,7 @@ async function compare(
   if (isSet && lagOf(order, servers) === undefined) return { servers, isCounted: true, problem: other }
   if (!(await begin(order)))
     return { ...uncounted, problem: 'the replica that moves its weights was too slow' }
-  const { versions: after } = versionsIn(await gateway.set(order, servers), place)
+  const { versions: after } = versionsIn(await gateway.set(order, servers), { model, place })
   return {
     servers: after,
     isCounted: isSet && changed === undefined,

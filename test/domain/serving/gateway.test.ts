@@ -13,6 +13,7 @@ import {
   orderOf,
   refusalOf,
   servedSince,
+  traitsOf,
   versionsIn,
   type GatewayCounters,
   type GatewayServer,
@@ -29,8 +30,10 @@ const server = (name: string, change: Partial<GatewayServer> = {}): GatewayServe
   failures: 0,
   ...change,
 })
+const haproxy = { gateway: 'haproxy', address: '10.0.0.5:9999', backend: 'roses' } as const
 const canary = (shareBp: number) =>
   orderOf(
+    traitsOf(haproxy),
     [
       { arm: 'canary', version: 'm_v1.1.0', shareBp },
       { arm: 'champion', version: 'm_v1.0.0', shareBp: 10_000 - shareBp },
@@ -52,7 +55,7 @@ describe('an order', () => {
   it('leases a version that is not proven, if another one is left to serve', () => {
     expect(canary(500)?.leased).toEqual(['m_v1.1.0'])
     const arms = [{ arm: 'champion', version: 'm_v1.1.0', shareBp: 10_000 }] as const
-    expect(orderOf(arms, 'm_v1.0.0')?.leased).toEqual([])
+    expect(orderOf(traitsOf(haproxy), arms, 'm_v1.0.0')?.leased).toEqual([])
   })
 })
 
@@ -80,9 +83,9 @@ describe('the servers of a gateway', () => {
     expect(lagOf(order, [set[0]!, { ...set[1]!, ...change }])).toMatch(reason)
   })
   it('are those of other models too, which have no weight', () => {
-    const found = versionsIn([...set, server('old', { weight: 1 })], { model: 'm', backend: 'b' })
+    const found = versionsIn([...set, server('old', { weight: 1 })], { model: 'm', place: 'b' })
     expect(found).toEqual({ versions: set, stranger: expect.stringMatching(/server old with weight 1/) })
-    expect(versionsIn([...set, server('old')], { model: 'm', backend: 'b' }).stranger).toBeUndefined()
+    expect(versionsIn([...set, server('old')], { model: 'm', place: 'b' }).stranger).toBeUndefined()
   })
   it('tell of a weight that another hand has changed, also of a version outside of the route', () => {
     expect(changeOf(order, [set[0]!, { ...set[1]!, weight: 50 }])).toMatch(/is 50, and 5 was set/)
@@ -95,7 +98,7 @@ describe('the servers of a gateway', () => {
 })
 
 describe('a traffic', () => {
-  const traffic = { gateway: 'haproxy', address: '10.0.0.5:9999', backend: 'roses' } as const
+  const traffic = haproxy
   const policy: ReleasePolicy = { ...dayPolicy, probation: { ...dayPolicy.stages[0]!, holdbackBp: 500 } }
   it('fits the release of a canary', () => {
     expect(issuesOfTraffic(traffic, policy)).toEqual([])

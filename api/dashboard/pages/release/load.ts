@@ -1,6 +1,7 @@
 /** Reads all data of a release page with a fixed number of statements. */
 import { pinReason } from '../../../../domain/serving/kill-switch.ts'
 import { servingProblem } from '../../../../domain/release/explain.ts'
+import type { Traffic } from '../../../../domain/serving/gateway.ts'
 import type { ServedShares } from '../../../../domain/serving/served.ts'
 import { readServedShares } from '../../../../store/serving/routing.ts'
 import { findGateway } from '../../../../store/serving/gateways.ts'
@@ -58,8 +59,8 @@ export interface ReleaseSubject {
   behind: string[]
   /** The reason of a kill switch that keeps traffic from the candidate. */
   pinned?: string
-  /** The address of the gateway that the callers of the model ask. */
-  gateway?: string
+  /** The gateway that the callers of the model ask. */
+  gateway?: Traffic
   /** The requests of the model; absent once the release has ended. */
   rate?: RequestRate
   nowMs: number
@@ -90,7 +91,7 @@ export async function readSubject(store: Database, id: string): Promise<ReleaseS
       isOpen ? findChampion(store, model) : undefined,
       isOpen ? readServedShares(store, [model]) : undefined,
       isOpen ? listReplicaProgress(store, model) : [],
-      isOpen ? undefined : findGateway(store, model),
+      findGateway(store, model),
       findKillSwitch(store, model),
       release.outcome === 'promoted' ? findWithdrawals(store, [version]) : undefined,
       isOpen ? readRequestRate(store, model) : undefined,
@@ -112,7 +113,7 @@ export async function readSubject(store: Database, id: string): Promise<ReleaseS
     served,
     problem: isOpen ? servingProblem(release.state, served) : undefined,
     behind: served === undefined ? [] : laggingReplicas(followers, served.route),
-    gateway: gateway?.address ?? followers.find(({ isGateway }) => isGateway)?.host,
+    gateway: gateway?.traffic,
     rate,
     pinned: isOpen ? pinReason(flag) : undefined,
     nowMs: Date.now(),

@@ -1,4 +1,5 @@
 /** Says in one sentence how a release stands, and beside it what a reader has to know before its figures. */
+import { placeOf, traitsOf } from '../../../../domain/serving/gateway.ts'
 import { countText, spanText } from '../../../charts/figures.ts'
 import { capitalized, metricName, numberText } from '../../../../domain/figures.ts'
 import { missingEvidence, servedBp, whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
@@ -198,9 +199,8 @@ export const VerdictSection = ({
       )}
       {isOpen && gateway !== undefined && (
         <p class="quiet small">
-          Callers ask the gateway {gateway}. If this system stops, the candidate keeps its share until the
-          health check of its server fails. The gateway counts requests and failures: latency and answers are
-          not compared.
+          Callers ask the gateway {placeOf(gateway)}. If this system stops, {traitsOf(gateway).whileSilent}.
+          The gateway counts requests and failures: latency and answers are not compared.
         </p>
       )}
       {isOpen && behind.length > 0 && (

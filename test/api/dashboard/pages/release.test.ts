@@ -98,7 +98,10 @@ describe('a running stage', () => {
   })
 
   it('behind a gateway shows no figures of what the gateway does not count, and says so', () => {
-    const behind = { ...subject, gateway: '10.0.0.5:9999' }
+    const behind = {
+      ...subject,
+      gateway: { gateway: 'haproxy', address: '10.0.0.5:9999', backend: 'roses' } as const,
+    }
     const statistics = { errorsLogE: 1, slow95LogE: 1, invalidLogE: 1 }
     const verdicts = [verdict(1, { statistics })]
     const names = (of: ReleaseSubject) =>
@@ -107,7 +110,7 @@ describe('a running stage', () => {
     expect(names(behind)).toEqual(['errors'])
     const text = (of: ReleaseSubject) => String(VerdictSection({ subject: of, actor: viewer }))
     expect(text(behind)).toMatch(
-      /ask the gateway 10\.0\.0\.5:9999\. If this system stops, the candidate keeps its share until/,
+      /ask the gateway roses at 10\.0\.0\.5:9999\. If this system stops, the candidate keeps its share until/,
     )
     expect(text(subject)).not.toContain('gateway')
   })

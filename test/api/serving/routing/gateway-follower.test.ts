@@ -52,7 +52,9 @@ it('holds a release, with the reason, an alert and no share, while the gateway c
   await fixture.route(model, canary(500), 60_000)
   const replica = await replicaOfTest(fixture)
   await until(async () => /ECONNREFUSED/.test(await problemOf(model)), 'a refused connection')
-  expect(await behind(model)).toEqual([expect.stringMatching(/^the gateway 127\.0\.0\.1:1: .*ECONNREFUSED/)])
+  expect(await behind(model)).toEqual([
+    expect.stringMatching(/^the gateway b at 127\.0\.0\.1:1: .*ECONNREFUSED/),
+  ])
   const served = (await readServedShares(fixture.store, [model])).get(model)!
   expect([...served.shares]).toEqual([])
   await fixture.store.query(
@@ -168,7 +170,7 @@ it.each([
     await until(() => state.weights[candidate] === 0, 'a rollback')
     await fixture.route(model, { ...canary(0), release: undefined })
     await until(
-      async () => (await findGateway(fixture.store, model))?.address === (other || undefined),
+      async () => (await findGateway(fixture.store, model))?.traffic.address === (other || undefined),
       'the gateway of the model file',
     )
     await replica.stop()
