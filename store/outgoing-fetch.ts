@@ -42,11 +42,24 @@ const undici = () => (loaded ??= import('./undici.ts'))
 /** By their list of private hosts and their protocol. Separate from the global dispatcher, which belongs to Node's fetch once that was used. */
 const agents = new Map<string, Promise<Undici.Agent>>()
 
+/**
+ * Throws for an address that no request may have. Without its text: it may hold a password, or be secret as a whole, and the library would
+ * repeat it.
+ */
+function requireAddress(address: string): void {
+  const url = URL.canParse(address) ? new URL(address) : undefined
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:')
+    throw new DomainError('address_not_allowed', 'the address is not an http:// or https:// address')
+  if (`${url.username}${url.password}` !== '')
+    throw new DomainError('address_not_allowed', 'the address holds a user or a password, which is not sent')
+}
+
 /** Throws `address_not_allowed` for a private address, and the error of the connection when the server does not answer in time. */
 export async function outgoingFetch(
   address: string,
   { privateHosts, maxBytes, maxMs, maxSilentMs = maxMs, ...request }: OutgoingRequest,
 ): Promise<OutgoingAnswer> {
+  requireAddress(address)
   const { undiciFetch } = await undici()
   const dispatcher = await agentFor(privateHosts)
   const stop = new AbortController()
@@ -125,6 +138,7 @@ export async function outgoingPost(
     http2?: boolean
   },
 ): Promise<{ status: number; body: Buffer; headers: Record<string, unknown> }> {
+  requireAddress(address)
   const { undiciRequest } = await undici()
   const dispatcher = await agentFor(privateHosts, http2)
   const stop = new AbortController()
@@ -169,7 +183,8 @@ function metItsEnd(error: unknown): boolean {
 }
 
 function agentFor(privateHosts: PrivateHosts, http2 = false): Promise<Undici.Agent> {
-  const name = `${http2 ? 'http2 ' : ''}${privateHosts === 'all' ? 'all' : privateHosts.join()}`
+  // A host may be named `all`.
+  const name = JSON.stringify([http2, privateHosts])
   const agent = agents.get(name) ?? createAgent(privateHosts, http2)
   agents.set(name, agent)
   return agent

@@ -2,14 +2,16 @@
  * Tests every place that calls another system (read from the sources) against hostile addresses and hostile servers. A place without an
  * entry in `places` fails, so that a new one is tested too.
  */
+import type { LookupAllOptions } from 'node:dns'
+import type * as Dns from 'node:dns'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server, type ServerResponse } from 'node:http'
-import { createServer as createTcpServer, type AddressInfo } from 'node:net'
+import { createServer as createTcpServer, isIP, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { withSourceCopies } from '../../activities/data/source-copies.ts'
 import { sendRequest } from '../../activities/integrations/http-request.ts'
 import type { Message } from '../../activities/alerts/delivery/message.ts'
@@ -23,10 +25,25 @@ import { openHaproxy } from '../../store/gateways/haproxy.ts'
 import { createEndpointClient } from '../../store/endpoint-client.ts'
 import { openS3Store } from '../../store/objects/s3/s3-store.ts'
 import { createGuard, type PrivateHosts } from '../../store/outgoing-address.ts'
-import { outgoingFetch } from '../../store/outgoing-fetch.ts'
+import { outgoingFetch, outgoingPost } from '../../store/outgoing-fetch.ts'
 import { readConfig } from '../../temporal.config.ts'
 import { placesOfClient } from '../tidy/network.ts'
 import { readSources } from '../tidy/source.ts'
+
+/** The addresses of names of this test. Every other name is resolved by the system. */
+const resolved = vi.hoisted(() => new Map<string, string[]>())
+vi.mock('node:dns', async (original) => {
+  const real = await original<typeof Dns>()
+  const lookup = (name: string, options: LookupAllOptions, done: (...found: unknown[]) => void) => {
+    const found = resolved.get(name)
+    if (found === undefined) return real.lookup(name, options, done)
+    done(
+      null,
+      found.map((address) => ({ address, family: isIP(address) })),
+    )
+  }
+  return { ...real, lookup }
+})
 
 const folder = mkdtempSync(join(tmpdir(), 'tenure-outgoing-'))
 const artifacts = openArtifacts(folder)
@@ -273,7 +290,9 @@ const addresses = `
   127.0.0.1 127.1 2130706433 0x7f000001 0x7f.1 0177.0.0.1 0.0.0.0 localhost
   LOCALHOST [::1] [::] [::ffff:127.0.0.1] [::ffff:7f00:1] [::127.0.0.1] 169.254.169.254 10.0.0.1
   172.16.0.1 172.31.255.255 192.168.0.1 100.64.0.1 198.18.0.1 192.0.0.192 224.0.0.1 255.255.255.255
-  [fd00::1] [fe80::1] [fec0::1] [ff02::1] [64:ff9b::7f00:1] [2002:7f00:1::] [2001::1] [::ffff:0:127.0.0.1]`
+  [fd00::1] [fe80::1] [fec0::1] [ff02::1] [64:ff9b::7f00:1] [2002:7f00:1::] [2001::1] [::ffff:0:127.0.0.1] [::ffff:169.254.169.254] [::ffff:a00:1]
+  [64:ff9b:1::1] [5f00::1] [2001:db8::1] [3fff::1] [fd00:ec2::254] [100::1] 0 0x0 017700000001 127.0.1
+  240.0.0.1 192.88.99.1 203.0.113.1`
   .trim()
   .split(/\s+/)
 
@@ -282,6 +301,29 @@ describe.each(untrusted)('%s', (_name, { call }) => {
     const port = inner.split(':')[1] ?? ''
     reached = 0
     await expect(call(`${host}:${port}`, '/', [])).rejects.toMatchObject({ code: 'address_not_allowed' })
+    expect(reached).toBe(0)
+  })
+
+  it.each([
+    ['one of several', ['93.184.215.14', '10.0.0.1']],
+    ['an IPv4-mapped one', ['::ffff:127.0.0.1']],
+    ['that of the metadata of a cloud', ['169.254.169.254']],
+    ['a link-local one with its zone', ['fe80::1%lo']],
+  ])('does not reach a name whose address is private: %s', async (_what, found) => {
+    resolved.set('changed.example', found)
+    const port = inner.split(':')[1] ?? ''
+    reached = 0
+    const called = call(`changed.example:${port}`, '/', ['other.example'])
+    await expect(called).rejects.toMatchObject({ code: 'address_not_allowed' })
+    expect(reached).toBe(0)
+  })
+
+  it('reaches no private address by a list with the name `all`, also after a call of a trusted address', async () => {
+    await outgoingFetch(`http://${inner}/`, { privateHosts: 'all', maxBytes: 10, maxMs: 10_000 }).then(
+      (answered) => answered.discard(),
+    )
+    reached = 0
+    await expect(call(inner, '/', ['all'])).rejects.toMatchObject({ code: 'address_not_allowed' })
     expect(reached).toBe(0)
   })
 
@@ -311,6 +353,12 @@ describe.each(byHttp)('%s', (_name, { call }) => {
       expect(reached).toBe(0)
       expect(textOf(error)).not.toContain(excerpt)
     }
+  })
+
+  it('tells no password of its address', async () => {
+    const error = await failureOf(call(`user:${excerpt}@127.0.0.1:${closed}`, '/bucket/a', ['127.0.0.1']))
+    expect(error).toBeInstanceOf(Error)
+    expect(textOf(error)).not.toContain(excerpt)
   })
 
   it.each([400, 401, 404, 409, 418])('keeps nothing of an answer with the status %i', async (status) => {
@@ -373,6 +421,31 @@ it('a body beyond the limit is refused with the host, also when it is compressed
       message: `${hostile} sends more than 1000 bytes`,
     })
   }
+})
+
+it.each([
+  'file:///etc/passwd',
+  'data:application/json,{"a":1}',
+  'blob:nodedata:1',
+  'gopher://example.org/',
+  'ftp://example.org/',
+  'ws://example.org/',
+  'unix:///run/docker.sock',
+  'http+unix://%2Frun%2Fdocker.sock/',
+  '//example.org/',
+  'example.org',
+  'http://[::1',
+  '',
+])('no request is made to %j', async (address) => {
+  const limits = { privateHosts: 'all', maxBytes: 1_000, maxMs: 10_000 } as const
+  for (const called of [
+    outgoingFetch(address, limits),
+    outgoingPost(address, { ...limits, headers: {}, body: '' }),
+  ])
+    await expect(called).rejects.toMatchObject({
+      code: 'address_not_allowed',
+      message: 'the address is not an http:// or https:// address',
+    })
 })
 
 it('a name is refused when one of its addresses is private, at each connection anew', () => {
