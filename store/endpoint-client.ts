@@ -42,6 +42,9 @@ const awsKeys = z.strictObject({
   sessionToken: key.optional(),
 })
 
+const speaksOther =
+  'it does not speak HTTP/1.1: write https:// for a server with TLS, and grpc:// for one of gRPC'
+
 export function createEndpointClient({
   privateHosts,
   secrets,
@@ -110,6 +113,7 @@ export function createEndpointClient({
       const headers = await authorised(question)
       const request = { headers, body, http2, privateHosts, maxBytes, maxMs }
       return outgoingPost(address, request).catch((error: Error) => {
+        if (error.name === 'HTTPParserError') throw new Error(speaksOther)
         // The message may hold a text of the server.
         const { code } = error as { code?: unknown }
         throw typeof code === 'string' && !isError(error)

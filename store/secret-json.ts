@@ -13,7 +13,7 @@ export async function readSecretJson<Schema extends z.ZodType>(
 ): Promise<z.infer<Schema> | undefined> {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return undefined
-    throw new DomainError('configuration_invalid', `${name} cannot be read: ${error.message}`)
+    throw new DomainError('configuration_invalid', `${name} cannot be read (${error.code})`)
   })
   if (text === undefined) return undefined
   let found: unknown

@@ -151,7 +151,10 @@ function completion(content: string | null, more: object = {}): object {
 }
 
 /** A frame with a `ModelInferResponse` of FP64 numbers, or of texts where one is a text. */
-function inferAnswer(rows: readonly (readonly unknown[])[], { raw = false, version = 'v3' } = {}): Buffer {
+function inferAnswer(
+  rows: readonly (readonly unknown[])[],
+  { raw, version = 'v3', type = 'FP64' }: { raw?: Buffer | true; version?: string; type?: string } = {},
+): Buffer {
   const part = (field: number, ...values: (Buffer | string)[]): Buffer => {
     const bytes = Buffer.concat(values.map((value) => Buffer.from(value)))
     const head = [field * 8 + 2, (bytes.length & 127) | (bytes.length > 127 ? 128 : 0), bytes.length >> 7]
@@ -162,12 +165,12 @@ function inferAnswer(rows: readonly (readonly unknown[])[], { raw = false, versi
   const numbers = Buffer.from(Float64Array.from(values, Number).buffer)
   const contents = isText ? values.map((value) => part(8, String(value))) : [part(7, numbers)]
   const shape = Buffer.from([rows.length, rows[0]?.length ?? 0])
-  const scores = [part(1, 'scores'), part(2, isText ? 'BYTES' : 'FP64'), part(3, shape)]
+  const scores = [part(1, 'scores'), part(2, isText ? 'BYTES' : type), part(3, shape)]
   const body = Buffer.concat([
     part(1, 'roses'),
     part(2, version),
-    part(5, ...scores, ...(raw ? [] : [part(5, ...contents)])),
-    ...(raw ? [part(6, numbers)] : []),
+    part(5, ...scores, ...(raw === undefined ? [part(5, ...contents)] : [])),
+    ...(raw === undefined ? [] : [part(6, raw === true ? numbers : raw)]),
   ])
   const frame = Buffer.alloc(5)
   frame.writeUInt32BE(body.length, 1)
@@ -277,6 +280,8 @@ describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
     }
   })
 
+  /** JSON has no limit of its numbers. */
+  const infinite = ({ body }: Reply): Reply => ({ body: String(body).replace(/\\?"@\\?"/, '1e999') })
   const spoiled: [what: string, answers: (Reply | Error)[], why: string][] = [
     ['too few rows', replies(numbers.slice(1)), 'for 2 rows'],
     ['too many rows', replies([...numbers, ...numbers]), 'for 2 rows'],
@@ -290,6 +295,14 @@ describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
         : withValue(NaN),
       'is no JSON',
     ],
+    [
+      'a number that 32 bits do not hold',
+      withValue(1e39),
+      'is 1e+39, which 32 bits do not hold, not a number',
+    ],
+    ['a number that no double holds', withValue('@').map(infinite), ''],
+    ['a status for a part of it', replies(numbers).map((each) => ({ ...each, status: 206 })), 'answers 206'],
+    ['a status for later', replies(numbers).map((each) => ({ ...each, status: 202 })), 'answers 202'],
     ['a list', [{ body: '[]' }], 'cannot be used'],
     ['null alone', [{ body: 'null' }], 'cannot be used'],
     ['the answer of another protocol', bodies([{ results: [], id: 'x' }]), 'cannot be used'],
@@ -505,6 +518,30 @@ describe('the Open Inference Protocol', () => {
     })
   })
 
+  it.each([
+    ['[n]', [2], [1, 2]],
+    ['[n, 1]', [2, 1], [1, 2]],
+    ['[n, 1] in lists', [2, 1], [[1], [2]]],
+    ['[n, 1, 1] in lists', [2, 1, 1], [[[1]], [[2]]]],
+    ['[n, 1] of BOOL', [2, 1], [true, false], [1, 0]],
+  ])('reads an output of the shape %s', async (_what, shape, data, expected = [1, 2]) => {
+    const said = { outputs: [{ name: 'scores', shape, datatype: 'FP64', data }] }
+    expect((await ask(file(1), number, bodies([said]))).given).toEqual(expected)
+  })
+
+  it.each([
+    ['more numbers than its shape', [2, 1], [1, 2, 3, 4]],
+    ['fewer numbers than its shape', [2, 2], [1, 2]],
+    ['the rows in another dimension', [1, 2], [1, 2]],
+    ['a shape of texts', ['x', 'y'], [1, 2]],
+    ['no shape', undefined, [1, 2]],
+  ])('uses no output with %s', async (_what, shape, data) => {
+    const said = { outputs: [{ name: 'scores', shape, datatype: 'FP64', data }] }
+    expect((await ask(file(1), number, bodies([said]))).failure).toMatchObject({
+      message: expect.stringContaining('in the wrong shape for 2 rows') as string,
+    })
+  })
+
   it('uses no answer of another revision, and one that names none', async () => {
     const [said] = answers([[1], [2]]) as [object]
     const ofOther = bodies([{ ...said, model_version: 'v4' }])
@@ -540,6 +577,48 @@ describe('the Open Inference Protocol by gRPC', () => {
     expect((await say(inferAnswer(rows, { raw: true }))).given).toEqual([1.5, -2])
   })
 
+  /** Each type of raw numbers, the bytes of two of them, and what these are. */
+  const types: Record<string, [bytes: ArrayBufferView, expected: number[]]> = {
+    BOOL: [Uint8Array.of(1, 0), [1, 0]],
+    INT8: [Int8Array.of(-7, 7), [-7, 7]],
+    UINT8: [Uint8Array.of(200, 7), [200, 7]],
+    INT16: [Int16Array.of(-700, 7), [-700, 7]],
+    UINT16: [Uint16Array.of(60_000, 7), [60_000, 7]],
+    INT32: [Int32Array.of(-70_000, 7), [-70_000, 7]],
+    UINT32: [Uint32Array.of(4_000_000_000, 7), [4_000_000_000, 7]],
+    INT64: [BigInt64Array.of(-(2n ** 40n), 7n), [-(2 ** 40), 7]],
+    UINT64: [BigUint64Array.of(2n ** 40n, 7n), [2 ** 40, 7]],
+    FP16: [Uint16Array.of(0x3800, 0xc100), [0.5, -2.5]],
+    BF16: [Uint16Array.of(0x3f00, 0xc020), [0.5, -2.5]],
+    FP32: [Float32Array.of(0.5, -2.5), [0.5, -2.5]],
+    FP64: [Float64Array.of(0.5, -2.5), [0.5, -2.5]],
+  }
+  it.each(Object.entries(types))('reads raw numbers of %s', async (type, [numbers, expected]) => {
+    const raw = Buffer.from(numbers.buffer as ArrayBuffer)
+    expect((await say(inferAnswer(rows, { raw, type }))).given).toEqual(expected)
+    const cut = await say(inferAnswer(rows, { raw: raw.subarray(0, raw.length / 2), type }))
+    expect(cut.failure).toMatchObject({ code: 'model_unavailable' })
+  })
+
+  it.each([
+    ['the least of FP16', 1, 2 ** -24],
+    ['the largest of FP16', 0x7bff, 65_504],
+    ['a negative one of FP16', 0x8001, -(2 ** -24)],
+  ])('reads %s', async (_what, bits, expected) => {
+    const raw = Buffer.from(Uint16Array.of(bits, bits).buffer)
+    expect((await say(inferAnswer(rows, { raw, type: 'FP16' }))).given).toEqual([expected, expected])
+  })
+
+  it.each([
+    ['infinite', 0x7c00],
+    ['no number', 0x7c01],
+  ])('uses no number of FP16 that is %s', async (_what, bits) => {
+    const raw = Buffer.from(Uint16Array.of(bits, bits).buffer)
+    expect((await say(inferAnswer(rows, { raw, type: 'FP16' }))).failure).toMatchObject({
+      message: expect.stringContaining('not a number') as string,
+    })
+  })
+
   it('sends no missing text', async () => {
     expect((await ask(file(1), number, [{ body: inferAnswer(rows) }])).failure).toMatchObject({
       code: 'wrong_type',
@@ -555,6 +634,7 @@ describe('the Open Inference Protocol by gRPC', () => {
   }
   it.each([
     ['no status', good, {}, 'ends its answer without a status of gRPC'],
+    ['an empty status', good, { 'grpc-status': '' }, 'ends its answer without a status of gRPC'],
     ['a status of a failure', Buffer.alloc(0), { 'grpc-status': '14' }, 'answers with the status 14 of gRPC'],
     ['a compressed message', changed(0, 1), undefined, 'it is compressed'],
     ['a message that is cut', good.subarray(0, -1), undefined, 'it is not one message of gRPC'],
@@ -669,6 +749,13 @@ describe('a completion', () => {
       code: 'model_unavailable',
       message: expect.stringContaining(why) as string,
     })
+  })
+
+  it('means classes that are numbers', async () => {
+    const digits = { kind: 'classes', classes: ['0', '1'] } as const
+    const { given, failure } = await say({ ...plain, words: { zero: 0, one: '1' } }, digits, 'zero', 'One')
+    expect(failure).toBeUndefined()
+    expect(given).toEqual([1, 0, 0, 1])
   })
 
   it('costs what its tokens cost, as the server tells them', async () => {
@@ -800,6 +887,11 @@ describe('a file is refused', () => {
       'with a prompt for several rows',
       { ...unsaid, json: places, maxRows: 2 },
       'each row has a prompt of its own',
+    ],
+    [
+      'with a word for a number that 32 bits do not hold',
+      { ...unsaid, words: { many: 1e39 } },
+      '"words.many": must be',
     ],
     ['with a row in a place', { ...unsaid, json: ['*'] }, 'without *'],
     ['with an embedding of a number', { ...embedding, columns: ['size'] }, 'other columns than one text'],

@@ -189,6 +189,19 @@ const faults: Record<string, [fault: Handler, why: RegExp]> = {
   'sends a text': [answers('{"predictions": ["2"]}'), /is a text, not a number/],
   'sends no number': [answers('{"predictions": [null]}'), /is null, not a number/],
   'sends too many answers': [answers('{"predictions": [1, 2]}'), /2 answers for 1 rows/],
+  'answers a part': [answers('{"predictions": [2]}', 206), /answers 206/],
+  'sends a number beyond 32 bits': [answers('{"predictions": [1e39]}'), /which 32 bits do not hold/],
+  'speaks another protocol': [
+    ({ socket }) => void socket.end('SSH-2.0-OpenSSH_9.9\r\n'),
+    /does not speak HTTP\/1\.1: write https:\/\/ for a server with TLS, and grpc:\/\/ for one of gRPC/,
+  ],
+  'sends more than its content-length': [
+    (request, response) => {
+      response.setHeader('content-length', '17').flushHeaders()
+      request.socket.write('{"predictions": [1, 2]}')
+    },
+    /no JSON/,
+  ],
   'sends none': [answers('{"predictions": []}'), /0 answers for 1 rows/],
 }
 

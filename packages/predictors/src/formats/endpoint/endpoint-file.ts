@@ -17,6 +17,9 @@ const pathName = z.string().regex(/^\w[\w.-]{0,199}$/, 'must be a name of letter
 /** Whether an endpoint is asked by gRPC. */
 export const isGrpc = (address: string): boolean => /^grpcs?:/.test(address)
 
+/** Whether a number is finite as one of 32 bits too. */
+export const isSingle = (value: number): boolean => Number.isFinite(Math.fround(value))
+
 /** A feature, and the name under which the endpoint takes it. Default: its own. */
 const column = z.preprocess(
   (given) => (typeof given === 'string' ? { name: given } : given),
@@ -108,7 +111,14 @@ const openaiKinds = [
     /** Holds each column as `{{name}}`. A missing value leaves its place empty. */
     prompt: z.string().min(1).max(100_000),
     /** What each word of an answer means: the name of a class, or a number. */
-    words: z.record(word, z.union([word, z.number()])).optional(),
+    words: z
+      .record(
+        word,
+        z.union([word, z.number().refine(isSingle, 'must be a number that 32 bits hold')], {
+          error: 'must be the name of a class or a number',
+        }),
+      )
+      .optional(),
     /** Asks for JSON, and reads its numbers, or the one word, at these places. */
     json: z.array(place).min(1).max(1_000).optional(),
     maxTokens: z.int().min(1).max(100_000).default(16),

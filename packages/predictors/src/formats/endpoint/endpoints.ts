@@ -121,12 +121,12 @@ async function answersOf(
   const { status, body } = reply
   if (status >= 300 && status < 400)
     throw failure(`answers ${status} and names another address, which is not followed`)
-  if (status < 200 || status >= 300)
-    throw Object.assign(failure(`answers ${status}`), { ofRows: ofRows.http.has(status) })
+  if (status !== 200) throw Object.assign(failure(`answers ${status}`), { ofRows: ofRows.http.has(status) })
   const isByGrpc = isGrpc(endpoint.address)
   if (isByGrpc) {
-    const code = Number(reply.headers?.['grpc-status'] ?? NaN)
-    if (Number.isNaN(code)) throw failure('ends its answer without a status of gRPC')
+    const said = reply.headers?.['grpc-status']
+    const code = typeof said === 'string' && /^\d{1,9}$/.test(said) ? Number(said) : undefined
+    if (code === undefined) throw failure('ends its answer without a status of gRPC')
     if (code !== 0)
       throw Object.assign(failure(`answers with the status ${code} of gRPC`), {
         ofRows: ofRows.grpc.has(code),

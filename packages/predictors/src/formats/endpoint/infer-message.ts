@@ -133,7 +133,24 @@ function readTensor(tensor: WireSpan): Tensor {
 const readContents = (contents: WireSpan): number[] =>
   ([0, 0, 0, 0, 0, 5, 1] as const).flatMap((wire, at) => [...numbersOf(contents, at + 1, wire)])
 
+/** Reads a number of FP16, as IEEE 754 defines it. */
+function readHalf(from: Buffer, at: number): number {
+  const bits = from.readUInt16LE(at)
+  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023]
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15))
+}
+
+/** Reads a number of BF16, the upper half of one of FP32. */
+function readUpperHalf(from: Buffer, at: number): number {
+  const whole = Buffer.alloc(4)
+  from.copy(whole, 2, at, at + 2)
+  return whole.readFloatLE(0)
+}
+
 const sizes: Readonly<Record<string, [bytes: number, read: (from: Buffer, at: number) => number]>> = {
+  FP16: [2, readHalf],
+  BF16: [2, readUpperHalf],
   FP32: [4, (from, at) => from.readFloatLE(at)],
   FP64: [8, (from, at) => from.readDoubleLE(at)],
   INT8: [1, (from, at) => from.readInt8(at)],
@@ -156,5 +173,6 @@ function valuesOf(datatype: string, contents: Buffer | number[], shape: readonly
   }
   if (known !== undefined || (!Buffer.isBuffer(contents) && contents.length > 0)) return [...contents]
   // Texts are not read: no output is one.
-  return Array.from({ length: Math.min(shape[0] ?? 0, 10_000) }, () => datatype)
+  const values = shape.reduce((product, size) => product * size, 1)
+  return Array.from({ length: Math.min(values, 10_000) }, () => datatype)
 }

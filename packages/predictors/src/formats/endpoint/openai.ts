@@ -114,7 +114,7 @@ function meaningOf(words: Readonly<Record<string, string | number>>, text: strin
   const [, meaning] = Object.entries(words).find(([word]) => plainWord(word) === plain) ?? []
   if (meaning === undefined) throw new Error('it is none of the "words"')
   if (output.kind !== 'classes') return [Number(meaning)]
-  return output.classes.map((name) => (name === meaning ? 1 : 0))
+  return output.classes.map((name) => (name === String(meaning) ? 1 : 0))
 }
 
 /** Returns how many numbers a row gets. Throws `artifact_invalid` where words cannot answer this output. */
@@ -129,7 +129,7 @@ export function openAiWidth(endpoint: OpenAi, output: Output): number {
       refuse(
         `"words" of endpoint.json means the class ${JSON.stringify(unknown)}, and the model has ${output.classes.join(', ')}`,
       )
-    const missing = output.classes.find((name) => !meanings.includes(name))
+    const missing = output.classes.find((name) => !meanings.map(String).includes(name))
     if (missing !== undefined)
       refuse(`"words" of endpoint.json has no word for the class ${JSON.stringify(missing)}`)
   } else if (outputWidth(output) > 1 || output.kind === 'numbers' || output.kind === 'quantiles')

@@ -1,6 +1,6 @@
 /** Defines what a protocol of endpoints writes and reads, and the values of parsed answers. */
 import type { Output } from '../../features.ts'
-import type { Endpoint, EndpointOf, ProtocolName } from './endpoint-file.ts'
+import { isSingle, type Endpoint, type EndpointOf, type ProtocolName } from './endpoint-file.ts'
 
 /** The value of a column in a row: a list is a vector, null is missing. */
 export type Value = number | string | readonly number[] | null
@@ -30,9 +30,9 @@ export const field = (given: unknown, name: string): unknown =>
     ? (given as Record<string, unknown>)[name]
     : undefined
 
-/** Throws for a value that is no finite number. */
+/** Throws for a value that is no finite number of 32 bits, which answers have. */
 export function numberOf(value: unknown, output: number, row: number): number {
-  if (typeof value === 'number' && Number.isFinite(value)) return value
+  if (typeof value === 'number' && isSingle(value)) return value
   throw new Error(`its output ${output} of row ${row} is ${shown(value)}, not a number`)
 }
 
@@ -40,5 +40,6 @@ export function numberOf(value: unknown, output: number, row: number): number {
 function shown(value: unknown): string {
   if (Array.isArray(value)) return `a list of ${value.length}`
   if (typeof value === 'object' && value !== null) return 'an object'
+  if (typeof value === 'number' && Number.isFinite(value)) return `${value}, which 32 bits do not hold`
   return typeof value === 'string' ? 'a text' : String(value ?? (value === null ? 'null' : 'missing'))
 }

@@ -27,6 +27,12 @@ function atPaths(
   return found
 }
 
+/** The most levels of the lists of a tensor, which may also be one flat list. */
+const maxDimensions = 8
+
+/** The values of BOOL are 0 and 1 by gRPC, and JSON has others. */
+const plain = (value: unknown): unknown => (typeof value === 'boolean' ? Number(value) : value)
+
 /** The Open Inference Protocol over HTTP: https://github.com/kserve/open-inference-protocol. */
 const openInference: Protocol<'open-inference'> = {
   encode(endpoint, columns, rows) {
@@ -79,18 +85,18 @@ const openInference: Protocol<'open-inference'> = {
       const tensor: unknown = tensors.find((each) => field(each, 'name') === from)
       const data = field(tensor, 'data')
       if (!Array.isArray(data)) throw new Error(`it has no output ${JSON.stringify(from)}`)
-      const values = data.flat() as unknown[]
+      const values = data.flat(maxDimensions) as unknown[]
       const shape = field(tensor, 'shape')
-      const given = Array.isArray(shape) ? (shape[0] as unknown) : undefined
+      const sizes = Array.isArray(shape) ? shape.map(Number) : []
       const width = values.length / rows
-      if (given !== rows || !Number.isInteger(width))
+      if (sizes[0] !== rows || sizes.reduce((product, size) => product * size) !== values.length)
         throw new Error(
           `its output ${JSON.stringify(from)} has ${values.length} numbers in the wrong shape for ${rows} rows`,
         )
       if (at >= width)
         throw new Error(`its output ${JSON.stringify(from)} has ${width} numbers a row, and none at ${at}`)
       for (let row = 0; row < rows; row++)
-        found[row * outputs.length + output] = numberOf(values[row * width + at], output, row)
+        found[row * outputs.length + output] = numberOf(plain(values[row * width + at]), output, row)
     }
     return found
   },
