@@ -13,8 +13,10 @@ import {
 } from './tidy/rules.ts'
 import { idleCallers, issuesOfNetwork } from './tidy/network.ts'
 import { issuesOfTasks } from './tidy/tasks.ts'
+import { issuesOfTimeLimits } from './tidy/time-limits.ts'
 import { issuesOfWords, proseOf, replacedWords, textsOf } from './tidy/words.ts'
 import { parseSource, readSources, readTexts } from './tidy/source.ts'
+import { byHand } from './tiers.ts'
 
 const sources = readSources()
 const codes = Object.keys(errorTable)
@@ -34,6 +36,7 @@ describe('the tree', () => {
     expect(idleCallers(sources)).toEqual([])
   })
   it('tells tasks apart in domain/tasks alone', () => expect(issuesOfTasks(sources)).toEqual([]))
+  it('has one time limit for all tests that CI runs', () => expect(issuesOfTimeLimits(sources)).toEqual([]))
   it('has one name for a thing in every text that people read', () => {
     const read = sources.filter(({ path }) => !/(^|\/)test\/|^packages\/lab\//.test(path)).flatMap(textsOf)
     // What changed and what was measured is told with the names of its day.
@@ -342,6 +345,22 @@ describe('a planted violation is found', () => {
   ])('%s', (_name, path, text, word) =>
     expect(issuesOfSyntax(planted(path, text))).toEqual([`${path} has ${word}`]),
   )
+
+  const unlimited = 'test/api/a.test.ts'
+  it.each([
+    ['a limit of a test', unlimited, `it('a', () => {}, 60_000)`],
+    ['a limit of a table of tests', unlimited, `it.each([1])('%i', { timeout: 60_000 }, () => {})`],
+    ['a limit of a set-up', 'packages/client/test/a.test.ts', `beforeAll(() => {}, 60_000)`],
+    ['a limit of a condition', 'test/support/a.ts', `await expect.poll(a, { timeout, interval: 5 }).toBe(1)`],
+    ['a condition that is awaited for a second', unlimited, `await vi.waitFor(() => {})`],
+  ])('%s', (_name, path, text) => expect(issuesOfTimeLimits(planted(path, text))).toHaveLength(1))
+
+  it.each([
+    ['one longer than the limit of all', unlimited, `it('a', { timeout: 3_600_000 }, () => {})`],
+    ['one of a file that is run by hand', Object.keys(byHand)[0]!, `it('a', () => {}, 60_000)`],
+    ['a number of another call', unlimited, `test.add('canary', 20)`],
+    ['an interval', unlimited, `await expect.poll(a, { interval: 5 }).toBe(1)`],
+  ])('but not %s', (_name, path, text) => expect(issuesOfTimeLimits(planted(path, text))).toEqual([]))
 
   it.each([
     ['a date that was given', 'domain/a.ts', `export const a = (ms: number) => new Date(ms)`],

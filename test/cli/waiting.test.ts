@@ -49,7 +49,7 @@ it('a spinner does not replace what is shown already, and is not for a pipe', as
   })
   const stop = [terminal.waiting('a'), other.waiting('b')]
   // The second spinner also shows that the first one's delay has passed.
-  await expect.poll(() => out, { timeout: 20_000 }).toContain('b')
+  await expect.poll(() => out).toContain('b')
   for (const each of stop) each()
   expect(out.startsWith(before)).toBe(true)
   expect(out).not.toContain(' a')

@@ -15,7 +15,7 @@ const read = (path: string) => readFileSync(join(checkout, path), 'utf8')
 const blocks = blocksOf(read('README.md'))
 const typed = blocks.filter(({ language, notes }) => language === 'sh' && notes['is'] === undefined)
 const reader = openReader()
-afterAll(() => reader.leave(), 60_000)
+afterAll(() => reader.leave())
 
 it('the README has an expectation for each block', () => {
   expect(typed.map(({ text }) => text.split('\n')[0])).toContain('npm start')
@@ -31,7 +31,6 @@ it.each(typed.map((block) => [block.line, block.text.split('\n')[0], block] as c
     expect(await reader.interrupt()).toEqual([expect.stringMatching(/set-up: [^]*First champion/)])
     await reader.follow({ ...block, text: 'npx tenure up', notes: { stays: 'Ctrl-C stops everything' } })
   },
-  300_000,
 )
 
 it('the README ends with Ctrl-C', async () => {

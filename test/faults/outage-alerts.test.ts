@@ -63,11 +63,11 @@ beforeAll(async () => {
     'the copy of the channels',
     60_000,
   )
-}, 180_000)
+})
 afterAll(async () => {
   await system?.stop()
   receiver?.close()
-}, 60_000)
+})
 afterEach((context) => {
   if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-60).join('\n')}\n`)
 })
@@ -77,34 +77,30 @@ const line = /^Postgres was away \d+ s, 0 requests failed, 0 log rows lost\.$/
 it.each([
   ['by the control worker', [] as string[]],
   ['by one replica, when the control worker is frozen too', ['control']],
-])(
-  'every channel is told once of a frozen Postgres %s, and once of its end',
-  { timeout: 240_000 },
-  async (_, others) => {
-    notifications.length = 0
-    for (const name of others) system.signal(name, 'SIGSTOP')
-    const thaw = freeze(system.supervision.pidOf('postgres')!)
-    try {
-      for (const path of ['/file', '/stored'])
-        await expect
-          .poll(() => of(path, 'raised'), { timeout: 60_000 })
-          .toMatchObject([
-            {
-              kind: 'postgres_unavailable',
-              message: expect.stringMatching(/^Postgres did not answer for \d+ s: .* Predictions continue/),
-            },
-          ])
-    } finally {
-      thaw()
-      for (const name of others) system.signal(name, 'SIGCONT')
-    }
+])('every channel is told once of a frozen Postgres %s, and once of its end', async (_, others) => {
+  notifications.length = 0
+  for (const name of others) system.signal(name, 'SIGSTOP')
+  const thaw = freeze(system.supervision.pidOf('postgres')!)
+  try {
     for (const path of ['/file', '/stored'])
       await expect
-        .poll(() => of(path, 'resolved'), { timeout: 120_000 })
-        .toMatchObject([{ kind: 'postgres_unavailable', message: expect.stringMatching(line) }])
-    await system.store.query(sql`select 1`)
-    const rows = (await listAlerts(system.store, {})).filter(({ kind }) => kind === 'postgres_unavailable')
-    expect(rows[0]).toMatchObject({ message: expect.stringMatching(line), resolvedAt: expect.any(String) })
-    expect(notifications.filter(({ alert }) => alert.kind === 'postgres_unavailable')).toHaveLength(4)
-  },
-)
+        .poll(() => of(path, 'raised'))
+        .toMatchObject([
+          {
+            kind: 'postgres_unavailable',
+            message: expect.stringMatching(/^Postgres did not answer for \d+ s: .* Predictions continue/),
+          },
+        ])
+  } finally {
+    thaw()
+    for (const name of others) system.signal(name, 'SIGCONT')
+  }
+  for (const path of ['/file', '/stored'])
+    await expect
+      .poll(() => of(path, 'resolved'))
+      .toMatchObject([{ kind: 'postgres_unavailable', message: expect.stringMatching(line) }])
+  await system.store.query(sql`select 1`)
+  const rows = (await listAlerts(system.store, {})).filter(({ kind }) => kind === 'postgres_unavailable')
+  expect(rows[0]).toMatchObject({ message: expect.stringMatching(line), resolvedAt: expect.any(String) })
+  expect(notifications.filter(({ alert }) => alert.kind === 'postgres_unavailable')).toHaveLength(4)
+})

@@ -87,9 +87,7 @@ it.skipIf('reason' in found)(
           const version = `orders_v1.${at + 1}.0`
           await register(artifact)
           await expect
-            .poll(() => tenure(['approve', 'orders'], approver).then(() => 'approved', String), {
-              timeout: 120_000,
-            })
+            .poll(() => tenure(['approve', 'orders'], approver).then(() => 'approved', String))
             .toBe('approved')
           let answer: number | undefined
           await expect

@@ -81,5 +81,4 @@ it.skipIf('reason' in found)(
       },
     ])
   },
-  600_000,
 )

@@ -73,10 +73,10 @@ async function loadUntil(
 const stateOf = async ({ id }: FixtureRelease) => (await findRelease(system.store, id))!.state
 const isEnded = (release: FixtureRelease) => async () => (await stateOf(release)).stage === 'ended'
 const problem = async () => (await findGateway(system.store, model))?.problem
-const follows = () => expect.poll(problem, { timeout: 60_000 }).toBeUndefined()
+const follows = () => expect.poll(problem).toBeUndefined()
 /** Waits until the candidate has the weight of the first stage. */
 const serves = async (version: string) => {
-  await expect.poll(() => gateway.weights(), { timeout: 60_000 }).toMatchObject({ [version]: 10 })
+  await expect.poll(() => gateway.weights()).toMatchObject({ [version]: 10 })
   await follows()
 }
 const openAlerts = async () =>
@@ -181,8 +181,8 @@ describe.skipIf('reason' in found)('a model whose callers ask HAProxy', () => {
     const release = await start(version)
     await serves(version)
     await gateway.say(`set weight ${model}/${version} 1`)
-    await expect.poll(problem, { timeout: 30_000 }).toMatch(/changed by another hand/)
-    await expect.poll(openAlerts, { timeout: 60_000 }).toHaveLength(1)
+    await expect.poll(problem).toMatch(/changed by another hand/)
+    await expect.poll(openAlerts).toHaveLength(1)
     await gateway.load(3_000)
     expect(await gateway.weights()).toMatchObject({ [champion]: 90, [version]: 1 })
     expect(await stateOf(release)).toMatchObject({ stage: 'canary', stageIndex: 0 })
@@ -190,10 +190,10 @@ describe.skipIf('reason' in found)('a model whose callers ask HAProxy', () => {
     await release.say('abort', 'olga')
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })
     expect(await gateway.weights()).toMatchObject({ [champion]: 100, [version]: 0 })
-    await expect.poll(openAlerts, { timeout: 60_000 }).toEqual([])
+    await expect.poll(openAlerts).toEqual([])
     // The same holds between releases, until it is set back.
     await gateway.say(`set weight ${model}/${version} 7`)
-    await expect.poll(problem, { timeout: 30_000 }).toMatch(/changed by another hand/)
+    await expect.poll(problem).toMatch(/changed by another hand/)
     expect(await gateway.weights()).toMatchObject({ [champion]: 100, [version]: 7 })
     await gateway.say(`set weight ${model}/${version} 0`)
     await follows()
@@ -204,9 +204,9 @@ describe.skipIf('reason' in found)('a model whose callers ask HAProxy', () => {
     const release = await start(version)
     await serves(version)
     await gateway.kill()
-    await expect.poll(problem, { timeout: 30_000 }).toMatch(/ECONNREFUSED/)
+    await expect.poll(problem).toMatch(/ECONNREFUSED/)
     await release.say('abort', 'olga')
-    await expect.poll(openAlerts, { timeout: 60_000 }).toHaveLength(1)
+    await expect.poll(openAlerts).toHaveLength(1)
     expect(await release.result()).toMatchObject({
       outcome: 'aborted',
       reason: expect.stringMatching(/not acknowledged: the gateway .*ECONNREFUSED/) as string,
@@ -214,19 +214,19 @@ describe.skipIf('reason' in found)('a model whose callers ask HAProxy', () => {
     await gateway.start()
     // It starts with the weights and servers of its file.
     await gateway.add(champion, servers.get(champion)!.port)
-    await expect.poll(() => gateway.weights(), { timeout: 30_000 }).toEqual({ [first]: 0, [champion]: 100 })
+    await expect.poll(() => gateway.weights()).toEqual({ [first]: 0, [champion]: 100 })
     await follows()
-    await expect.poll(openAlerts, { timeout: 60_000 }).toEqual([])
+    await expect.poll(openAlerts).toEqual([])
   })
   it('does not begin a stage without a server, or with one that has no lease', async () => {
     const champion = (await findChampion(system.store, model))!.version
     const version = await registry.register(champion)
     const release = await start(version)
-    await expect.poll(problem, { timeout: 30_000 }).toMatch(new RegExp(`has no server named ${version}`))
+    await expect.poll(problem).toMatch(new RegExp(`has no server named ${version}`))
     const server = await startModelServer(version)
     servers.set(version, server)
     await gateway.add(version, server.port)
-    await expect.poll(problem, { timeout: 30_000 }).toMatch(/has no health check that asks this system/)
+    await expect.poll(problem).toMatch(/has no health check that asks this system/)
     expect(await stateOf(release)).toMatchObject({ stage: 'canary', stageIndex: 0, routed: false })
     await release.say('abort', 'olga')
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })
@@ -241,11 +241,11 @@ describe.skipIf('reason' in found)('a model whose callers ask HAProxy', () => {
       const flag = (await writeKillSwitch(system.store, { model, serve, reason: 'test', actor: 'olga' }))!
       return async () => (await issuesOfKillSwitch(system.store, flag)).map(({ text }) => text)
     }
-    await expect.poll(await issuesAfter('champion'), { timeout: 30_000 }).toEqual([])
+    await expect.poll(await issuesAfter('champion')).toEqual([])
     expect(await gateway.weights()).toMatchObject({ [champion]: 100, [version]: 0 })
     // HAProxy cannot refuse requests, and the command does not say that it does.
     await expect
-      .poll(await issuesAfter('refuse'), { timeout: 30_000 })
+      .poll(await issuesAfter('refuse'))
       .toEqual([expect.stringMatching(/asks for no version, which a gateway cannot do: its callers get/)])
     await writeKillSwitch(system.store, { model, serve: 'normal', reason: 'test', actor: 'olga' })
     system.signal('control', 'SIGCONT')
@@ -262,20 +262,18 @@ describe.skipIf('reason' in found)('a model whose callers ask HAProxy', () => {
     const sinceMs = performance.now()
     const isUp = async () =>
       (await gateway.say(`show stat ${model} 4 -1`)).match(new RegExp(`${version},.*?(UP|DOWN)`))?.[1]
-    await expect.poll(isUp, { timeout: 60_000, interval: 20 }).toBe('DOWN')
+    await expect.poll(isUp, { interval: 20 }).toBe('DOWN')
     process.stdout.write(
       `down ${Math.round(performance.now() - sinceMs)} ms after the replicas, checks every ${checkMs} ms\n`,
     )
     expect(await gateway.load(300)).toEqual({ [champion]: 300 })
     for (const name of names) system.signal(name, 'SIGCONT')
-    await expect.poll(isUp, { timeout: 60_000 }).toBe('UP')
+    await expect.poll(isUp).toBe('UP')
     // The other replica takes over.
     const owner = (await findGateway(system.store, model))!.owner
     const [row] = await system.store.query<{ url: string }>(sql`select url from replicas where id = ${owner}`)
     system.signal(names[system.urls.indexOf(row!.url)]!, 'SIGKILL')
-    await expect
-      .poll(async () => (await findGateway(system.store, model))!.owner, { timeout: 60_000 })
-      .not.toBe(owner)
+    await expect.poll(async () => (await findGateway(system.store, model))!.owner).not.toBe(owner)
     const answers = await loadUntil(isEnded(release))
     expect(await release.result()).toMatchObject({ outcome: 'promoted' })
     expect(Object.keys(answers).toSorted()).toEqual([champion, version].toSorted())

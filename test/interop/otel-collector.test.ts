@@ -99,5 +99,4 @@ it.skipIf('reason' in found)(
     )
     expect(complaints).toEqual([])
   },
-  300_000,
 )

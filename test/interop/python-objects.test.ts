@@ -56,7 +56,7 @@ it.skipIf('reason' in found)(
         const [replica, ...others] = processesOf(project, 'api/start.mjs')
         expect(others).toEqual([])
         process.kill(replica!, 'SIGKILL')
-        await expect.poll(ask, { timeout: 60_000 }).toBe(before)
+        await expect.poll(ask).toBe(before)
         expect(processesOf(project, 'api/start.mjs')).not.toContain(replica)
       },
     })

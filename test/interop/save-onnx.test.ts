@@ -19,5 +19,4 @@ it.skipIf('reason' in found)(
     // Without "(skipped=…)".
     expect(stderr).toMatch(/\nOK\n/)
   },
-  600_000,
 )

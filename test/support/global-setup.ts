@@ -26,6 +26,8 @@ const SHARED_MEMORY = '/dev/shm'
 const TMPFS = 0x01021994
 /** Free memory that the run requires: several times what its databases and temporary files take at once. */
 const ROOM = 6 * 2 ** 30
+/** As long as a condition of a test is awaited, because a busy machine may take longer than the default of 30 s. */
+const readyMs = 200_000
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const hasInstallation = existsSync(installation)
@@ -38,8 +40,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   // Vitest starts the test processes afterwards; they inherit these variables.
   project.vitest.config.env['TMPDIR'] = temporary
   const [postgres, temporal] = await Promise.all([
-    startPostgres({ dataDir: join(home, 'postgres'), durable: false }),
-    startTemporal({ uiPort: false, searchAttributes }),
+    startPostgres({ dataDir: join(home, 'postgres'), durable: false, readyMs }),
+    startTemporal({ uiPort: false, searchAttributes, readyMs }),
   ]).catch((error: unknown) => {
     // Vitest 4.1 crashes while it prints an error of this file and hides the error, so it is printed here.
     process.stderr.write(`${inspect(error)}\n`)

@@ -19,12 +19,13 @@ import {
 } from '../../workflows/triggers/messages.ts'
 import { insertModel, type Registry } from '../support/release/candidates.ts'
 import { releasePolicy as policy } from '../support/release/releases.ts'
-import { uniqueName } from '../support/servers/servers.ts'
+import { startOfDay, uniqueName } from '../support/servers/servers.ts'
 import { until } from '../support/serving/serving-fixture.ts'
 import { openPipeline, type Pipeline } from '../support/training/pipeline.ts'
 
 const dayMs = 86_400_000
-const dayBefore = (days: number) => new Date(Date.now() - days * dayMs).toISOString().slice(0, 10)
+let today: number
+const dayBefore = (days: number) => new Date(today - days * dayMs).toISOString().slice(0, 10)
 
 let pipeline: Pipeline
 let model: string
@@ -35,6 +36,7 @@ beforeAll(async () => void (pipeline = await openPipeline()))
 afterAll(() => pipeline?.close())
 beforeEach(async () => {
   const { store, config } = pipeline
+  today = await startOfDay()
   model = uniqueName('daily')
   champion = undefined
   registry = await insertModel(store, { model, policy, artifactRoot: config.artifactRoot })

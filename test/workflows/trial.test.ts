@@ -105,7 +105,7 @@ it('that is cancelled records its end, and its training ends', async () => {
     const trial = await findTrial(pipeline.store, id)
     return trial && getTraining(pipeline.store, trial.trainingId).catch(() => undefined)
   }
-  await expect.poll(async () => (await training())?.epoch, { timeout: 50_000 }).toBeGreaterThan(0)
+  await expect.poll(async () => (await training())?.epoch).toBeGreaterThan(0)
   await handle.cancel()
   expect(await handle.result()).toMatchObject({ outcome: 'cancelled', message: 'the trial was cancelled' })
   expect(await findTrial(pipeline.store, id)).toMatchObject({ outcome: 'cancelled' })

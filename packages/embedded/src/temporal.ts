@@ -19,6 +19,8 @@ export interface TemporalServerOptions {
   uiPort?: number | false
   /** Search attributes to create, of the type Keyword. */
   searchAttributes?: readonly string[]
+  /** Time limit until the server accepts calls, in ms. */
+  readyMs?: number
   log?: (line: string) => void
 }
 

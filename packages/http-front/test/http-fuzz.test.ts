@@ -21,5 +21,4 @@ it.each(seeds)(
     // Node drops unanswered requests when it finds an error. A larger class of differences would hide here.
     expect(lostBeforeRefusal).toBeLessThan(600)
   },
-  600_000,
 )

@@ -53,25 +53,21 @@ describe('a played case', () => {
     calm = await Promise.all(
       [1, 2, 3].map((seed) => openCalmWeeks({ seed, rowsAWeek: 2_500 }, { again: false })),
     )
-  }, 120_000)
+  })
 
   it('harms no answer of weekly versions without a failure', async () => {
     const [result] = await playCase(calm[0]!, undefined, [ruleOf('weekly, unjudged')])
     expect(result).toMatchObject({ harmed: 0, falseAlarmDays: 0, alarmDays: 0 })
   })
 
-  it.each(cases)(
-    '$name harms answers of weekly versions that are released unjudged',
-    async (failure) => {
-      const harmed: number[] = []
-      for (const each of calm) {
-        const [result] = await playCase(each, failure, [ruleOf('weekly, unjudged')])
-        harmed.push(result!.harmed)
-      }
-      expect(sumOf(harmed)).toBeGreaterThan(0)
-    },
-    60_000,
-  )
+  it.each(cases)('$name harms answers of weekly versions that are released unjudged', async (failure) => {
+    const harmed: number[] = []
+    for (const each of calm) {
+      const [result] = await playCase(each, failure, [ruleOf('weekly, unjudged')])
+      harmed.push(result!.harmed)
+    }
+    expect(sumOf(harmed)).toBeGreaterThan(0)
+  })
 
   it('gives a program the verdicts of the rule that it implements', async () => {
     const results = await playCase(calm[0]!, named('time-zone shift'), [
@@ -81,7 +77,7 @@ describe('a played case', () => {
     const [own, program] = results.map((result) => ({ ...result, rule: undefined }))
     expect(own!.alarms.length).toBeGreaterThan(0)
     expect(program).toEqual(own)
-  }, 60_000)
+  })
 
   it.each([
     ['ends early', 'process.exit()', /ended before its verdict of day 0: write one line/],

@@ -236,7 +236,7 @@ describe('the end of a retraining', () => {
       outcome: 'registered',
       message: `${version} is registered and was not released: its release did not start`,
     })
-  }, 20_000)
+  })
 
   it('says what the activity that failed has stored, and a fixed sentence where none could', async () => {
     const adopting = await retrained({ verdict: 'none', more: { artifact: { file: 'model.onnx' } } })

@@ -324,7 +324,7 @@ describe('a snapshot of served rows', () => {
       { answered: 0.05, selection_weight: 4, n: 10 },
       { answered: 0.95, selection_weight: 1, n: 10 },
     ])
-  }, 20_000)
+  })
 
   it('leaves out versions that did not ask for a feature, and fills one that may be missing', async () => {
     await ask(hourly(6))

@@ -287,7 +287,7 @@ it('no route shows, counts or changes a row of a model of others, and each answe
   }
   expect(calls).toBeGreaterThan(1_500)
   expect(await marks()).toEqual(before)
-}, 120_000)
+})
 
 /** The statements of a request, in the scope of its key and outside of it. */
 interface Sent {
@@ -431,4 +431,4 @@ it('every statement of a request is in the scope of its key, on whatever connect
   const beside = [...sent].filter(([, request]) => request.beside.length > 0)
   expect(beside).toEqual([])
   expect([...sent.values()].filter(({ inScope }) => inScope.length > 0).length).toBeGreaterThan(70)
-}, 120_000)
+})

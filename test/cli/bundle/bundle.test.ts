@@ -112,7 +112,6 @@ describe('the page', () => {
       for (const each of typed.split('\n')) shown += await type(each)
       expect(shown).toContain(notes['shows'])
     },
-    120_000,
   )
 
   it('has registered the version with what the source says, evaluated on the rows of the target', async () => {

@@ -118,7 +118,6 @@ describe('the page', () => {
       }
       expect(shown).toContain(notes['shows'])
     },
-    60_000,
   )
 
   it('has left one audit row for each change, by the acting key, in a whole chain', async () => {

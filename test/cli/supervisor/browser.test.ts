@@ -35,7 +35,7 @@ it.skipIf(process.platform !== 'linux')('--open opens the address, and --no-open
   try {
     openBrowser('http://127.0.0.1:7400/no', { wanted: false, interactive: true })
     openBrowser('http://127.0.0.1:7400/guide', { wanted: true, interactive: false })
-    await vi.waitUntil(() => existsSync(opened), { timeout: 60_000 })
+    await expect.poll(() => existsSync(opened)).toBe(true)
     expect(readFileSync(opened, 'utf8')).toBe('http://127.0.0.1:7400/guide\n')
   } finally {
     rmSync(folder, { recursive: true, force: true })

@@ -155,7 +155,6 @@ it.each(page.map((block) => [block.line, block.notes['as']!, commandsOf(block).j
     }
     if (shows !== undefined) expect(shown).toContain(shows)
   },
-  120_000,
 )
 
 describe('a model that was sent', () => {

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { concludeRelease, endInterrupted } from '../../../store/release/end-release.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { end } from '../../../domain/release/reducer.ts'
@@ -216,11 +216,12 @@ it('a release that is ended without its workflow ends from what another writer h
   await store.transaction(async (database) => {
     await lockRelease(database, state.id)
     ending = store.transaction((other) => endInterrupted(other, state.id))
-    await vi.waitFor(async () => {
-      const [{ waiting } = { waiting: false }] = await database.query<{ waiting: boolean }>(sql`
-        select exists (select from pg_locks where locktype = 'transactionid' and not granted) as waiting`)
-      expect(waiting).toBe(true)
-    }, 200_000)
+    const isWaiting = async () =>
+      (
+        await database.query<{ waiting: boolean }>(sql`
+          select exists (select from pg_locks where locktype = 'transactionid' and not granted) as waiting`)
+      )[0]?.waiting
+    await expect.poll(isWaiting).toBe(true)
     await saveRelease(database, { ...state, revision: 7 })
   })
   await ending

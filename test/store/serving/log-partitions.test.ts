@@ -13,11 +13,13 @@ import {
   settleAccount,
 } from '../../../store/serving/prediction-log.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { freshDatabase, openPatientStore } from '../../support/servers/servers.ts'
+import { freshDatabase, openPatientStore, startOfDay } from '../../support/servers/servers.ts'
 
 let store: Store
 const dayMs = 86_400_000
+let today: number
 beforeAll(async () => {
+  today = await startOfDay()
   // Migrated here, because the copied databases of a run that began before midnight have the partitions of the day before.
   const url = await freshDatabase()
   await migrate(url)
@@ -26,8 +28,7 @@ beforeAll(async () => {
 })
 afterAll(() => store.close())
 
-const today = Math.floor(Date.now() / dayMs)
-const midnight = (days: number): number => (today + days) * dayMs
+const midnight = (days: number): number => today + days * dayMs
 const nameOf = (ms: number): string =>
   `predictions_${new Date(ms).toISOString().slice(0, 10).replaceAll('-', '')}`
 const days = async (): Promise<string[]> => {

@@ -19,7 +19,7 @@ export const tutorialBlocks = (language: Language): Block[] =>
 export function followTutorial(language: Language): void {
   const typed = tutorialBlocks(language)
   const reader = openReader()
-  afterAll(() => reader.leave(), 60_000)
+  afterAll(() => reader.leave())
 
   it('the tutorial has an expectation for each block', () => {
     expect(typed.length).toBeGreaterThan(15)
@@ -33,7 +33,6 @@ export function followTutorial(language: Language): void {
   it.each(typed.map((block) => [block.line, block.text.split('\n')[0], block] as const))(
     'line %d: %s',
     async (_line, _text, block) => void (await reader.follow(block)),
-    300_000,
   )
 
   it('the tutorial ends with Ctrl-C', async () => {

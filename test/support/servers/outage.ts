@@ -115,7 +115,7 @@ export async function outage({ kind, outageMs, calmMs, rate }: OutageOptions) {
     const drainMs = performance.now() - healedAt
     const after = await measure(calmMs)
     await load.stop()
-    await waitUntil(async () => (await countOf('waiting')) === 0, 'the rest of the log', 30_000)
+    await waitUntil(async () => (await countOf('waiting')) === 0, 'the rest of the log')
     await api.end('SIGTERM')
     const { served, stored, dropped } = await sumAccounts(store)
     return {

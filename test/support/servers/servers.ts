@@ -5,6 +5,7 @@
 import { Connection } from '@temporalio/client'
 import { msToTs } from '@temporalio/common/lib/time.js'
 import { createHash, randomBytes } from 'node:crypto'
+import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import { afterAll, expect, inject } from 'vitest'
 import { applicationRole, openRoles } from '../../../store/database/application-role.ts'
@@ -95,6 +96,16 @@ export function uniqueName(prefix = 'test'): string {
 export function nameOfTest(prefix: string): string {
   const title = expect.getState().currentTestName
   return `${prefix}-${createHash('sha256').update(title!).digest('hex').slice(0, 10)}`
+}
+
+/**
+ * Waits until the day in UTC lasts for two more minutes, so that it does not end during the test, and returns its start as milliseconds
+ * of the epoch.
+ */
+export async function startOfDay(): Promise<number> {
+  const dayMs = 86_400_000
+  while (dayMs - (Date.now() % dayMs) < 120_000) await pause(1_000)
+  return Date.now() - (Date.now() % dayMs)
 }
 
 /** Creates a namespace with the project's search attributes, for tests that list or count workflows. Takes about a second. */

@@ -59,7 +59,7 @@ describe('a release before any request', () => {
 
   it('requires two approvals of different users', async () => {
     const release = await fixtureModel.start(await candidate(), {
-      approval: { approvers: 2, withinMs: 20_000 },
+      approval: { approvers: 2, withinMs: 200_000 },
     })
     await release.reaches('awaiting_approval')
     expect(await release.say('approve', 'anna')).toMatchObject({ accepted: true, stage: 'awaiting_approval' })
@@ -97,7 +97,7 @@ describe('a release before any request', () => {
 describe('signals to a release', () => {
   it('approve like updates; repeated, mistimed and unauthorised commands are refused, and signals that name no command change nothing', async () => {
     const release = await fixtureModel.start(await candidate(), {
-      approval: { approvers: 2, withinMs: 20_000 },
+      approval: { approvers: 2, withinMs: 200_000 },
     })
     await release.reaches('awaiting_approval')
     await release.signal('resume', { by: 'anna' })

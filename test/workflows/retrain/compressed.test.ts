@@ -97,7 +97,7 @@ async function logRequests(): Promise<void> {
   })
   await pipeline.store.query(sql`
     insert into predictions (id, at, model, version, arm, generation, routing_key, instances, features, outputs, latency_us)
-    select overlay(gen_random_uuid()::text placing '0000' from 33)::uuid, now() - place * interval '1 minute', ${model}, ${parent},
+    select overlay(md5(key)::uuid::text placing '0000' from 33)::uuid, now() - place * interval '1 minute', ${model}, ${parent},
       'champion', 1, key, 1, decode(features, 'hex'), '{0.5}', 1
     from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as asked (place integer, key text, features text)`)
 }

@@ -43,7 +43,7 @@ beforeAll(async () => {
     TENURE_CONTROL_QUEUE: config.taskQueues.control,
     TENURE_TRAIN_QUEUE: config.taskQueues.train,
   })
-}, 300_000)
+})
 afterAll(async () => {
   await api?.end('SIGTERM')
   await fixture?.close()
@@ -123,7 +123,7 @@ it('a warning of a retraining that passed is a row in the API, in the command li
   const version = (shown as unknown as { version: string }).version
   await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
   await writeChampion(pipeline.store, model, version)
-}, 300_000)
+})
 
 it('the failed checks of a quarantined retraining are rows with the value of the champion, and sentences of the alert', async () => {
   await pipeline.store.query(sql`update roses set age = null where id % 3 = 0`)
@@ -198,7 +198,7 @@ Correct the rows or the expectation, then run \`tenure retrain ${model} --watch\
   })
   expect(told).toContain(sentence)
   expect(told).toContain('Open retraining: https://tenure.example/retrainings/')
-}, 300_000)
+})
 
 it('a trial shows its failed checks and its next step', async () => {
   const { code, lines } = await tenure('try', model, '--as-of', asOf)
@@ -206,4 +206,4 @@ it('a trial shows its failed checks and its next step', async () => {
   expect(lines.filter((line) => line.length > 80)).toEqual([])
   expect(lines).toContainEqual(expect.stringMatching(/^age +✗ complete /))
   expect(lines).toContain(`Correct the rows or the expectation, then run \`tenure try ${model}\``)
-}, 300_000)
+})

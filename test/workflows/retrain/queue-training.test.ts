@@ -111,9 +111,9 @@ it('a training on a queue that no worker polls says so, in the words of the doct
   try {
     const { found, remedy } = noTrainer(taskQueue, model)
     // Each look asks Temporal anew, which a busy machine does not always answer in time.
-    await expect.poll(waits, { timeout: 60_000 }).toBe(`${found}. ${remedy}`)
+    await expect.poll(waits).toBe(`${found}. ${remedy}`)
     const notice = '<p class="notice warn wrap">'
-    await expect.poll(page, { timeout: 60_000 }).toContain(`${notice}${found.replace(/^n/, 'N')}. `)
+    await expect.poll(page).toContain(`${notice}${found.replace(/^n/, 'N')}. `)
     expect(await page()).toContain('training has not begun')
     const worker = await Worker.create({
       connection,

@@ -45,7 +45,7 @@ describe.skipIf(missing !== undefined)(
         onError: () => {},
         stopping: ending.signal,
       })
-      await expect.poll(() => count.done + count.dead, { timeout: 60_000 }).toBe(total)
+      await expect.poll(() => count.done + count.dead).toBe(total)
       ending.abort()
       await reading
       return { done: count.done, dead: count.dead }

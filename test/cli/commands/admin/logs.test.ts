@@ -68,8 +68,7 @@ it('follows new lines, also into a new file, until it is interrupted', async () 
   try {
     let out = ''
     child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
-    const shows = (pattern: RegExp) =>
-      vi.waitFor(() => expect(out).toMatch(pattern), { timeout: 20_000, interval: 50 })
+    const shows = (pattern: RegExp) => expect.poll(() => out).toMatch(pattern)
     await shows(/ one$/m)
     await write(['control', 'two'], ['postgres', 'hidden'])
     await shows(/ two$/m)

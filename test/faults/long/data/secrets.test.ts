@@ -290,7 +290,7 @@ describe('planted secrets', () => {
           select (select count(distinct target) from integration_outbox where problem is not null)
             + (select count(distinct channel) from alert_notifications where problem is not null) as count`)
       )[0]!.count
-    await until(async () => (await undelivered()) >= 4, 'refusals of the other systems', 60_000)
+    await until(async () => (await undelivered()) >= 4, 'refusals of the other systems')
 
     // Postgres logs rejected statements; it is stopped afterwards.
     const owner = new URL(system.config.databaseUrl)
@@ -350,7 +350,7 @@ describe('planted secrets', () => {
     await handle.result()
     const toldOf = () =>
       store.query(sql`select from integration_outbox where target = 'openlineage' and problem is not null`)
-    await until(async () => (await toldOf()).length > 0, 'a refusal of what follows the lineage', 60_000)
+    await until(async () => (await toldOf()).length > 0, 'a refusal of what follows the lineage')
     const texts = [...(await dump())].filter(([, text]) => text.includes(planted['the secret of a key']!))
     expect(texts.map(([table]) => table)).toEqual([])
     expect(await verifyAudit(store)).not.toMatchObject({ breach: expect.anything() })

@@ -30,7 +30,6 @@ const awayMs = Number(environmentWith({})['TENURE_TEST_AWAY_S'] ?? 20) * 1_000
 const exposureMs = 3_000
 const everyMs = 2_000
 const hour = 3_600_000
-const pollOptions = { timeout: 60_000, interval: 100 }
 const people = { anna: 'approver', ben: 'approver', olga: 'operator', vera: 'viewer' } as const
 type Person = keyof typeof people
 
@@ -99,9 +98,9 @@ async function start(model: string, version: string, stage: string): Promise<str
 const first = async (model: string, policy: ReleasePolicy) =>
   start(model, await (await register(model, policy)).register(), 'awaiting_approval')
 const reaches = (id: string, stage: string) =>
-  expect.poll(async () => (await findRelease(system.store, id))?.state.stage, pollOptions).toBe(stage)
+  expect.poll(async () => (await findRelease(system.store, id))?.state.stage).toBe(stage)
 const ends = (id: string, outcome: string) =>
-  expect.poll(async () => (await findRelease(system.store, id))?.outcome, pollOptions).toBe(outcome)
+  expect.poll(async () => (await findRelease(system.store, id))?.outcome).toBe(outcome)
 const count = async (statement: ReturnType<typeof sql>) =>
   (await system.store.query<{ n: number }>(statement))[0]?.n ?? 0
 
@@ -117,7 +116,7 @@ it('a command during a Temporal outage is recorded within a second and applied o
   const exposed = await start('pulse', candidate, 'awaiting_approval')
   expect([200, 202]).toContain((await say('anna', exposed, 'approve')).status)
   callers = startCallers(system.urls, 'pulse')
-  await expect.poll(() => callers.answered.get(candidate) ?? 0, pollOptions).toBeGreaterThan(5)
+  await expect.poll(() => callers.answered.get(candidate) ?? 0).toBeGreaterThan(5)
   const approved = await first('approved', direct(1, hour))
   const byTwo = await first('by-two', direct(2, hour))
   const rejected = await first('rejected', direct(1, hour))
@@ -139,7 +138,7 @@ it('a command during a Temporal outage is recorded within a second and applied o
     const { info } = await client.schedule.getHandle('retrain/scheduled').describe()
     return info.recentActions.map(({ scheduledAt }) => scheduledAt.getTime())
   }
-  await expect.poll(async () => (await runs()).length, pollOptions).toBeGreaterThan(1)
+  await expect.poll(async () => (await runs()).length).toBeGreaterThan(1)
   const late = await first('late', direct(1, 8_000))
 
   const from = performance.now()
@@ -175,7 +174,7 @@ it('a command during a Temporal outage is recorded within a second and applied o
   // Without a watcher the exposure of the candidate expires.
   await pause(Math.max(0, exposureMs + 1_000 - (performance.now() - from)))
   callers.reset()
-  await expect.poll(() => callers.answered.get(champion) ?? 0, pollOptions).toBeGreaterThan(100)
+  await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
   expect([...callers.answered.keys()]).toEqual([champion])
   const lastMs = Math.max(0, (callers.lastMs.get(candidate) ?? from) - from)
   expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
@@ -192,13 +191,13 @@ it('a command during a Temporal outage is recorded within a second and applied o
   const sent = () =>
     count(sql`
       select count(*)::int as n ${since} and (sent_at is not null or answered_at is not null and kind <> 'rollback')`)
-  await expect.poll(sent, { ...pollOptions, interval: 5 }).toBeGreaterThan(0)
+  await expect.poll(sent, { interval: 5 }).toBeGreaterThan(0)
   system.signal('api-2', 'SIGKILL')
-  await expect.poll(sent, { ...pollOptions, interval: 20 }).toBe(recorded)
+  await expect.poll(sent, { interval: 20 }).toBe(recorded)
   const deliveredMs =
     (await count(sql`select (extract(epoch from max(sent_at)) * 1000)::float8 as n ${since}`)) - backMs
   const open = sql`select count(*)::int as n ${since} and answered_at is null`
-  await expect.poll(() => count(open), pollOptions).toBe(0)
+  await expect.poll(() => count(open)).toBe(0)
   const answeredMs = Date.now() - backMs
   await ends(approved, 'promoted')
   await ends(byTwo, 'promoted')
@@ -220,13 +219,13 @@ it('a command during a Temporal outage is recorded within a second and applied o
   const refusals = answers.filter(({ accepted }) => !accepted).map(({ release_id }) => release_id)
   expect(refusals.sort()).toEqual([late, own].sort())
   const isUp = async () => (await fetch(`${system.urls[1]}/readyz`)).status
-  await expect.poll(isUp, pollOptions).toBe(200)
+  await expect.poll(isUp).toBe(200)
   const refused = (await ask('vera', 'GET', `/v1/commands/${String(said[6]!.json['id'])}`)).json
   expect(refused).toMatchObject({ state: 'refused', accepted: false })
 
   // Missed runs of the schedule are made up for at most once.
   const { client, close } = await freshClient(system)
-  await expect.poll(async () => Math.max(...(await runs(client))), pollOptions).toBeGreaterThan(backMs)
+  await expect.poll(async () => Math.max(...(await runs(client)))).toBeGreaterThan(backMs)
   const missed = (await runs(client)).filter((at) => at > awayFromMs + everyMs && at < backMs - everyMs)
   await close()
   expect(missed.length).toBeLessThanOrEqual(1)

@@ -89,7 +89,6 @@ it.each([
   ['with older code', withOldCode, /the field guard is unknown/],
 ])(
   'a replica %s holds the release at every position, and the release names it',
-  { timeout: 300_000 },
   async (kind, makeLame, why) => {
     const champion = await show.champion()
     await makeLame()
@@ -142,7 +141,7 @@ async function untilRefused(): Promise<void> {
     show.system.store.query(
       sql`select problem from routing_acknowledgements where replica_id = ${await idOfLame()} and problem is not null`,
     )
-  await expect.poll(async () => (await problems()).length, { timeout: 30_000 }).toBe(1)
+  await expect.poll(async () => (await problems()).length).toBe(1)
 }
 
 interface Held {
@@ -155,21 +154,18 @@ async function expectHeld(release: FixtureRelease, who: string): Promise<Held> {
   const say = sayTo(show.system.urls[0]!, show.key)
   const seen: Held = { state: await release.state(), said: '' }
   await expect
-    .poll(
-      async () => {
-        const told = (await say('GET', `/v1/releases/${release.id}`)) as {
-          state: ReleaseState
-          decisions: { reasons: { code: string; message: string }[] }[]
-        }
-        seen.state = told.state
-        const reasons = told.decisions[0]?.reasons.filter(({ code }) => code === 'replica_lagging') ?? []
-        seen.said = (told.state.routed ? reasons.map(({ message }) => message) : told.state.blockedBy).join(
-          '; ',
-        )
-        return seen.said
-      },
-      { timeout: 60_000 },
-    )
+    .poll(async () => {
+      const told = (await say('GET', `/v1/releases/${release.id}`)) as {
+        state: ReleaseState
+        decisions: { reasons: { code: string; message: string }[] }[]
+      }
+      seen.state = told.state
+      const reasons = told.decisions[0]?.reasons.filter(({ code }) => code === 'replica_lagging') ?? []
+      seen.said = (told.state.routed ? reasons.map(({ message }) => message) : told.state.blockedBy).join(
+        '; ',
+      )
+      return seen.said
+    })
     .toContain(who)
   return seen
 }
@@ -179,7 +175,7 @@ async function idOfLame(): Promise<string> {
     show.system.store.query<{ id: string }>(sql`
       select id from replicas where url = ${show.system.urls[place]} and lease_until > clock_timestamp()
       order by started_at desc limit 1`)
-  await expect.poll(async () => (await find()).length, { timeout: 30_000 }).toBe(1)
+  await expect.poll(async () => (await find()).length).toBe(1)
   return (await find())[0]!.id
 }
 

@@ -20,7 +20,7 @@ import { reached } from '../../figures.ts'
 
 setUpCanaryFixture()
 
-it('a control worker hands its watch back on SIGTERM', { timeout: 120_000 }, async () => {
+it('a control worker hands its watch back on SIGTERM', async () => {
   const { release, version } = await startCanaryRelease()
   const restarted = kill('control', 'SIGTERM')
   await expectPromoted(release, version)
@@ -28,67 +28,52 @@ it('a control worker hands its watch back on SIGTERM', { timeout: 120_000 }, asy
   expect(traffic.failures).toEqual([])
 })
 
-it(
-  'a frozen Temporal ends the exposure, because no rollback is possible; the release is promoted after recovery',
-  { timeout: 120_000 },
-  async () => {
-    const { release, version, champion } = await startCanaryRelease()
-    const from = performance.now()
-    system.signal('temporal', 'SIGSTOP')
-    try {
-      // The watch notices within a second that Temporal does not respond; the lease runs from its last look.
-      const lastMs = await lastResponseMs(version, champion, from, exposureMs + 1_000)
-      expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
-      reached(
-        'F15',
-        `Temporal frozen: last answer of the candidate after ${lastMs} ms (lease ${exposureMs} ms)`,
-      )
-    } finally {
-      system.signal('temporal', 'SIGCONT')
-    }
-    await expectPromoted(release, version)
-    expect(traffic.failures).toEqual([])
-  },
-)
-
-it(
-  'a release whose workflow is terminated is closed by the worker, and the champion serves',
-  { timeout: 120_000 },
-  async () => {
-    const { release, champion } = await startCanaryRelease()
-    const from = performance.now()
-    await release.handle.terminate('by hand')
-    await expect
-      .poll(async () => (await findRelease(system.store, release.id))?.outcome, {
-        timeout: 60_000,
-        interval: 250,
-      })
-      .toBe('failed')
+it('a frozen Temporal ends the exposure, because no rollback is possible; the release is promoted after recovery', async () => {
+  const { release, version, champion } = await startCanaryRelease()
+  const from = performance.now()
+  system.signal('temporal', 'SIGSTOP')
+  try {
+    // The watch notices within a second that Temporal does not respond; the lease runs from its last look.
+    const lastMs = await lastResponseMs(version, champion, from, exposureMs + 1_000)
+    expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
     reached(
-      'F39',
-      `terminated mid-canary: closed as interrupted after ${Math.round((performance.now() - from) / 1000)} s`,
+      'F15',
+      `Temporal frozen: last answer of the candidate after ${lastMs} ms (lease ${exposureMs} ms)`,
     )
-    expect(await findChampion(system.store, canaryModel)).toMatchObject({ version: champion })
-    expect((await findRouting(system.store, canaryModel))!.route.arms).toHaveLength(1)
-    expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
-  },
-)
+  } finally {
+    system.signal('temporal', 'SIGCONT')
+  }
+  await expectPromoted(release, version)
+  expect(traffic.failures).toEqual([])
+})
 
-it(
-  'a frozen watcher exposes no request to the candidate after its lease, and continues when it resumes',
-  { timeout: 120_000 },
-  async () => {
-    const { release, version, champion } = await startCanaryRelease()
-    system.signal('control', 'SIGSTOP')
-    try {
-      await pause(exposureMs + 1_000)
-      traffic.reset()
-      await expect.poll(() => traffic.answered.get(champion) ?? 0).toBeGreaterThan(100)
-      expect([...traffic.answered.keys()]).toEqual([champion])
-    } finally {
-      system.signal('control', 'SIGCONT')
-    }
-    await expectPromoted(release, version)
-    expect(traffic.failures).toEqual([])
-  },
-)
+it('a release whose workflow is terminated is closed by the worker, and the champion serves', async () => {
+  const { release, champion } = await startCanaryRelease()
+  const from = performance.now()
+  await release.handle.terminate('by hand')
+  await expect
+    .poll(async () => (await findRelease(system.store, release.id))?.outcome, { interval: 250 })
+    .toBe('failed')
+  reached(
+    'F39',
+    `terminated mid-canary: closed as interrupted after ${Math.round((performance.now() - from) / 1000)} s`,
+  )
+  expect(await findChampion(system.store, canaryModel)).toMatchObject({ version: champion })
+  expect((await findRouting(system.store, canaryModel))!.route.arms).toHaveLength(1)
+  expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
+})
+
+it('a frozen watcher exposes no request to the candidate after its lease, and continues when it resumes', async () => {
+  const { release, version, champion } = await startCanaryRelease()
+  system.signal('control', 'SIGSTOP')
+  try {
+    await pause(exposureMs + 1_000)
+    traffic.reset()
+    await expect.poll(() => traffic.answered.get(champion) ?? 0).toBeGreaterThan(100)
+    expect([...traffic.answered.keys()]).toEqual([champion])
+  } finally {
+    system.signal('control', 'SIGCONT')
+  }
+  await expectPromoted(release, version)
+  expect(traffic.failures).toEqual([])
+})

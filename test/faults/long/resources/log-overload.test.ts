@@ -136,106 +136,98 @@ const answersOf = (results: readonly OpenLoadResult[]) =>
   results.reduce((sum, { good, late }) => sum + good + late, 0)
 const whole = (value: number) => Math.round(value).toLocaleString('en-US')
 
-it(
-  'best-effort mode serves every prediction, stores what the disk holds, and counts the rest',
-  { timeout: 900_000 },
-  async () => {
-    const isSmall = mayMount()
-    const fixture = await open('best-effort', isSmall ? { spool: '256k' } : {})
-    const { store, api, load, metric } = fixture
-    const calm = await load({ name: 'peak', seconds: peakS })
-    const thaw = fixture.freeze()
-    const over = await load({ name: 'over', rate: (3 * calm.good) / peakS, seconds: frozenS })
-    thaw()
-    expect(over.good).toBeGreaterThan(0)
-    await waitUntil(
-      async () => (await metric('tenure_prediction_log_rows', 'spooled')) === 0,
-      'a spool that is empty',
-      300_000,
-    )
-    await waitUntil(
-      async () => (await metric('tenure_prediction_log_rows', 'waiting')) === 0,
-      'the rest of the log',
-      60_000,
-    )
-    const mb = Math.max(over.mb, fixture.rssMb())
-    await api.end('SIGTERM')
-    const { open: unsettled, served, stored, dropped } = await sumAccounts(store)
-    const { rows } = await store.pool.query<{ count: number }>('select count(*) from predictions')
-    expect([unsettled, stored + dropped, rows[0]!.count]).toEqual([0, served, stored])
-    const answered = answersOf([calm, over])
-    expect(served).toBeGreaterThanOrEqual(answered)
-    expect(served).toBeLessThanOrEqual(answered + calm.unanswered + over.unanswered)
-    if (isSmall) expect(dropped, `${served} served, ${calm.good} in ${peakS} s before`).toBeGreaterThan(0)
-    expect(mb - calm.mb).toBeLessThanOrEqual(mostMb)
-    reached(
-      'F29',
-      `best effort, ${frozenS} s frozen at ${whole((3 * calm.good) / peakS)} requests/s: ${whole(over.good + over.late)} of ${whole(over.offered)} answered; served ${whole(served)} = stored ${whole(stored)} + dropped ${whole(dropped)}${isSmall ? ' (a spool of 256 KB)' : ''}; ${Math.round(mb - calm.mb)} MB more`,
-    )
-  },
-)
+it('best-effort mode serves every prediction, stores what the disk holds, and counts the rest', async () => {
+  const isSmall = mayMount()
+  const fixture = await open('best-effort', isSmall ? { spool: '256k' } : {})
+  const { store, api, load, metric } = fixture
+  const calm = await load({ name: 'peak', seconds: peakS })
+  const thaw = fixture.freeze()
+  const over = await load({ name: 'over', rate: (3 * calm.good) / peakS, seconds: frozenS })
+  thaw()
+  expect(over.good).toBeGreaterThan(0)
+  await waitUntil(
+    async () => (await metric('tenure_prediction_log_rows', 'spooled')) === 0,
+    'a spool that is empty',
+    300_000,
+  )
+  await waitUntil(
+    async () => (await metric('tenure_prediction_log_rows', 'waiting')) === 0,
+    'the rest of the log',
+    60_000,
+  )
+  const mb = Math.max(over.mb, fixture.rssMb())
+  await api.end('SIGTERM')
+  const { open: unsettled, served, stored, dropped } = await sumAccounts(store)
+  const { rows } = await store.pool.query<{ count: number }>('select count(*) from predictions')
+  expect([unsettled, stored + dropped, rows[0]!.count]).toEqual([0, served, stored])
+  const answered = answersOf([calm, over])
+  expect(served).toBeGreaterThanOrEqual(answered)
+  expect(served).toBeLessThanOrEqual(answered + calm.unanswered + over.unanswered)
+  if (isSmall) expect(dropped, `${served} served, ${calm.good} in ${peakS} s before`).toBeGreaterThan(0)
+  expect(mb - calm.mb).toBeLessThanOrEqual(mostMb)
+  reached(
+    'F29',
+    `best effort, ${frozenS} s frozen at ${whole((3 * calm.good) / peakS)} requests/s: ${whole(over.good + over.late)} of ${whole(over.offered)} answered; served ${whole(served)} = stored ${whole(stored)} + dropped ${whole(dropped)}${isSmall ? ' (a spool of 256 KB)' : ''}; ${Math.round(mb - calm.mb)} MB more`,
+  )
+})
 
-it(
-  'durable mode refuses predictions that it cannot store, within its memory limit',
-  { timeout: 900_000 },
-  async () => {
-    const fixture = await open('durable')
-    const { store, api, load, metric } = fixture
-    const calm = await load({ name: 'peak', seconds: peakS })
-    // Responses with known ids must be in the log once, with the same content.
-    const ids: string[] = []
-    let statuses = new Map<number, number>()
-    let going = true
-    const ask = async () => {
-      const answer = await fetch(`${api.url}${path}`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body,
-      })
-      statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1)
-      const { predictions } = (await answer.json()) as { predictions?: { id: string }[] }
-      if (answer.status === 200) ids.push(predictions![0]!.id)
-      return answer.status
-    }
-    const witnesses = Array.from({ length: 4 }, async () => {
-      while (going) {
-        await ask().catch(() => {})
-        await pause(5)
-      }
+it('durable mode refuses predictions that it cannot store, within its memory limit', async () => {
+  const fixture = await open('durable')
+  const { store, api, load, metric } = fixture
+  const calm = await load({ name: 'peak', seconds: peakS })
+  // Responses with known ids must be in the log once, with the same content.
+  const ids: string[] = []
+  let statuses = new Map<number, number>()
+  let going = true
+  const ask = async () => {
+    const answer = await fetch(`${api.url}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
     })
-    await waitUntil(() => ids.length > 20, 'answers before', 30_000)
-    const thaw = fixture.freeze()
-    // Rows in transit to Postgres are answered or given up.
-    await pause(2_000)
-    statuses = new Map()
-    const over = await load({ name: 'over', rate: (3 * calm.good) / peakS, seconds: frozenS })
-    const told = new Map(statuses)
-    thaw()
-    expect(answersOf([over])).toBe(0)
-    expect(over.refused).toBeGreaterThan(0)
-    expect([...told.keys()]).toEqual([503])
-    await waitUntil(async () => (await ask().catch(() => 0)) === 200, 'answers again', 60_000)
-    going = false
-    await Promise.all(witnesses)
-    const [stored, refused] = await Promise.all(
-      ['stored', 'refused'].map((state) => metric('tenure_prediction_log_total', state)),
-    )
-    const mb = Math.max(over.mb, fixture.rssMb())
-    await api.end('SIGTERM')
-    const { rows } = await store.pool.query<{ rows: number; different: number; known: number }>(
-      'select count(*) as rows, count(distinct id) as different, count(*) filter (where id = any ($1)) as known from predictions',
-      [ids],
-    )
-    const { rows: kept, different, known } = rows[0]!
-    expect([different, known]).toEqual([kept, ids.length])
-    // Every response has a row. A row that was refused by deadline may have been committed later without a report.
-    expect(stored).toBe(answersOf([calm]) + ids.length)
-    expect(kept).toBeGreaterThanOrEqual(stored!)
-    expect(kept - stored!).toBeLessThanOrEqual(refused!)
-    expect(mb - calm.mb).toBeLessThanOrEqual(mostMb)
-    reached(
-      'F29',
-      `durable, ${frozenS} s frozen: 0 of ${whole(over.offered)} answered, ${whole(over.refused)} told 503; ${whole(stored!)} answers = ${whole(stored!)} rows, each once; ${Math.round(mb - calm.mb)} MB more`,
-    )
-  },
-)
+    statuses.set(answer.status, (statuses.get(answer.status) ?? 0) + 1)
+    const { predictions } = (await answer.json()) as { predictions?: { id: string }[] }
+    if (answer.status === 200) ids.push(predictions![0]!.id)
+    return answer.status
+  }
+  const witnesses = Array.from({ length: 4 }, async () => {
+    while (going) {
+      await ask().catch(() => {})
+      await pause(5)
+    }
+  })
+  await waitUntil(() => ids.length > 20, 'answers before', 30_000)
+  const thaw = fixture.freeze()
+  // Rows in transit to Postgres are answered or given up.
+  await pause(2_000)
+  statuses = new Map()
+  const over = await load({ name: 'over', rate: (3 * calm.good) / peakS, seconds: frozenS })
+  const told = new Map(statuses)
+  thaw()
+  expect(answersOf([over])).toBe(0)
+  expect(over.refused).toBeGreaterThan(0)
+  expect([...told.keys()]).toEqual([503])
+  await waitUntil(async () => (await ask().catch(() => 0)) === 200, 'answers again', 60_000)
+  going = false
+  await Promise.all(witnesses)
+  const [stored, refused] = await Promise.all(
+    ['stored', 'refused'].map((state) => metric('tenure_prediction_log_total', state)),
+  )
+  const mb = Math.max(over.mb, fixture.rssMb())
+  await api.end('SIGTERM')
+  const { rows } = await store.pool.query<{ rows: number; different: number; known: number }>(
+    'select count(*) as rows, count(distinct id) as different, count(*) filter (where id = any ($1)) as known from predictions',
+    [ids],
+  )
+  const { rows: kept, different, known } = rows[0]!
+  expect([different, known]).toEqual([kept, ids.length])
+  // Every response has a row. A row that was refused by deadline may have been committed later without a report.
+  expect(stored).toBe(answersOf([calm]) + ids.length)
+  expect(kept).toBeGreaterThanOrEqual(stored!)
+  expect(kept - stored!).toBeLessThanOrEqual(refused!)
+  expect(mb - calm.mb).toBeLessThanOrEqual(mostMb)
+  reached(
+    'F29',
+    `durable, ${frozenS} s frozen: 0 of ${whole(over.offered)} answered, ${whole(over.refused)} told 503; ${whole(stored!)} answers = ${whole(stored!)} rows, each once; ${Math.round(mb - calm.mb)} MB more`,
+  )
+})

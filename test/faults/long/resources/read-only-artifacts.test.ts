@@ -34,7 +34,7 @@ describe.skipIf(disk === undefined)('a read-only artifact folder', () => {
       },
     })
     await upsertModels(show.system.store, [await loadModel(trained, modelsDirectory)])
-    callers = startCallers(show.system.urls, show.model)
+    callers = startCallers(show.system.urls, show.model, 10, 60_000)
   })
   afterAll(async () => {
     await callers?.stop()
@@ -70,9 +70,7 @@ describe.skipIf(disk === undefined)('a read-only artifact folder', () => {
     expect(open?.outcome).toBeUndefined()
     remount('rw')
     await expect
-      .poll(async () => (await listRetrainings(system.store, { model: trained }))[0]?.outcome, {
-        timeout: 60_000,
-      })
+      .poll(async () => (await listRetrainings(system.store, { model: trained }))[0]?.outcome)
       .toBe('released')
     expect(callers.failures.filter(({ url }) => url !== system.urls[1])).toEqual([])
     expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })

@@ -74,7 +74,7 @@ describe.skipIf(disk === undefined)('a full disk under the state of replicas', (
       )
   })
 
-  const poll = (of: () => unknown, timeout = 60_000) => expect.poll(of, { timeout, interval: 100 })
+  const poll = (of: () => unknown) => expect.poll(of)
   const ask = (place: number, path: string, as = key) =>
     fetch(`${replicas[place]!.url}${path}`, { headers: { authorization: `Bearer ${as}` } })
   const statusOf = async (place: number, path: string, as = key) => (await ask(place, path, as)).status
