@@ -1,10 +1,5 @@
 /** `tenure alerts`: lists the groups of open alerts, and acknowledges and resolves groups or single alerts. */
-import {
-  groupName,
-  groupSentence,
-  maxGroupSentence,
-  type AlertGroup,
-} from '../../../domain/monitoring/alert-groups.ts'
+import { groupName, groupSentence, type AlertGroup } from '../../../domain/monitoring/alert-groups.ts'
 import { counted } from '../../../domain/figures.ts'
 import { failure, path, type Client } from '../../client/client.ts'
 import type { AlertAnswer } from '../../client/responses.ts'
@@ -38,7 +33,7 @@ export const groupColumns: Columns<GroupAnswer> = {
   since: 'since',
   'acknowledged by': ({ count, acknowledged, acknowledged_by: by }) =>
     acknowledged > 0 && acknowledged < count ? `${by}, ${acknowledged} of ${count}` : orDash(by),
-  message: ({ message }) => message.slice(0, maxGroupSentence),
+  message: 'message',
 }
 export const droppableGroupColumns = ['message', 'acknowledged by', 'severity', 'since']
 
