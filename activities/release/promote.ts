@@ -3,6 +3,7 @@
  * cannot disagree and a second attempt finds it done.
  */
 import { isError } from '../../domain/errors.ts'
+import { approversOf } from '../../domain/release/approval.ts'
 import { breakGlassExpired } from '../../domain/release/reducer.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
 import { pinReason } from '../../domain/serving/kill-switch.ts'
@@ -53,8 +54,8 @@ async function promoteIn(database: Database, input: StepInput): Promise<StepRepo
   if (refused !== undefined) return { kind: 'refused', ...refused }
   const route = routeOf(state)
   if (route === undefined) return { kind: 'stale', reason: 'the release has nothing to promote' }
-  const approvedBy = approvals.map(({ by }) => by)
-  const actor = breakGlass?.by ?? approvedBy.at(-1) ?? state.requestedBy
+  const approvedBy = approversOf(approvals)
+  const actor = breakGlass?.by ?? approvals.at(-1)?.by ?? state.requestedBy
   const moved = await moveChampion(database, {
     model,
     from: baseline,

@@ -23,6 +23,11 @@ export const mayApprove = (
   { by }: Pick<Statement, 'by'>,
 ): boolean => policy.approval.from?.includes(by) ?? true
 
+/** Returns the users who approved, each once: an approver who also passes an inconclusive stage has given two approvals. */
+export const approversOf = (approvals: readonly Pick<Statement, 'by'>[]): string[] => [
+  ...new Set(approvals.map(({ by }) => by)),
+]
+
 type Approvals = Pick<ReleaseState, 'approvals' | 'policy'>
 
 /** The sides that the policy requires and that have not approved yet. */

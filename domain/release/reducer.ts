@@ -9,6 +9,7 @@ import { incompatibilityReason } from '../registry/schema-compatibility.ts'
 import type { Role } from '../roles.ts'
 import { noDataPrefix, type VerdictKind } from '../verdict.ts'
 import {
+  approversOf,
   isApproved,
   isSamePerson,
   issuesOf,
@@ -516,7 +517,7 @@ export function alreadyApproved(state: ReleaseState, atMs: number): string | und
   const last = state.approvals.at(-1)
   if (last === undefined || decided.includes(state.stage)) return undefined
   const ago = remainingText(Math.max(0, atMs - last.atMs))
-  return `already approved by ${state.approvals.map(({ by }) => by).join(' and ')} ${ago} ago; the release is in ${state.stage.replace('_', ' ')}`
+  return `already approved by ${approversOf(state.approvals).join(' and ')} ${ago} ago; the release is in ${state.stage.replace('_', ' ')}`
 }
 
 function approve(state: ReleaseState, given: Statement): Advance {

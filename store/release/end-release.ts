@@ -5,6 +5,7 @@
 import { noticeKinds, type AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import type { ReleaseOutcomeKind, ReleaseState } from '../../domain/release/state.ts'
 import { incompatibilityReason } from '../../domain/registry/schema-compatibility.ts'
+import { approversOf } from '../../domain/release/approval.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import { end } from '../../domain/release/reducer.ts'
 import { noDataPrefix } from '../../domain/verdict.ts'
@@ -45,7 +46,7 @@ const endWords: Readonly<Record<ReleaseOutcomeKind, string>> = {
 function whyOf({ reason = '', approvals }: ReleaseState): string {
   const ordered = /^(?:aborted|rolled back) (by .*)$/s.exec(reason)?.[1]
   if (ordered === undefined) return `: ${withoutEvidence(reason)}`
-  const names = [...new Set(approvals.map(({ by }) => by))]
+  const names = approversOf(approvals)
   return ` ${ordered}${names.length === 0 ? '' : `; approved by ${names.join(' and ')}`}`
 }
 

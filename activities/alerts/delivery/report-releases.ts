@@ -20,6 +20,7 @@ import type { Store } from '../../../store/postgres.ts'
 import { gateWarnings, type ReportedConcerns } from '../../../domain/evaluation/reasons.ts'
 import { worstSlicesFirst } from '../../../domain/evaluation/slices.ts'
 import { capitalized, counted, levelPercent, metricName, signedGain } from '../../../domain/figures.ts'
+import { approversOf } from '../../../domain/release/approval.ts'
 import { nextEffect } from '../../../domain/release/next-effect.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
 import type { VersionLineage } from '../../../domain/registry/version.ts'
@@ -203,8 +204,7 @@ export function promotionNotice(
 ): { headline: string; message: string } {
   const { version, baseline, stage, policy, enteredMs, reason, approvals } = state
   const place = baseline === undefined ? 'first champion' : `replaces ${baseline}`
-  // An approver who also resumes an inconclusive stage appears twice in the list.
-  const names = [...new Set(approvals.map(({ by }) => by))]
+  const names = approversOf(approvals)
   const by = names.length === 0 ? [] : [`approved by ${names.join(' and ')}`]
   const gain = gainOf(state, { report }).whole
   if (stage === 'ended')

@@ -4,6 +4,7 @@ import { createPublicKey } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import type { BundleOrigin } from '../../../domain/model/bundle-origin.ts'
+import { approversOf } from '../../../domain/release/approval.ts'
 import { counted } from '../../../domain/figures.ts'
 import { unreadable } from '../../client/client.ts'
 import type { CommandGroup } from '../../program.ts'
@@ -102,7 +103,7 @@ function linesOf({ version, signer, evaluation, releases }: BundleOrigin): strin
     `${version}, signed by ${signer}: ${[gateVerdictText(evaluation.verdict, { isFirst: evaluation.baseline === undefined }), ...metrics].join(', ')} there`,
     ...releases.map(
       ({ id, outcome, approvals }) =>
-        `  release ${id} ${outcomeText(outcome ?? 'open')}; approved there by ${approvals.map(({ by }) => by).join(', ') || 'no user'}`,
+        `  release ${id} ${outcomeText(outcome ?? 'open')}; approved there by ${approversOf(approvals).join(', ') || 'no user'}`,
     ),
     'It is evaluated again on the rows of this installation; approvals of the source do not count here.',
   ]

@@ -3,6 +3,7 @@ import { gateVerdictText } from '../../../../domain/evaluation/verdict-words.ts'
 import { z } from 'zod'
 import { knownZone, typedInstant } from '../../../../domain/zoned-time.ts'
 import type { ModelDefinition } from '../../../../domain/model-definition.ts'
+import { approversOf } from '../../../../domain/release/approval.ts'
 import { refitText } from '../../../../domain/training/refit.ts'
 import { metricName, metricText, numberText } from '../../../../domain/figures.ts'
 import type { Calibration } from '@tenure/sequential'
@@ -421,7 +422,7 @@ const Promotion = ({ release }: { release: NonNullable<LiveAt['release']> }): Pa
   <>
     <a href={`/releases/${encodeURIComponent(release.id)}`}>{plain(release.strategy)}</a> requested by{' '}
     {release.requestedBy}
-    {release.approvals.length > 0 && `, approved by ${release.approvals.map(({ by }) => by).join(', ')}`}
+    {release.approvals.length > 0 && `, approved by ${approversOf(release.approvals).join(', ')}`}
   </>
 )
 

@@ -56,7 +56,7 @@ const Disagreement = ({ report }: { report: DisagreementReport }): PageElement =
           {
             head: 'Limit',
             cell: ({ above, pairs }) =>
-              above ? <Badge tone="quiet">above</Badge> : pairs === 0 ? 'no users yet' : 'not exceeded',
+              above ? <Badge tone="quiet">above</Badge> : pairs === 0 ? 'no users' : 'not exceeded',
           },
         ]}
       />

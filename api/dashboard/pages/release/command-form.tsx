@@ -4,6 +4,7 @@
  */
 import { Reason } from '../../components/reason.tsx'
 import { advanceByCommand, type Advance } from '../../../../domain/release/reducer.ts'
+import { approversOf } from '../../../../domain/release/approval.ts'
 import { approvalSides, type ApprovalSide } from '../../../../domain/release/rules/approval-policy.ts'
 import {
   commandNames,
@@ -283,8 +284,7 @@ function signedBy({ approvals, policy }: ReleaseState, side: ApprovalSide): stri
 export const CommandLog = ({ subject: { commands, release } }: { subject: ReleaseSubject }): PageElement => {
   const { approvals, policy, stage } = release.state
   const needed = policy.approval.approvers
-  // An approver who has passed a stage stands there again.
-  const persons = [...new Set(approvals.map(({ by }) => by))]
+  const persons = approversOf(approvals)
   const of = persons.length > needed ? '' : ` of ${needed}`
   const noun = (count: number) => (count === 1 ? 'approval' : 'approvals')
   return (

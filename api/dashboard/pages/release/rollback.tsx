@@ -1,6 +1,7 @@
 /** Shows how a release was rolled back: the evidence, the steps with their times, the exposed callers, and a draft of the post-mortem. */
 import { countText } from '../../../charts/figures.ts'
 import { joinMarkdown, markup } from '../../../../domain/markdown.ts'
+import { approversOf } from '../../../../domain/release/approval.ts'
 import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { Recovery } from '../../../../domain/release/state.ts'
 import type { PageElement } from '../../page.ts'
@@ -169,7 +170,7 @@ export function postMortem(subject: ReleaseSubject): string {
   return markup`# Post-mortem: ${state.version} rolled back
 
 - Release: ${state.id} of ${state.model}, ${state.strategy}, ${startedAt} to ${endedAt ?? 'now'}
-- Requested by ${state.requestedBy}; approved by ${state.approvals.map(({ by }) => by).join(', ') || 'no user'}
+- Requested by ${state.requestedBy}; approved by ${approversOf(state.approvals).join(', ') || 'no user'}
 - Champion before and after: ${state.baseline ?? 'none'}, ${state.rollbackResult?.champion ?? 'none'}
 - Artifact ${candidate?.artifactDigest ?? state.digests.artifact}, evaluation ${state.digests.evaluation}
 

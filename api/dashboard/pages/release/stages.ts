@@ -35,6 +35,8 @@ export interface StageRow {
   /** Failed requests above the control's rate, including those of targeted callers; 0 in a shadow, whose copies reach no caller. */
   excess: number
   verdict?: ShownVerdict
+  /** The approver who passed the stage, although its last verdict was inconclusive. */
+  decidedBy?: string
 }
 
 export const noStages = 'This strategy has no observed stages: metric floors and an approval decide.'
@@ -89,17 +91,13 @@ export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject):
     const candidate = stage === 'targeted' ? targeted : drawn
     const control = sideOf(counted.filter(({ version }) => version === state.baseline))
     const verdict = verdicts.findLast(isIt)
+    const begun = first !== undefined
+    const status = statusOf({ state, stage, isNow, begun, followed: next !== undefined, verdict })
+    const isDecided = status === 'passed' && verdict?.kind === 'inconclusive'
     return {
       ...planned,
       requirements: (isNow ? watchedPolicy(state) : undefined) ?? planned.requirements,
-      status: statusOf({
-        state,
-        stage,
-        isNow,
-        begun: first !== undefined,
-        followed: next !== undefined,
-        verdict,
-      }),
+      status,
       observedMs: watches.find(isIt)?.watchedMs ?? 0,
       candidate,
       control,
@@ -118,6 +116,9 @@ export function stageRows({ release, arms, verdicts, watches }: ReleaseSubject):
       fromMs: first?.startedMs,
       toMs: first && toMs,
       verdict,
+      ...(isDecided && {
+        decidedBy: state.approvals.findLast(({ atMs }) => toMs === undefined || atMs <= toMs)?.by,
+      }),
     }
   })
 }

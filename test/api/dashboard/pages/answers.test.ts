@@ -40,7 +40,7 @@ it('a slice that no user has met yet has neither a share nor an interval', async
       evidence: { disagreement: reportDisagreement(evidence, defaultDisagreement, 0.002) },
     }),
   )
-  expect(html).toMatch(/evening<\/th>.*>0<.*>—<.*>—<.*>no users yet</s)
+  expect(html).toMatch(/evening<\/th>.*>0<.*>—<.*>—<.*>no users</s)
   expect(html).not.toContain('0 % to 100 %')
 })
 

@@ -12,6 +12,7 @@ import { defaultCanaryPolicy, evidenceEffect, type CanaryPolicy } from '../../..
 import type { BusinessMetric } from '../../../../domain/canary/business-policy.ts'
 import type { Actor } from '../../../../api/auth/authentication.ts'
 import type { Candidate } from '../../../../store/dashboard/release-detail.ts'
+import { approversOf } from '../../../../domain/release/approval.ts'
 import { canaryEvidenceOf } from '../../../../domain/release/evidence-builder.ts'
 import { watchedPolicy, type ReleaseState } from '../../../../domain/release/state.ts'
 import { armTotal, releaseTime, subjectOf } from '../../../support/dashboard/release-subject.ts'
@@ -296,6 +297,27 @@ it('the evidence of a metric names what it does at its threshold', async () => {
   const verdict = { id: 1, at: releaseTime(21), kind: 'inconclusive', reasons: [], statistics }
   const html = await shown(routedShadow, { verdicts: [{ ...verdict, stage: 'shadow', stageIndex: 0 }] })
   expect(html.match(/80 % of the way to an approver’s decision/g)).toHaveLength(2)
+})
+
+it('a stage that an approver passed after an inconclusive verdict names the approver, and a stage that passed by evidence none', async () => {
+  const decided = advanceAll(undecided, { ...commandEvent('approve'), atMs: 20 }, stepEvents.routed)
+  const [first, next] = decided.routings.slice(-2)
+  const verdict = {
+    id: 1,
+    at: releaseTime(21),
+    reasons: [],
+    statistics: {},
+    stage: first!.stage,
+    stageIndex: 0,
+  }
+  const track = async (kind: 'inconclusive' | 'pass') => {
+    const subject = subjectOf(decided, { verdicts: [{ ...verdict, kind }] })
+    return String(await StageTrack({ subject, stages: stageRows(subject) }))
+  }
+  expect(next!.stageIndex).toBe(1)
+  expect(await track('inconclusive')).toContain('· decided by anna')
+  expect(await track('pass')).not.toContain('decided by')
+  expect(approversOf(decided.approvals)).toEqual(['anna', 'ben'])
 })
 
 it('the plan of a release without stages names approvals alone, not limits that nothing compares', async () => {

@@ -1,6 +1,6 @@
 /** Shows the stages of a release as a track: done, running and upcoming, each with its time and its evidence. */
 import { countText } from '../../../../charts/figures.ts'
-import { isApproved } from '../../../../../domain/release/approval.ts'
+import { approversOf, isApproved } from '../../../../../domain/release/approval.ts'
 import { unexposedEnd } from '../../../../../domain/release/explain.ts'
 import type { ReleaseState } from '../../../../../domain/release/state.ts'
 import type { PageElement } from '../../../page.ts'
@@ -89,7 +89,7 @@ function trackSteps(
             status: before('awaiting_approval'),
             detail:
               approvals.length > 0
-                ? `by ${[...new Set(approvals.map(({ by }) => by))].join(', ')}`
+                ? `by ${approversOf(approvals).join(', ')}`
                 : before('awaiting_approval') === 'in_progress'
                   ? ''
                   : `${needed} needed`,
@@ -131,6 +131,7 @@ function detailOf({
   observedMs,
   candidate,
   requirements,
+  decidedBy,
 }: StageRow): string | PageElement {
   const { minMs, minRequests } = requirements
   const isTimed = minMs > 0
@@ -149,7 +150,7 @@ function detailOf({
   return (
     <>
       {fromMs !== undefined && <Time at={new Date(fromMs).toISOString()} shows="clock" />}
-      {`${took} · ${requests} requests`}
+      {`${took} · ${requests} requests${decidedBy === undefined ? '' : ` · decided by ${decidedBy}`}`}
     </>
   )
 }
