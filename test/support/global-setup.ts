@@ -2,7 +2,17 @@
  * Starts one real Postgres and one real Temporal for the whole test run. Starting them per file would cost more than the tests. Test files
  * get their own database and namespace from `servers.ts`.
  */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statfsSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+} from 'node:fs'
 import { freemem, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -22,6 +32,7 @@ export const runPrefix = 'tenure-test-'
 /** The default of TENURE_STATE. */
 const installation = join(checkout, '.tenure')
 const SHARED_MEMORY = '/dev/shm'
+const MOUNTS = '/proc/self/mounts'
 /** The value of `f_type` in statfs(2). */
 const TMPFS = 0x01021994
 /** Free memory that the run requires: several times what its databases and temporary files take at once. */
@@ -79,8 +90,20 @@ function removeEarlier(): void {
     for (const name of readdirSync(place)) {
       const pid = new RegExp(`^${runPrefix}(\\d+)-`).exec(name)?.[1]
       if (pid === undefined || isAlive(Number(pid))) continue
-      rmSync(join(place, name), { recursive: true, force: true })
+      removeRun(join(place, name))
     }
+}
+
+/** Removes what an ended run has left. A run that was killed leaves its small disks mounted, and no directory with one can be removed. */
+function removeRun(directory: string): void {
+  try {
+    const mounted = existsSync(MOUNTS) ? readFileSync(MOUNTS, 'utf8').split('\n') : []
+    for (const path of mounted.map((line) => line.split(' ')[1] ?? ''))
+      if (path.startsWith(`${directory}/`)) execFileSync('umount', [path], { stdio: 'pipe' })
+    rmSync(directory, { recursive: true, force: true })
+  } catch (error) {
+    process.stderr.write(`${directory} of an earlier run cannot be removed: ${(error as Error).message}\n`)
+  }
 }
 
 function isAlive(pid: number): boolean {
