@@ -1,6 +1,15 @@
-/** Installs the packages of the interop tests, from PyPI and npm's registry, once into the cache of this machine. */
+/** Installs the packages of the interop tests, from PyPI, npm's registry and Debian, once into the cache of this machine. */
 import { execFile } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { installerEnvironment } from '../../temporal.config.ts'
@@ -46,6 +55,34 @@ export async function npmOrReason(): Promise<{ folder: string } | { reason: stri
     await promisify(execFile)('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], options)
     writeFileSync(complete, '')
     return { folder }
+  } catch (error) {
+    return { reason: (error as Error).message.slice(0, 200) }
+  } finally {
+    release()
+  }
+}
+
+/** Returns the server of Prometheus that Debian has, or why it cannot be had. */
+export async function prometheusOrReason(): Promise<{ program: string } | { reason: string }> {
+  const folder = join(cacheDir(), 'interop', 'prometheus')
+  const program = join(folder, 'usr', 'bin', 'prometheus')
+  mkdirSync(dirname(folder), { recursive: true })
+  const release = await takeLock(`${folder}.lock`)
+  try {
+    if (existsSync(program)) return { program }
+    const draft = `${folder}.draft`
+    rmSync(draft, { recursive: true, force: true })
+    mkdirSync(draft)
+    const options = { cwd: draft, env: environmentWith({}), timeout: installMs }
+    // apt compares it with the signed lists of Debian. A new machine has none.
+    const download = () => promisify(execFile)('apt-get', ['download', 'prometheus'], options)
+    await download().catch(async () => {
+      await promisify(execFile)('apt-get', ['update'], options)
+      await download()
+    })
+    await promisify(execFile)('dpkg', ['-x', readdirSync(draft)[0]!, '.'], options)
+    renameSync(draft, folder)
+    return { program }
   } catch (error) {
     return { reason: (error as Error).message.slice(0, 200) }
   } finally {

@@ -41,7 +41,10 @@ const controllers = [
   'serviceaccount-controller',
 ]
 
-export async function startCluster(programs: ClusterPrograms, home: string): Promise<Cluster> {
+export async function startCluster(
+  programs: Omit<ClusterPrograms, 'definitions'>,
+  home: string,
+): Promise<Cluster> {
   mkdirSync(home, { recursive: true })
   const authority = createAuthority(home)
   const [store, server] = [authority.issue('etcd'), authority.issue('server')]

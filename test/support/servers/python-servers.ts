@@ -37,19 +37,24 @@ export const answers = (address: string): Promise<void> =>
   )
 
 /** Starts MLServer with the models of a folder. `bin`: the folder of its program. */
-export async function startMlserver(bin: string, folder: string, models: readonly string[]) {
+export async function startMlserver(
+  bin: string,
+  folder: string,
+  models: readonly string[],
+  host = '127.0.0.1',
+) {
   const [http_port, grpc_port, metrics_port] = [await freePort(), await freePort(), await freePort()]
   const ports = { http_port, grpc_port, metrics_port }
   // By default it writes its metrics into the working directory.
-  const settings = { host: '127.0.0.1', ...ports, metrics_dir: join(folder, '.metrics'), parallel_workers: 0 }
+  const settings = { host, ...ports, metrics_dir: join(folder, '.metrics'), parallel_workers: 0 }
   await writeFile(join(folder, 'settings.json'), JSON.stringify(settings))
   const { stop } = startProgram(join(bin, 'mlserver'), ['start', folder])
-  const address = `http://127.0.0.1:${http_port}`
+  const address = `http://${host}:${http_port}`
   for (const model of models) await answers(`${address}/v2/models/${model}/ready`)
   return {
     port: http_port,
     address,
-    grpc: `grpc://127.0.0.1:${grpc_port}`,
+    grpc: `grpc://${host}:${grpc_port}`,
     /** Reads the files of a model again. */
     reload: (model: string) => fetch(`${address}/v2/repository/models/${model}/load`, { method: 'POST' }),
     stop,
