@@ -28,6 +28,8 @@ export interface TestRun {
   seed: number
   /** Whether reported examples may show the features of a row. */
   showsRows: boolean
+  /** What the report says of an error of a version, which may quote a row. */
+  reported: (error: unknown) => string
   challenger: TestedVersion
   champion?: TestedVersion
 }
@@ -83,13 +85,13 @@ async function planAll({ tests, features, rows, rowsWhere, seed }: TestRun): Pro
 async function resultsOf(
   version: TestedVersion,
   planned: readonly Planned[],
-  { showsRows }: TestRun,
+  { showsRows, reported }: TestRun,
 ): Promise<BehaviourResult[]> {
   const { features, output } = version.manifest
   const names = Object.keys(features)
   const sent = Object.keys(sentFeatures(features))
   const rows = planned.flatMap(({ probes }) => (typeof probes === 'string' ? [] : probes.rows))
-  const pieces = await askPieces(version, rows, names)
+  const pieces = await askPieces(version, { rows, names, reported })
   return planned.map(({ test, probes, from }) => {
     if (typeof probes === 'string') return notComputed(probes)
     const absent = test.kind === 'exact' ? sent.find((name) => !(name in test.row)) : undefined
@@ -111,8 +113,11 @@ async function resultsOf(
 /** The answers chunk by chunk, or why they are missing. */
 async function askPieces(
   { answer }: TestedVersion,
-  rows: readonly FeatureRow[],
-  names: readonly string[],
+  {
+    rows,
+    names,
+    reported,
+  }: { rows: readonly FeatureRow[]; names: readonly string[] } & Pick<TestRun, 'reported'>,
 ): Promise<(((row: number) => readonly number[]) | string)[]> {
   const endMs = performance.now() + limitMs
   const pieces = []
@@ -126,7 +131,7 @@ async function askPieces(
       const read = answerReader(answers)
       pieces.push((row: number) => [...read(row)])
     } catch (error) {
-      pieces.push(reasonOf(error))
+      pieces.push(reported(error))
     }
   }
   return pieces

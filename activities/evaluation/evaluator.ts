@@ -51,7 +51,14 @@ import { loadUnchanged } from '../runtime/unchanged-model.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { takeJob, whileAlive, type Parent } from '../runtime/child-protocol.ts'
 import { runTests } from './behaviour-tests.ts'
-import { askRequests, entityKey, listAnswers, withRefusals, type RowAnswers } from './request-answers.ts'
+import {
+  askRequests,
+  entityKey,
+  listAnswers,
+  reportedText,
+  withRefusals,
+  type RowAnswers,
+} from './request-answers.ts'
 import { withImportance } from './importance.ts'
 import { findLeaks } from './leakage-queries.ts'
 import { computeMetrics, computeWithin, type MetricProgram } from './own-metrics.ts'
@@ -243,6 +250,7 @@ async function evaluateBy(
       y,
       policy,
       importance: definition.evaluation.importance,
+      reported: (error) => reportedText(definition, error),
     })
     return { own, report }
   })
@@ -328,7 +336,7 @@ async function besideParent(
       ],
     })),
     requests: asked.ids,
-    policy: epsilon === undefined ? limits : { ...limits, epsilon, basis: 'ε is that of the request' },
+    policy: epsilon === undefined ? limits : { ...limits, epsilon, basis: 'the request sets ε' },
     certificate: answerBound === undefined ? undefined : { bound: answerBound },
   })
   return {
@@ -409,6 +417,7 @@ async function checkRows(
         seed: definition.evaluation.policy.seed,
         // Reports outlive erasures, so they may not show rows of data subjects.
         showsRows: definition.subject === undefined,
+        reported: (error) => reportedText(definition, error),
         challenger: await testedVersion(versions, challenger, own),
         champion:
           champion === undefined

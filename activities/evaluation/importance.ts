@@ -36,9 +36,12 @@ export async function withImportance(
   report: GateReport,
   {
     importance = defaultImportance,
+    reported,
     ...question
   }: Omit<Measuring, 'importance'> & {
     importance?: ImportancePolicy | 'off' | undefined
+    /** What the report says of an error. */
+    reported: (error: unknown) => string
   },
 ): Promise<GateReport> {
   // Without readable rows or answers, the gate has no metric.
@@ -46,7 +49,7 @@ export async function withImportance(
   try {
     return { ...report, importance: await measureImportance({ ...question, importance }) }
   } catch (error) {
-    const message = `the importance of features could not be measured: ${error instanceof Error ? error.message : String(error)}`
+    const message = `the importance of features could not be measured: ${reported(error)}`
     return {
       ...report,
       warnings: [...report.warnings, { code: 'importance_not_measured', message, values: {} }],

@@ -131,11 +131,9 @@ export function withRefusals(
   {
     parent,
     child,
-    definition: { subject, source },
+    definition,
   }: { parent: string; child: string; definition: Pick<ModelDefinition, 'subject' | 'source'> },
 ): VersionAnswers {
-  // Reports outlive erasures, so they may not show what a message quotes of data subjects or of requests.
-  const mayQuote = subject === undefined && source.served === undefined
   return {
     ...versions,
     ask: (digest, rows, options) =>
@@ -147,7 +145,7 @@ export function withRefusals(
           width,
           // Each answer of an endpoint may cost money.
           mostRows: 2 * rows.rows,
-          wordsOf: mayQuote ? messageOf : undefined,
+          wordsOf: (each) => reportedText(definition, each),
         })
         if (digest === parent && found.refused.size === found.answers.length) throw error
         refusals.set(digest, found)
@@ -157,9 +155,18 @@ export function withRefusals(
   }
 }
 
-/** The code, and the first line of the message. */
-const messageOf = (error: unknown): string =>
-  `${codeOf(error)}: ${shown((error instanceof Error ? error.message : String(error)).split('\n')[0])}`
+/**
+ * What a report says of an error: its code, and the first line of its message where that may be quoted. Reports outlive erasures, so they may
+ * not show what a message quotes of data subjects or of requests.
+ */
+export function reportedText(
+  { subject, source }: Pick<ModelDefinition, 'subject' | 'source'>,
+  error: unknown,
+): string {
+  const code = codeOf(error)
+  if (subject !== undefined || source.served !== undefined) return code
+  return `${code}: ${shown((error instanceof Error ? error.message : String(error)).split('\n')[0])}`
+}
 
 const unanswered = (width: number): number[] => Array.from({ length: width }, () => NaN)
 

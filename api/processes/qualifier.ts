@@ -4,7 +4,12 @@
  * parent>]]` prints one line of JSON and exits with 0, also when it refuses the artifact. With a parent it measures both, in turns.
  */
 import { isError } from '../../domain/errors.ts'
-import { isSlower, meanUs, type CompressionCost } from '../../domain/evaluation/compression.ts'
+import {
+  isSlower,
+  meanUs,
+  rowsPerSecondOf,
+  type CompressionCost,
+} from '../../domain/evaluation/compression.ts'
 import { hasComparableBytes } from '../../domain/model/compression.ts'
 import { getArtifact, openArtifacts } from '../../store/artifacts.ts'
 import { readChildren } from '../../store/process-usage.ts'
@@ -151,11 +156,11 @@ async function measure(
     await answer(i)
     times.push((performance.now() - from) * 1_000)
   }
+  const rowsPerSecond = rowsPerSecondOf(times)
   times.sort((a, b) => a - b)
   const at = (share: number): number =>
     times[Math.min(times.length - 1, Math.floor(share * times.length))] ?? 0
-  const totalUs = times.reduce((sum, each) => sum + each, 0)
-  return { p50Us: at(0.5), p99Us: at(0.99), rowsPerSecond: (1e6 * times.length) / totalUs }
+  return { p50Us: at(0.5), p99Us: at(0.99), rowsPerSecond }
 }
 
 /** Measures the processor time of one row in all threads, and in the processes that this one has started, in microseconds. */

@@ -50,6 +50,26 @@ export const meanUs = ({ parent, child }: BesideParent): BesideParent => ({
   child: 1e6 / child,
 })
 
+/** Rows of a stretch that may count alone: where a row takes microseconds, all together take less than the time until another process runs. */
+const stretchRows = 200
+
+/**
+ * Rows a second of the fastest stretch of rows that were answered one after the other: load on the machine only slows rows down, and one
+ * interruption of the process takes as long as a thousand of them.
+ * @param timesUs the time of each row in microseconds, in their order; at least one
+ */
+export function rowsPerSecondOf(timesUs: readonly number[]): number {
+  let fastest = 0
+  for (let from = 0; from < timesUs.length; from += stretchRows) {
+    const stretch = timesUs.slice(
+      Math.max(0, Math.min(from, timesUs.length - stretchRows)),
+      from + stretchRows,
+    )
+    fastest = Math.max(fastest, (1e6 * stretch.length) / stretch.reduce((sum, each) => sum + each, 0))
+  }
+  return fastest
+}
+
 export function judgeWorth(
   { bytes, memoryBytes, rowsPerSecond, p99Us }: CompressionCost & Pick<CompressionFacts, 'bytes'>,
   factor = defaultTimes,

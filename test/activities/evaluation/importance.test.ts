@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { measureImportance, type Measuring } from '../../../activities/evaluation/importance.ts'
+import {
+  measureImportance,
+  withImportance,
+  type Measuring,
+} from '../../../activities/evaluation/importance.ts'
+import { reportedText } from '../../../activities/evaluation/request-answers.ts'
 import { importanceSvg } from '../../../api/charts/importance.ts'
 import { gateMarkdown } from '../../../domain/evaluation/report-markdown.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
@@ -7,6 +12,7 @@ import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { driftWeights, importanceOf, permutationOf } from '../../../domain/explanation/importance.ts'
 import { cellOf, columnTableOf } from '../../../domain/model/columns.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
+import { DomainError } from '../../../domain/errors.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { modelCard } from '../../../domain/registry/model-card.ts'
 import { seededRandom } from '@tenure/sequential'
@@ -104,6 +110,25 @@ describe('the weights of drift', () => {
   it('follow the importance, and none is 0, because features that say the same hide each other', () =>
     expect(of({ a: 0.2, b: 0.05, c: 0, d: -0.01 })).toEqual({ a: 1, b: 0.25, c: 0.01, d: 0.01 }))
   it('are equal where no feature matters', () => expect(of({ a: 0, b: -0.1 })).toBeUndefined())
+})
+
+it('a report that outlives erasures says the code of an error, and not the values that its message quotes', async () => {
+  const judged = judgeGate(
+    { y, challenger: rows.map((row) => [chanceOf(row)]), champion: null },
+    { ...policy, resamples: 50, floors: { auc: 0.5 }, calibration: 'off' },
+  )
+  const failing = () => Promise.reject(new DomainError('invalid_request', 'age 47 of eve@example.com is odd'))
+  const warningOf = async (definition: Parameters<typeof reportedText>[0]) => {
+    const reported = (error: unknown) => reportedText(definition, error)
+    const { warnings } = await withImportance(judged, { ...measuring, answer: failing, reported })
+    return warnings.find(({ code }) => code === 'importance_not_measured')?.message
+  }
+  const [quoted, erased] = [
+    { source: {} } as Parameters<typeof reportedText>[0],
+    { source: {}, subject: { feature: 'email' } } as unknown as Parameters<typeof reportedText>[0],
+  ]
+  expect(await warningOf(quoted)).toContain('age 47')
+  expect(await warningOf(erased)).toBe('the importance of features could not be measured: invalid_request')
 })
 
 it('report, model card and chart show the importance', async () => {

@@ -7,6 +7,7 @@ import {
   compressionText,
   fidelityLine,
   judgeWorth,
+  rowsPerSecondOf,
   type GateCompression,
 } from '../../../domain/evaluation/compression.ts'
 import { defaultFidelity, judgeFidelity } from '../../../domain/evaluation/fidelity.ts'
@@ -254,4 +255,17 @@ it('has a way for each method that a file is listed with', () => {
     const hasMethods = 'compressions' in format
     expect(formatOf({ artifact: name as ArtifactFormatName }).compress !== undefined, name).toBe(hasMethods)
   }
+})
+
+describe('rows a second', () => {
+  const rows = (count: number, us: number) => Array.from({ length: count }, () => us)
+  it('are those of rows between interruptions of the process, wherever these are', () => {
+    expect(rowsPerSecondOf(rows(2_000, 4))).toBe(250_000)
+    const interrupted = rows(2_000, 4).map((us, row) => (row % 300 === 250 ? 9_000 : us))
+    expect(rowsPerSecondOf(interrupted)).toBe(250_000)
+  })
+  it('have the last rows and few rows in them', () => {
+    expect(rowsPerSecondOf([...rows(210, 8), ...rows(195, 4)])).toBeCloseTo(1e6 / 4.1, 6)
+    expect(rowsPerSecondOf([10, 30])).toBe(50_000)
+  })
 })

@@ -179,6 +179,23 @@ end of parameters
 `)
 }
 
+it.each([
+  [0, 5e-324],
+  [-1e308, 1e308],
+  [-1e-300, 1e300],
+])(
+  'leaves of %d and %d, whose distance has no step, are rounded within the bound or refused',
+  (low, high) => {
+    const text = randomFile(1).toString()
+    const bytes = Buffer.from(text.replaceAll(/leaf_value=\S+ \S+/g, `leaf_value=${low} ${high}`))
+    const bound = () => {
+      const { rawBound } = compressTrees(bytes, { to: 'int8' })
+      expect(rawBound).toBeGreaterThanOrEqual(0)
+    }
+    expect(messageOf(bound)).toMatch(/^undefined$|saves no byte|beyond|finite/)
+  },
+)
+
 describe('random trees', () => {
   const uniform = seededRandom(7)
   const rows = Array.from({ length: 200 }, () => Float64Array.from({ length: 3 }, () => uniform() * 2 - 1))

@@ -37,7 +37,7 @@ export const tensor = (name: string, dims: readonly number[], type: number, raw:
 export const wholes = (values: readonly number[]): Buffer =>
   Buffer.from(BigInt64Array.from(values, (each) => BigInt(each)).buffer)
 
-/** Attributes by kind: integers, texts, lists of both, 32-bit floats alone (`float`) and in lists (`floats`), and tensors as messages. */
+/** Attributes by kind: integers, texts, lists of both, 32-bit floats alone (`float`) and in lists (`floats`), and tensors and graphs as messages. */
 export function attribute(
   name: string,
   value:
@@ -47,12 +47,14 @@ export function attribute(
     | readonly string[]
     | { float: number }
     | { floats: readonly number[] }
-    | { tensor: Buffer },
+    | { tensor: Buffer }
+    | { graph: Buffer },
 ): Buffer {
   if (typeof value === 'number') return message({ 1: name, 3: value, 20: 2 })
   if (typeof value === 'string') return message({ 1: name, 4: value, 20: 3 })
   if ('float' in value) return Buffer.concat([message({ 1: name, 20: 1 }), floatField(2, value.float)])
   if ('tensor' in value) return message({ 1: name, 5: value.tensor, 20: 4 })
+  if ('graph' in value) return message({ 1: name, 6: value.graph, 20: 5 })
   if ('floats' in value) return message({ 1: name, 7: floats(value.floats), 20: 6 })
   return typeof value[0] === 'string'
     ? message({ 1: name, 9: value as string[], 20: 8 })

@@ -50,7 +50,7 @@ export const onnxFormat: ArtifactFormat = {
     expectClasses(manifest.output, file.classes)
     const { forest, network, layout } = file
     if (forest !== undefined) return inStages(() => openTrees(manifest, forest))
-    const memoryBytes = bytes.byteLength + bytesOfHalves(graph)
+    const memoryBytes = bytes.byteLength + bytesOfHalves(bytes)
     const inSession = { bytes, layout, memoryBytes }
     if (network !== undefined)
       return inStages(() => ({

@@ -8,17 +8,17 @@ export const { eachField, countNumbers, countIn, numbersOf, readNumbers } = wire
   refuse(`the ONNX file is truncated or damaged: ${issue}`),
 )
 
-/** Copies a message field by field. `change` returns what replaces the content of a field of bytes; undefined leaves it. */
+/** Copies a message field by field. `change` returns what replaces the content of a field of bytes, or several fields in its place; undefined leaves it. */
 export function rewritten(
   message: WireSpan,
-  change: (number: number, content: WireSpan) => Uint8Array | undefined,
+  change: (number: number, content: WireSpan) => Uint8Array | readonly Uint8Array[] | undefined,
 ): Buffer {
   const parts: Uint8Array[] = []
   let at = message.from
   eachField(message, (field) => {
     const changed = change(field.number, spanOf(message.bytes, field))
     if (changed === undefined) parts.push(message.bytes.subarray(at, field.to))
-    else parts.push(written(field.number, changed))
+    else parts.push(...[changed].flat().map((content) => written(field.number, content)))
     at = field.to
   })
   return Buffer.concat(parts)

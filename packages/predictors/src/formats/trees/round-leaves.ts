@@ -96,7 +96,8 @@ function digitsOfSixteenBits(value: number): number {
 function onGrid(values: readonly number[]): number[] {
   const [low, high] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))]
   if (low === high) return values.map(digitsOfSixteenBits)
-  let power = Math.floor(Math.log10((high - low) / 256))
+  // The smallest distance of all numbers is about 5e-324, and the largest has no number.
+  let power = Math.max(-323, Math.floor(Math.log10(high / 256 - low / 256)))
   for (;;) {
     for (const times of [1, 2, 5]) {
       const step = Number(`${times}e${power}`)

@@ -2,7 +2,6 @@
 import { expect, it } from 'vitest'
 import type { ModelDescription } from '../../../src/features.ts'
 import { onnxFormat } from '../../../src/formats/onnx/format.ts'
-import { readGraph } from '../../../src/formats/onnx/graph.ts'
 import { bytesOfHalves } from '../../../src/formats/onnx/half-weights.ts'
 import { openOnnx } from '../../../src/formats/onnx/open-onnx.ts'
 import { half } from '../../../src/half.ts'
@@ -69,7 +68,7 @@ it('half as many bytes give the answers of rounded weights, in ONNX Runtime and 
     expect(counts).toEqual({ 'weights of 32 bits': { parent: width * (width + 6), child: 0 } })
     const saved = parent.byteLength - made.byteLength
     // The rest of the file is a few more words.
-    expect(bytesOfHalves(readGraph(made))).toBe(2 * width * (width + 6))
+    expect(bytesOfHalves(made)).toBe(2 * width * (width + 6))
     expect(saved).toBeLessThan(2 * width * (width + 6))
     const opened = openOnnx(made)
     const wanted = openOnnx(network(rounded(weights), last))
@@ -79,6 +78,60 @@ it('half as many bytes give the answers of rounded weights, in ONNX Runtime and 
       await bareAnswers(network(rounded(weights), last), wanted.layout, asked),
     )
   }
+})
+
+/** The weights where a graph can have them: in a Constant, in the branches of an If, and beside tensors that have the new names already. */
+const placed = (tensors: Initializers): Buffer => {
+  const { w1, w2, w3 } = tensors
+  const constant = (name: string, { dims, floats: numbers }: Initializers[string]) =>
+    node({
+      op: 'Constant',
+      inputs: [],
+      outputs: [name],
+      attributes: { value: { tensor: tensor('', dims, 1, floats(numbers!)) } },
+    })
+  const branch = (name: string, more: readonly Buffer[], initializers: Initializers = {}) =>
+    graph({
+      inputs: [],
+      outputs: [value(name, [0, 1])],
+      initializers: initializersOf(initializers),
+      nodes: [...more, node({ op: 'MatMul', inputs: ['r1', `${name}.w`], outputs: [name] })],
+    })
+  return model(
+    graph({
+      inputs: [value('x', [0, 3])],
+      outputs: [value('y', [0, 1])],
+      initializers: initializersOf({ w2: w2!, 'w2.float16': { dims: [1], floats: [0.5] } }),
+      nodes: [
+        constant('w1', w1!),
+        node({ op: 'MatMul', inputs: ['x', 'w1'], outputs: ['h1'] }),
+        node({ op: 'MatMul', inputs: ['h1', 'w2'], outputs: ['w1.float16'] }),
+        node({ op: 'Mul', inputs: ['w1.float16', 'w2.float16'], outputs: ['r1'] }),
+        node({ op: 'ReduceMax', inputs: ['x'], outputs: ['most'], attributes: { keepdims: 0 } }),
+        node({ op: 'IsNaN', inputs: ['most'], outputs: ['odd'] }),
+        node({
+          op: 'If',
+          inputs: ['odd'],
+          outputs: ['y'],
+          attributes: {
+            then_branch: { graph: branch('a', [constant('a.w', w3!)]) },
+            else_branch: { graph: branch('b', [], { 'b.w': w3! }) },
+          },
+        }),
+      ],
+    }),
+  )
+}
+
+it('weights in Constant nodes, in branches, and beside tensors with the new names get 16 bits too', async () => {
+  const parent = placed(weights)
+  const { made, counts } = await halved(parent)
+  const halvedNumbers = width * (width + 3 + 2)
+  expect(counts).toEqual({ 'weights of 32 bits': { parent: halvedNumbers + 1, child: 1 } })
+  expect(bytesOfHalves(made)).toBe(2 * halvedNumbers)
+  const answersOf = async (bytes: Buffer | Uint8Array) =>
+    bareAnswers(bytes, openOnnx(bytes).layout, rowsOf(3))
+  expect(await answersOf(made)).toEqual(await answersOf(placed(rounded({ ...weights }))))
 })
 
 it('small tensors, large numbers and tensors that a caller may replace keep 32 bits', async () => {
