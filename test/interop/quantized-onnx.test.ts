@@ -12,7 +12,16 @@ import { moveChampion } from '../../store/registry/champions.ts'
 import { getEvaluation } from '../../store/training/evaluations.ts'
 import type { RetrainOutcome } from '../../workflows/messages.ts'
 import { initializersOf } from '../../packages/predictors/test/support/onnx-graphs.ts'
-import { graph, model as onnxModel, node, value } from '../../packages/predictors/test/support/onnx-writer.ts'
+import { openOnnx } from '../../packages/predictors/src/formats/onnx/open-onnx.ts'
+import { bareAnswers } from '../../packages/predictors/test/support/onnx-answers.ts'
+import {
+  floats,
+  graph,
+  model as onnxModel,
+  node,
+  tensor,
+  value,
+} from '../../packages/predictors/test/support/onnx-writer.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../support/training/example-model.ts'
 import { openPipeline, type Pipeline } from '../support/training/pipeline.ts'
 import { uniqueName } from '../support/servers/servers.ts'
@@ -153,6 +162,58 @@ it.skipIf('reason' in found)(
     expect(made.files['model.onnx']!.byteLength).toBeLessThan(bytes.byteLength / 2)
   },
 )
+
+it.skipIf('reason' in found)('weights of Constant nodes and of 16 bits are quantized too', async () => {
+  const { python } = found as { python: string }
+  const chance = seededRandom(5)
+  const random = (rows: number, columns: number) =>
+    Array.from({ length: rows * columns }, () => (chance() - 0.5) / 4)
+  const held = tensor('', [8, 64], 1, floats(random(8, 64)))
+  const bytes = onnxModel(
+    graph({
+      nodes: [
+        node({ op: 'Constant', inputs: [], outputs: ['first'], attributes: { value: { tensor: held } } }),
+        node({ op: 'MatMul', inputs: ['x', 'first'], outputs: ['h'] }),
+        node({ op: 'MatMul', inputs: ['h', 'second'], outputs: ['i'] }),
+        node({ op: 'MatMul', inputs: ['i', 'last'], outputs: ['y'] }),
+      ],
+      inputs: [value('x', [0, 8])],
+      outputs: [value('y', [0, 1])],
+      initializers: initializersOf({
+        second: { dims: [64, 64], floats: random(64, 64) },
+        last: { dims: [64, 1], floats: random(64, 1) },
+      }),
+    }),
+    { '': 17 },
+  )
+  const rows = 40
+  const input = Float64Array.from({ length: rows * 8 }, () => chance())
+  const program = join(checkout, 'packages', 'python', 'src', 'tenure', '_quantize.py')
+  const compress = async (of: Uint8Array, to: 'int8' | 'float16') => {
+    const folder = mkdtempSync(join(tmpdir(), 'tenure-quantize-test-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const { files, counts } = await formatOf({ artifact: 'onnx' }).compress!(
+      {} as ModelDescription,
+      { 'model.onnx': of },
+      { to, meanDifference: 0.01, quantizer: { command: [python, '-I', program], folder } },
+      () => ({ input, rows, width: 8 }),
+    )
+    return { made: files['model.onnx']!, counts }
+  }
+  const weights = 8 * 64 + 64 * 64 + 64
+  const { made: halved } = await compress(bytes, 'float16')
+  for (const parent of [bytes, halved]) {
+    const { made, counts } = await compress(parent, 'int8')
+    expect(counts).toEqual({ 'weights of 32 bits': { parent: weights, child: 64 } })
+    expect(made.byteLength).toBeLessThan(bytes.byteLength / 2)
+    const asked = { count: rows, numbers: [...input] }
+    const [one, other] = await Promise.all(
+      [bytes, made].map((each) => bareAnswers(each, openOnnx(each).layout, asked)),
+    )
+    const worst = Math.max(...one!.map((answer, at) => Math.abs(answer - other![at]!)))
+    expect(worst).toBeLessThan(0.05)
+  }
+})
 
 it.skipIf('reason' in found)(
   'a graph that needs more memory than the tool may take is refused with the limit',

@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 from onnxruntime import quantization
 
 batch_rows = 100
@@ -37,17 +38,35 @@ class Batches(quantization.CalibrationDataReader):  # type: ignore[misc]
         return next(self.batches, None)
 
 
+def hold_constants(graph: Any) -> None:
+    """Makes tensors of 32 bits of the graph itself of those in Constant nodes, and of those of 16 bits that a Cast widens."""
+    held = {each.name: each for each in graph.initializer}
+    for node in list(graph.node):
+        tensor = None
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor = node.attribute[0].t
+        elif node.op_type == "Cast" and node.input[0] in held and node.attribute[0].i == onnx.TensorProto.FLOAT:
+            tensor = numpy_helper.from_array(numpy_helper.to_array(held[node.input[0]]).astype(np.float32))
+        if tensor is not None:
+            tensor.name = node.output[0]
+            graph.initializer.append(tensor)
+            held[tensor.name] = tensor
+            graph.node.remove(node)
+
+
 def quantize(model: str, to: str, rows: str, inputs: List[Dict[str, Any]], width: int) -> Dict[str, Any]:
     values = np.fromfile(rows).reshape(-1, width)
     values = values[np.isfinite(values).all(axis=1)]
     if len(values) == 0:
         return {"refused": "every row of training has a missing value, and the tool needs rows of numbers"}
     graph = onnx.load(model)
+    hold_constants(graph.graph)
     sizes = {each.name: int(np.prod(each.dims)) for each in graph.graph.initializer if each.data_type == 1}
     total = sum(sizes.values())
     chosen, weights = [], set()
     for at, node in enumerate(graph.graph.node):
-        node.name = node.name or f"node {at}"
+        # The tool finds nodes by their names, and a file may lack them or give one name to several.
+        node.name = f"node {at}"
         known = [name for name in node.input if name in sizes]
         largest = max(known, key=lambda name: sizes[name], default=None)
         if node.op_type in multiplying and largest is not None and sizes[largest] >= least_share * total:
