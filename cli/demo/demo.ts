@@ -7,6 +7,7 @@ import { openBrowser } from '../supervisor/browser.ts'
 import { welcome } from '../supervisor/welcome.ts'
 import { createNarrator, lapseText } from './narrator.ts'
 import { countText } from '../../api/charts/figures.ts'
+import { outcomeText } from '../../domain/evaluation/verdict-words.ts'
 import { runStory, type DemoResult } from './story.ts'
 import { demoModel, openWorld, type DemoWorld } from './world.ts'
 
@@ -100,7 +101,7 @@ function showFigures(terminal: Terminal, world: DemoWorld, story: DemoResult, st
   narrator.act(6, 'Figures')
   const table = tableBy(terminal, story.versions, {
     version: 'version',
-    outcome: 'outcome',
+    outcome: ({ outcome }) => outcomeText(outcome),
     'AUC (champion)': 'auc',
     'Brier (champion)': 'brier',
     served: ({ version }) => countText(served(version)),

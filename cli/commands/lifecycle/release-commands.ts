@@ -182,7 +182,7 @@ export const rollbackCommand: CommandSpec = {
     const headers = { [idempotencyHeader]: randomUUID() }
     const answer = await api().post<CommandReply & { changed?: boolean }>(`${target}/rollback`, body, headers)
     if (answer.changed === false) {
-      terminal.answer(answer, `Nothing changed: ${answer.message}`)
+      terminal.answer(answer, answer.message)
       return exitCodes.otherwise
     }
     terminal.answer(

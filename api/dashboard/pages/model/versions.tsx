@@ -5,6 +5,7 @@ import { cursorOfKey, keyOfCursor } from '../../../http/version-cursor.ts'
 import { versionSearchFields, versionStatusNames } from '../../../http/version-search.ts'
 import { requireInOrder } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
+import { plain } from '../../labels.ts'
 import { EmptyList, listHref, CursorPager } from '../../components/pager.tsx'
 import { Crumbs } from '../../components/links.tsx'
 import { VersionTable } from '../../components/version-table.tsx'
@@ -41,7 +42,7 @@ export const versionsPage = definePage({
             versions={found}
             empty={
               <EmptyList rows="versions" path="/versions" query={sent}>
-                No versions yet
+                No versions yet. Train one: <code>{'tenure retrain <model>'}</code>
               </EmptyList>
             }
           />
@@ -85,7 +86,7 @@ const Search = ({ sent }: { sent: Record<string, string> }): PageElement => (
         <option value="">Any</option>
         {versionStatusNames.map((status) => (
           <option value={status} selected={sent['status'] === status} title={versionStatuses[status]}>
-            {status}
+            {plain(status)}
           </option>
         ))}
       </select>
