@@ -5,8 +5,9 @@ import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '
 import { DomainError, quotedName } from '../../domain/errors.ts'
 import { partProfiles } from '../../domain/model/feature-parts.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
+import { findDifference } from '../../domain/model/golden-answers.ts'
 import { computedColumns } from '../../domain/model/prepare.ts'
-import type { ArtifactFormatName } from '@tenure/predictors/format-names'
+import { isCode, type ArtifactFormatName } from '@tenure/predictors/format-names'
 import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import {
   categoryProfile,
@@ -61,6 +62,8 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
     definition.golden.length > 0 ? definition.golden : chooseGolden(definition, spread(goldenRows))
   const outputs = await answer(instances)
   checkAnswers(definition, instances, outputs)
+  // Formats that are no code compute each row by itself.
+  if (isCode({ artifact })) await checkAlone(instances, outputs, answer)
   return putManifest(artifacts, {
     format: 'tenure-artifact@1',
     model: definition.name,
@@ -90,6 +93,26 @@ function checkAnswers(
         'artifact_invalid',
         `the model returns [${answer.join(', ')}], expected a ${taskOf(output).expects}${whereMissing(rows[at]!, answer)}`,
       )
+}
+
+/** The golden rows that are asked alone. */
+const rowsAlone = 3
+
+/** Checks that a row alone gets the answer that it gets among others, because a request has any number of rows. */
+async function checkAlone(
+  rows: readonly FeatureRow[],
+  answers: readonly number[][],
+  answer: MadeArtifact['answer'],
+): Promise<void> {
+  for (const at of spreadOver(rows.length, rowsAlone)) {
+    const [row, among] = [rows[at]!, answers[at]!]
+    const [alone = []] = await answer([row])
+    if (findDifference([alone], [among]) === undefined) continue
+    throw new DomainError(
+      'artifact_invalid',
+      `the model answers the same row with [${alone.join(', ')}] alone and with [${among.join(', ')}] among others, and a request has any number of rows: encode and scale by what training has learnt, not by the rows that are asked, and draw no random numbers`,
+    )
+  }
 }
 
 /** The usual cause of NaN for a row is its missing values. */

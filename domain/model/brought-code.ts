@@ -94,9 +94,11 @@ export function pythonFileOf(
     columns: columnsOfCode(definition, declared),
     frames: packages['pandas'] !== undefined,
     outputs: outputWidth(output),
-    folder: {
+    isFolder: true,
+    task: {
       numbers: isOfNumbers(output),
-      classes: outputNames(output),
+      names: outputNames(output).map(String),
+      positive: output.kind === 'probability' ? output.positive : undefined,
     },
   }
   return Buffer.concat([Buffer.from(`${pythonMark}${JSON.stringify(head)}\n`), tar])

@@ -112,3 +112,12 @@ it.skipIf('reason' in found)(
     })
   },
 )
+
+it.skipIf('reason' in found)('objects of each library answer as in plain Python', async () => {
+  if ('reason' in found) return
+  const argv = ['-B', '-m', 'unittest', '-v', 'test_objects', 'test_tenure.Folders']
+  const { stderr } = await promisify(execFile)(found.python, argv, {
+    cwd: join(checkout, 'packages', 'python', 'tests'),
+  })
+  expect(stderr).toMatch(/Ran [1-9]\d* tests[^]*\nOK\n/)
+})

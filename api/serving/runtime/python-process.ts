@@ -20,7 +20,14 @@ const dayMs = 86_400_000
 
 const sources = join(checkout, 'packages', 'python', 'src')
 const environment = () =>
-  programEnvironment({ OMP_NUM_THREADS: '1', OPENBLAS_NUM_THREADS: '1', MKL_NUM_THREADS: '1', HOME: '/tmp' })
+  programEnvironment({
+    OMP_NUM_THREADS: '1',
+    OPENBLAS_NUM_THREADS: '1',
+    MKL_NUM_THREADS: '1',
+    HOME: '/tmp',
+    // Libraries ask for the name of the user, and there is no file of users.
+    LOGNAME: 'model',
+  })
 
 /**
  * Mounts an empty file system with the folders and links that are given before `--`, where they exist, and runs the rest of the command in it, without any capability.
@@ -31,8 +38,9 @@ umask 022
 # Memory that runs out is taken from here, and not from the replica.
 echo 1000 >/proc/self/oom_score_adj
 mount -t tmpfs -o size=256m,mode=755 tmpfs /mnt
-mkdir /mnt/proc /mnt/dev /mnt/tmp /mnt/etc
-chmod 1777 /mnt/tmp
+mkdir -p /mnt/proc /mnt/dev/shm /mnt/tmp /mnt/etc
+# Locks between processes, as of multiprocessing, are files in /dev/shm.
+chmod 1777 /mnt/tmp /mnt/dev/shm
 for file in ld.so.cache localtime; do if [ -f /etc/$file ]; then cp -L /etc/$file /mnt/etc; fi; done
 while [ "$1" != -- ]; do
   if [ -L "$1" ]; then

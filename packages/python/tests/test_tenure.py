@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.util
 import io
 import json
@@ -21,12 +23,18 @@ sys.path.insert(0, str(SOURCE))
 
 from tenure import Column, Job, Source  # noqa: E402
 from tenure._folders import answer_of_folder, open_folder, pack_folder  # noqa: E402
+from tenure._objects import Asked, Task, class_places, numbers_of, put_in_order  # noqa: E402
 from tenure._lightgbm import joined_text  # noqa: E402
 from tenure._onnx import first_lines  # noqa: E402
 from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
 from tenure._rows import has, pixels  # noqa: E402
 from tenure._serve import open_file  # noqa: E402
 from tenure._replay import cell_of, odd_rows, spread  # noqa: E402
+
+# NumPy cannot be imported again after a test has replaced modules.
+for each in ("numpy", "pandas", "sklearn.base"):
+    with contextlib.suppress(ImportError):
+        importlib.import_module(each)
 
 
 def given_job(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -473,28 +481,160 @@ class Results(Folder):
 class Folders(Folder):
     """The models of folders, without the libraries that usually write them."""
 
-    def answer(self, model: Any, numbers: bool = False, classes: Optional[list[str]] = None) -> Any:
+    def answer(self, model: Any, task: Task = Task(positive="yes")) -> Any:
         (self.folder / "model.pkl").write_bytes(pickle.dumps(model))
         with mock.patch.dict(sys.modules, {"joblib": None}):
-            return answer_of_folder(self.folder, numbers, classes)
+            return answer_of_folder(self.folder, task)
 
     def test_asks_a_pickle_for_numbers_and_a_classifier_for_probabilities(self) -> None:
         self.assertEqual(self.answer(Classifier(["no", "yes"]))([1]), "probabilities")
-        self.assertEqual(self.answer(Classifier(["no", "yes"]), numbers=True)([1]), "labels")
+        self.assertEqual(self.answer(Classifier(["no", "yes"]), Task(numbers=True))([1]), "labels")
         self.assertEqual(self.answer(Coded())([1]), "labels")
         self.assertEqual(self.answer(len)([1, 2]), 2)
 
     def test_puts_classes_in_the_order_of_the_model_file(self) -> None:
-        class Given(list):  # type: ignore[type-arg]
-            def __getitem__(self, place: Any) -> Any:
-                return [list.__getitem__(self, each) for each in place[1]]
+        three, bloom = Task(names=["c", "a", "b"]), Task(positive="bloom")
+        places = [
+            (["a", "b", "c"], three, [2, 0, 1]),
+            (["c", "a", "b"], three, None),
+            ([0, 1, 2], three, None),
+            ([0.0, 1.0, 2.0], three, None),
+            ([False, True], bloom, None),
+            (["No", "Yes"], bloom, None),
+            ([-1, 1], bloom, None),
+            (["bloom", "wither"], bloom, [1, 0]),
+            (["bare", "bloom"], bloom, None),
+            ([], three, None),
+        ]
+        for classes, task, expected in places:
+            with self.subTest(classes):
+                self.assertEqual(class_places(Classifier(classes), task), expected)
+        refused = [
+            (["a", "b", "c"], Task(names=["x", "y", "z"]), "the model knows the classes a, b, c; those of the model file are x, y, z"),
+            ([1, 2, 3], three, "knows the classes 1, 2, 3; those of the model file are c, a, b"),
+            (["a", "b"], three, "knows the classes a, b;"),
+            ([1, 2], bloom, "knows the classes 1, 2, and the positive one of the model file is bloom: train it with bloom"),
+            (["A", "B"], bloom, "knows the classes A, B,"),
+            (["bloom"], bloom, "knows the classes bloom,"),
+            ([["a", "b"], ["c", "d"]], bloom, "predicts 2 labels at once"),
+        ]
+        for classes, task, says in refused:
+            with self.subTest(classes), self.assertRaisesRegex(ValueError, says):
+                self.answer(Classifier(classes), task)
 
-        model = Classifier(["a", "b", "c"])
-        with mock.patch.object(Classifier, "predict_proba", lambda self, X: Given(["A", "B", "C"])):
-            self.assertEqual(self.answer(model, classes=["c", "a", "b"])([1]), ["C", "A", "B"])
-            self.assertEqual(self.answer(Classifier([0, 1, 2]), classes=["c", "a", "b"])([1]), ["A", "B", "C"])
-        with self.assertRaisesRegex(ValueError, "the model knows the classes a, b, c; those of the model file are x, y, z"):
-            self.answer(model, classes=["x", "y", "z"])
+    @unittest.skipUnless(has("numpy"), "no numpy")
+    def test_gives_the_probability_of_the_positive_class_that_is_sorted_first(self) -> None:
+        import numpy
+
+        with mock.patch.object(Classifier, "predict_proba", lambda self, X: numpy.array([[0.75, 0.25]])):
+            found = self.answer(Classifier(["bloom", "wither"]), Task(positive="bloom"))([1])
+        self.assertEqual(numbers_of(found, 1, 1).tolist(), [[0.75]])
+
+    @unittest.skipUnless(has("numpy"), "no numpy")
+    def test_takes_one_answer_a_row_in_any_form_and_refuses_every_other(self) -> None:
+        import numpy
+
+        taken = [[1, 2], [[1.0], [2.0]], numpy.array([1, 2], dtype="float32"), numpy.array([True, False]), [numpy.float64(1), 2], numpy.ma.array([1, 2])]
+        for given in taken:
+            with self.subTest(given):
+                self.assertEqual(numbers_of(given, 2, 1).shape, (2, 1))
+        self.assertEqual(numbers_of([[0.75, 0.25], [0.5, 0.5]], 2, 1).tolist(), [[0.25], [0.5]])
+        refused = [
+            (None, 1, "a value of the type NoneType"),
+            (1.0, 1, "of the type float"),
+            ({"prediction": [1, 2]}, 1, "of the type dict"),
+            ((each for each in [1, 2]), 1, "of the type generator"),
+            ([1], 1, "gives 1 answers for 2 rows"),
+            # As many numbers as answers, in another shape.
+            ([1, 2, 3, 4], 2, "gives 4 answers for 2 rows"),
+            (numpy.ones((3, 2)), 3, "gives 3 answers for 2 rows"),
+            ([[50.0, 2.5], [40.0, 3.5]], 1, r"answers a row with \[50.0, 2.5\], which do not sum to 1"),
+            ([[1, 2, 3], [1, 2, 3]], 2, "answers 3 numbers for a row, expected 2"),
+            (["yes", "no"], 1, "answers yes, expected numbers: the probabilities, and no labels"),
+            (numpy.array(["0.5", "0.5"]), 1, "expected numbers"),
+            (numpy.array(["2026-01-01"] * 2, dtype="datetime64[D]"), 1, "expected numbers"),
+            ([1j, 1], 1, "expected numbers"),
+        ]
+        for given, outputs, says in refused:
+            with self.subTest(says), self.assertRaisesRegex(ValueError, says):
+                numbers_of(given, 2, outputs)
+
+    @unittest.skipUnless(has("pandas"), "no pandas")
+    def test_puts_a_data_frame_in_the_order_of_rows_and_outputs(self) -> None:
+        import pandas
+
+        task = Task(names=["small", "large"])
+        frame = pandas.DataFrame({"large": [1, 2], "small": [3, 4]})
+        self.assertEqual(put_in_order(frame, 2, task).to_numpy().tolist(), [[3, 1], [4, 2]])
+        self.assertEqual(put_in_order(frame, 2, Task(positive="large")).tolist(), [1, 2])
+        self.assertEqual(put_in_order(frame.iloc[::-1], 2, task).to_numpy().tolist(), [[3, 1], [4, 2]])
+        self.assertEqual(put_in_order(pandas.Series([1, 2], index=[7, 8]), 2, task).tolist(), [1, 2])
+
+    @unittest.skipUnless(has("pandas"), "no pandas")
+    def test_gives_an_object_the_columns_that_it_was_fitted_with(self) -> None:
+        import pandas
+
+        frame = pandas.DataFrame({"size": [1.0], "age": [2.0]})
+        names = {"lightgbm.basic": "feature_name_", "xgboost.core": "feature_names", "catboost.core": "feature_names_", "sklearn.base": "feature_names_in_"}
+        for kind in (*names, "statsmodels.regression"):
+            with self.subTest(kind):
+                model = type("Asked", (), {"__module__": kind})()
+                if kind in names:
+                    setattr(model, names[kind], ["age", "size"])
+                else:
+                    model.model = mock.Mock(spec=["exog_names"], exog_names=["age", "size"])
+                self.assertEqual(Asked(lambda X: list(X.columns), model)(frame), ["age", "size"])
+        model.model.exog_names = ["x1", "x2"]
+        self.assertEqual(Asked(lambda X: list(X.columns), model)(frame), ["size", "age"])
+        model.model.exog_names = ["const", "age"]
+        with self.assertRaisesRegex(ValueError, r"Asked does not answer rows with the columns age: ZeroDivisionError: .*; it was fitted with const too, which"):
+            Asked(lambda X: 1 / 0, model)(frame)
+        with self.assertRaisesRegex(ValueError, r"with the columns size, age: ZeroDivisionError: .*; if it takes others, or another order, list them"):
+            Asked(lambda X: 1 / 0, len)(frame)
+
+    @unittest.skipUnless(has("pandas"), "no pandas")
+    def test_gives_a_category_as_the_value_that_the_object_was_fitted_with(self) -> None:
+        import pandas
+
+        def made(module: str, **fields: Any) -> Any:
+            each = type("Made", (), {"__module__": module})()
+            vars(each).update(fields)
+            return each
+
+        frame = pandas.DataFrame({"member": ["true", "false", float("nan")], "rooms": ["3", "2.5", "other"]}, dtype=object)
+        encoder = made("sklearn.preprocessing", feature_names_in_=["member", "rooms"], categories_=[[False, True], [2.5, 3.0]])
+        pipeline = made("sklearn.pipeline", steps=[("encode", made("sklearn.compose", transformers_=[("one", encoder, ["member"])]))])
+        found = Asked(lambda X: X, pipeline)(frame)
+        self.assertEqual(found["member"].tolist()[:2], [True, False])
+        self.assertEqual(found["rooms"].tolist(), [3.0, 2.5, "other"])
+        encoder.categories_ = [["false", "true"], ["3"]]
+        self.assertEqual(Asked(lambda X: X, pipeline)(frame)["rooms"].tolist(), ["3", "2.5", "other"])
+        booster = made("lightgbm.basic", pandas_categorical=[[False, True], [3, 4]])
+        found = Asked(lambda X: X, booster)(frame)
+        self.assertEqual(found["member"].cat.codes.tolist(), [1, 0, -1])
+        self.assertEqual(found["rooms"].cat.categories.tolist(), [3, 4])
+        with self.assertRaisesRegex(ValueError, "list the vocabulary of member, rooms in columns.json"):
+            Asked(lambda X: X, made("xgboost.core"))(frame)
+
+    @unittest.skipUnless(has("pandas"), "no pandas")
+    def test_gives_a_vectorizer_its_column_alone(self) -> None:
+        import pandas
+
+        vectorizer = type("Words", (), {"build_analyzer": len})()
+        search = mock.Mock(spec=["best_estimator_"], best_estimator_=mock.Mock(spec=["steps"], steps=[("words", vectorizer)]))
+        frame = pandas.DataFrame({"note": ["a b", "c"]}, dtype=object)
+        self.assertEqual(Asked(list, search)(frame), ["a b", "c"])
+        with self.assertRaisesRegex(ValueError, "Words takes one column of texts"):
+            Asked(list, search)(frame.assign(other="d"))
+
+    @unittest.skipUnless(has("numpy"), "no numpy")
+    def test_refuses_labels_in_place_of_probabilities(self) -> None:
+        import numpy
+
+        with mock.patch.object(Coded, "predict", lambda self, X: numpy.array([0, 1])):
+            with self.assertRaisesRegex(ValueError, "its predict gives labels in place of probabilities"):
+                self.answer(Coded())([1, 2])
+            self.assertEqual(self.answer(Coded(), Task(numbers=True))([1, 2]).tolist(), [0, 1])
 
     def test_refuses_what_cannot_answer(self) -> None:
         with self.assertRaisesRegex(ValueError, "Labels has no predict_proba, and its predict gives labels"):
@@ -513,7 +653,7 @@ class Folders(Folder):
         with tarfile.open(fileobj=packed, mode="w") as archive:
             archive.addfile(tarfile.TarInfo("../beside"))
         with self.assertRaisesRegex(ValueError, "../beside is no plain file of the folder"):
-            open_folder(packed.getvalue(), {})
+            open_folder(packed.getvalue(), Task())
 
 
 class Coded:

@@ -83,7 +83,8 @@ describe('the file of a brought folder', () => {
       ],
       frames: false,
       outputs: 2,
-      folder: { numbers: false, classes: ['b', 'a'] },
+      isFolder: true,
+      task: { numbers: false, names: ['b', 'a'] },
     }))
 
   it('has the columns and categories of columns.json, and data frames with pandas', () =>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import io
@@ -11,8 +12,9 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any, Callable, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Optional, Union
 
+from ._objects import Asked, Task, answer_name, class_places, labels_refused, picked
 from ._onnx import scores_outliers
 
 #: The endings of a pickle, also as joblib writes it.
@@ -40,11 +42,10 @@ def pack_folder(folder: Union[str, os.PathLike[str]], serve: Optional[Path] = No
     return packed.getvalue()
 
 
-def open_folder(packed: bytes, head: Mapping[str, Any]) -> Callable[[Any], Any]:
+def open_folder(packed: bytes, task: Task) -> Callable[[Any], Any]:
     """Returns the function that answers rows with the files of a tar. Runs their code.
 
-    ``head["numbers"]`` states that the model predicts numbers instead of probabilities, ``head["classes"]`` names several classes in the order
-    of the model file. Raises ``ValueError`` for a folder without a model, and for a model that cannot give these answers.
+    Raises ``ValueError`` for a folder without a model, and for a model that cannot give these answers.
     """
     folder = Path(tempfile.mkdtemp())
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
@@ -57,14 +58,14 @@ def open_folder(packed: bytes, head: Mapping[str, Any]) -> Callable[[Any], Any]:
             path.write_bytes(file.read())
     # A pickle finds the modules beside it.
     sys.path.insert(0, str(folder))
-    return answer_of_folder(folder, bool(head.get("numbers")), head.get("classes"))
+    return answer_of_folder(folder, task)
 
 
-def answer_of_folder(folder: Path, numbers: bool, classes: Optional[Sequence[str]]) -> Callable[[Any], Any]:
+def answer_of_folder(folder: Path, task: Task) -> Callable[[Any], Any]:
     """Returns the function that answers rows with the model of a folder, as :func:`open_folder` does."""
     if (folder / "serve.py").is_file():
         return _load_code(folder)
-    return _answer_of(load_folder(folder) if (folder / "MLmodel").is_file() else _load_pickle(folder), numbers, classes)
+    return _answer_of(load_folder(folder) if (folder / "MLmodel").is_file() else _load_pickle(folder), task)
 
 
 def _load_code(folder: Path) -> Callable[[Any], Any]:
@@ -94,35 +95,36 @@ def _load_pickle(folder: Path) -> Any:
     try:
         import joblib
     except ImportError:
-        return pickle.loads(files[0].read_bytes())
-    # It reads what pickle and cloudpickle have written, too.
-    return joblib.load(files[0])
+        joblib = None
+    try:
+        # joblib reads what pickle and cloudpickle have written, too.
+        return pickle.loads(files[0].read_bytes()) if joblib is None else joblib.load(files[0])
+    except AttributeError as error:
+        raise ValueError(
+            f"{files[0].name} names a class or function that is not stored with it: {error}. Write the file by cloudpickle.dump in the script that defines it, "
+            "or put the module that defines it beside the file"
+        ) from error
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{files[0].name} needs a module: {error}. Name its package in the requirements, or bring a folder with the file and the module beside it") from error
 
 
-def _answer_of(model: Any, numbers: bool, classes: Optional[Sequence[str]]) -> Callable[[Any], Any]:
-    """Returns the function that answers rows: probabilities in the order of ``classes``, or numbers."""
-    answer = getattr(model, "decision_function" if numbers and scores_outliers(model) else "predict", None)
-    order: Optional[list[int]] = None
-    if not numbers and (hasattr(model, "predict_proba") or hasattr(model, "classes_")):
+def _answer_of(model: Any, task: Task) -> Callable[[Any], Any]:
+    """Returns the function that answers rows: probabilities in the order of the model file, or numbers."""
+    kind = type(model).__name__
+    if not task.numbers and (hasattr(model, "predict_proba") or hasattr(model, "classes_")):
         answer = getattr(model, "predict_proba", None)
         if answer is None:
-            raise ValueError(f"{type(model).__name__} has no predict_proba, and its predict gives labels in place of probabilities")
-        known = [str(each) for each in getattr(model, "classes_", [])]
-        if classes and known and known != [str(code) for code in range(len(classes))]:
-            if sorted(known) != sorted(classes):
-                raise ValueError(f"the model knows the classes {', '.join(known[:20])}; those of the model file are {', '.join(classes[:20])}")
-            order = [known.index(each) for each in classes]
-    if answer is None and callable(model):
-        answer = model
-    if answer is None:
-        raise ValueError(f"{type(model).__name__} has no predict: add a serve.py with a class that has load(folder) and predict(frame)")
-    predict, names = answer, getattr(model, "feature_names_in_", None)
-
-    def answered(X: Any) -> Any:
-        given = predict(X if names is None or not hasattr(X, "columns") else X[list(names)])
-        return given if order is None else given[:, order]
-
-    return answered
+            raise ValueError(f"{kind} has no predict_proba, and its predict gives labels in place of probabilities")
+        places = class_places(model, task)
+        answer = answer if places is None else functools.partial(picked, answer, places)
+    else:
+        scores = scores_outliers(model) and not task.numbers
+        answer = getattr(model, "predict" if scores else answer_name(model, True), model)
+        if not callable(answer):
+            raise ValueError(f"{kind} has no predict: add a serve.py with a class that has load(folder) and predict(frame)")
+        if not task.numbers:
+            return functools.partial(labels_refused, Asked(answer, model))
+    return Asked(answer, model)
 
 
 def flavour_of(folder: Union[str, os.PathLike[str]]) -> Optional[str]:
@@ -144,4 +146,40 @@ def flavour_of(folder: Union[str, os.PathLike[str]]) -> Optional[str]:
 
 def load_folder(folder: Union[str, os.PathLike[str]]) -> Any:
     """Returns the object of a folder that MLflow has saved, by its flavour's own loader; by pyfunc for a model that has no other flavour."""
-    return importlib.import_module(flavour_of(folder) or "mlflow.pyfunc").load_model(os.fspath(folder))
+    loader = flavour_of(folder)
+    model = importlib.import_module(loader or "mlflow.pyfunc").load_model(os.fspath(folder))
+    if loader is not None:
+        return model
+    schema = model.metadata.get_input_schema()
+    return model.predict if schema is None else functools.partial(_predict_signed, model, schema)
+
+
+def _predict_signed(model: Any, schema: Any, X: Any) -> Any:
+    """
+    Answers rows in the types of the signature of a model. MLflow refuses others, and rows have doubles and texts. A number that is not whole, or
+    missing, stays a double, which it refuses with the column.
+    """
+    if not hasattr(X, "columns"):
+        return model.predict(X)
+    import numpy
+    from mlflow.types import DataType
+
+    if schema.is_tensor_spec() and not schema.has_input_names() and len(X.columns) > 1:
+        return model.predict(X.to_numpy(dtype=schema.inputs[0].type))
+    typed = X.copy()
+    for spec in schema.inputs if not schema.is_tensor_spec() else []:
+        if spec.name not in typed:
+            continue
+        values, numbers = typed[spec.name], spec.type.to_numpy() if isinstance(spec.type, DataType) else numpy.dtype(object)
+        if spec.type == DataType.boolean:
+            known = {"true": True, "false": False, 1.0: True, 0.0: False}
+            typed[spec.name] = values.map(known) if values.isin(list(known)).all() else values
+        elif spec.type == DataType.datetime:
+            import pandas
+
+            typed[spec.name] = pandas.to_datetime(values, utc=True).dt.tz_localize(None)
+        elif values.dtype == "float64" and (numbers.kind == "f" or (numbers.kind in "iu" and (values % 1 == 0).all())):
+            typed[spec.name] = values.astype(numbers)
+    return model.predict(typed)
+
+

@@ -22,7 +22,8 @@ from typing import IO, Any, Callable, Iterator, Mapping, NoReturn, Optional, Seq
 from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
 from ._folders import flavour_of, load_folder, pack_folder
 from ._lightgbm import join_lightgbm
-from ._onnx import convert, scores_outliers
+from ._objects import Asked, Task, answer_name, class_places, picked, put_in_order
+from ._onnx import convert
 from ._replay import cell_of, midway_rows, odd_rows, spread
 from ._rows import answer_frame, decoded, has, pixels, read_columns, stacked, table_of, taken_columns, vocabulary_of
 from ._serve import _MARK, open_file
@@ -414,8 +415,7 @@ class Job:
                 if not is_folder:
                     (Path(made) / "model.pkl").write_bytes(_pickled(model))
                 packed = pack_folder(model if is_folder else made, self._serve)
-            head = {"folder": {"numbers": self.kind in _numbers, "classes": self.classes or None}}
-            self._save_served(self._serve.name if self._serve else f"Python {platform.python_version()}", packed, head)
+            self._save_served(self._serve.name if self._serve else f"Python {platform.python_version()}", packed, is_folder=True)
             return
         if is_folder:
             model = load_folder(model)
@@ -449,19 +449,25 @@ class Job:
         return lambda X: answer(prepared(X))
 
     def _answer_of(self, model: Any) -> Callable[[Any], Any]:
-        name = "predict_proba" if self.kind not in _numbers else "decision_function" if scores_outliers(model) else "predict"
+        name = answer_name(model, self.kind in _numbers)
         answer = getattr(model, name, None)
         if answer is None:
             raise ValueError(
                 f"{type(model).__name__} has no {name}, which the label of the model file asks for: "
                 "give save(model, answer=…) a function that returns the answers for rows"
             )
-        return cast(Callable[[Any], Any], answer)
+        places = None if self.kind in _numbers else class_places(model, self._task)
+        return Asked(answer if places is None else functools.partial(picked, answer, places), model)
 
     def _save_object(self, model: Any, answer: Callable[[Any], Any], rounds: Optional[int] = None) -> None:
-        self._save_served(_library_of(model), _pickled(answer), {}, rounds)
+        self._save_served(_library_of(model), _pickled(answer), rounds)
 
-    def _save_served(self, library: str, body: bytes, more: dict[str, Any], rounds: Optional[int] = None) -> None:
+    @property
+    def _task(self) -> Task:
+        names = self.classes or self.names or [str(level) for level in self.levels]
+        return Task(self.kind in _numbers, names, self._given["label"].get("positive"))
+
+    def _save_served(self, library: str, body: bytes, rounds: Optional[int] = None, is_folder: bool = False) -> None:
         self._read()
         head = {
             "python": platform.python_version(),
@@ -475,7 +481,8 @@ class Job:
             ],
             "frames": has("pandas"),
             "outputs": len(self.classes) if self.kind == "classes" else len(self.levels) or len(self.names) or 1,
-            **more,
+            "task": self._task._asdict(),
+            "isFolder": is_folder,
         }
         file = self.output / "model.python"
         file.write_bytes(_MARK + json.dumps(head).encode() + b"\n" + body)
@@ -618,6 +625,7 @@ class Job:
         """
         Returns one list per row: the probability of the positive class, one value per class or level, the number, or one value per number.
         """
+        given = put_in_order(given, count, self._task)
         given = given.to_numpy() if hasattr(given, "to_numpy") else given
         values = given.tolist() if hasattr(given, "tolist") else list(given)
         rows = [[float(cell) for cell in each] if isinstance(each, (list, tuple)) else [float(each)] for each in values]

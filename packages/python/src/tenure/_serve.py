@@ -15,6 +15,7 @@ import traceback
 from typing import Any, Callable, NamedTuple, Optional
 
 from ._folders import open_folder
+from ._objects import Task, numbers_of, put_in_order
 from ._rows import decoded, table_of
 
 _MARK = b"TENURE-PYTHON 1\n"
@@ -32,6 +33,8 @@ class Opened(NamedTuple):
     outputs: int
     #: Whether rows are a data frame; otherwise a matrix with category codes.
     frames: bool
+    #: What an answer is.
+    task: Task
 
 
 def open_file(data: bytes) -> Opened:
@@ -41,8 +44,9 @@ def open_file(data: bytes) -> Opened:
     end = data.index(b"\n", len(_MARK))
     head = json.loads(data[len(_MARK) : end])
     body = data[end + 1 :]
-    answer = pickle.loads(body) if head.get("folder") is None else open_folder(body, head["folder"])
-    return Opened(answer, head["columns"], head["outputs"], bool(head["frames"]))
+    task = Task(**head.get("task", {}))
+    answer = open_folder(body, task) if head.get("isFolder") else pickle.loads(body)
+    return Opened(answer, head["columns"], head["outputs"], bool(head["frames"]), task)
 
 
 def rows_of(model: Opened, numbers: Any, texts: list[list[Optional[str]]]) -> Any:
@@ -50,28 +54,25 @@ def rows_of(model: Opened, numbers: Any, texts: list[list[Optional[str]]]) -> An
     import numpy
 
     number, text = iter(range(numbers.shape[1])), iter(texts)
-    return table_of(
-        [
-            (column["name"], decoded(column.get("kind", "category"), numpy.array(next(text), dtype=object)), column.get("categories"))
-            if column["isText"]
-            else (column["name"], numbers[:, next(number)], None)
-            for column in model.columns
-        ],
-        model.frames,
-    )
+
+    def cells(column: Any) -> Any:
+        if not column["isText"]:
+            return column["name"], numbers[:, next(number)], None
+        kind, categories = column.get("kind", "category"), column.get("categories")
+        # pandas has NaN for a missing category, and encoders take None for another value.
+        missing = numpy.nan if kind == "category" and categories is None else None
+        return column["name"], decoded(kind, numpy.array([missing if each is None else each for each in next(text)], dtype=object)), categories
+
+    return table_of([cells(column) for column in model.columns], model.frames)
 
 
 def answers_of(model: Opened, given: Any, rows: int) -> bytes:
     """Returns the answers as numbers of 32 bits, row by row. Throws for another shape."""
     import numpy
 
-    values = numpy.asarray(given, dtype="float32").reshape(rows, -1)
-    # The probability of the positive class is the second one of two.
-    if model.outputs == 1 and values.shape[1] == 2:
-        values = values[:, 1:]
-    if values.shape[1] != model.outputs:
-        raise ValueError(f"the model answers {values.shape[1]} numbers for a row, expected {model.outputs}")
-    return numpy.ascontiguousarray(values).tobytes()
+    values = numbers_of(put_in_order(given, rows, model.task), rows, model.outputs)
+    with numpy.errstate(over="ignore"):
+        return numpy.ascontiguousarray(values, dtype="float32").tobytes()
 
 
 def _texts(body: bytes, at: int, rows: int, count: int) -> list[list[Optional[str]]]:

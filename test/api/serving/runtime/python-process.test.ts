@@ -91,6 +91,11 @@ describe.runIf(isJailed)('the code of a model', () => {
     expect(message).toMatch(/Read-only file system|Permission denied/)
   })
 
+  it('has locks between processes, and a name of its user', async () => {
+    expect(await seen(`str(__import__('multiprocessing').Pool(2).map(abs, [-1, -2]))`)).toBe('[1, 2]')
+    expect(await seen(`__import__('getpass').getuser()`)).toBe('model')
+  })
+
   it('has no network, not even the loopback', async () => {
     const { message } = (await open(`__import__('socket').create_connection(('127.0.0.1', 5432), 1)`).catch(
       (error: Error) => error,

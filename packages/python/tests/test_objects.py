@@ -1,0 +1,209 @@
+"""Tests that objects of real libraries, brought as pickles and folders of MLflow, answer as in plain Python. Needs the packages of test/interop/mlflow-models.txt."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import unittest
+import warnings
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
+
+from tenure._folders import pack_folder  # noqa: E402
+from tenure._rows import has  # noqa: E402
+from tenure._serve import _MARK, Opened, answers_of, open_file, rows_of  # noqa: E402
+
+CLASSES = ["small", "mid size", "größe"]
+LABELS: dict[str, dict[str, Any]] = {
+    "probability": {"numbers": False, "names": [], "positive": "bloom"},
+    "classes": {"numbers": False, "names": CLASSES},
+    "number": {"numbers": True, "names": []},
+    "numbers": {"numbers": True, "names": ["a", "b"]},
+}
+#: In another order than the objects are fitted with. A person reads ``member`` from a CSV as booleans.
+KINDS = {"note": "text", "colour": "category", "member": "category", "pieces": "number", "size": "number"}
+
+
+def opened(folder: Path, label: str, features: list[str]) -> Opened:
+    """A brought folder, as its process opens it."""
+    task = LABELS[label]
+    columns = [{"name": name, "isText": KINDS[name] != "number", "kind": KINDS[name]} for name in features]
+    head = {"columns": columns, "frames": True, "outputs": len(task["names"]) or 1, "isFolder": True, "task": task}
+    return open_file(_MARK + json.dumps(head).encode() + b"\n" + pack_folder(folder))
+
+
+@unittest.skipUnless(has("mlflow") and has("statsmodels") and has("lightgbm") and has("xgboost"), "the packages of the objects are missing")
+class Objects(unittest.TestCase):
+    def setUp(self) -> None:
+        import numpy
+        import pandas
+
+        warnings.simplefilter("ignore")
+        random = numpy.random.default_rng(3)
+        count = 300
+        size = random.uniform(1, 10, count)
+        self.rows = pandas.DataFrame(
+            {
+                "size": numpy.where(random.random(count) < 0.1, numpy.nan, size),
+                "pieces": random.integers(1, 6, count),
+                "member": random.random(count) < 0.5,
+                "colour": random.choice(["red", "white", "blue"], count),
+                "note": random.choice(["good rose", "bad rose", "fine"], count),
+            }
+        )
+        self.rows.loc[::7, "colour"] = numpy.nan
+        score = size + self.rows["member"] * 2 - (self.rows["colour"] == "white") * 2 + random.normal(0, 1, count)
+        self.bloom = numpy.where(score > 6, "bloom", "wither")
+        self.size = numpy.array(CLASSES)[numpy.digitize(score, [4, 8])]
+        self.price = score.to_numpy() * 10
+        self.known = self.rows["size"].fillna(5.0)
+
+    def ask(self, folder: Path, label: str, features: list[str], places: list[int]) -> Any:
+        import numpy
+
+        model, rows = opened(folder, label, features), self.rows.iloc[places]
+        numbers = rows[[name for name in features if KINDS[name] == "number"]].to_numpy(dtype="float64")
+
+        def text(value: Any) -> Optional[str]:
+            return None if value != value else str(value).lower() if isinstance(value, (bool, numpy.bool_)) else str(value)
+
+        texts = [[text(value) for value in rows[name]] for name in features if KINDS[name] != "number"]
+        return numpy.frombuffer(answers_of(model, model.answer(rows_of(model, numbers, texts)), len(rows)), dtype="float32").reshape(len(rows), -1)
+
+    def compare(self, label: str, save: Callable[[Path], Any], own: Callable[[Any], Any], features: Optional[list[str]] = None) -> None:
+        import numpy
+
+        with tempfile.TemporaryDirectory() as made:
+            folder = Path(made) / "model"
+            save(folder)
+            places = list(range(0, 60))
+            expected = numpy.asarray(own(self.rows.iloc[places]), dtype="float64").reshape(len(places), -1)
+            for asked in (places, [0], [7]):
+                found = self.ask(folder, label, features or list(KINDS), asked)
+                numpy.testing.assert_allclose(found, expected[asked], rtol=1e-5, atol=1e-6)
+
+    def pickled(self, model: Any) -> Callable[[Path], None]:
+        import cloudpickle
+
+        def save(folder: Path) -> None:
+            folder.mkdir()
+            (folder / "model.pkl").write_bytes(cloudpickle.dumps(model))
+
+        return save
+
+    def test_estimators_of_scikit_learn_answer_as_in_plain_python(self) -> None:
+        from sklearn.calibration import CalibratedClassifierCV
+        from sklearn.compose import make_column_transformer
+        from sklearn.ensemble import HistGradientBoostingRegressor, IsolationForest, StackingClassifier, VotingRegressor
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.impute import SimpleImputer
+        from sklearn.linear_model import LogisticRegression, Ridge
+        from sklearn.model_selection import GridSearchCV
+        from sklearn.multiclass import OneVsRestClassifier
+        from sklearn.multioutput import MultiOutputRegressor
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler
+        from sklearn.svm import LinearSVC
+
+        def first() -> Any:
+            numbers = make_pipeline(SimpleImputer(), StandardScaler())
+            return make_column_transformer(
+                (numbers, ["size", "pieces"]), (OneHotEncoder(handle_unknown="ignore"), ["member", "colour"]), (TfidfVectorizer(), "note"), sparse_threshold=0
+            )
+
+        def ordinal() -> Any:
+            # A lambda of the script, and columns that are dropped.
+            return make_pipeline(
+                FunctionTransformer(lambda X: X[["size", "member"]].fillna({"size": 5.0})), make_column_transformer((OrdinalEncoder(), ["member"]), ("passthrough", ["size"]))
+            )
+
+        def order(model: Any) -> Callable[[Any], Any]:
+            return lambda X: model.predict_proba(X)[:, [list(model.classes_).index(name) for name in CLASSES]]
+
+        def positive(model: Any) -> Callable[[Any], Any]:
+            return lambda X: model.predict_proba(X)[:, list(model.classes_).index("bloom")]
+
+        words = GridSearchCV(make_pipeline(TfidfVectorizer(tokenizer=lambda text: text.split(), token_pattern=None), LogisticRegression()), {"logisticregression__C": [1]}, cv=2)
+        cases: list[tuple[str, Any, Any, Any]] = [
+            ("probability", make_pipeline(first(), LogisticRegression()), self.bloom, positive),
+            ("probability", make_pipeline(ordinal(), LogisticRegression()), self.bloom, positive),
+            ("classes", make_pipeline(first(), OneVsRestClassifier(LogisticRegression())), self.size, order),
+            ("classes", make_pipeline(first(), CalibratedClassifierCV(LinearSVC(), cv=2)), self.size, order),
+            ("classes", StackingClassifier([("one", make_pipeline(first(), LogisticRegression()))], cv=2), self.size, order),
+            ("number", make_pipeline(first(), VotingRegressor([("a", Ridge()), ("b", HistGradientBoostingRegressor(max_iter=5))])), self.price, None),
+            ("number", make_pipeline(first(), IsolationForest(random_state=1)), None, lambda model: model.decision_function),
+            ("numbers", make_pipeline(first(), MultiOutputRegressor(Ridge())), [[each, -each] for each in self.price], None),
+        ]
+        for label, model, y, own in cases:
+            with self.subTest(label, steps=str(model)[:200]):
+                model.fit(self.rows, y)
+                self.compare(label, self.pickled(model), model.predict if own is None else own(model))
+        words.fit(self.rows["note"], self.bloom)
+        self.compare("probability", self.pickled(words), lambda X: positive(words)(X["note"]), ["note"])
+
+    def test_boosters_and_models_of_statsmodels_get_the_columns_and_categories_of_their_training(self) -> None:
+        import lightgbm
+        import statsmodels.api as statsmodels
+        import xgboost
+
+        numbers = self.rows[["size", "pieces"]]
+        mixed = self.rows[["size", "pieces", "member", "colour"]].astype({"member": "category", "colour": "category"})
+        types = {name: mixed[name].dtype for name in ("member", "colour")}
+        without = ["member", "colour", "pieces", "size"]
+        plain = ["pieces", "size"]
+        quiet = {"verbose": -1, "seed": 1}
+        bloom = self.bloom == "bloom"
+        trees = lightgbm.LGBMClassifier(n_estimators=9, verbose=-1).fit(mixed, self.bloom)
+        booster = lightgbm.train({**quiet, "objective": "binary"}, lightgbm.Dataset(mixed, bloom), 9)
+        line = lightgbm.train({**quiet, "objective": "regression"}, lightgbm.Dataset(numbers, self.price), 9)
+        forest = xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(numbers, bloom), 9)
+        fitted = statsmodels.GLM(bloom.astype(float), numbers.fillna(5.0), family=statsmodels.families.Binomial()).fit()
+        self.rows["size"] = self.known
+        self.compare("probability", self.pickled(trees), lambda X: trees.predict_proba(X[list(mixed)].astype(types))[:, 0], without)
+        self.compare("probability", self.pickled(booster), lambda X: booster.predict(X[list(mixed)].astype(types)), without)
+        self.compare("number", self.pickled(line), lambda X: line.predict(X[["size", "pieces"]]), plain)
+        self.compare("probability", self.pickled(forest), lambda X: forest.predict(xgboost.DMatrix(X[["size", "pieces"]])), plain)
+        self.compare("probability", self.pickled(fitted), lambda X: fitted.predict(X[["size", "pieces"]]), plain)
+
+    def test_folders_of_mlflow_answer_in_the_types_of_their_signatures(self) -> None:
+        import mlflow
+        import numpy
+        import pandas
+        import xgboost
+        from mlflow.models import infer_signature
+
+        class Typed(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+            def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+                assert list(map(str, model_input.dtypes)) == ["int64", "bool", "float64"], model_input.dtypes
+                given = pandas.DataFrame({"b": model_input["pieces"] * params["scale"], "a": model_input["size"] + model_input["member"]})
+                return given.iloc[::-1]
+
+        class Tensor(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+            def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+                assert model_input.dtype == "float32"
+                return model_input @ numpy.array([1, 10], dtype="float32")
+
+        self.rows["size"] = self.known
+        typed = infer_signature(self.rows[["pieces", "member", "size"]], None, params={"scale": 3.0})
+        matrix = infer_signature(self.rows[["pieces", "size"]].to_numpy(dtype="float32"))
+        none = {"pip_requirements": ["none"]}
+        forest = xgboost.train({"objective": "reg:squarederror"}, xgboost.DMatrix(self.rows[["size", "pieces"]], self.price), 5)
+        self.compare(
+            "numbers",
+            lambda folder: mlflow.pyfunc.save_model(folder, python_model=Typed(), signature=typed, **none),
+            lambda X: numpy.column_stack([X["size"] + X["member"], X["pieces"] * 3.0]),
+        )
+        self.compare(
+            "number",
+            lambda folder: mlflow.pyfunc.save_model(folder, python_model=Tensor(), signature=matrix, **none),
+            lambda X: X["pieces"] + X["size"] * 10,
+            ["pieces", "size"],
+        )
+        self.compare("number", lambda folder: mlflow.xgboost.save_model(forest, folder, **none), lambda X: forest.predict(xgboost.DMatrix(X[["size", "pieces"]])))
+
+
+if __name__ == "__main__":
+    unittest.main()
