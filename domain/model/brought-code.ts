@@ -6,7 +6,7 @@ import { outputNames, outputWidth, type DeclaredColumn } from '@tenure/predictor
 import { pythonMark } from '@tenure/predictors/format-names'
 import { DomainError, quotedName } from '../errors.ts'
 import { listedFeatures, type ModelDefinition } from '../model-definition.ts'
-import { isOfNumbers } from '../tasks/output.ts'
+import { isOfNumbers, positiveOf } from '../tasks/output.ts'
 import { modelFeatures } from './features.ts'
 
 /** Limits of the folder. The file of a model in Python holds it with a description. */
@@ -98,7 +98,7 @@ export function pythonFileOf(
     task: {
       numbers: isOfNumbers(output),
       names: outputNames(output).map(String),
-      positive: output.kind === 'probability' ? output.positive : undefined,
+      positive: positiveOf(output),
     },
   }
   return Buffer.concat([Buffer.from(`${pythonMark}${JSON.stringify(head)}\n`), tar])

@@ -81,6 +81,10 @@ export interface AnswerForm {
 /** For several numbers, an object with each number by name. */
 export type OutcomeValue = number | string | boolean | Readonly<Record<string, number>>
 
+/** The name of the positive one of two classes; undefined for other outputs. */
+export const positiveOf = (output: Output): string | undefined =>
+  output.kind === 'probability' ? output.positive : undefined
+
 /** The decision on a probability as people read it: `late`, or `not late`. */
 export const decisionText = ({ positive }: { positive: string }, isPositive: boolean): string =>
   isPositive ? positive : `not ${positive}`
