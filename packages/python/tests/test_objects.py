@@ -190,6 +190,13 @@ class Objects(unittest.TestCase):
         typed = infer_signature(self.rows[["pieces", "member", "size"]], None, params={"scale": 3.0})
         matrix = infer_signature(self.rows[["pieces", "size"]].to_numpy(dtype="float32"))
         none = {"pip_requirements": ["none"]}
+        with tempfile.TemporaryDirectory() as beside:
+            code = Path(beside) / "seven.py"
+            code.write_text(
+                "import mlflow\nclass Seven(mlflow.pyfunc.PythonModel):\n    def predict(self, context, model_input, params=None):\n"
+                "        return model_input['pieces'] * 7.0\nmlflow.models.set_model(Seven())\n"
+            )
+            self.compare("number", lambda folder: mlflow.pyfunc.save_model(folder, python_model=str(code), **none), lambda X: X["pieces"] * 7.0)
         forest = xgboost.train({"objective": "reg:squarederror"}, xgboost.DMatrix(self.rows[["size", "pieces"]], self.price), 5)
         self.compare(
             "numbers",

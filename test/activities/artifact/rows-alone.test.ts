@@ -27,7 +27,13 @@ const definition = {
 } as Partial<ModelDefinition> as ModelDefinition
 
 const sizes = Array.from({ length: 40 }, (_, row) => row)
-const data = { ...columnTableOf(sizes.map((size) => ({ size })), ['size']), labels: [columnOf(sizes)] }
+const data: MadeArtifact['data'] = {
+  ...columnTableOf(
+    sizes.map((size) => ({ size })),
+    ['size'],
+  ),
+  labels: [columnOf(sizes)],
+}
 
 /** `answer` gets the sizes of the rows that are asked together. */
 const store = (artifact: MadeArtifact['artifact'], answer: (sizes: number[]) => number[]) =>

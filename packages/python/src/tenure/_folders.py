@@ -141,7 +141,8 @@ def flavour_of(folder: Union[str, os.PathLike[str]]) -> Optional[str]:
     except ImportError:
         raise ValueError("a folder of MLflow is loaded by MLflow: add mlflow or mlflow-skinny to the requirements") from None
     loader = str(Model.load(os.fspath(folder)).flavors.get("python_function", {}).get("loader_module", ""))
-    return loader if loader.startswith("mlflow.") and loader != "mlflow.pyfunc.model" else None
+    # A model of pyfunc, also one from code, is loaded by mlflow.pyfunc alone.
+    return loader if loader.startswith("mlflow.") and not loader.startswith("mlflow.pyfunc") else None
 
 
 def load_folder(folder: Union[str, os.PathLike[str]]) -> Any:
