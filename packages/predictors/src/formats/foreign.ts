@@ -19,7 +19,7 @@ const foreign: readonly [heads: string[], what: string][] = [
   ],
   [
     ['PK'],
-    'a zip archive of PyTorch or Keras: export the model as ONNX, or register a folder with it and a serve.py that loads it',
+    'a zip archive of PyTorch or Keras: export the model as ONNX, or register a folder with it and a serve.py that loads it; unpack an archive of a folder, as of MLflow, and register the folder',
   ],
   [['\x89HDF'], 'an HDF5 file: export the model as TensorFlow.js layers or ONNX'],
   [
