@@ -256,7 +256,7 @@ async function openReplica(
     subjects,
     replica: { id, host: hostname(), pid: process.pid, url, buildId: config.buildId },
     leaseMs: config.api.replicaLeaseMs,
-    privateHosts: config.privateHosts,
+    gateways: config,
     drills: config.api.drills,
     durableLog: config.api.predictionLog === 'durable',
     remembered: config.api.predictionCache,

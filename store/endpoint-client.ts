@@ -17,6 +17,8 @@ interface Question {
   headers: Record<string, string>
   body: string | Uint8Array
   http2?: boolean
+  /** Whether the body of an error is read too. */
+  readsErrors?: boolean
   secret?: string
   /** Default: the secret is sent as a bearer token. */
   signedFor?: { service: string; region: string }
@@ -109,9 +111,9 @@ export function createEndpointClient({
   return {
     /** Throws `address_not_allowed`, `answer_too_large`, `configuration_invalid` for a secret, and the error of a connection. */
     async ask(question: Question): Promise<Reply> {
-      const { address, body, http2, maxBytes, maxMs } = question
+      const { address, body, http2, readsErrors, maxBytes, maxMs } = question
       const headers = await authorised(question)
-      const request = { headers, body, http2, privateHosts, maxBytes, maxMs }
+      const request = { headers, body, http2, readsErrors, privateHosts, maxBytes, maxMs }
       return outgoingPost(address, request).catch((error: Error) => {
         if (error.name === 'HTTPParserError') throw new Error(speaksOther)
         // The message may hold a text of the server.

@@ -119,7 +119,7 @@ export async function outgoingFetch(
 
 /**
  * Posts a small body under the same rules, for calls in the path of a prediction: the streams of fetch take four times as long. Returns no
- * body with a status that is not from 200 to 299. Throws for a compressed body, whose length says nothing. A request that meets the end of a
+ * body with a status that is not from 200 to 299, unless it `readsErrors`. Throws for a compressed body, whose length says nothing. A request that meets the end of a
  * connection that has answered before is sent once more on a new one, so the body must be one that may be sent twice. `http2`: the server
  * speaks HTTP/2 alone, without TLS too.
  */
@@ -129,6 +129,7 @@ export async function outgoingPost(
     headers,
     body,
     http2 = false,
+    readsErrors = false,
     privateHosts,
     maxBytes,
     maxMs,
@@ -136,6 +137,7 @@ export async function outgoingPost(
     headers: Record<string, string>
     body: string | Uint8Array
     http2?: boolean
+    readsErrors?: boolean
   },
 ): Promise<{ status: number; body: Buffer; headers: Record<string, unknown> }> {
   requireAddress(address)
@@ -158,7 +160,8 @@ export async function outgoingPost(
       if (why !== undefined) throw new DomainError('answer_too_large', `${new URL(address).host} ${why}`)
       return Buffer.alloc(0)
     }
-    if (status < 200 || status >= 300) return { status, body: refuse(), headers: answer.headers }
+    if (!readsErrors && (status < 200 || status >= 300))
+      return { status, body: refuse(), headers: answer.headers }
     const coding = answer.headers['content-encoding']
     if (coding !== undefined && String(coding).toLowerCase() !== 'identity')
       refuse('sends a compressed answer, which is not read')

@@ -17,7 +17,7 @@ export const unit = [
   'test/activities/arguments.test.ts',
   'test/activities/artifact/**/*.test.ts',
   'test/activities/release/evidence/sparing-reads.test.ts',
-  'test/store/{artifacts,outgoing,outgoing-fetch,schema-issues,foreign/*,python/*,signing/*,objects/*}.test.ts',
+  'test/store/{artifacts,outgoing,outgoing-fetch,schema-issues,foreign/*,gateways/*,python/*,signing/*,objects/*}.test.ts',
   'test/activities/alerts/delivery/{send,formats,escaping}.test.ts',
   'test/activities/telemetry/*.test.ts',
   'test/activities/{retrain/{adopt-code,quantizer},tensorflow/{training-loop,importance},trainers/{program,result-folder}}.test.ts',

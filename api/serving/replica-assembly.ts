@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path'
 import type { Artifacts } from '../../store/artifacts.ts'
+import type { GatewayAccess } from '../../store/gateways/open.ts'
 import { findErasureFilter } from '../../store/privacy/erasures.ts'
 import type { Replica } from '../../store/serving/replicas.ts'
 import type { Signer, Verifier } from '../../store/signing/signing-key.ts'
@@ -111,7 +112,7 @@ export interface ServingDeps {
   replica: Replica
   leaseMs: number
   /** The private hosts that gateways of model files may name. */
-  privateHosts: readonly string[]
+  gateways: GatewayAccess
   /** See `ReplicaDeps`. */
   startMs?: number
   drills: boolean
@@ -232,7 +233,7 @@ export async function openServing(deps: ServingDeps): Promise<Serving> {
     counters,
     replica,
     leaseMs: deps.leaseMs,
-    privateHosts: deps.privateHosts,
+    access: deps.gateways,
     onError,
   })
   const withoutLookups = createPredict({ ...shared, ids: createIds(clock), log })

@@ -14,8 +14,19 @@ export interface HaproxyTraffic {
   backend: string
 }
 
+/** Each variant of the endpoint has the name that `variantOf` gives a version. */
+export interface SagemakerTraffic {
+  gateway: 'sagemaker'
+  region: string
+  endpoint: string
+  /** The name of the key of AWS, at the host of each address. */
+  secret: string
+  /** Where they are not those of AWS in its region. */
+  addresses?: { sagemaker: string; cloudwatch: string }
+}
+
 /** Where the traffic of a model passes. */
-export type Traffic = HaproxyTraffic
+export type Traffic = HaproxyTraffic | SagemakerTraffic
 
 type GatewayKind = Traffic['gateway']
 type TrafficOf<K extends GatewayKind> = Extract<Traffic, { gateway: K }>
@@ -34,6 +45,10 @@ export interface GatewayTraits<T extends Traffic = Traffic> {
   hasLease: boolean
   /** The longest time after which an order may be carried out. */
   orderMs: number
+  /** The shortest exposure of a candidate: longer than it takes until an order is in force. Default: any. */
+  minExposureMs?: number
+  /** Its name of the server of a version. Default: that of the version. */
+  serverOf?(version: string): string
   /** What keeps the candidate from serving while this system is silent, for the page of a release. */
   whileSilent: string
   /** The issues of its fields. */
@@ -49,11 +64,15 @@ export interface GatewayServer {
   isUp: boolean
   /** The health check that asks a replica whether the version may serve. */
   lease: 'absent' | 'on' | 'off'
-  /** Requests that were sent to it since the gateway started, with their repetitions. */
+  /** From when its requests are counted. Default: since the gateway started. */
+  sinceMs?: number
+  /** Requests that were sent to it since then, with their repetitions. */
   attempts: number
   /** Without repetitions, and those of them that failed. */
   requests: number
   failures: number
+  /** Why they could not be read. */
+  unread?: string
 }
 
 /** What a gateway must be set to: the weight of each version, 0 for all others, and the versions that serve under a lease only. */
@@ -87,6 +106,9 @@ const wholeWeights =
     return Math.max(...weights) <= maxWeight ? weights : undefined
   }
 
+/** The name of the variant of a version, because that of a variant has neither _ nor dots: `roses-v1-2-0` of `roses_v1.2.0`. */
+export const variantOf = (version: string): string => version.replace(/[_.]/g, '-')
+
 const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
   haproxy: {
     word: 'haproxy({ … })',
@@ -107,6 +129,33 @@ const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
       )
     },
   },
+  sagemaker: {
+    word: 'sagemaker({ … })',
+    place: ({ region, endpoint }) => `${endpoint} of SageMaker in ${region}`,
+    weightsOf: wholeWeights(256),
+    weights: 'whole numbers up to 256, so use whole percentages',
+    hasLease: false,
+    orderMs: 20_000,
+    minExposureMs: 600_000,
+    serverOf: variantOf,
+    whileSilent: 'the candidate keeps its share: SageMaker has no health check that asks this system',
+    check({ region, endpoint, secret, addresses }, { need }) {
+      need(
+        /^[a-z]{2,3}(-[a-z]+)+-\d{1,2}$/.test(region),
+        `region is one of AWS, such as eu-west-1, not ${JSON.stringify(region)}`,
+      )
+      need(
+        /^[a-zA-Z\d](-*[a-zA-Z\d]){0,62}$/.test(endpoint),
+        `endpoint is the name of an endpoint, not ${JSON.stringify(endpoint)}`,
+      )
+      need(/^\w[\w.-]{0,199}$/.test(secret), `secret is the name of a secret, not ${JSON.stringify(secret)}`)
+      for (const [name, address] of Object.entries(addresses ?? {}))
+        need(
+          /^https?:\/\/[\w.:[\]-]+\/?$/.test(address),
+          `addresses.${name} is https:// with a host, not ${JSON.stringify(address)}`,
+        )
+    },
+  },
 }
 
 export const traitsOf = ({ gateway }: Traffic): GatewayTraits => kinds[gateway]
@@ -121,10 +170,14 @@ export function issuesOfTraffic(traffic: Traffic, policy?: ReleasePolicy): strin
     const words = Object.values(kinds).map(({ word }) => word)
     return [`${words.join(' or ')} is required`]
   }
-  const { weightsOf, weights, check } = traitsOf(traffic)
+  const { weightsOf, weights, minExposureMs = 0, check } = traitsOf(traffic)
   check(traffic, { need })
   if (policy === undefined) return issues
-  const { strategy, stages, shadow, targeted, probation, hotfix, drill, ab, limits } = policy
+  const { strategy, stages, shadow, targeted, probation, hotfix, drill, ab, limits, watch } = policy
+  need(
+    watch.exposureMs >= minExposureMs,
+    `the weights of this gateway take minutes to change: set watch.exposure to at least ${minExposureMs / 60_000} minutes`,
+  )
   need(
     strategy !== 'rolling' && strategy !== 'shadow',
     `a gateway moves shares of the traffic: release by canary, ab, blueGreen or direct, not ${strategy}`,
@@ -178,10 +231,11 @@ export function refusalOf(
   { weights, leased }: GatewayOrder,
   servers: readonly GatewayServer[],
   place: string,
+  serverOf = (version: string): string => version,
 ): string | undefined {
   const byName = new Map(servers.map((server) => [server.name, server]))
   const missing = Object.keys(weights).find((name) => !byName.has(name))
-  if (missing !== undefined) return `the gateway ${place} has no server named ${missing}: add it`
+  if (missing !== undefined) return `the gateway ${place} has no server named ${serverOf(missing)}: add it`
   const unleased = leased.find((name) => byName.get(name)?.lease === 'absent')
   if (unleased !== undefined)
     return `the server ${unleased} has no health check that asks this system, so it would keep its share while this system is away: add check with addr and port`
@@ -231,27 +285,37 @@ export const isReduction = (order: GatewayOrder, set: GatewayOrder): boolean =>
   Object.keys(order.weights).length === 1 && Object.keys(order.weights).every((name) => name in set.weights)
 
 /** Counters by the name of the server. */
-export type GatewayCounters = Record<string, Pick<GatewayServer, 'attempts' | 'requests' | 'failures'>>
+export type GatewayCounters = Record<
+  string,
+  Pick<GatewayServer, 'sinceMs' | 'attempts' | 'requests' | 'failures'>
+>
 
 export const countersOf = (servers: readonly GatewayServer[]): GatewayCounters =>
   Object.fromEntries(
-    servers.map(({ name, attempts, requests, failures }) => [name, { attempts, requests, failures }]),
+    servers.map(({ name, sinceMs, attempts, requests, failures }) => [
+      name,
+      { sinceMs, attempts, requests, failures },
+    ]),
   )
 
 /**
- * What a server has served since the counters were last read. Attempts that have fallen begin anew: the gateway was restarted. Requests and
+ * What a server has served since the counters were last read. They begin anew at a later `sinceMs`, or where there is none, when attempts
+ * have fallen: the gateway was restarted. Counters of an earlier `sinceMs` are those of a slower clock, and count nothing. Requests and
  * failures may fall by those under way, and count once they are passed again. Failures of requests that were counted earlier count with the
  * next requests, because a tick has no more failures than requests.
  */
 export function servedSince(
   before: GatewayCounters[string] | undefined,
-  { attempts, requests, failures }: GatewayServer,
+  { sinceMs, attempts, requests, failures }: GatewayServer,
 ): { served: { requests: number; failures: number }; after: GatewayCounters[string] } {
-  const base = before === undefined || attempts < before.attempts ? { requests: 0, failures: 0 } : before
+  const laterMs = (sinceMs ?? 0) - (before?.sinceMs ?? 0)
+  if (before !== undefined && laterMs < 0) return { served: { requests: 0, failures: 0 }, after: before }
+  const isAnew = laterMs > 0 || (sinceMs === undefined && attempts < (before?.attempts ?? 0))
+  const base = before === undefined || isAnew ? { requests: 0, failures: 0 } : before
   const served = Math.max(0, requests - base.requests)
   const failed = Math.min(served, Math.max(0, failures - base.failures))
   return {
     served: { requests: served, failures: failed },
-    after: { attempts, requests: base.requests + served, failures: base.failures + failed },
+    after: { sinceMs, attempts, requests: base.requests + served, failures: base.failures + failed },
   }
 }

@@ -68,7 +68,7 @@ export interface GatewayLook {
   generation: number
   switchRevision: number
   problem?: string
-  ordered?: GatewayOrder
+  ordered?: GivenOrder
   counters?: GatewayCounters
 }
 

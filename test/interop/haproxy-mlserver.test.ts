@@ -144,7 +144,8 @@ describe.skipIf('reason' in haproxy || 'reason' in mlserver)('two MLServer behin
         nameOf: (text) => (JSON.parse(text) as { model_version: string }).model_version,
       },
     })
-    ;({ system, registry, start } = await startGatewaySystem(gateway, { model, policy, replicas: 1 }))
+    const traffic = { gateway: 'haproxy', address: gateway.address, backend: model } as const
+    ;({ system, registry, start } = await startGatewaySystem(traffic, { model, policy, replicas: 1 }))
     expect(await register(server)).toBe(first)
     expect(await (await start(first)).result()).toMatchObject({ outcome: 'promoted' })
   })

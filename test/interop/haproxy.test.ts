@@ -93,7 +93,8 @@ describe.skipIf('reason' in found)('a model whose callers ask HAProxy', () => {
       backend: model,
       servers: { [first]: servers.get(first)!.port },
     })
-    ;({ system, registry, start } = await startGatewaySystem(gateway, { model, policy, replicas: 2 }))
+    const traffic = { gateway: 'haproxy', address: gateway.address, backend: model } as const
+    ;({ system, registry, start } = await startGatewaySystem(traffic, { model, policy, replicas: 2 }))
     expect(await registry.register()).toBe(first)
     expect(await (await start(first)).result()).toMatchObject({ outcome: 'promoted' })
   })

@@ -450,7 +450,13 @@ const definitions: Readonly<
     }),
     split: words.random({ test: 0.3 }),
     evaluation: { floors: { r2: 0.1 } },
-    release: words.ab({ split: words.percent(50, { soak: '1 d', deadline: '7 d' }), metric: 'errors' }),
+    traffic: words.sagemaker({ region: 'eu-west-1', endpoint: 'roses', secret: 'aws' }),
+    release: words.ab({
+      split: words.percent(50, { soak: '1 d', deadline: '7 d' }),
+      metric: 'errors',
+      drill: 'off',
+      watch: { exposure: '15 min' },
+    }),
   },
   served: {
     label: words.yesNo({ column: 'outcome', positive: 'late' }),

@@ -18,11 +18,13 @@ import {
   type GatewayCounters,
   type GatewayOrder,
   type GatewayServer,
+  type GivenOrder,
+  type Traffic,
 } from '../../../domain/serving/gateway.ts'
 import { championAlone } from '../../../domain/serving/route.ts'
 import { canonicalJson } from '../../../domain/canonical-json.ts'
 import { reasonOf } from '../../../domain/errors.ts'
-import { openGateway } from '../../../store/gateways/open.ts'
+import { openGateway, type GatewayAccess } from '../../../store/gateways/open.ts'
 import {
   beginOrder,
   ownGateways,
@@ -47,7 +49,7 @@ export interface GatewayDeps {
   counters: Pick<CounterRegistry, 'add'>
   replica: { id: string }
   leaseMs: number
-  privateHosts: readonly string[]
+  access: GatewayAccess
   onError: (what: string, error: unknown) => void
 }
 
@@ -56,6 +58,14 @@ const lookMs = 500
 export function followGateways(deps: GatewayDeps) {
   const { store, clock, lease, replica, leaseMs, onError } = deps
   const looks = new Map<string, Promise<void>>()
+  const opened = new Map<string, Gateway>()
+  /** One for each traffic, because some remember what they have read. */
+  const open = (traffic: Traffic): Gateway => {
+    const key = canonicalJson(traffic)
+    const gateway = opened.get(key) ?? openGateway(traffic, deps.access)
+    opened.set(key, gateway)
+    return gateway
+  }
   const loop = startLoop(
     async () => {
       // Without a lease it would take the candidate from callers of whom another replica may take care.
@@ -65,7 +75,7 @@ export function followGateways(deps: GatewayDeps) {
       for (const each of owned.filter(({ model }) => !looks.has(model)))
         looks.set(
           each.model,
-          lookAt(deps, each)
+          lookAt({ ...deps, open }, each)
             .catch((error: unknown) => onError(`the gateway of ${each.model} was not read`, error))
             .finally(() => looks.delete(each.model)),
         )
@@ -83,8 +93,11 @@ export function followGateways(deps: GatewayDeps) {
   }
 }
 
-async function lookAt(deps: GatewayDeps, owned: OwnedGateway): Promise<void> {
-  const { store, clock, routing, switches, replica, privateHosts } = deps
+async function lookAt(
+  deps: GatewayDeps & { open: (traffic: Traffic) => Gateway },
+  owned: OwnedGateway,
+): Promise<void> {
+  const { store, clock, routing, switches, replica } = deps
   const { model, traffic } = owned
   const live = routing.find(model)
   if (live === undefined) return
@@ -92,15 +105,17 @@ async function lookAt(deps: GatewayDeps, owned: OwnedGateway): Promise<void> {
   const switchRevision = switches.readRevision(model)
   const look = { model, owner: replica.id, epoch, generation, switchRevision }
   const table = routing.tableOf(live, clock.now())
-  const gateway = openGateway(traffic, { privateHosts })
+  const gateway = deps.open(traffic)
   try {
     const begin = (order: GatewayOrder) =>
       beginOrder(store, { model, owner: replica.id, forMs: traitsOf(traffic).orderMs, order })
     const found = await compare(gateway, owned, { live, table, begin })
-    const { servers, problem, ordered } = found
+    const { servers, ordered } = found
     const counted: (() => void)[] = []
-    const counters: GatewayCounters = countersOf(servers)
-    if (found.isCounted)
+    const unread = servers.find((server) => server.unread !== undefined)?.unread
+    const counters: GatewayCounters | undefined = unread === undefined ? countersOf(servers) : undefined
+    const problem = found.problem ?? unread
+    if (found.isCounted && counters !== undefined)
       for (const server of servers) {
         const { served, after } = servedSince(owned.counters?.[server.name], server)
         counters[server.name] = after
@@ -118,7 +133,7 @@ interface Compared {
   servers: GatewayServer[]
   /** Whether all requests since the last look came by the shares of this table. */
   isCounted: boolean
-  ordered?: GatewayOrder
+  ordered?: GivenOrder
   problem?: string
 }
 
@@ -134,14 +149,15 @@ async function compare(
 ): Promise<Compared> {
   const { route } = live
   const { arms, refused } = servedBy(live, table)
-  const order = orderOf(traitsOf(traffic), arms, route.proven)
+  const traits = traitsOf(traffic)
+  const order = orderOf(traits, arms, route.proven)
   const place = placeOf(traffic)
   const { versions: servers, stranger } = versionsIn(await gateway.read(), { model, place })
   const uncounted = { servers, isCounted: false }
   if (order === undefined) return { ...uncounted, problem: 'these shares cannot be set with whole weights' }
   const isLess = set !== undefined && isReduction(order, set)
   // Nothing keeps a gateway that was set before from a rollback.
-  const refusal = refusalOf(order, servers, place) ?? (isLess ? undefined : stranger)
+  const refusal = refusalOf(order, servers, place, traits.serverOf) ?? (isLess ? undefined : stranger)
   if (refusal !== undefined) return { ...uncounted, problem: refusal }
   const changed = set?.isPending ? undefined : set && changeOf(set, servers)
   const isSet = set !== undefined && canonicalJson(set) === canonicalJson(order)
@@ -156,7 +172,8 @@ async function compare(
   return {
     servers: after,
     isCounted: isSet && changed === undefined,
-    ordered: order,
+    // Some take a while until an order is in force, and may give it up: it is set again until then.
+    ordered: changeOf(order, after) === undefined ? order : { ...order, isPending: true },
     problem: lagOf(order, after) ?? other,
   }
 }

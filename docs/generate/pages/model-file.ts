@@ -193,8 +193,11 @@ const parts: readonly Part[] = [
     about:
       'The gateway that callers ask in place of this system: [how it is followed](../how-to/own-gateway.md).',
     file: define('traffic'),
-    calls: ['haproxy'],
-    types: [['HaproxyOptions', '`haproxy` takes:']],
+    calls: ['haproxy', 'sagemaker'],
+    types: [
+      ['HaproxyOptions', '`haproxy` takes:'],
+      ['SagemakerOptions', '`sagemaker` takes:'],
+    ],
   },
   { title: 'Drills', file: define('release'), types: [['DrillSpec', '`drill`:']] },
   {

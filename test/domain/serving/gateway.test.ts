@@ -13,6 +13,7 @@ import {
   orderOf,
   refusalOf,
   servedSince,
+  variantOf,
   traitsOf,
   versionsIn,
   type GatewayCounters,
@@ -142,7 +143,45 @@ describe('a traffic', () => {
   })
 })
 
+describe('an endpoint of SageMaker', () => {
+  const traffic = { gateway: 'sagemaker', region: 'eu-west-1', endpoint: 'roses', secret: 'aws' } as const
+  const watch = { ...dayPolicy.watch, exposureMs: 900_000 }
+  const policy: ReleasePolicy = { ...dayPolicy, watch }
+  it('fits the release of a canary whose exposure is longer than an update', () => {
+    const addresses = { sagemaker: 'https://a.example', cloudwatch: 'https://b.example:8443/' }
+    expect(issuesOfTraffic({ ...traffic, addresses }, policy)).toEqual([])
+    expect(issuesOfTraffic(traffic, { ...policy, watch: { ...watch, exposureMs: 15_000 } })).toEqual([
+      expect.stringMatching(/watch\.exposure to at least 10 minutes/),
+    ])
+  })
+  it.each<[string, object, RegExp]>([
+    ['a region', { region: 'eu-west-1.example.org/' }, /region is one of AWS/],
+    ['an endpoint', { endpoint: 'roses_v1' }, /name of an endpoint/],
+    ['a secret', { secret: '../aws' }, /name of a secret/],
+    [
+      'an address',
+      { addresses: { sagemaker: 'https://a.example/path', cloudwatch: 'https://b.example' } },
+      /addresses\.sagemaker/,
+    ],
+  ])('refuses %s that is none', (_name, change, issue) => {
+    expect(issuesOfTraffic({ ...traffic, ...change }, policy).join()).toMatch(issue)
+  })
+  it('names the variant that a version lacks', () => {
+    expect(refusalOf(canary(500)!, [], 'roses of SageMaker', variantOf)).toMatch(/no server named m-v1-1-0/)
+  })
+})
+
 describe('the counters of a gateway', () => {
+  it('begin anew at a later time, and count nothing at an earlier one', () => {
+    const before = { sinceMs: 2, attempts: 9, requests: 9, failures: 1 }
+    const at = (sinceMs: number) =>
+      servedSince(before, server('m', { sinceMs, attempts: 7, requests: 7, failures: 1 })).served
+    expect([1, 2, 3].map(at)).toEqual([
+      { requests: 0, failures: 0 },
+      { requests: 0, failures: 0 },
+      { requests: 7, failures: 1 },
+    ])
+  })
   it('begin anew when they have fallen, and count failures that were passed again once', () => {
     const before = { attempts: 100, requests: 100, failures: 5 }
     expect(servedSince(before, server('m', { requests: 30, failures: 2 }))).toEqual({

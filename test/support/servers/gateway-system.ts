@@ -1,11 +1,11 @@
 /** Starts the real system for a model whose callers ask a gateway. */
 import sql from 'sql-template-tag'
+import type { Traffic } from '../../../domain/serving/gateway.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
 import { orderedStart } from '../commands/signed.ts'
 import { insertModel, insertPeople, type Registry } from '../release/candidates.ts'
 import { fixtureRelease, type FixtureRelease } from '../release/release-fixture.ts'
-import type { Haproxy } from './haproxy.ts'
 import { startRealSystem, type RealSystem } from './system-fixture.ts'
 
 export interface GatewaySystem {
@@ -16,7 +16,7 @@ export interface GatewaySystem {
 }
 
 export async function startGatewaySystem(
-  gateway: Pick<Haproxy, 'address'>,
+  traffic: Traffic,
   { model, policy, replicas }: { model: string; policy: ReleasePolicy; replicas: number },
 ): Promise<GatewaySystem> {
   const system = await startRealSystem({
@@ -30,7 +30,6 @@ export async function startGatewaySystem(
     policy,
     artifactRoot: system.config.artifactRoot,
   })
-  const traffic = { gateway: 'haproxy', address: gateway.address, backend: model }
   await system.store.query(
     sql`update models set definition = jsonb_set(definition, '{traffic}', ${JSON.stringify(traffic)}::jsonb) where name = ${model}`,
   )

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     AbOptionsRequireDrill = TypedDict("AbOptionsRequireDrill", {"within": 'str'})
     ProbationSpec = TypedDict("ProbationSpec", {"soak": 'NotRequired[str]', "requests": 'NotRequired[float]', "deadline": 'NotRequired[str]', "holdback": 'NotRequired[float]', "shadow": 'NotRequired[float]', "cover_labels": 'NotRequired[bool]'})
     FirstSpec = TypedDict("FirstSpec", {"header": 'NotRequired[str]', "attribute": 'NotRequired[Mapping[str, Union[str, float]]]', "allow_list": 'NotRequired[Sequence[str]]', "soak": 'NotRequired[str]', "requests": 'NotRequired[float]', "deadline": 'NotRequired[str]'})
+    SagemakerOptionsAddresses = TypedDict("SagemakerOptionsAddresses", {"sagemaker": 'str', "cloudwatch": 'str'})
 
 #: The arguments and options of each word: [name in the definition, shape] by name in Python.
 WORDS: dict[str, Any] = {
@@ -138,6 +139,7 @@ WORDS: dict[str, Any] = {
     "rolling": {"name": "rolling", "positional": {}, "required": 0, "leading": [], "options": {"fields": "RollingOptions"}},
     "shadow": {"name": "shadow", "positional": {}, "required": 0, "leading": [], "options": {"fields": "ShadowOptions"}},
     "haproxy": {"name": "haproxy", "positional": {}, "required": 0, "leading": [], "options": {"fields": "HaproxyOptions"}},
+    "sagemaker": {"name": "sagemaker", "positional": {}, "required": 0, "leading": [], "options": {"fields": "SagemakerOptions"}},
     "event": {"name": "event", "positional": {"name": ""}, "required": 1, "leading": [], "options": {"fields": "EventOptions"}},
     "promql": {"name": "promql", "positional": {"source": "", "query": ""}, "required": 2, "leading": [], "options": {"fields": "PromqlOptions"}},
     "sql_query": {"name": "sqlQuery", "positional": {"source": "", "query": ""}, "required": 2, "leading": [], "options": {"fields": "PromqlOptions"}},
@@ -241,6 +243,8 @@ TYPES: dict[str, Any] = {
     "RollingOptions": {"approval": ["approval", {"fields": "ApprovalSpec"}], "watch": ["watch", {"fields": "AbOptionsWatch"}], "limits": ["limits", {"fields": "CanaryPolicy"}], "when_inconclusive": ["whenInconclusive", ""], "when_busy": ["whenBusy", ""], "hotfix": ["hotfix", {"fields": "AbOptionsHotfix"}], "qualification": ["qualification", {"fields": "QualificationLimits"}], "drill": ["drill", {"fields": "DrillSpec"}], "refit": ["refit", ""], "refit_distance": ["refitDistance", ""], "require_drill": ["requireDrill", {"fields": "AbOptionsRequireDrill"}], "business": ["business", ""], "external": ["external", ""], "stages": ["stages", ""], "soak": ["soak", ""], "requests": ["requests", ""], "deadline": ["deadline", ""], "shadow": ["shadow", ""], "probation": ["probation", {"fields": "ProbationSpec"}]},
     "ShadowOptions": {"approval": ["approval", {"fields": "ApprovalSpec"}], "watch": ["watch", {"fields": "AbOptionsWatch"}], "limits": ["limits", {"fields": "CanaryPolicy"}], "when_inconclusive": ["whenInconclusive", ""], "when_busy": ["whenBusy", ""], "hotfix": ["hotfix", {"fields": "AbOptionsHotfix"}], "qualification": ["qualification", {"fields": "QualificationLimits"}], "drill": ["drill", {"fields": "DrillSpec"}], "refit": ["refit", ""], "refit_distance": ["refitDistance", ""], "require_drill": ["requireDrill", {"fields": "AbOptionsRequireDrill"}], "business": ["business", ""], "external": ["external", ""], "soak": ["soak", ""], "requests": ["requests", ""], "deadline": ["deadline", ""], "probation": ["probation", {"fields": "ProbationSpec"}], "shadow": ["shadow", ""], "when_passed": ["whenPassed", ""]},
     "HaproxyOptions": {"address": ["address", ""], "backend": ["backend", ""]},
+    "SagemakerOptions": {"region": ["region", ""], "endpoint": ["endpoint", ""], "secret": ["secret", ""], "addresses": ["addresses", {"fields": "SagemakerOptionsAddresses"}]},
+    "SagemakerOptionsAddresses": {"sagemaker": ["sagemaker", ""], "cloudwatch": ["cloudwatch", ""]},
     "EventOptions": {"counts": ["counts", ""], "min": ["min", ""], "max": ["max", ""], "within": ["within", ""], "delay": ["delay", ""], "lower_is_better": ["lowerIsBetter", ""], "action": ["action", ""], "not_worse": ["notWorse", ""], "better": ["better", ""]},
     "PromqlOptions": {"max": ["max", ""], "min": ["min", ""], "limit": ["limit", ""], "tolerance": ["tolerance", ""], "lower_is_better": ["lowerIsBetter", ""], "every": ["every", ""], "delay": ["delay", ""], "min_requests": ["minRequests", ""], "action": ["action", ""], "on_error": ["onError", ""]},
     "LookupOptions": {"by": ["by", ""], "otherwise": ["otherwise", ""], "fresh": ["fresh", ""], "within": ["within", ""]},
@@ -1378,6 +1382,24 @@ def haproxy(
 
 
 @word
+def sagemaker(
+    *,
+    region: str,
+    endpoint: str,
+    secret: str,
+    addresses: Optional[SagemakerOptionsAddresses] = None,
+) -> TrafficSpec:
+    r"""Moves the weights of the production variants of an endpoint of SageMaker, and reads their counts from CloudWatch.
+
+    region: The region of AWS, such as ``eu-west-1``.
+    endpoint: The endpoint of the model. Each of its production variants has the name of a version, with hyphens: ``roses-v1-2-0``.
+    secret: The name of the secret with the key of AWS, never the key.
+    addresses: Other addresses than those of AWS in its region, such as those of VPC endpoints.
+    """
+    raise AssertionError
+
+
+@word
 def event(
     name: str,
     *,
@@ -1718,6 +1740,7 @@ __all__ = [
     "rolling",
     "row_count",
     "rows_as_usual",
+    "sagemaker",
     "served",
     "shadow",
     "sql_query",

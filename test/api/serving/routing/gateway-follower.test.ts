@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { reportGateways } from '../../../../activities/alerts/delivery/deliver.ts'
 import { listOpenAlertKeys } from '../../../../store/monitoring/alerts.ts'
+import type { HaproxyTraffic } from '../../../../domain/serving/gateway.ts'
 import { findGateway } from '../../../../store/serving/gateways.ts'
 import { issuesOfKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { laggingReplicas, listReplicaProgress } from '../../../../store/serving/replicas.ts'
@@ -169,10 +170,10 @@ it.each([
     await fixture.route(model, canary(0), 60_000)
     await until(() => state.weights[candidate] === 0, 'a rollback')
     await fixture.route(model, { ...canary(0), release: undefined })
-    await until(
-      async () => (await findGateway(fixture.store, model))?.traffic.address === (other || undefined),
-      'the gateway of the model file',
-    )
+    await until(async () => {
+      const traffic = (await findGateway(fixture.store, model))?.traffic as HaproxyTraffic | undefined
+      return traffic?.address === (other || undefined)
+    }, 'the gateway of the model file')
     await replica.stop()
   },
 )
