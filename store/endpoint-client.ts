@@ -86,7 +86,7 @@ export function createEndpointClient({
         `a secret is sent over http:// only to a host that TENURE_PRIVATE_HOSTS lists, and ${hostname} is none`,
       )
     const file = join(secrets, 'endpoints', host, secret)
-    const what = `the secret endpoints/${host}/${secret}`
+    const what = `the secret endpoints/${host}/${secret} of TENURE_SECRETS`
     if (signedFor === undefined) {
       const token = await once(file, () => readSecret(file, what))
       if (!inHeader.test(token))

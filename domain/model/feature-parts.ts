@@ -142,19 +142,28 @@ const directionOf = (() => {
   }
 })()
 
+/**
+ * Rounds a number to 17 binary digits (1e-5 of it), by Veltkamp's splitting. Embeddings have the length 1 but for their rounding, which differs
+ * between 32 and 64 bits and would drift.
+ */
+function rounded(value: number): number {
+  const scaled = value * (2 ** 36 + 1)
+  return scaled - (scaled - value)
+}
+
 const projectionOn =
   (nth: number): ReadPart =>
   (text) => {
     const vector = vectorOf(text)
     if (vector === null) return null
     const direction = directionOf(nth, vector.length)
-    return vector.reduce((sum, each, at) => sum + each * direction[at]!, 0)
+    return rounded(vector.reduce((sum, each, at) => sum + each * direction[at]!, 0))
   }
 
 const vectorParts: Readonly<Record<string, ReadPart>> = {
   norm(text) {
     const vector = vectorOf(text)
-    return vector && Math.sqrt(vector.reduce((sum, each) => sum + each * each, 0))
+    return vector && rounded(Math.sqrt(vector.reduce((sum, each) => sum + each * each, 0)))
   },
   ...Object.fromEntries(
     Array.from({ length: directions }, (_, nth) => [`projection${nth + 1}`, projectionOn(nth + 1)]),

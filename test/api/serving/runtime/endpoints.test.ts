@@ -438,7 +438,7 @@ describe('a secret', () => {
     writeFileSync(join(secrets, 'slack'), 'of a channel')
     for (const secret of ['other', 'slack'])
       await expect((await opened({ secret })).ask([[1, 1]])).rejects.toThrow(
-        `the secret endpoints/127.0.0.1:${port}/${secret} cannot be read (ENOENT)`,
+        `the secret endpoints/127.0.0.1:${port}/${secret} of TENURE_SECRETS cannot be read (ENOENT)`,
       )
     expect(asked).toBe(0)
   })
@@ -467,7 +467,9 @@ describe('a secret', () => {
       () => new Error('was sent'),
       (error: unknown) => error as Error,
     )
-    expect(message).toMatch(/gives no answer: the secret endpoints\/127\.0\.0\.1:\d+\/wrong(:| is not)/)
+    expect(message).toMatch(
+      /gives no answer: the secret endpoints\/127\.0\.0\.1:\d+\/wrong of TENURE_SECRETS(:| is not)/,
+    )
     expect(message).not.toMatch(/hid|den\b/)
     expect(message).not.toContain(secrets)
     expect(asked).toBe(0)
