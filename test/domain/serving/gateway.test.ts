@@ -174,11 +174,12 @@ describe('an endpoint of SageMaker', () => {
 describe('the counters of a gateway', () => {
   it('begin anew at a later time, and count nothing at an earlier one', () => {
     const before = { sinceMs: 2, attempts: 9, requests: 9, failures: 1 }
-    const at = (sinceMs: number) =>
-      servedSince(before, server('m', { sinceMs, attempts: 7, requests: 7, failures: 1 })).served
-    expect([1, 2, 3].map(at)).toEqual([
+    const at = (sinceMs: number, requests: number) =>
+      servedSince(before, server('m', { sinceMs, requests, failures: 1 })).served
+    expect([at(1, 90), at(2, 7), at(2, 10), at(3, 7)]).toEqual([
       { requests: 0, failures: 0 },
       { requests: 0, failures: 0 },
+      { requests: 1, failures: 0 },
       { requests: 7, failures: 1 },
     ])
   })
