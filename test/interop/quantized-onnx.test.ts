@@ -12,8 +12,7 @@ import { moveChampion } from '../../store/registry/champions.ts'
 import { getEvaluation } from '../../store/training/evaluations.ts'
 import type { RetrainOutcome } from '../../workflows/messages.ts'
 import { initializersOf } from '../../packages/predictors/test/support/onnx-graphs.ts'
-import { openOnnx } from '../../packages/predictors/src/formats/onnx/open-onnx.ts'
-import { bareAnswers } from '../../packages/predictors/test/support/onnx-answers.ts'
+import { servedAnswers } from '../../packages/predictors/test/support/onnx-answers.ts'
 import {
   floats,
   graph,
@@ -207,9 +206,7 @@ it.skipIf('reason' in found)('weights of Constant nodes and of 16 bits are quant
     expect(counts).toEqual({ 'weights of 32 bits': { parent: weights, child: 64 } })
     expect(made.byteLength).toBeLessThan(bytes.byteLength / 2)
     const asked = { count: rows, numbers: [...input] }
-    const [one, other] = await Promise.all(
-      [bytes, made].map((each) => bareAnswers(each, openOnnx(each).layout, asked)),
-    )
+    const [one, other] = await Promise.all([bytes, made].map((each) => servedAnswers(each, asked)))
     const worst = Math.max(...one!.map((answer, at) => Math.abs(answer - other![at]!)))
     expect(worst).toBeLessThan(0.05)
   }
