@@ -79,6 +79,8 @@ export function readConfig(variables: Environment = process.env) {
     retention: readRetention(reader),
     /** Private hosts that addresses from model files, from `tenure apply` and from the answers of servers may reach. */
     privateHosts,
+    /** The API server of the cluster of Kubernetes that runs this process, and the folder of its service account; absent outside of one. */
+    cluster: readCluster(reader),
     /** The largest file in MiB that a source gets from a web server. */
     sourceFileMb: whole('TENURE_SOURCE_FILE_MB', 512, 1, 10_000_000),
     /** Cache of this machine for downloads and Python environments. */
@@ -275,6 +277,18 @@ export const readVersion = (): string =>
 /** Returns the environment of a child process: a given environment with some variables changed. */
 export function environmentWith(changes: Environment, environment: Environment = process.env): Environment {
   return { ...environment, ...replacedFiles(changes), ...changes }
+}
+
+/** Kubernetes sets both in each container. */
+function readCluster({ given }: SettingsReader): { url: string; folder: string } | undefined {
+  const host = given('KUBERNETES_SERVICE_HOST')
+  const port = given('KUBERNETES_SERVICE_PORT') ?? '443'
+  return host === undefined
+    ? undefined
+    : {
+        url: `https://${host.includes(':') ? `[${host}]` : host}:${port}`,
+        folder: '/var/run/secrets/kubernetes.io/serviceaccount',
+      }
 }
 
 /** Reads the address in `…_URL` and an optional key in `…_TOKEN`. */

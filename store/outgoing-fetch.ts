@@ -14,6 +14,8 @@ export interface OutgoingRequest {
   headers?: Record<string, string> | [string, string][]
   body?: string | Uint8Array
   privateHosts: PrivateHosts
+  /** The one authority of its certificate, as PEM. Default: those of this process. */
+  ca?: string
   /** The most bytes of the body, after decompression. */
   maxBytes: number
   /** The time for the whole exchange. */
@@ -39,7 +41,7 @@ let loaded: Promise<typeof Undici> | undefined
 /** Loads undici where it is needed. Each `import()` is resolved anew, for which a call in the path of a prediction would wait. */
 const undici = () => (loaded ??= import('./undici.ts'))
 
-/** By their list of private hosts and their protocol. Separate from the global dispatcher, which belongs to Node's fetch once that was used. */
+/** By their list of private hosts, their protocol and their authority. Separate from the global dispatcher, which belongs to Node's fetch once that was used. */
 const agents = new Map<string, Promise<Undici.Agent>>()
 
 /**
@@ -57,11 +59,11 @@ function requireAddress(address: string): void {
 /** Throws `address_not_allowed` for a private address, and the error of the connection when the server does not answer in time. */
 export async function outgoingFetch(
   address: string,
-  { privateHosts, maxBytes, maxMs, maxSilentMs = maxMs, ...request }: OutgoingRequest,
+  { privateHosts, ca, maxBytes, maxMs, maxSilentMs = maxMs, ...request }: OutgoingRequest,
 ): Promise<OutgoingAnswer> {
   requireAddress(address)
   const { undiciFetch } = await undici()
-  const dispatcher = await agentFor(privateHosts)
+  const dispatcher = await agentFor(privateHosts, { ca })
   const stop = new AbortController()
   const whole = setTimeout(() => stop.abort(new Error(`not complete within ${maxMs} ms`)), maxMs)
   const silent = setTimeout(() => stop.abort(new Error(`no byte for ${maxSilentMs} ms`)), maxSilentMs)
@@ -142,7 +144,7 @@ export async function outgoingPost(
 ): Promise<{ status: number; body: Buffer; headers: Record<string, unknown> }> {
   requireAddress(address)
   const { undiciRequest } = await undici()
-  const dispatcher = await agentFor(privateHosts, http2)
+  const dispatcher = await agentFor(privateHosts, { http2 })
   const stop = new AbortController()
   const whole = setTimeout(() => stop.abort(new Error(`not complete within ${maxMs} ms`)), maxMs)
   const post = (by: Undici.Agent) =>
@@ -151,7 +153,7 @@ export async function outgoingPost(
   try {
     const answer = await post(dispatcher).catch(async (error: unknown) => {
       if (!metItsEnd(error)) throw error
-      fresh = await createAgent(privateHosts, http2)
+      fresh = await createAgent(privateHosts, { http2 })
       return post(fresh)
     })
     const { statusCode: status } = answer
@@ -185,10 +187,15 @@ function metItsEnd(error: unknown): boolean {
   return ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET'].includes(code ?? '') && (socket?.bytesRead ?? 0) > 0
 }
 
-function agentFor(privateHosts: PrivateHosts, http2 = false): Promise<Undici.Agent> {
+interface AgentOptions {
+  http2?: boolean
+  ca?: string
+}
+
+function agentFor(privateHosts: PrivateHosts, options: AgentOptions): Promise<Undici.Agent> {
   // A host may be named `all`.
-  const name = JSON.stringify([http2, privateHosts])
-  const agent = agents.get(name) ?? createAgent(privateHosts, http2)
+  const name = JSON.stringify([options, privateHosts])
+  const agent = agents.get(name) ?? createAgent(privateHosts, options)
   agents.set(name, agent)
   return agent
 }
@@ -196,12 +203,14 @@ function agentFor(privateHosts: PrivateHosts, http2 = false): Promise<Undici.Age
 /** The most requests on one connection of HTTP/2 at a time. */
 const streams = 256
 
-async function createAgent(privateHosts: PrivateHosts, http2: boolean): Promise<Undici.Agent> {
+async function createAgent(privateHosts: PrivateHosts, { http2, ca }: AgentOptions): Promise<Undici.Agent> {
   const { Agent, buildConnector } = await undici()
   const guard = privateHosts === 'all' ? undefined : createGuard(privateHosts)
   // The types of undici lack what it takes for HTTP/2.
   const protocol: object = http2 ? { useH2c: true, preferH2: true } : {}
-  const connect = buildConnector({ lookup: guard?.lookup, ...protocol })
+  // A request over HTTP/1.1 that takes too long closes its connection, so that no later one is sent into a connection that hangs.
+  const authority: object = ca === undefined ? {} : { ca, allowH2: false }
+  const connect = buildConnector({ lookup: guard?.lookup, ...authority, ...protocol })
   return new Agent({
     ...(http2 ? { pipelining: streams } : {}),
     connect(options, callback) {

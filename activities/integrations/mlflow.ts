@@ -3,7 +3,7 @@
  * result of an earlier attempt may be unknown.
  */
 import { findAliases, findVersionPayload } from '../../store/integrations/outbox.ts'
-import { sendRequest, isRequestRefusal } from './http-request.ts'
+import { sendRequest, isRequestRefusal } from '../../store/integrations/http-request.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import { findTrainingRun } from '../../store/training/trainings.ts'
 import type { Database } from '../../store/postgres.ts'

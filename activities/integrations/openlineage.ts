@@ -10,7 +10,7 @@ import { getSnapshot } from '../../store/training/snapshots.ts'
 import { findVersion } from '../../store/registry/versions.ts'
 import type { Mirror } from '../../temporal.config.ts'
 import { uuidOf, type LineageRefs } from './lineage-events.ts'
-import { sendRequest } from './http-request.ts'
+import { sendRequest } from '../../store/integrations/http-request.ts'
 
 export interface LineageDeps {
   store: Database

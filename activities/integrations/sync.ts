@@ -20,7 +20,7 @@ import type { Mirror } from '../../temporal.config.ts'
 import type { Deps } from '../deps.ts'
 import { syncMlflow } from './mlflow.ts'
 import { syncOpenLineage, type StoredEvent } from './openlineage.ts'
-import { isRequestRefusal } from './http-request.ts'
+import { isRequestRefusal } from '../../store/integrations/http-request.ts'
 
 /** Runs until aborted. Returns at once when no system is configured. */
 export async function syncIntegrations(

@@ -111,7 +111,7 @@ export interface ServingDeps {
   subjects: SubjectKey
   replica: Replica
   leaseMs: number
-  /** The private hosts that gateways of model files may name. */
+  /** What the gateways of models need of this machine. */
   gateways: GatewayAccess
   /** See `ReplicaDeps`. */
   startMs?: number

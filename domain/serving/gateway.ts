@@ -3,6 +3,7 @@
  * only by the weights of its servers, and their counters are the evidence.
  */
 import { policyIssues, type PolicyIssues } from '../policy-issues.ts'
+import { sourceNamePattern } from '../canary/external/external-policy.ts'
 import type { ReleasePolicy } from '../release/policy.ts'
 import { totalBp, type RouteArm } from './route.ts'
 
@@ -25,8 +26,38 @@ export interface SagemakerTraffic {
   addresses?: { sagemaker: string; cloudwatch: string }
 }
 
+/** What the adapters of Kubernetes share: where its API is, and which counters of a gateway Prometheus has. */
+interface KubernetesPlace {
+  /** The address of the API server: https://host:port. Default: that of the cluster in which this process runs. */
+  server?: string
+  namespace: string
+  name: string
+  metrics: {
+    /** A source of the kind `promql` in the file of metric sources. */
+    source: string
+    /** A selector of counters of requests; `$service`, `$revision`, `$namespace` and `$version` are replaced. */
+    requests: string
+    /** The label with the status of the answer. A request fails when it begins with 5. */
+    status: string
+    /** How long after a change of weights the counters may still grow by requests of the former weights. */
+    settleMs: number
+  }
+}
+
+/** Each backend of the rule is the Service of a version, with the name that `variantOf` gives it. */
+export interface HttpRouteTraffic extends KubernetesPlace {
+  gateway: 'http_route'
+  /** The place of the rule in the route, from 0. */
+  rule: number
+}
+
+/** An InferenceService whose revisions carry the version as their annotation `tenure/version`. */
+export interface KserveTraffic extends KubernetesPlace {
+  gateway: 'kserve'
+}
+
 /** Where the traffic of a model passes. */
-export type Traffic = HaproxyTraffic | SagemakerTraffic
+export type Traffic = HaproxyTraffic | HttpRouteTraffic | KserveTraffic | SagemakerTraffic
 
 type GatewayKind = Traffic['gateway']
 type TrafficOf<K extends GatewayKind> = Extract<Traffic, { gateway: K }>
@@ -52,7 +83,7 @@ export interface GatewayTraits<T extends Traffic = Traffic> {
   /** What keeps the candidate from serving while this system is silent, for the page of a release. */
   whileSilent: string
   /** The issues of its fields. */
-  check(traffic: T, issues: Pick<PolicyIssues, 'need'>): void
+  check(traffic: T, issues: Pick<PolicyIssues, 'need' | 'integer'>): void
 }
 
 /** A server of a gateway, as it says of itself. */
@@ -62,6 +93,8 @@ export interface GatewayServer {
   weight: number
   /** Whether it may get requests. */
   isUp: boolean
+  /** Why the gateway may still serve it by another weight. */
+  lag?: string
   /** The health check that asks a replica whether the version may serve. */
   lease: 'absent' | 'on' | 'off'
   /** From when its requests are counted. Default: since the gateway started. */
@@ -106,7 +139,10 @@ const wholeWeights =
     return Math.max(...weights) <= maxWeight ? weights : undefined
   }
 
-/** The name of the variant of a version, because that of a variant has neither _ nor dots: `roses-v1-2-0` of `roses_v1.2.0`. */
+/** The longest time after which an order may be carried out at an API server that answers none. */
+const kubernetesOrderMs = 6_000
+
+/** The name of the Service or variant of a version, because that of neither has _ or dots: `roses-v1-2-0` of `roses_v1.2.0`. */
 export const variantOf = (version: string): string => version.replace(/[_.]/g, '-')
 
 const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
@@ -156,6 +192,62 @@ const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
         )
     },
   },
+  http_route: {
+    word: 'httpRoute({ … })',
+    place: ({ namespace, name }) => `HTTPRoute ${namespace}/${name}`,
+    weightsOf: wholeWeights(1_000_000),
+    weights: 'whole numbers up to 1000000',
+    hasLease: false,
+    orderMs: kubernetesOrderMs,
+    serverOf: variantOf,
+    whileSilent: 'the candidate keeps its share: an HTTPRoute has no health check that asks this system',
+    check(traffic, issues) {
+      checkKubernetes(traffic, issues)
+      issues.integer('rule', traffic.rule, 0, 15)
+    },
+  },
+  kserve: {
+    word: 'kserve({ … })',
+    place: ({ namespace, name }) => `InferenceService ${namespace}/${name}`,
+    weightsOf: (shares) =>
+      shares.length <= 2 && shares.every((share) => share % 100 === 0)
+        ? shares.map((share) => share / 100)
+        : undefined,
+    weights: 'whole percentages of two revisions',
+    hasLease: false,
+    orderMs: kubernetesOrderMs,
+    whileSilent: 'the candidate keeps its share: KServe has no health check that asks this system',
+    check: checkKubernetes,
+  },
+}
+
+function checkKubernetes(
+  { server, namespace, name, metrics }: KubernetesPlace,
+  { need, integer }: Pick<PolicyIssues, 'need' | 'integer'>,
+): void {
+  need(
+    server === undefined || /^https:\/\/([\w.-]+|\[[\da-f:]+\])(:\d{1,5})?$/i.test(server),
+    `server is https://host:port, not ${JSON.stringify(server)}`,
+  )
+  const label = /^[a-z\d]([a-z\d-]{0,61}[a-z\d])?$/
+  need(label.test(namespace), `namespace is the name of a namespace, not ${JSON.stringify(namespace)}`)
+  need(
+    name.length <= 253 && name.split('.').every((each) => label.test(each)),
+    `name is the name of an object, not ${JSON.stringify(name)}`,
+  )
+  need(
+    sourceNamePattern.test(metrics.source),
+    `metrics.source is the name of a metric source, not ${JSON.stringify(metrics.source)}`,
+  )
+  need(
+    /\$(service|revision|version)\b/.test(metrics.requests) && metrics.requests.length <= 4_000,
+    'metrics.requests names $service, $revision or $version, so that each version has counters of its own',
+  )
+  need(
+    /^[a-zA-Z_]\w*$/.test(metrics.status),
+    `metrics.status is the name of a label, not ${JSON.stringify(metrics.status)}`,
+  )
+  integer('metrics.settle', metrics.settleMs, 1_000)
 }
 
 export const traitsOf = ({ gateway }: Traffic): GatewayTraits => kinds[gateway]
@@ -165,13 +257,13 @@ export const placeOf = (traffic: Traffic): string => traitsOf(traffic).place(tra
 
 /** The issues of a `traffic` beside the release policy of its model; empty when it is valid. */
 export function issuesOfTraffic(traffic: Traffic, policy?: ReleasePolicy): string[] {
-  const { issues, need } = policyIssues()
+  const { issues, need, integer } = policyIssues()
   if (!Object.hasOwn(kinds, traffic.gateway)) {
     const words = Object.values(kinds).map(({ word }) => word)
     return [`${words.join(' or ')} is required`]
   }
   const { weightsOf, weights, minExposureMs = 0, check } = traitsOf(traffic)
-  check(traffic, { need })
+  check(traffic, { need, integer })
   if (policy === undefined) return issues
   const { strategy, stages, shadow, targeted, probation, hotfix, drill, ab, limits, watch } = policy
   need(
@@ -272,6 +364,7 @@ export function lagOf(order: GatewayOrder, servers: readonly GatewayServer[]): s
     const wanted = wantedWeight(order, server)
     if (server.weight !== wanted)
       return `the weight of ${server.name} is ${server.weight}, and ${wanted} was set`
+    if (server.lag !== undefined) return server.lag
     if (wanted > 0 && !server.isUp) return `the server ${server.name} is down`
     const isLeased = order.leased.includes(server.name)
     if (wanted > 0 && server.lease !== 'absent' && (server.lease === 'on') !== isLeased)

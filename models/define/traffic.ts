@@ -1,6 +1,7 @@
 /** Compiles the `traffic` of a model file: the gateway that passes its requests, where callers do not ask this system. */
 import { issuesOfTraffic, type Traffic } from '../../domain/serving/gateway.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import { durationsIn, type Duration } from './duration.ts'
 import { fieldNames, reportUnknown } from './fields.ts'
 import type { IssueCollector } from './issues.ts'
 
@@ -35,7 +36,48 @@ interface SagemakerSpec extends SagemakerOptions {
   gateway: 'sagemaker'
 }
 
-export type TrafficSpec = HaproxySpec | SagemakerSpec
+export interface CounterOptions {
+  /** The name of a source of the kind `promql` in the file of metric sources. */
+  source: string
+  /**
+   * A selector of counters of requests, one for each version: `$service`, `$namespace`, `$version` and for KServe `$revision` are replaced.
+   * Default: the counters of Traefik 3.7, or those of Knative's queue-proxy.
+   */
+  requests?: string
+  /** The label with the status of the answer. A request fails when it begins with 5. Default: `code`, or for KServe `response_code`. */
+  status?: string
+  /**
+   * How long after a change of weights requests count for no version: longer than the gateway takes to apply it and Prometheus to scrape it.
+   * Default: 30 s.
+   */
+  settle?: Duration
+}
+
+export interface KubernetesOptions {
+  /** The namespace of the object. */
+  namespace: string
+  /** The name of the object. */
+  name: string
+  /** Which counters Prometheus has of the gateway. */
+  metrics: CounterOptions
+  /** The address of the API server, as `https://10.0.0.1:6443`. Default: that of the cluster in which the replicas run. */
+  server?: string
+}
+
+export interface HttpRouteOptions extends KubernetesOptions {
+  /** The place of the rule in the route, from 0. Each of its `backendRefs` is the Service of a version: `roses-v1-2-0` of `roses_v1.2.0`. Default: 0. */
+  rule?: number
+}
+
+interface HttpRouteSpec extends HttpRouteOptions {
+  gateway: 'http_route'
+}
+
+interface KserveSpec extends KubernetesOptions {
+  gateway: 'kserve'
+}
+
+export type TrafficSpec = HaproxySpec | HttpRouteSpec | KserveSpec | SagemakerSpec
 
 /** Moves the weights of the servers of a backend of HAProxy, and counts what they answer. */
 export const haproxy = (options: HaproxyOptions): TrafficSpec => ({ gateway: 'haproxy', ...options })
@@ -45,10 +87,52 @@ export const sagemaker = (options: SagemakerOptions): TrafficSpec => ({ gateway:
 
 const addressFields = fieldNames<SagemakerOptions['addresses'] & {}>({ sagemaker: 0, cloudwatch: 0 })
 
+/** Moves the weights of the Services of a rule of an HTTPRoute, and counts what they answer by Prometheus. */
+export const httpRoute = (options: HttpRouteOptions): TrafficSpec => ({ gateway: 'http_route', ...options })
+
+/** Moves the `canaryTrafficPercent` of an InferenceService, and counts what its revisions answer by Prometheus. */
+export const kserve = (options: KubernetesOptions): TrafficSpec => ({ gateway: 'kserve', ...options })
+
+const counterFields = fieldNames<CounterOptions>({ source: 0, requests: 0, status: 0, settle: 0 })
+const kubernetesFields = { gateway: 0, server: 0, namespace: 0, name: 0, metrics: 0 } as const
+
+/** The names that Traefik 3.7 gives the services of an HTTPRoute. */
+const traefik = {
+  requests: 'traefik_service_requests_total{service=~".+-svc-$namespace-$service-[0-9]+@kubernetesgateway"}',
+  status: 'code',
+}
+const queueProxy = {
+  requests: 'revision_request_count{namespace_name="$namespace",revision_name="$revision"}',
+  status: 'response_code',
+}
+
+function compileKubernetes(
+  report: IssueCollector,
+  { server, namespace, name, metrics }: KubernetesOptions,
+  defaults: typeof traefik,
+) {
+  reportUnknown(report, 'traffic.metrics', metrics, counterFields)
+  const { source, requests, status, settle } = metrics ?? {}
+  return {
+    ...(server === undefined ? {} : { server: String(server).replace(/\/$/, '') }),
+    namespace: String(namespace),
+    name: String(name),
+    metrics: {
+      source: String(source),
+      requests: String(requests ?? defaults.requests),
+      status: String(status ?? defaults.status),
+      settleMs: durationsIn(report, 'traffic.metrics')('settle', settle, 30_000),
+    },
+  }
+}
+
 const kinds: {
   [K in TrafficSpec['gateway']]: {
     fields: string[]
-    compile(spec: Extract<TrafficSpec, { gateway: K }>): Extract<Traffic, { gateway: K }>
+    compile(
+      spec: Extract<TrafficSpec, { gateway: K }>,
+      report: IssueCollector,
+    ): Extract<Traffic, { gateway: K }>
   }
 } = {
   haproxy: {
@@ -74,15 +158,32 @@ const kinds: {
       }),
     }),
   },
+  http_route: {
+    fields: fieldNames<HttpRouteSpec>({ ...kubernetesFields, rule: 0 }),
+    compile: ({ gateway, rule = 0, ...place }, report) => ({
+      gateway,
+      rule,
+      ...compileKubernetes(report, place, traefik),
+    }),
+  },
+  kserve: {
+    fields: fieldNames<KserveSpec>(kubernetesFields),
+    compile: ({ gateway, ...place }, report) => ({
+      gateway,
+      ...compileKubernetes(report, place, queueProxy),
+    }),
+  },
 }
 
 export function compileTraffic(report: IssueCollector, spec: TrafficSpec, policy: ReleasePolicy): Traffic {
   // A model file may be written without types.
-  const kind = Object.hasOwn(kinds, spec.gateway) ? kinds[spec.gateway] : undefined
+  const kind = (Object.hasOwn(kinds, spec.gateway) ? kinds[spec.gateway] : undefined) as
+    | { fields: string[]; compile(spec: TrafficSpec, report: IssueCollector): Traffic }
+    | undefined
   if (kind !== undefined) reportUnknown(report, 'traffic', spec, kind.fields)
   if (spec.gateway === 'sagemaker' && spec.addresses !== undefined)
     reportUnknown(report, 'traffic.addresses', spec.addresses, addressFields)
-  const traffic = (kind?.compile as ((each: TrafficSpec) => Traffic) | undefined)?.(spec) ?? (spec as Traffic)
+  const traffic = kind?.compile(spec, report) ?? (spec as Traffic)
   for (const issue of issuesOfTraffic(traffic, policy)) report('traffic', issue)
   return traffic
 }

@@ -5,15 +5,16 @@
 import type { LookupAllOptions } from 'node:dns'
 import type * as Dns from 'node:dns'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import { createServer as createTcpServer, isIP, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { z } from 'zod'
 import { withSourceCopies } from '../../activities/data/source-copies.ts'
-import { sendRequest } from '../../activities/integrations/http-request.ts'
+import { sendRequest } from '../../store/integrations/http-request.ts'
 import type { Message } from '../../activities/alerts/delivery/message.ts'
 import { send } from '../../activities/alerts/delivery/send.ts'
 import { finishSignIn } from '../../api/auth/oidc.ts'
@@ -22,6 +23,7 @@ import type { ChannelTarget } from '../../domain/monitoring/alert-escalation.ts'
 import { parseChannel } from '../../store/monitoring/alert-channels.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
 import { openHaproxy } from '../../store/gateways/haproxy.ts'
+import { openKubernetes } from '../../store/gateways/kubernetes.ts'
 import { createEndpointClient } from '../../store/endpoint-client.ts'
 import { openS3Store } from '../../store/objects/s3/s3-store.ts'
 import { createGuard, type PrivateHosts } from '../../store/outgoing-address.ts'
@@ -208,7 +210,7 @@ const places: Record<string, Record<string, Place>> = {
       },
     },
   },
-  'activities/integrations/http-request.ts': {
+  'store/integrations/http-request.ts': {
     'a mirror or a metric source': {
       isTrusted: true,
       call: (authority, path) => sendRequest({ url: `http://${authority}` }, { method: 'GET', path }),
@@ -228,6 +230,18 @@ const places: Record<string, Record<string, Place>> = {
         const { port } = new URL(`http://${authority}`)
         const address = port === '' ? `${authority}:80` : authority
         return openHaproxy({ address, backend: 'b' }, [...privateHosts]).read()
+      },
+    },
+  },
+  'store/gateways/kubernetes.ts': {
+    'the API server of a gateway': {
+      call: (authority, path, privateHosts) => {
+        const server = `http://${authority}`
+        const place = join(folder, 'kubernetes', new URL(server).host)
+        mkdirSync(place, { recursive: true })
+        for (const name of ['token', 'ca.crt']) writeFileSync(join(place, name), 'secret')
+        const access = { privateHosts: [...privateHosts], secrets: folder, metricSources: folder }
+        return openKubernetes(server, access).get(path, 'an object', z.object({}))
       },
     },
   },

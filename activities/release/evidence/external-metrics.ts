@@ -23,7 +23,8 @@ import { insertReading, listReadings, type StoredReading } from '../../../store/
 import type { Deps } from '../../deps.ts'
 import { redactedOf } from '../../../domain/redact.ts'
 import { percentDecoded } from '../../../domain/addresses/percent-decoded.ts'
-import { sendRequest } from '../../integrations/http-request.ts'
+import { sendRequest } from '../../../store/integrations/http-request.ts'
+import { queryPrometheus, sampleValue } from '../../../store/integrations/prometheus.ts'
 
 /** How long a look waits for sources that respond quickly. */
 const graceMs = 500
@@ -213,11 +214,6 @@ function valueFrom(source: MetricSource, query: string, question: MetricQuestion
   }
 }
 
-/** https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries */
-interface PrometheusAnswer {
-  data?: { resultType?: string; result?: unknown }
-}
-
 async function askPrometheus(
   source: { url: string; token?: string },
   query: string,
@@ -230,12 +226,7 @@ async function askPrometheus(
     window: `${Math.max(1, Math.round((toMs - fromMs) / 1_000))}s`,
   }
   const filled = query.replaceAll(/\$(model|version|arm|window)\b/g, (_, word: string) => words[word]!)
-  const parameters = new URLSearchParams({ query: filled, time: String(toMs / 1_000), timeout: `${askMs}ms` })
-  const answer = await sendRequest<PrometheusAnswer | undefined>(source, {
-    method: 'GET',
-    path: `/api/v1/query?${parameters.toString()}`,
-  })
-  const { resultType, result } = answer?.data ?? {}
+  const { resultType, result } = await queryPrometheus(source, { query: filled, atMs: toMs, maxMs: askMs })
   if (resultType === 'scalar') return sampleValue(result)
   if (resultType !== 'vector' || !Array.isArray(result))
     throw new Error('the answer is neither a vector nor a scalar of Prometheus')
@@ -244,13 +235,6 @@ async function askPrometheus(
       `the query selects ${result.length} series, and exactly one is needed: aggregate with sum(…)`,
     )
   return sampleValue((result[0] as { value?: unknown } | null)?.value)
-}
-
-/** A Prometheus sample is a time and a value as text. */
-function sampleValue(sample: unknown): number {
-  const value: unknown = Array.isArray(sample) ? sample[1] : undefined
-  if (typeof value !== 'string') throw new Error('the answer has no sample')
-  return Number(value.replace(/^\+?Inf$/, 'Infinity').replace('-Inf', '-Infinity'))
 }
 
 async function askSql(url: string, query: string, question: MetricQuestion): Promise<number> {

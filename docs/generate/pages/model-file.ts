@@ -193,9 +193,12 @@ const parts: readonly Part[] = [
     about:
       'The gateway that callers ask in place of this system: [how it is followed](../how-to/own-gateway.md).',
     file: define('traffic'),
-    calls: ['haproxy', 'sagemaker'],
+    calls: ['haproxy', 'httpRoute', 'kserve', 'sagemaker'],
     types: [
       ['HaproxyOptions', '`haproxy` takes:'],
+      ['KubernetesOptions', '`httpRoute` and `kserve` take:'],
+      ['HttpRouteOptions', '`httpRoute` also takes:'],
+      ['CounterOptions', '`metrics` takes:'],
       ['SagemakerOptions', '`sagemaker` takes:'],
     ],
   },

@@ -105,6 +105,25 @@ describe('a traffic', () => {
     expect(issuesOfTraffic(traffic, policy)).toEqual([])
     expect(issuesOfTraffic({ ...traffic, address: '[fd00::5]:9999' })).toEqual([])
   })
+  const metrics = { source: 'prometheus', requests: 'r{s="$service"}', status: 'code', settleMs: 30_000 }
+  const route = { gateway: 'http_route', namespace: 'default', name: 'roses', rule: 0, metrics } as const
+  it('fits the release of a canary by an HTTPRoute', () => {
+    expect(issuesOfTraffic(route, policy)).toEqual([])
+    expect(issuesOfTraffic({ ...route, server: 'https://[fd00::5]:6443' })).toEqual([])
+  })
+  it.each<[string, object, RegExp]>([
+    ['a server without TLS', { server: 'http://10.0.0.1' }, /server is https/],
+    ['a server with a path', { server: 'https://10.0.0.1/x' }, /server is https/],
+    ['a namespace with a path', { namespace: 'a/b' }, /name of a namespace/],
+    ['a name with a path', { name: '../x' }, /name of an object/],
+    ['a rule that is no place', { rule: -1 }, /rule is a whole number/],
+    ['one counter for all versions', { metrics: { ...metrics, requests: 'r' } }, /\$service, \$revision or/],
+    ['no source', { metrics: { ...metrics, source: '' } }, /metrics\.source/],
+    ['a status that is no label', { metrics: { ...metrics, status: 'a b' } }, /metrics\.status/],
+    ['no time to settle', { metrics: { ...metrics, settleMs: 0 } }, /metrics\.settle/],
+  ])('refuses %s', (_name, change, issue) => {
+    expect(issuesOfTraffic({ ...route, ...change } as never).join()).toMatch(issue)
+  })
   const stage = dayPolicy.stages[0]!
   const { limits } = dayPolicy
   const promotion = limits.promotion as Exclude<typeof limits.promotion, 'off'>

@@ -191,7 +191,7 @@ export async function startReplica(
     ...(options.slot === undefined ? {} : { slot: options.slot }),
     replica: { id, host: 'test', pid: process.pid, url: 'http://127.0.0.1:0', buildId: 'test' },
     leaseMs: options.leaseMs ?? 30_000,
-    gateways: { privateHosts: ['127.0.0.1'], secrets: '/nowhere' },
+    gateways: { privateHosts: ['127.0.0.1'], secrets: '/nowhere', metricSources: '/nowhere' },
     startMs: options.startMs ?? (options.around && 600_000),
     drills: options.drills ?? false,
     durableLog: options.durableLog ?? false,

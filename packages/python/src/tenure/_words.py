@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     AbOptionsRequireDrill = TypedDict("AbOptionsRequireDrill", {"within": 'str'})
     ProbationSpec = TypedDict("ProbationSpec", {"soak": 'NotRequired[str]', "requests": 'NotRequired[float]', "deadline": 'NotRequired[str]', "holdback": 'NotRequired[float]', "shadow": 'NotRequired[float]', "cover_labels": 'NotRequired[bool]'})
     FirstSpec = TypedDict("FirstSpec", {"header": 'NotRequired[str]', "attribute": 'NotRequired[Mapping[str, Union[str, float]]]', "allow_list": 'NotRequired[Sequence[str]]', "soak": 'NotRequired[str]', "requests": 'NotRequired[float]', "deadline": 'NotRequired[str]'})
+    CounterOptions = TypedDict("CounterOptions", {"source": 'str', "requests": 'NotRequired[str]', "status": 'NotRequired[str]', "settle": 'NotRequired[str]'})
     SagemakerOptionsAddresses = TypedDict("SagemakerOptionsAddresses", {"sagemaker": 'str', "cloudwatch": 'str'})
 
 #: The arguments and options of each word: [name in the definition, shape] by name in Python.
@@ -139,6 +140,8 @@ WORDS: dict[str, Any] = {
     "rolling": {"name": "rolling", "positional": {}, "required": 0, "leading": [], "options": {"fields": "RollingOptions"}},
     "shadow": {"name": "shadow", "positional": {}, "required": 0, "leading": [], "options": {"fields": "ShadowOptions"}},
     "haproxy": {"name": "haproxy", "positional": {}, "required": 0, "leading": [], "options": {"fields": "HaproxyOptions"}},
+    "http_route": {"name": "httpRoute", "positional": {}, "required": 0, "leading": [], "options": {"fields": "HttpRouteOptions"}},
+    "kserve": {"name": "kserve", "positional": {}, "required": 0, "leading": [], "options": {"fields": "KserveOptions"}},
     "sagemaker": {"name": "sagemaker", "positional": {}, "required": 0, "leading": [], "options": {"fields": "SagemakerOptions"}},
     "event": {"name": "event", "positional": {"name": ""}, "required": 1, "leading": [], "options": {"fields": "EventOptions"}},
     "promql": {"name": "promql", "positional": {"source": "", "query": ""}, "required": 2, "leading": [], "options": {"fields": "PromqlOptions"}},
@@ -243,6 +246,9 @@ TYPES: dict[str, Any] = {
     "RollingOptions": {"approval": ["approval", {"fields": "ApprovalSpec"}], "watch": ["watch", {"fields": "AbOptionsWatch"}], "limits": ["limits", {"fields": "CanaryPolicy"}], "when_inconclusive": ["whenInconclusive", ""], "when_busy": ["whenBusy", ""], "hotfix": ["hotfix", {"fields": "AbOptionsHotfix"}], "qualification": ["qualification", {"fields": "QualificationLimits"}], "drill": ["drill", {"fields": "DrillSpec"}], "refit": ["refit", ""], "refit_distance": ["refitDistance", ""], "require_drill": ["requireDrill", {"fields": "AbOptionsRequireDrill"}], "business": ["business", ""], "external": ["external", ""], "stages": ["stages", ""], "soak": ["soak", ""], "requests": ["requests", ""], "deadline": ["deadline", ""], "shadow": ["shadow", ""], "probation": ["probation", {"fields": "ProbationSpec"}]},
     "ShadowOptions": {"approval": ["approval", {"fields": "ApprovalSpec"}], "watch": ["watch", {"fields": "AbOptionsWatch"}], "limits": ["limits", {"fields": "CanaryPolicy"}], "when_inconclusive": ["whenInconclusive", ""], "when_busy": ["whenBusy", ""], "hotfix": ["hotfix", {"fields": "AbOptionsHotfix"}], "qualification": ["qualification", {"fields": "QualificationLimits"}], "drill": ["drill", {"fields": "DrillSpec"}], "refit": ["refit", ""], "refit_distance": ["refitDistance", ""], "require_drill": ["requireDrill", {"fields": "AbOptionsRequireDrill"}], "business": ["business", ""], "external": ["external", ""], "soak": ["soak", ""], "requests": ["requests", ""], "deadline": ["deadline", ""], "probation": ["probation", {"fields": "ProbationSpec"}], "shadow": ["shadow", ""], "when_passed": ["whenPassed", ""]},
     "HaproxyOptions": {"address": ["address", ""], "backend": ["backend", ""]},
+    "HttpRouteOptions": {"namespace": ["namespace", ""], "name": ["name", ""], "metrics": ["metrics", {"fields": "CounterOptions"}], "server": ["server", ""], "rule": ["rule", ""]},
+    "CounterOptions": {"source": ["source", ""], "requests": ["requests", ""], "status": ["status", ""], "settle": ["settle", ""]},
+    "KserveOptions": {"namespace": ["namespace", ""], "name": ["name", ""], "metrics": ["metrics", {"fields": "CounterOptions"}], "server": ["server", ""]},
     "SagemakerOptions": {"region": ["region", ""], "endpoint": ["endpoint", ""], "secret": ["secret", ""], "addresses": ["addresses", {"fields": "SagemakerOptionsAddresses"}]},
     "SagemakerOptionsAddresses": {"sagemaker": ["sagemaker", ""], "cloudwatch": ["cloudwatch", ""]},
     "EventOptions": {"counts": ["counts", ""], "min": ["min", ""], "max": ["max", ""], "within": ["within", ""], "delay": ["delay", ""], "lower_is_better": ["lowerIsBetter", ""], "action": ["action", ""], "not_worse": ["notWorse", ""], "better": ["better", ""]},
@@ -1382,6 +1388,44 @@ def haproxy(
 
 
 @word
+def http_route(
+    *,
+    namespace: str,
+    name: str,
+    metrics: CounterOptions,
+    server: Optional[str] = None,
+    rule: Optional[float] = None,
+) -> TrafficSpec:
+    r"""Moves the weights of the Services of a rule of an HTTPRoute, and counts what they answer by Prometheus.
+
+    namespace: The namespace of the object.
+    name: The name of the object.
+    metrics: Which counters Prometheus has of the gateway.
+    server: The address of the API server, as ``https://10.0.0.1:6443``. Default: that of the cluster in which the replicas run.
+    rule: The place of the rule in the route, from 0. Each of its ``backend_refs`` is the Service of a version: ``roses-v1-2-0`` of ``roses_v1.2.0``. Default: 0.
+    """
+    raise AssertionError
+
+
+@word
+def kserve(
+    *,
+    namespace: str,
+    name: str,
+    metrics: CounterOptions,
+    server: Optional[str] = None,
+) -> TrafficSpec:
+    r"""Moves the ``canary_traffic_percent`` of an InferenceService, and counts what its revisions answer by Prometheus.
+
+    namespace: The namespace of the object.
+    name: The name of the object.
+    metrics: Which counters Prometheus has of the gateway.
+    server: The address of the API server, as ``https://10.0.0.1:6443``. Default: that of the cluster in which the replicas run.
+    """
+    raise AssertionError
+
+
+@word
 def sagemaker(
     *,
     region: str,
@@ -1712,9 +1756,11 @@ __all__ = [
     "finite",
     "fresh",
     "haproxy",
+    "http_route",
     "image",
     "in_set",
     "invariance",
+    "kserve",
     "label_after_event",
     "lookup",
     "matches",

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Message } from '../../../../activities/alerts/delivery/message.ts'
 import { send } from '../../../../activities/alerts/delivery/send.ts'
-import { sendRequest } from '../../../../activities/integrations/http-request.ts'
+import { sendRequest } from '../../../../store/integrations/http-request.ts'
 
 let server: Server
 let url: string

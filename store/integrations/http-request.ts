@@ -3,9 +3,8 @@
  * unreachable system ends the round.
  */
 import { percentDecoded } from '../../domain/addresses/percent-decoded.ts'
-import type { Mirror } from '../../temporal.config.ts'
-import { boundedText } from '../../store/bounded-text.ts'
-import { outgoingFetch } from '../../store/outgoing-fetch.ts'
+import { boundedText } from '../bounded-text.ts'
+import { outgoingFetch } from '../outgoing-fetch.ts'
 
 /** The system rejected the request. Nothing else of its answer is kept: its operator may not be ours. */
 export interface Refusal {
@@ -32,8 +31,13 @@ const maxErrorBytes = 65_536
 
 /** Returns the parsed response. Throws a `Refusal` for a rejected request, and any other error when the system is unreachable. */
 export async function sendRequest<T>(
-  { url, token }: Mirror,
-  { method, path, body }: { method: 'GET' | 'POST' | 'PATCH' | 'DELETE'; path: string; body?: object },
+  { url, token }: { url: string; token?: string },
+  {
+    method,
+    path,
+    body,
+    maxMs = timeoutMs,
+  }: { method: 'GET' | 'POST' | 'PATCH' | 'DELETE'; path: string; body?: object; maxMs?: number },
 ): Promise<T> {
   const { address, authorization } = addressOf(url, token)
   const answer = await outgoingFetch(`${address}${path}`, {
@@ -41,7 +45,7 @@ export async function sendRequest<T>(
     // The environment names the mirrors, and the file of metric sources.
     privateHosts: 'all',
     maxBytes,
-    maxMs: timeoutMs,
+    maxMs,
     headers: {
       accept: 'application/json',
       ...(body === undefined ? {} : { 'content-type': 'application/json' }),
