@@ -440,7 +440,8 @@ const definitions: Readonly<
     split: words.random({ test: 0.3 }),
     evaluation: { floors: { pinball: 10 } },
     serve: words.python('programs/extract.py'),
-    release: words.direct({ approval: { by: 2, within: '1 d' } }),
+    traffic: words.httpRoute({ namespace: 'default', name: 'roses', metrics: { source: 'prometheus' } }),
+    release: words.direct({ approval: { by: 2, within: '1 d' }, drill: 'off' }),
   },
   several: {
     label: words.quantities(['departure', 'arrival'], { min: 0 }),
@@ -461,6 +462,12 @@ const definitions: Readonly<
   served: {
     label: words.yesNo({ column: 'outcome', positive: 'late' }),
     source: words.served({ since: '90 d', knownAt: 'observed', maxRequests: 5_000 }),
+    traffic: words.kserve({
+      namespace: 'default',
+      name: 'roses',
+      metrics: { source: 'prometheus', settle: '1 min' },
+    }),
+    release: words.direct({ drill: 'off' }),
     train: undefined,
     retrain: undefined,
   },
