@@ -326,6 +326,17 @@ export function endpointSettings(environment: Environment = process.env) {
   }
 }
 
+/** What a command needs to move the weights of a gateway, without the settings of a server. */
+export function gatewaySettings(environment: Environment = process.env) {
+  const reader = settingsReader(environment, [])
+  const stateDir = reader.text('TENURE_STATE', join(projectFolder, '.tenure'))
+  return {
+    ...endpointSettings(environment),
+    metricSources: resolve(reader.text('TENURE_METRIC_SOURCES', join(stateDir, 'metric-sources.json'))),
+    cluster: readCluster(reader),
+  }
+}
+
 /** Passes these settings on to a child process, with the certificate authorities that Node reads at its start. */
 export function endpointEnvironment(environment: Environment = process.env): Environment {
   const { privateHosts, secrets } = endpointSettings(environment)

@@ -19,6 +19,7 @@ import { completionCommand } from './project/completion.ts'
 import { checkCommand } from './project/check.ts'
 import { applyCommand, planCommand } from './project/plan.ts'
 import { initCommand } from './project/init.ts'
+import { guardGatewayCommand } from './admin/guard-gateway.ts'
 import { killSwitchesGroup } from './admin/kill-switches.ts'
 import { keysGroup } from './admin/keys.ts'
 import { logsCommand } from './admin/logs.ts'
@@ -55,6 +56,7 @@ const sections: Readonly<Record<string, readonly (CommandSpec | CommandGroup)[]>
     alertsGroup,
     rollbackCommand,
     killSwitchesGroup,
+    guardGatewayCommand,
     monitorGroup,
     drillsGroup,
     doctorCommand,

@@ -145,6 +145,10 @@ const kubernetesOrderMs = 6_000
 /** The name of the Service or variant of a version, because that of neither has _ or dots: `roses-v1-2-0` of `roses_v1.2.0`. */
 export const variantOf = (version: string): string => version.replace(/[_.]/g, '-')
 
+/** Whether a guard runs is not known here. */
+const keptUntilGuarded = (name: string) =>
+  `the candidate keeps its share until \`tenure guard-gateway\` takes it, and for good where no guard runs: ${name} has no health check that asks this system`
+
 const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
   haproxy: {
     word: 'haproxy({ … })',
@@ -174,7 +178,7 @@ const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
     orderMs: 20_000,
     minExposureMs: 600_000,
     serverOf: variantOf,
-    whileSilent: 'the candidate keeps its share: SageMaker has no health check that asks this system',
+    whileSilent: keptUntilGuarded('SageMaker'),
     check({ region, endpoint, secret, addresses }, { need }) {
       need(
         /^[a-z]{2,3}(-[a-z]+)+-\d{1,2}$/.test(region),
@@ -200,7 +204,7 @@ const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
     hasLease: false,
     orderMs: kubernetesOrderMs,
     serverOf: variantOf,
-    whileSilent: 'the candidate keeps its share: an HTTPRoute has no health check that asks this system',
+    whileSilent: keptUntilGuarded('an HTTPRoute'),
     check(traffic, issues) {
       checkKubernetes(traffic, issues)
       issues.integer('rule', traffic.rule, 0, 15)
@@ -216,7 +220,7 @@ const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
     weights: 'whole percentages of two revisions',
     hasLease: false,
     orderMs: kubernetesOrderMs,
-    whileSilent: 'the candidate keeps its share: KServe has no health check that asks this system',
+    whileSilent: keptUntilGuarded('KServe'),
     check: checkKubernetes,
   },
 }

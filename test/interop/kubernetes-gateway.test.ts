@@ -1,6 +1,6 @@
 /**
  * Tests that the weights of an HTTPRoute and of an InferenceService are moved at a real API server of Kubernetes, by an account with the rights
- * of the documentation. The definitions of both resources are minimal ones, and stand-ins write the status that a gateway and KServe write.
+ * of the documentation, and that `tenure guard-gateway` takes the share of a candidate there while a real replica hangs or is gone. The definitions of both resources are minimal ones, and stand-ins write the status that a gateway and KServe write.
  */
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
@@ -11,6 +11,11 @@ import { parseAllDocuments } from 'yaml'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { traitsOf, type Gateway, type GatewayServer } from '../../domain/serving/gateway.ts'
 import { openGateway, type GatewayAccess } from '../../store/gateways/open.ts'
+import { freeze } from '../support/servers/freeze.ts'
+import { startGuard } from '../support/servers/gateway-guard.ts'
+import { startApiProcess } from '../support/serving/api-process.ts'
+import { irisSpec } from '../support/serving/artifact.ts'
+import { openServingFixture } from '../support/serving/serving-fixture.ts'
 import { createAuthority } from '../support/signing/certificates.ts'
 import { defineResources, startCluster, type Cluster } from '../support/deploy/cluster.ts'
 import { prepareCluster } from '../support/deploy/kube-programs.ts'
@@ -306,6 +311,96 @@ describe('the weights of an HTTPRoute', () => {
       inside,
     )
     expect(weightsOf(await found.read())).toMatchObject({ [champion]: 100 })
+  })
+
+  it('lose the share of the candidate to a guard once no replica says that it may serve', async () => {
+    const fixture = await openServingFixture()
+    onTestFinished(() => fixture.close())
+    for (const [minor, version] of [champion, candidate].entries())
+      expect(await fixture.register(irisSpec('roses', minor + 1), minor)).toBe(version)
+    await fixture.route(
+      'roses',
+      {
+        release: 'rel_roses',
+        tickMs: 50,
+        proven: champion,
+        arms: [
+          { arm: 'canary', version: candidate, shareBp: 500 },
+          { arm: 'champion', version: champion, shareBp: 9_500 },
+        ],
+      },
+      3_600_000,
+    )
+    const replica = await startApiProcess(fixture.environment())
+    onTestFinished(() => replica.end('SIGKILL'))
+    const key = await fixture.key({ role: 'predictor' })
+    const mayServe = async () =>
+      (
+        await fetch(`${replica.url}/v1/models/roses/exposure/${candidate}`, {
+          headers: { authorization: `Bearer ${key}` },
+        })
+      ).status === 200
+    await expect.poll(mayServe).toBe(true)
+
+    const guard = (name: string, traffic: string, checks: number) =>
+      startGuard(name, {
+        folder: join(folder, 'project'),
+        traffic,
+        replicas: [replica.url, 'http://127.0.0.1:1'],
+        checks,
+        environment: { TENURE_SECRETS: access.secrets, TENURE_KEY: key },
+      })
+    const rosesGuard = (checks: number) =>
+      guard(
+        'roses',
+        `httpRoute({ server: '${url}', namespace: 'default', name: 'roses', metrics: { source: 'none' } })`,
+        checks,
+      )
+    const weights = async () => (await route()).spec.rules[0]!.backendRefs.map(({ weight }) => weight)
+    const give = async () => {
+      const { backendRefs } = (await route()).spec.rules[0]!
+      const given = backendRefs.map((ref, at) => ({ ...ref, weight: [95, 5, 0][at] }))
+      await merge(`${path}/roses`, { spec: { rules: [{ backendRefs: given }] } })
+      await accept()
+    }
+
+    expect(
+      await guard('tulips', `haproxy({ address: '10.0.0.5:9999', backend: 'b' })`, 1).ended,
+    ).toMatchObject({
+      code: 2,
+      err: expect.stringContaining('has health checks that ask the replicas'),
+    })
+    expect(await guard('lilies', `haproxy({ address: 'nowhere', backend: 'b' })`, 1).ended).toMatchObject({
+      err: expect.stringContaining('lilies.ts: traffic: address is host:port'),
+    })
+    await give()
+    // More checks than a busy machine can delay.
+    const first = rosesGuard(10)
+    await first.says(/roses: roses_v1\.1\.0 may serve/)
+    await first.end()
+    const second = rosesGuard(10)
+    await second.says(/roses: roses_v1\.1\.0 may serve/)
+    expect(await weights()).toEqual([95, 5, 0])
+    const thaw = freeze(replica.child.pid!)
+    onTestFinished(thaw)
+    await second.says(/for 10 checks no replica has said .* roses_v1\.0\.0 now has the whole share/)
+    expect(await weights()).toEqual([100, 0, 0])
+    await accept()
+    await second.says(/no version but roses_v1\.0\.0 has a share/)
+    // Another hand gives it a share while they are silent.
+    await give()
+    await expect.poll(weights).toEqual([100, 0, 0])
+    thaw()
+    await expect.poll(mayServe).toBe(true)
+    await give()
+    await second.says(/whole share[^]*roses: roses_v1\.1\.0 may serve/)
+    await replica.end('SIGKILL')
+    await expect.poll(weights).toEqual([100, 0, 0])
+    await second.end()
+    await give()
+    const third = rosesGuard(1)
+    await third.says(/none has named the known good version since the guard started: nothing is changed/)
+    expect(await weights()).toEqual([95, 5, 0])
   })
 })
 

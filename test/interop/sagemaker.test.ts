@@ -17,6 +17,7 @@ import { findRelease } from '../../store/release/releases.ts'
 import { findGateway } from '../../store/serving/gateways.ts'
 import { issuesOfKillSwitch, writeKillSwitch } from '../../store/serving/kill-switches.ts'
 import type { FixtureRelease } from '../support/release/release-fixture.ts'
+import { startGuard } from '../support/servers/gateway-guard.ts'
 import { startGatewaySystem, type GatewaySystem } from '../support/servers/gateway-system.ts'
 import { answers, startProgram } from '../support/servers/python-servers.ts'
 import type { RealSystem } from '../support/servers/system-fixture.ts'
@@ -197,6 +198,36 @@ describe.skipIf('reason' in found)('a model whose callers ask an endpoint of Sag
     expect(await release.result()).toMatchObject({ outcome: 'aborted' })
     await expect.poll(weights, within).toEqual({ [variantOf(before)]: 100 })
     await expect.poll(open, within).toEqual([])
+  })
+  it('loses the share of the candidate to a guard while the replica hangs, which an alert says once it is back', async () => {
+    const [before, version] = [await champion(), await candidate()]
+    const release = await start(version)
+    await serves(version)
+    const guard = startGuard(model, {
+      folder: join(system.config.stateDir, 'guard'),
+      traffic: `sagemaker({ region: 'eu-west-1', endpoint: '${model}', secret: 'aws', addresses: { sagemaker: '${address}', cloudwatch: '${address}' } })`,
+      replicas: system.urls,
+      // More checks than a busy machine can delay.
+      checks: 10,
+      // Predictions of this system are public.
+      environment: { TENURE_SECRETS: system.config.secrets },
+    })
+    await guard.says(new RegExp(`roses: ${version} may serve`))
+    await tell('hold', { held: true })
+    system.signal('api', 'SIGSTOP')
+    await guard.says(/now has the whole share|was given the whole share, which is not in force yet/)
+    await tell('hold', { held: false })
+    await expect.poll(weights, within).toEqual({ [variantOf(before)]: 100 })
+    await guard.says(new RegExp(`no version but ${before} has a share`))
+    await guard.end()
+    system.signal('api', 'SIGCONT')
+    await expect.poll(problem, within).toMatch(/changed by another hand/)
+    expect(await weights()).toEqual({ [variantOf(before)]: 100 })
+    expect(await stateOf(release)).toMatchObject({ stage: 'canary', stageIndex: 0 })
+    await release.say('abort', 'olga')
+    expect(await release.result()).toMatchObject({ outcome: 'aborted' })
+    await follows()
+    expect(await weights()).toEqual({ [variantOf(before)]: 100 })
   })
   it('gives the candidate no request while a kill switch is set, also without Temporal and CloudWatch', async () => {
     const [before, version] = [await champion(), await candidate()]

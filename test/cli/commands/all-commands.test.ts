@@ -246,6 +246,13 @@ it.each([
   [['releases', 'show', 'iris', '--decisions', 'all'], '--decisions must be a whole number'],
   [['up', '--replicas', '0'], '--replicas must be a whole number from 1 to 16'],
   [['up', '--exit'], '--exit requires --demo'],
+  [['guard-gateway', 'iris', '--every', '0'], '--every must be a number from 1 to 600'],
+  [['guard-gateway', 'iris', '--checks', 'few'], '--checks must be a whole number from 1 to 1000'],
+  [
+    ['guard-gateway', 'iris', '--replica', 'ftp://x'],
+    '--replica is an http:// or https:// address, not "ftp://x"',
+  ],
+  [['guard-gateway', 'iris'], 'the model file of iris names no gateway'],
   [['restore'], 'no backup is named: `tenure restore <file>`'],
 ])('%j is refused with a reason and a remedy', async (words, text) => {
   const { code, out, err } = await tenure(...words)

@@ -187,9 +187,15 @@ it('gives a lease to the versions that serve, until the exposure of the candidat
   const ask = async (version: string) =>
     (await api.request('get', `/v1/models/${model}/exposure/${version}`, { key })).status
   expect(await Promise.all([ask(champion), ask(candidate), ask(old)])).toEqual([200, 200, 404])
+  const answer = async () =>
+    (await api.request('get', `/v1/models/${model}/exposure/${champion}`, { key })).json
+  expect(await answer()).toEqual({ model, version: champion, proven: champion })
   await api.follows(await fixture.route(model, canary(500), 1))
   await until(async () => (await ask(candidate)) === 404, 'the end of the exposure')
   expect(await ask(champion)).toBe(200)
+  Object.defineProperty(api.serving.lease, 'until', { get: () => 0, set: () => {} })
+  // Another version may be the known good one by now.
+  expect(await answer()).toEqual({ model, version: champion })
 })
 
 it('goes on asking a gateway while another one hangs', async () => {
