@@ -1,5 +1,5 @@
 /** Runs the command line: builds the commands with their options and help, and prints every error in one format. */
-import { Command, CommanderError, Option } from 'commander'
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import { errorTable, isError, remedyOf, type ErrorCode } from '../domain/errors.ts'
 import { redacted } from '../domain/redact.ts'
 import { readVersion } from '../temporal.config.ts'
@@ -84,7 +84,7 @@ export async function runProgram(
     command
       .option('--json', 'Print one JSON document')
       .option('--wide', 'Print tables in full width')
-      .option('--url <url>', 'Address of the API (default: TENURE_URL, or the local system)')
+      .addOption(optionOf('--url <url>', 'Address of the API (default: TENURE_URL, or the local system)', terminal))
       .addHelpText('after', `${timesOf(spec, terminal)}${examplesOf(spec.examples)}`)
       .action(async () => {
         const {
@@ -150,11 +150,17 @@ function withWaiting(client: Client, terminal: Terminal): Client {
 }
 
 function optionOf(flags: string, description: string, terminal: Terminal): Option {
-  if (flags.endsWith('<time>'))
-    return new Option(flags, description).argParser((text) => readTime(flags.split(' ')[0]!, text, terminal))
-  if (!flags.endsWith('…>')) return new Option(flags, description)
-  const option = new Option(flags.replace('…>', '>'), `${description}; may be repeated`)
-  return option.argParser<readonly string[] | undefined>((value, before) => [...(before ?? []), value])
+  const option = new Option(flags.replace('…>', '>'), description)
+  if (option.isBoolean()) return option
+  if (flags.endsWith('…>')) {
+    option.description += '; may be repeated'
+    return option.argParser<readonly string[] | undefined>((value, before) => [...(before ?? []), value])
+  }
+  const name = flags.split(' ')[0]!
+  return option.argParser<string | undefined>((text, before) => {
+    if (before !== undefined) throw new InvalidArgumentError(`${name} was given before: give one value.`)
+    return flags.endsWith('<time>') ? readTime(name, text, terminal) : text
+  })
 }
 
 function splitLists(given: Record<string, unknown>): Pick<CommandInput, 'options' | 'lists'> {

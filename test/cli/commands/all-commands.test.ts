@@ -114,6 +114,18 @@ describe.each(named)('tenure %s', (name, { words, spec }) => {
     expect(JSON.parse(inJson.err)).toMatchObject({ code: 'usage', remedy: expect.stringContaining('--help') })
   })
 
+  it('refuses a second value of an option that has one', async () => {
+    const single = ['--url <url>', ...(spec.options ?? []).map(([flags]) => flags)].filter((flags) =>
+      /<[^…]+>$/.test(flags),
+    )
+    for (const flags of single) {
+      const given = [/--[\w-]+/.exec(flags)![0], flags.endsWith('<time>') ? '2026-03-01T12:00:00Z' : 'x']
+      const { code, err } = await tenure(...words, ...wanted(spec), ...given, ...given)
+      expect(err, flags).toContain('was given before: give one value')
+      expect(code).toBe(exitCodes.usage)
+    }
+  })
+
   it.runIf(/<[^>]+>/.test(spec.name))('requires its arguments', async () => {
     const { code, err } = await tenure(...words)
     expect(code).toBe(exitCodes.usage)
