@@ -4,7 +4,7 @@ import type { BehaviourRow } from '../../domain/behaviour/behaviour-test.ts'
 import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
-import type { Retraining } from '../training/retrainings.ts'
+import { madeColumns, type Retraining } from '../training/retrainings.ts'
 import type { TrainingRecord, EpochRecord } from '../training/trainings.ts'
 import type { Sweep, Trial } from '../training/sweeps.ts'
 
@@ -16,7 +16,8 @@ export const listRetrainingLines = (
   { limit, offset, ...filter }: ModelFilter & { limit: number; offset: number },
 ) =>
   rowsFrom(database).list<RetrainingLine>(sql`
-    select id, model, reason, requested_by, as_of, started_at, ended_at, outcome, message, version from retrainings
+    select id, model, reason, requested_by, as_of, started_at, ended_at, outcome, message, version, ${madeColumns}
+    from retrainings
     where ${ofModel(filter)}
     order by started_at desc, id desc limit ${limit} offset ${offset}`)
 

@@ -1,6 +1,7 @@
 /** Stores retrainings from trigger to outcome. An index allows one running retraining per model. */
 import sql from 'sql-template-tag'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
+import type { CompressionOrder } from '../../domain/model/compression.ts'
 import type { PastTraining } from '../../domain/monitoring/retraining-triggers.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { hyperparametersField } from '../../domain/training/overrides.ts'
@@ -10,7 +11,7 @@ import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { columnsOf, rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
-export const retrainingRow = schema.record(
+const tableRow = schema.record(
   {
     id: schema.text,
     model: schema.text,
@@ -37,8 +38,19 @@ export const retrainingRow = schema.record(
     version: schema.text,
   },
 )
+export const retrainingRow = schema.extend(
+  tableRow,
+  { makes: schema.oneOf('training', 'compression', 'registration') },
+  {
+    /** The version that it makes smaller, and how, instead of training one. */
+    compression: schema.dataOf<CompressionOrder>(),
+  },
+)
 export type Retraining = schema.TypeOf<typeof retrainingRow>
-const columns = columnsOf(retrainingRow)
+/** What a retraining makes: of an artifact that was brought it is a registration. */
+export const madeColumns = sql`artifact -> 'compression' as compression,
+  case when artifact is null then 'training' when artifact ? 'compression' then 'compression' else 'registration' end as makes`
+const columns = sql`${columnsOf(tableRow)}, ${madeColumns}`
 export type NewRetraining = Pick<
   Retraining,
   | 'id'

@@ -83,8 +83,8 @@ it('releases the weights of a recipe that passed the gate, trained again on all 
     evaluation: { id: first.evaluationId, version: first.version },
   })
   const judged = { ...shown!, evaluation: { id: first.evaluationId, verdict: 'better' } }
-  expect(stepText({ ...judged, refit: 'running' })).toBe('step 4 of 4: training again on all matured rows')
-  expect(stepText(judged)).toBe('step 4 of 4: registering and releasing')
+  expect(stepText({ ...judged, refit: 'running' }, 'training')).toBe('step 4 of 4: training again on all matured rows')
+  expect(stepText(judged, 'training')).toBe('step 4 of 4: registering and releasing')
   const curves = await listRunCurves(store, { model, limit: 9 })
   expect(curves.map(({ id, version: of }) => [id, of])).toEqual([[first.trainingId, first.version]])
   const [registered] = await listAudit(store, { action: 'version.registered', subject: first.version! })

@@ -39,7 +39,7 @@ import { shortVersion } from '../overview/cells.tsx'
 import { drawGates, Gates, refusalText, Slices } from '../release/evaluation.tsx'
 import { CancelForm } from './cancel.tsx'
 import { ChecksTable } from './data-validation.tsx'
-import { toneOf } from './retrainings.tsx'
+import { madeText, makingWords, toneOf } from './retrainings.tsx'
 import { reportOf } from '../../components/validation-report.ts'
 
 export const retrainingPage = definePage({
@@ -139,12 +139,16 @@ const isWithoutVersion = ({ outcome }: Pick<Retraining, 'outcome'>): boolean =>
   outcome === 'not_better' || outcome === 'insufficient'
 
 /** The step of a running retraining: `step 2 of 4: training`. */
-export function stepText(training: ShownTraining | undefined): string {
+export function stepText(
+  training: ShownTraining | undefined,
+  makes: Retraining['makes'],
+): string {
+  const making = makes === 'training' ? makes : 'making the version'
   const [step, word] =
     training === undefined
       ? [1, 'loading and validating data']
       : training.status === 'running' || training.status === 'failed'
-        ? [2, training.status === 'failed' ? 'training failed' : 'training']
+        ? [2, training.status === 'failed' ? `${making} failed` : making]
         : training.evaluation === undefined
           ? [3, 'evaluating against champion']
           : [
@@ -170,18 +174,19 @@ export function headlineOf({
   lacking = [],
   nowMs,
 }: ShownRetraining): string {
-  const { model, outcome, version, message = '', startedAt, endedAt } = retraining
+  const { model, outcome, version, message = '', startedAt, endedAt, makes } = retraining
+  const { noun, done } = makingWords[makes]
   const short = version === undefined ? model : `${model} ${shortVersion(model, version)}`
   const why = (text: string) => truncated(shortReason(text), maxReason)
   if (endedAt === undefined || outcome === undefined) {
     const since = durationText(nowMs - Date.parse(startedAt))
     return waiting === undefined
-      ? `${model}: retraining since ${since}, ${stepText(training)}`
-      : `${model}: training has not begun, waiting since ${since}`
+      ? `${model}: ${madeText(retraining)} since ${since}, ${stepText(training, makes)}`
+      : `${model}: ${makes === 'training' ? makes : noun} has not begun, waiting since ${since}`
   }
   switch (outcome) {
     case 'quarantined':
-      return `${model} not trained: ${validation?.verdict === 'block' ? failedText(validation) : 'the data failed validation'}`
+      return `${model} not ${done}: ${validation?.verdict === 'block' ? failedText(validation) : 'the data failed validation'}`
     case 'not_better':
       return `${short} not released: ${why(report === undefined ? message : refusalText(report).split(';')[0]!)}`
     case 'insufficient': {
@@ -189,15 +194,15 @@ export function headlineOf({
       return `${short} not released: ${first === undefined ? why(message) : `${groupedDigits(first.have)} of ${groupedDigits(first.need)} ${first.what} in the test rows`}`
     }
     case 'released':
-      return `${short} trained, its release started`
+      return `${short} ${done}, its release started`
     case 'registered':
       return `${short} registered, not released`
     case 'unchanged':
       return `${short} not released: the same artifact as before`
     case 'cancelled':
-      return `${model}: retraining cancelled${cancellation === undefined ? '' : ` by ${cancellation.actor}`}`
+      return `${model}: ${noun} cancelled${cancellation === undefined ? '' : ` by ${cancellation.actor}`}`
     case 'failed':
-      return `${model}: retraining failed: ${why(message)}`
+      return `${model}: ${noun} failed: ${why(message)}`
     default:
       return `${short}: ${outcomeText(outcome)}`
   }
@@ -249,6 +254,7 @@ const Run = ({ data: { retraining, cancellation, training } }: { data: ShownRetr
   <Facts
     facts={[
       ['Requested by', `${retraining.requestedBy} (${retraining.reason})`],
+      ...(retraining.makes === 'training' ? [] : [['Makes', madeText(retraining)] as Fact]),
       ...noteFacts(retraining.evidence),
       ...cancellationFacts(cancellation),
       ['Data as of', <Time at={retraining.asOf} />],

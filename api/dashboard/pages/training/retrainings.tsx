@@ -2,6 +2,7 @@
 import { listModelNames } from '../../../../store/registry/models.ts'
 import { z } from 'zod'
 import { listRetrainingLines } from '../../../../store/dashboard/training-detail.ts'
+import type { Retraining } from '../../../../store/training/retrainings.ts'
 import { modelName, pageNumber } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { retrainingHref, versionHref } from '../../components/links.tsx'
@@ -49,11 +50,14 @@ export const retrainingsPage = definePage({
               {
                 head: 'Retraining of',
                 names: true,
-                cell: ({ id, model, startedAt }) => (
-                  <a class="name" href={retrainingHref(id)}>
-                    {model}
-                    <span class="aloud"> retraining of {startedAt}</span>
-                  </a>
+                cell: ({ id, startedAt, ...line }) => (
+                  <>
+                    <a class="name" href={retrainingHref(id)}>
+                      {line.model}
+                      <span class="aloud"> retraining of {startedAt}</span>
+                    </a>
+                    {line.makes !== 'training' && <span class="quiet small"> {madeText(line)}</span>}
+                  </>
                 ),
               },
               { head: 'Outcome', cell: (line) => <RetrainingOutcome {...line} /> },
@@ -88,6 +92,23 @@ export const retrainingsPage = definePage({
     </>
   ),
 })
+
+/** The words of a retraining, by what it makes. */
+export const makingWords = {
+  training: { noun: 'retraining', done: 'trained' },
+  compression: { noun: 'compression', done: 'compressed' },
+  registration: { noun: 'registration', done: 'registered' },
+} as const
+
+/** `compression of v1.0.0 to int8`, or `registration`, or `retraining`. */
+export function madeText({
+  model,
+  makes,
+  compression,
+}: Pick<Retraining, 'model' | 'makes' | 'compression'>): string {
+  if (compression === undefined) return makingWords[makes].noun
+  return `${makingWords[makes].noun} of ${shortVersion(model, compression.version)} to ${compression.to}`
+}
 
 const tones: Readonly<Record<string, BadgeTone>> = {
   released: 'quiet',

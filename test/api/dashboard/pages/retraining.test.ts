@@ -13,6 +13,7 @@ const retraining = {
   asOf: startedAt,
   evidence: {},
   startedAt,
+  makes: 'training',
 }
 const shown = (more: object = {}, rest: object = {}) =>
   headlineOf({ retraining: { ...retraining, ...more }, nowMs, ...rest } as never)
@@ -65,6 +66,29 @@ it('an ended retraining without its report or its checks still says what happene
   expect(shown({ outcome: 'throttled', endedAt })).toBe('flights: throttled')
 })
 
+const compression = { makes: 'compression', compression: { version, to: 'int8' } }
+const registration = { makes: 'registration' }
+
+it.each<[headline: string, more: object, rest?: object]>([
+  ['flights v1.4.3 compressed, its release started', { ...compression, outcome: 'released' }],
+  ['flights v1.4.3 registered, its release started', { ...registration, outcome: 'released' }],
+  ['flights v1.4.3 registered, not released', { ...compression, outcome: 'registered' }],
+  ['flights not compressed: the data failed validation', { ...compression, outcome: 'quarantined' }],
+  ['flights: compression failed: it hung', { ...compression, outcome: 'failed', message: 'it hung' }],
+  ['flights: registration cancelled by ada', { ...registration, outcome: 'cancelled' }, headlines.cancelled[2]],
+])('a version that is not trained is not called so: %s', (headline, more, rest) => {
+  const made = headline.includes('v1.4.3') ? { version: 'flights_v1.4.3' } : {}
+  expect(shown({ endedAt, ...made, ...more }, rest)).toBe(headline)
+})
+
+it.each([
+  [compression, 'flights: compression of v1.4.2 to int8 since 4 min, step 2 of 4: making the version'],
+  [registration, 'flights: registration since 4 min, step 2 of 4: making the version'],
+])('a running one that trains nothing says what it makes', (more, headline) => {
+  expect(shown(more, { training: { status: 'running' } })).toBe(headline)
+  expect(shown(more, { waiting: 'no worker' })).toMatch(/^flights: (compression|registration) has not begun, /)
+})
+
 describe('a running retraining', () => {
   const training = { status: 'done', evaluation: { id: 'e', verdict: 'better' } }
   it.each([
@@ -75,7 +99,7 @@ describe('a running retraining', () => {
     [training, 'step 4 of 4: registering and releasing'],
     [{ ...training, refit: 'running' }, 'step 4 of 4: training again on all matured rows'],
   ])('with the training %o is in its step', (given, step) => {
-    expect(stepText(given as never)).toBe(step)
+    expect(stepText(given as never, 'training')).toBe(step)
     expect(shown({}, { training: given })).toBe(`flights: retraining since 4 min, ${step}`)
   })
   it('that waits for a worker says since when', () =>
