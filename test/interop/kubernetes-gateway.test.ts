@@ -69,16 +69,13 @@ function keep(server: string, given: { token?: string; ca?: string } = {}): stri
   const place = join(folder, 'secrets', 'kubernetes', new URL(server).host)
   mkdirSync(place, { recursive: true })
   writeFileSync(join(place, 'token'), given.token ?? token)
-  copyFileSync(given.ca ?? join(folder, 'ca.pem'), join(place, 'ca.crt'))
+  copyFileSync(given.ca ?? cluster.ca, join(place, 'ca.crt'))
   return server
 }
 
 beforeAll(async () => {
   cluster = await startCluster(await prepareCluster((line) => process.stdout.write(`${line}\n`)), folder)
-  const config = JSON.parse(readFileSync(cluster.kubeconfig, 'utf8')) as {
-    clusters: [{ cluster: { server: string } }]
-  }
-  url = config.clusters[0].cluster.server
+  url = cluster.url
   const definitions = [
     resource('httproutes', 'HTTPRoute', ['gateway.networking.k8s.io', 'v1']),
     resource('inferenceservices', 'InferenceService', ['serving.kserve.io', 'v1beta1']),
@@ -289,8 +286,7 @@ describe('the weights of an HTTPRoute', () => {
     const { server } = await between()
     keep(server, { token: 'unknown' })
     await expect(failure({ server })).rejects.toThrow(/refuses the token \(401\)/)
-    const admin = readFileSync(join(folder, 'tokens.csv'), 'utf8').split(',')[0]!
-    keep(server, { token: admin })
+    keep(server, { token: cluster.token })
     await expect(failure({ server, name: 'tulips' })).rejects.toThrow(
       /there is no HTTPRoute default\/tulips \(404\)/,
     )

@@ -1,7 +1,5 @@
 /** Tests that a real Traefik splits the requests of callers by the weights of an HTTPRoute of a real API server of Kubernetes. */
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { gatewayDefinitions, prepareCluster } from '../support/deploy/kube-programs.ts'
 import { startModelServer } from '../support/servers/haproxy.ts'
 import { pythonOrReason } from './packages.ts'
 import { addAddress, startTraefik, type Traefik } from '../support/servers/traefik.ts'
@@ -17,13 +15,8 @@ describe.skipIf('reason' in traefik || address === undefined)(
     let gateway: Traefik
     beforeAll(async () => {
       if ('reason' in traefik) return
-      const programs = {
-        ...(await prepareCluster((line) => void process.stderr.write(`${line}\n`))),
-        traefik: join(traefik.bin, 'traefik'),
-        definitions: await gatewayDefinitions(),
-      }
       for (const name of [first, second]) servers.push(await startModelServer(name, address!.host))
-      gateway = await startTraefik(programs, {
+      gateway = await startTraefik(traefik.bin, {
         host: address!.host,
         route: 'roses',
         servers: { [first]: servers[0]!.port },
@@ -35,16 +28,6 @@ describe.skipIf('reason' in traefik || address === undefined)(
       for (const server of servers) server.stop()
       address?.remove()
     })
-
-    /** What Traefik has counted for a Service. */
-    const counted = async (name: string, code = '') => {
-      const text = await gateway.metrics()
-      const pattern = new RegExp(
-        `^traefik_service_requests_total{code="${code}.*service="httproute-.*-svc-models-${name}-\\d+@kubernetesgateway"} (\\d+)$`,
-        'gm',
-      )
-      return [...text.matchAll(pattern)].reduce((sum, [, count]) => sum + Number(count), 0)
-    }
 
     it('splits requests by the weights of the route, and exactly', async () => {
       await gateway.setWeights({ [first]: 75, [second]: 25 })
@@ -58,23 +41,23 @@ describe.skipIf('reason' in traefik || address === undefined)(
       await gateway.setWeights({ [first]: 75, [second]: 25 })
       await gateway.setReady(second, false)
       await expect.poll(() => gateway.load(100)).toEqual({ [first]: 75, '503': 25 })
-      const before = await counted(second)
+      const before = await gateway.counted(second)
       expect(await gateway.load(100)).toEqual({ [first]: 75, '503': 25 })
-      expect(await counted(second)).toBe(before)
+      expect(await gateway.counted(second)).toBe(before)
       expect(await gateway.isTakenUp()).toBe(true)
       await gateway.setReady(second, true)
       await expect.poll(() => gateway.load(100)).toEqual({ [first]: 75, [second]: 25 })
     })
 
     it('counts the requests of a version, and sends the share of a server that is down to it', async () => {
-      const before = await counted(second)
+      const before = await gateway.counted(second)
       expect(await gateway.load(100)).toEqual({ [first]: 75, [second]: 25 })
-      expect((await counted(second)) - before).toBe(25)
+      expect((await gateway.counted(second)) - before).toBe(25)
       servers[1]!.stop()
       await expect.poll(() => gateway.load(100)).toEqual({ [first]: 75, '502': 25 })
-      const failed = await counted(second, '502')
+      const failed = await gateway.counted(second, '502')
       await gateway.load(100)
-      expect((await counted(second, '502')) - failed).toBe(25)
+      expect((await gateway.counted(second, '502')) - failed).toBe(25)
     })
   },
 )

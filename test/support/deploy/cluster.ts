@@ -22,6 +22,11 @@ export interface Kube {
 }
 
 export interface Cluster extends Kube {
+  url: string
+  /** The token of its administrator. */
+  token: string
+  /** The file of its authority. */
+  ca: string
   /** Path of the kubeconfig file for Helm and kubectl. */
   kubeconfig: string
   /** The last output lines of its processes. */
@@ -166,7 +171,7 @@ export async function startCluster(
       return (await kube.call<{ items: T[] }>('GET', path)).items
     },
   }
-  return { ...kube, kubeconfig, lines, stop }
+  return { ...kube, url, token, ca: authority.ca, kubeconfig, lines, stop }
 }
 
 const flags = (given: Record<string, string>): string[] =>

@@ -17,12 +17,17 @@ export interface GatewaySystem {
 
 export async function startGatewaySystem(
   traffic: Traffic,
-  { model, policy, replicas }: { model: string; policy: ReleasePolicy; replicas: number },
+  {
+    model,
+    policy,
+    replicas,
+    privateHosts = ['127.0.0.1'],
+  }: { model: string; policy: ReleasePolicy; replicas: number; privateHosts?: string[] },
 ): Promise<GatewaySystem> {
   const system = await startRealSystem({
     replicas,
     leaseMs: 2_000,
-    environment: { TENURE_PRIVATE_HOSTS: '127.0.0.1' },
+    environment: { TENURE_PRIVATE_HOSTS: privateHosts.join() },
   })
   await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
   const registry = await insertModel(system.store, {

@@ -9,20 +9,14 @@ import { join } from 'node:path'
 import { freePort, spawnProcess, whenReady, type ProcessSpec, type RunningProcess } from '@tenure/embedded'
 import { environmentWith, systemEnvironment } from '../../../temporal.config.ts'
 import { defineResources, startCluster, type Cluster } from '../deploy/cluster.ts'
-import type { ClusterPrograms } from '../deploy/kube-programs.ts'
+import { gatewayDefinitions, prepareCluster } from '../deploy/kube-programs.ts'
 import { openCallers, type CallerQuestion, type Callers } from './callers.ts'
 
-const namespace = 'models'
+export const namespace = 'models'
 const gatewayName = 'models'
 const servicePort = 8080
 const routes = `/apis/gateway.networking.k8s.io/v1/namespaces/${namespace}/httproutes`
 const slices = `/apis/discovery.k8s.io/v1/namespaces/${namespace}/endpointslices`
-
-export interface TraefikPrograms {
-  traefik: string
-  /** Files that define the resources of the Gateway API. */
-  definitions: string[]
-}
 
 interface BackendRef {
   name: string
@@ -41,6 +35,8 @@ export interface Traefik extends Pick<Callers, 'load'> {
   inside: string
   /** The counters of Traefik in the text format. */
   metrics(): Promise<string>
+  /** How many requests of a Service Traefik has counted whose status begins so. */
+  counted(name: string, status?: string): Promise<number>
   /** Whether the status of the route names its newest generation, and all of its backends are found. */
   isTakenUp(): Promise<boolean>
   weights(): Promise<Record<string, number>>
@@ -64,9 +60,9 @@ export function addAddress(): { host: string; remove(): void } | undefined {
   return ip('replace') ? { host, remove: () => void ip('del') } : undefined
 }
 
-/** `host`: where the servers listen. `servers`: Service → port; the first one's weight is 100. `route`: the name of the HTTPRoute. */
+/** `bin`: the folder of its program. `host`: where the servers listen. `servers`: Service → port; the first one's weight is 100. `route`: the name of the HTTPRoute. */
 export async function startTraefik(
-  programs: Omit<ClusterPrograms, 'definitions'> & TraefikPrograms,
+  bin: string,
   {
     host,
     route,
@@ -74,6 +70,8 @@ export async function startTraefik(
     asks = { path: '/', nameOf: (text) => text },
   }: { host: string; route: string; servers: Record<string, number>; asks?: CallerQuestion },
 ): Promise<Traefik> {
+  const programs = await prepareCluster((line) => void process.stderr.write(`${line}\n`))
+  const definitions = await gatewayDefinitions()
   const home = mkdtempSync(join(tmpdir(), 'tenure-traefik-'))
   const [front, inside] = [await freePort(), await freePort()]
   const callers = openCallers(front, asks)
@@ -123,7 +121,7 @@ export async function startTraefik(
     })
   }
   try {
-    await defineResources(cluster, programs.definitions)
+    await defineResources(cluster, definitions)
     await cluster.call('POST', '/api/v1/namespaces', {
       apiVersion: 'v1',
       kind: 'Namespace',
@@ -165,11 +163,13 @@ export async function startTraefik(
     })
     await start({
       name: 'traefik',
-      command: programs.traefik,
+      command: join(bin, 'traefik'),
       args: [
         `--entryPoints.callers.address=127.0.0.1:${front}`,
         `--entryPoints.inside.address=127.0.0.1:${inside}`,
         '--metrics.prometheus.entryPoint=inside',
+        // MLServer closes a connection that was idle for 5 s, and a request that it meets gets a 502.
+        '--serversTransport.forwardingTimeouts.idleConnTimeout=2s',
         '--providers.kubernetesGateway=true',
         '--global.checkNewVersion=false',
         '--global.sendAnonymousUsage=false',
@@ -185,6 +185,7 @@ export async function startTraefik(
     await stop()
     throw error
   }
+  const metrics = async () => (await fetch(`http://127.0.0.1:${inside}/metrics`)).text()
   const weights = async () => Object.fromEntries((await refsOf()).map(({ name, weight }) => [name, weight]))
   return {
     cluster,
@@ -203,7 +204,14 @@ export async function startTraefik(
     },
     weights,
     load: callers.load,
-    metrics: async () => (await fetch(`http://127.0.0.1:${inside}/metrics`)).text(),
+    metrics,
+    async counted(name, status = '') {
+      const pattern = new RegExp(
+        `^traefik_service_requests_total{code="${status}.*service="httproute-.*-svc-${namespace}-${name}-\\d+@kubernetesgateway"} (\\d+)$`,
+        'gm',
+      )
+      return [...(await metrics()).matchAll(pattern)].reduce((sum, [, count]) => sum + Number(count), 0)
+    },
     async setWeights(given) {
       await setRefs((await refsOf()).map((ref) => ({ ...ref, weight: given[ref.name] ?? ref.weight })))
     },
