@@ -9,6 +9,7 @@ import unittest
 import warnings
 from pathlib import Path
 from typing import Any, Callable, Optional
+from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
@@ -25,12 +26,14 @@ LABELS: dict[str, dict[str, Any]] = {
 }
 #: In another order than the objects are fitted with. A person reads ``member`` from a CSV as booleans.
 KINDS = {"note": "text", "colour": "category", "member": "category", "pieces": "number", "size": "number"}
+#: A category of whole numbers, which some tests ask with.
+MORE = {**KINDS, "rooms": "category"}
 
 
 def opened(folder: Path, label: str, features: list[str]) -> Opened:
     """A brought folder, as its process opens it."""
     task = LABELS[label]
-    columns = [{"name": name, "isText": KINDS[name] != "number", "kind": KINDS[name]} for name in features]
+    columns = [{"name": name, "isText": MORE[name] != "number", "kind": MORE[name]} for name in features]
     head = {"columns": columns, "frames": True, "outputs": len(task["names"]) or 1, "isFolder": True, "task": task}
     return open_file(_MARK + json.dumps(head).encode() + b"\n" + pack_folder(folder))
 
@@ -52,6 +55,7 @@ class Objects(unittest.TestCase):
                 "member": random.random(count) < 0.5,
                 "colour": random.choice(["red", "white", "blue"], count),
                 "note": random.choice(["good rose", "bad rose", "fine"], count),
+                "rooms": random.integers(1, 6, count),
             }
         )
         self.rows.loc[::7, "colour"] = numpy.nan
@@ -65,12 +69,12 @@ class Objects(unittest.TestCase):
         import numpy
 
         model, rows = opened(folder, label, features), self.rows.iloc[places]
-        numbers = rows[[name for name in features if KINDS[name] == "number"]].to_numpy(dtype="float64")
+        numbers = rows[[name for name in features if MORE[name] == "number"]].to_numpy(dtype="float64")
 
         def text(value: Any) -> Optional[str]:
             return None if value != value else str(value).lower() if isinstance(value, (bool, numpy.bool_)) else str(value)
 
-        texts = [[text(value) for value in rows[name]] for name in features if KINDS[name] != "number"]
+        texts = [[text(value) for value in rows[name]] for name in features if MORE[name] != "number"]
         return numpy.frombuffer(answers_of(model, model.answer(rows_of(model, numbers, texts)), len(rows)), dtype="float32").reshape(len(rows), -1)
 
     def compare(self, label: str, save: Callable[[Path], Any], own: Callable[[Any], Any], features: Optional[list[str]] = None) -> None:
@@ -167,6 +171,128 @@ class Objects(unittest.TestCase):
         self.compare("number", self.pickled(line), lambda X: line.predict(X[["size", "pieces"]]), plain)
         self.compare("probability", self.pickled(forest), lambda X: forest.predict(xgboost.DMatrix(X[["size", "pieces"]])), plain)
         self.compare("probability", self.pickled(fitted), lambda X: fitted.predict(X[["size", "pieces"]]), plain)
+
+    def test_encoders_get_the_values_they_know_however_many_trees_follow_and_in_any_order_of_the_model_file(self) -> None:
+        from sklearn.compose import make_column_transformer
+        from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder
+
+        rows = self.rows[["member", "rooms"]]
+        encode = (OneHotEncoder(handle_unknown="ignore"), ["member", "rooms"])
+        typed = {name: rows[name].astype("category") for name in rows}
+        by_name = [
+            (make_pipeline(make_column_transformer(encode), RandomForestClassifier(500, n_jobs=1, max_depth=3, random_state=1)), rows),
+            (HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype"), rows.assign(**typed)),
+        ]
+        for model, given in by_name:
+            with self.subTest(model=str(model)[:60]):
+                model.fit(given, self.bloom)
+                dtypes = given.dtypes.to_dict()
+                self.compare("probability", self.pickled(model), lambda X: model.predict_proba(X[["member", "rooms"]].astype(dtypes))[:, 0], ["rooms", "member"])
+        array = make_pipeline(OneHotEncoder(handle_unknown="ignore"), RandomForestClassifier(5, random_state=1)).fit(rows.to_numpy(dtype=object), self.bloom)
+        self.compare("probability", self.pickled(array), lambda X: array.predict_proba(X[["member", "rooms"]].to_numpy(dtype=object))[:, 0], ["member", "rooms"])
+
+    def test_values_that_a_model_may_know_otherwise_are_refused(self) -> None:
+        from sklearn.compose import make_column_transformer
+        from sklearn.impute import SimpleImputer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder
+
+        behind = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+        with tempfile.TemporaryDirectory() as made:
+            model = make_pipeline(make_column_transformer((behind, ["rooms"])), LogisticRegression()).fit(self.rows, self.bloom)
+            self.pickled(model)(Path(made) / "behind")
+            with self.assertRaisesRegex(ValueError, "OneHotEncoder of Pipeline knows values that are no texts, .* may not know the texts of rooms: bring a serve.py"):
+                self.ask(Path(made) / "behind", "probability", ["member", "rooms"], [0, 1])
+        # The same encoder of a number, beside a text.
+        model = make_pipeline(make_column_transformer((behind, ["pieces"]), (OneHotEncoder(), ["colour"])), LogisticRegression()).fit(self.rows, self.bloom)
+        self.compare("probability", self.pickled(model), lambda X: model.predict_proba(X)[:, 0], ["colour", "pieces"])
+
+    @unittest.skipUnless(has("catboost"), "no catboost")
+    def test_booleans_of_catboost_are_refused(self) -> None:
+        import catboost
+
+        quiet = {"verbose": False, "allow_writing_files": False, "iterations": 5}
+        rows = self.rows.assign(colour=self.rows["colour"].fillna(""))
+        with tempfile.TemporaryDirectory() as made:
+            model = catboost.CatBoostClassifier(**quiet, cat_features=["member", "rooms"]).fit(rows[["member", "rooms"]], self.bloom)
+            self.pickled(model)(Path(made) / "model")
+            with self.assertRaisesRegex(ValueError, "CatBoostClassifier does not tell whether it knows the booleans or the texts true and false of member"):
+                self.ask(Path(made) / "model", "probability", ["rooms", "member"], [0, 1])
+        whole = catboost.CatBoostClassifier(**quiet, cat_features=["rooms"]).fit(rows[["rooms", "pieces"]], self.bloom)
+        self.compare("probability", self.pickled(whole), lambda X: whole.predict_proba(X[["rooms", "pieces"]])[:, 0], ["pieces", "rooms"])
+
+    def test_classes_are_placed_by_their_names_first(self) -> None:
+        import numpy
+        from sklearn.linear_model import LogisticRegression
+
+        numbers = self.known.to_frame("size")
+        for names, task in (
+            (["2", "1", "0"], {"numbers": False, "names": ["2", "1", "0"]}),
+            (["no", "yes"], {"numbers": False, "names": [], "positive": "no"}),
+            ([False, True], {"numbers": False, "names": [], "positive": "false"}),
+        ):
+            for kind in ("int64", "float32") if len(names) == 3 else (None,):
+                with self.subTest(names, kind=kind):
+                    codes = numpy.digitize(self.price, [40, 80] if len(names) == 3 else [60])
+                    y = codes.astype(kind) if kind else numpy.array(names)[codes]
+                    model = LogisticRegression().fit(numbers, y)
+                    self.rows["size"] = self.known
+                    with mock.patch.dict(LABELS, {"asked": task}):
+                        self.compare("asked", self.pickled(model), lambda X: model.predict_proba(X[["size"]])[:, [2, 1, 0] if task["names"] else [0]], ["size"])
+
+    def test_a_folder_of_mlflow_that_a_script_saves_answers_as_a_registered_one(self) -> None:
+        import lightgbm
+        import mlflow
+        import numpy
+        import xgboost
+        import io
+        from test_tenure import PlainJob, given_job
+
+        class Kept(PlainJob):
+            def _save_object(self, model: Any, answer: Any, rounds: Any = None) -> None:
+                self.kept = answer
+
+        rows = self.rows[["size", "pieces"]]
+        bloom = self.bloom == "bloom"
+        forest = xgboost.train({"objective": "binary:logistic"}, xgboost.DMatrix(rows, bloom), 5)
+        trees = lightgbm.train({"objective": "binary", "verbose": -1}, lightgbm.Dataset(rows, bloom), 5)
+        for flavour, model, own in ((mlflow.xgboost, forest, lambda X: forest.predict(xgboost.DMatrix(X))), (mlflow.lightgbm, trees, trees.predict)):
+            with self.subTest(flavour.__name__), tempfile.TemporaryDirectory() as made:
+                flavour.save_model(model, made + "/model", pip_requirements=["none"])
+                for given in (model, made + "/model"):
+                    job = Kept(given_job(Path(made)), io.StringIO())
+                    job.save(given)
+                    found = job.kept(rows[["pieces", "size"]].astype("float64"))
+                    numpy.testing.assert_allclose(found, own(rows), rtol=1e-5)
+
+    def test_values_that_a_signature_does_not_hold_are_not_changed(self) -> None:
+        import numpy
+        import pandas
+        from mlflow.models import infer_signature
+        from mlflow.types import ColSpec, Schema
+        from tenure._folders import _predict_signed
+
+        given: list[Any] = []
+        model = mock.Mock(predict=given.append)
+
+        def formed(schema: Any, **columns: Any) -> Any:
+            _predict_signed(model, schema, pandas.DataFrame(columns))
+            return given.pop()
+
+        whole = infer_signature(numpy.ones((2, 2), dtype="int64")).inputs
+        self.assertEqual(formed(whole, a=[1.0, 2.0], b=[3.0, 4.0]).dtype, "int64")
+        for other in (4.7, float("nan"), 1e19):
+            self.assertEqual(formed(whole, a=[1.0, other], b=[3.0, 4.0]).dtype, "float64")
+        self.assertEqual(formed(infer_signature(numpy.ones((2, 2), dtype="int8")).inputs, a=[1.0, 300.0], b=[3.0, 4.0]).dtype, "float64")
+        times = Schema([ColSpec("datetime", "at")])
+        self.assertEqual(formed(times, at=[5.0])["at"].dtype, "float64")
+        mixed = formed(times, at=pandas.Series(["2026-01-02", "2026-01-02T03:04:05Z", None], dtype=object))["at"]
+        self.assertEqual([str(each) for each in mixed], ["2026-01-02 00:00:00", "2026-01-02 03:04:05", "NaT"])
+        unnamed = formed(Schema([ColSpec("long"), ColSpec("boolean")]), a=[1.0, 2.0], b=pandas.Series(["true", "false"], dtype=object))
+        self.assertEqual([str(each) for each in unnamed.dtypes], ["int64", "bool"])
 
     def test_folders_of_mlflow_answer_in_the_types_of_their_signatures(self) -> None:
         import mlflow

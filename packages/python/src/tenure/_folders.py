@@ -14,8 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
-from ._objects import Asked, Task, answer_name, class_places, labels_refused, picked
-from ._onnx import scores_outliers
+from ._objects import Task, answer_of_object
 
 #: The endings of a pickle, also as joblib writes it.
 PICKLES = (".pkl", ".pickle", ".joblib")
@@ -65,7 +64,8 @@ def answer_of_folder(folder: Path, task: Task) -> Callable[[Any], Any]:
     """Returns the function that answers rows with the model of a folder, as :func:`open_folder` does."""
     if (folder / "serve.py").is_file():
         return _load_code(folder)
-    return _answer_of(load_folder(folder) if (folder / "MLmodel").is_file() else _load_pickle(folder), task)
+    model = load_folder(folder) if (folder / "MLmodel").is_file() else _load_pickle(folder)
+    return answer_of_object(model, task, "the pyfunc of MLflow" if getattr(model, "func", None) is _predict_signed else None)
 
 
 def _load_code(folder: Path) -> Callable[[Any], Any]:
@@ -108,25 +108,6 @@ def _load_pickle(folder: Path) -> Any:
         raise ValueError(f"{files[0].name} needs a module: {error}. Name its package in the requirements, or bring a folder with the file and the module beside it") from error
 
 
-def _answer_of(model: Any, task: Task) -> Callable[[Any], Any]:
-    """Returns the function that answers rows: probabilities in the order of the model file, or numbers."""
-    kind = type(model).__name__
-    if not task.numbers and (hasattr(model, "predict_proba") or hasattr(model, "classes_")):
-        answer = getattr(model, "predict_proba", None)
-        if answer is None:
-            raise ValueError(f"{kind} has no predict_proba, and its predict gives labels in place of probabilities")
-        places = class_places(model, task)
-        answer = answer if places is None else functools.partial(picked, answer, places)
-    else:
-        scores = scores_outliers(model) and not task.numbers
-        answer = getattr(model, "predict" if scores else answer_name(model, True), model)
-        if not callable(answer):
-            raise ValueError(f"{kind} has no predict: add a serve.py with a class that has load(folder) and predict(frame)")
-        if not task.numbers:
-            return functools.partial(labels_refused, Asked(answer, model))
-    return Asked(answer, model)
-
-
 def flavour_of(folder: Union[str, os.PathLike[str]]) -> Optional[str]:
     """Returns the module that loads the object of a folder that MLflow has saved; None for one whose model is code, as of pyfunc or serve.py.
 
@@ -151,36 +132,44 @@ def load_folder(folder: Union[str, os.PathLike[str]]) -> Any:
     model = importlib.import_module(loader or "mlflow.pyfunc").load_model(os.fspath(folder))
     if loader is not None:
         return model
-    schema = model.metadata.get_input_schema()
-    return model.predict if schema is None else functools.partial(_predict_signed, model, schema)
+    return functools.partial(_predict_signed, model, model.metadata.get_input_schema())
 
 
 def _predict_signed(model: Any, schema: Any, X: Any) -> Any:
     """
     Answers rows in the types of the signature of a model. MLflow refuses others, and rows have doubles and texts. A number that is not whole, or
-    missing, stays a double, which it refuses with the column.
+    missing, stays a double, which it refuses with the column. Columns of a signature without names are those of the rows in their order.
     """
-    if not hasattr(X, "columns"):
+    if schema is None or not hasattr(X, "columns"):
         return model.predict(X)
-    import numpy
     from mlflow.types import DataType
 
     if schema.is_tensor_spec() and not schema.has_input_names() and len(X.columns) > 1:
-        return model.predict(X.to_numpy(dtype=schema.inputs[0].type))
+        return model.predict(_cast(X.to_numpy(), schema.inputs[0].type))
     typed = X.copy()
-    for spec in schema.inputs if not schema.is_tensor_spec() else []:
-        if spec.name not in typed:
+    specs = schema.inputs if not schema.is_tensor_spec() else []
+    for spec, name in zip(specs, [each.name for each in specs] if schema.has_input_names() else X.columns):
+        if name not in typed:
             continue
-        values, numbers = typed[spec.name], spec.type.to_numpy() if isinstance(spec.type, DataType) else numpy.dtype(object)
+        values = typed[name]
         if spec.type == DataType.boolean:
             known = {"true": True, "false": False, 1.0: True, 0.0: False}
-            typed[spec.name] = values.map(known) if values.isin(list(known)).all() else values
-        elif spec.type == DataType.datetime:
+            typed[name] = values.map(known) if values.isin(list(known)).all() else values
+        elif spec.type == DataType.datetime and values.dtype.kind not in "fiub":
             import pandas
 
-            typed[spec.name] = pandas.to_datetime(values, utc=True).dt.tz_localize(None)
-        elif values.dtype == "float64" and (numbers.kind == "f" or (numbers.kind in "iu" and (values % 1 == 0).all())):
-            typed[spec.name] = values.astype(numbers)
+            typed[name] = pandas.to_datetime(values, utc=True, format="ISO8601").dt.tz_localize(None)
+        elif values.dtype == "float64" and isinstance(spec.type, DataType):
+            typed[name] = _cast(values, spec.type.to_numpy())
     return model.predict(typed)
 
 
+def _cast(values: Any, wanted: Any) -> Any:
+    """Returns doubles as numbers of another type; unchanged for a type of whole numbers that does not hold each of them, and for other types."""
+    import numpy
+
+    if values.dtype.kind != "f" or wanted.kind not in "fiu":
+        return values
+    with numpy.errstate(all="ignore"):
+        made = values.to_numpy().astype(wanted) if hasattr(values, "to_numpy") else values.astype(wanted)
+    return made if wanted.kind == "f" or (made == values).all() else values

@@ -22,7 +22,7 @@ from typing import IO, Any, Callable, Iterator, Mapping, NoReturn, Optional, Seq
 from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
 from ._folders import flavour_of, load_folder, pack_folder
 from ._lightgbm import join_lightgbm
-from ._objects import Asked, Task, answer_name, class_places, picked, put_in_order
+from ._objects import Task, answer_of_object, put_in_order
 from ._onnx import convert
 from ._replay import cell_of, midway_rows, odd_rows, spread
 from ._rows import answer_frame, decoded, has, pixels, read_columns, stacked, table_of, taken_columns, vocabulary_of
@@ -383,7 +383,7 @@ class Job:
             data = _bytes_of(model)
             answer = answer or self._runtime(data)
         else:
-            answer = answer or self._answer_of(model)
+            answer = answer or answer_of_object(model, self._task)
             compare = self._compare(answer)
             try:
                 if any(column.kind not in ("number", "category") for column in self.columns):
@@ -402,7 +402,7 @@ class Job:
 
         ``answer`` predicts rows in the form of :meth:`train`; default: ``predict_proba`` of the model, ``predict`` for numbers and quantiles,
         or ``decision_function`` of a scikit-learn detector of outliers. The object is stored by cloudpickle, with the classes and functions
-        of this script. Of a folder of MLflow, it is the object that the loader of its flavour returns. If that has no ``predict_proba`` and no
+        of this script. Of a folder of MLflow, it is the object that the loader of its flavour returns. If an object has no ``predict_proba`` and no
         classes, its ``predict`` gives the probabilities, as of statsmodels. A folder with a ``serve.py`` is stored with all of its files:
         its class, or functions of this name, gets them by ``load(folder)``, and answers a data frame by ``predict(frame)``. So is a folder of MLflow
         whose model is code. With ``serve`` of the model file, its file becomes the ``serve.py`` of the folder; an object is ``model.pkl`` in one.
@@ -419,9 +419,7 @@ class Job:
             return
         if is_folder:
             model = load_folder(model)
-            if answer is None and not hasattr(model, "predict_proba") and not hasattr(model, "classes_"):
-                answer = model.predict
-        answers = answer or self._answer_of(model)
+        answers = answer or answer_of_object(model, self._task)
         if self._prepare is not None:
             answers = self._with_prepare(self._prepare, answers)
         self._save_object(model, answers)
@@ -447,17 +445,6 @@ class Job:
                     "among others, and a request may be one row. Compute such a value in train, or in the source"
                 )
         return lambda X: answer(prepared(X))
-
-    def _answer_of(self, model: Any) -> Callable[[Any], Any]:
-        name = answer_name(model, self.kind in _numbers)
-        answer = getattr(model, name, None)
-        if answer is None:
-            raise ValueError(
-                f"{type(model).__name__} has no {name}, which the label of the model file asks for: "
-                "give save(model, answer=…) a function that returns the answers for rows"
-            )
-        places = None if self.kind in _numbers else class_places(model, self._task)
-        return Asked(answer if places is None else functools.partial(picked, answer, places), model)
 
     def _save_object(self, model: Any, answer: Callable[[Any], Any], rounds: Optional[int] = None) -> None:
         self._save_served(_library_of(model), _pickled(answer), rounds)

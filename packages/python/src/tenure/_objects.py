@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from numbers import Real
 from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 from ._onnx import scores_outliers
@@ -33,14 +35,6 @@ def labels_refused(answer: Callable[[Any], Any], X: Any) -> Any:
     return given
 
 
-def answer_name(model: Any, numbers: bool) -> str:
-    """The method of an object that gives numbers or probabilities from a data frame."""
-    if hasattr(model, "inplace_predict") and not hasattr(model, "predict_proba"):
-        # A booster of XGBoost takes a matrix of its own otherwise.
-        return "inplace_predict"
-    return "predict_proba" if not numbers else "decision_function" if scores_outliers(model) else "predict"
-
-
 def class_places(model: Any, task: Task) -> Optional[list[int]]:
     """
     Returns which of the probabilities of an object are the answer, by the names in its ``classes_``; None where their order is that of the
@@ -53,22 +47,23 @@ def class_places(model: Any, task: Task) -> Optional[list[int]]:
         return None
     if any(hasattr(each, "__len__") and not isinstance(each, str) for each in given):
         raise ValueError(f"{type(model).__name__} predicts {len(given)} labels at once, and the model file has one: bring a model of this label alone")
-    known = [_text_of(each) for each in given]
+    known = [text_of_value(each) for each in given]
     listed = ", ".join(known[:_MOST_LISTED])
     if not task.names:
-        # The positive class is the second one of two.
-        if tuple(each.lower() for each in known) in _TWO:
-            return None
-        if task.positive not in known or len(known) != 2:
+        lower, positive_name = tuple(each.lower() for each in known), task.positive
+        if positive_name not in known and lower in _TWO:
+            # Otherwise the positive class is the second one of two.
+            positive_name = known[lower.index((task.positive or "").lower()) if (task.positive or "").lower() in lower else 1]
+        if positive_name not in known or len(known) != 2:
             raise ValueError(
                 f"the model knows the classes {listed}, and the positive one of the model file is {task.positive}: "
                 f"train it with {task.positive} and one other name, or with no and yes, false and true or 0 and 1"
             )
-        positive = known.index(task.positive)
+        positive = known.index(positive_name)
         return None if positive == 1 else [1 - positive, positive]
-    if known == [str(code) for code in range(len(task.names))]:
-        return None
     if sorted(known) != sorted(task.names):
+        if known == [str(code) for code in range(len(task.names))]:
+            return None
         raise ValueError(f"the model knows the classes {listed}; those of the model file are {', '.join(task.names[:_MOST_LISTED])}")
     places = [known.index(each) for each in task.names]
     return None if places == list(range(len(places))) else places
@@ -76,7 +71,7 @@ def class_places(model: Any, task: Task) -> Optional[list[int]]:
 
 def _text_of(label: Any) -> str:
     """The name of a class. A library may keep whole numbers as doubles."""
-    whole = isinstance(label, float) and label.is_integer()
+    whole = isinstance(label, Real) and not isinstance(label, bool) and float(label).is_integer()
     return str(int(label)) if whole else str(label)
 
 
@@ -125,14 +120,16 @@ class Asked:
     Raises ``ValueError`` with the columns where it does not answer them.
     """
 
-    def __init__(self, answer: Callable[[Any], Any], model: Any) -> None:
+    def __init__(self, answer: Callable[[Any], Any], model: Any, kind: Optional[str] = None) -> None:
         # Looked up once, because a request should not wait for it.
         self.answer = answer
-        self.kind = type(model).__name__
+        self.model = model
+        self.kind = kind or type(model).__name__
         self.names = columns_of(model)
         self.vectorizer = _vectorizer_of(model)
         self.is_booster = _package_of(model) in ("lightgbm", "xgboost")
-        self.encoded: Any = _pandas_lists(model) if self.is_booster else encoded_values(model)
+        #: What the model's encoders know of the columns of a request, by these.
+        self.encoded: dict[tuple[str, ...], Encoded] = {}
 
     def __call__(self, X: Any) -> Any:
         if not hasattr(X, "columns"):
@@ -146,13 +143,14 @@ class Asked:
             return self.answer(formed)
         except Exception as error:
             absent = [name for name in names or [] if name not in known]
-            cause = (
+            remedy = (
                 f"it was fitted with {_listed(absent)} too, which the model file does not have as features: compute such a column by SQL in prepare "
                 "of the model file, or bring a serve.py whose predict(frame) computes it"
                 if absent
-                else "if it takes others, or another order, list them in columns.json (--columns), or bring a serve.py whose predict(frame) makes them"
+                else "if it takes other columns, or another order, list them in columns.json (--columns); if it takes other types or values, bring a "
+                "serve.py whose predict(frame) makes them"
             )
-            raise ValueError(f"{self.kind} does not answer rows with the columns {_listed(list(taken.columns))}: {_short(error)}; {cause}") from error
+            raise ValueError(f"{self.kind} does not answer rows with the columns {_listed(list(taken.columns))}: {remedy}. It says: {_short(error)}") from error
 
     def _form(self, X: Any) -> Any:
         if self.vectorizer is not None:
@@ -160,10 +158,36 @@ class Asked:
                 raise ValueError(f"{self.vectorizer} takes one column of texts, and there are {_listed(list(X.columns))}: name it alone in columns.json (--columns)")
             return X[X.columns[0]]
         texts = [name for name in X.columns if X[name].dtype == object]
-        if self.is_booster and texts:
-            return _categoricals(X, texts, self.encoded)
-        changed = [name for name in texts if name in self.encoded]
-        return X.assign(**{name: X[name].map(lambda text, known=self.encoded[name]: known.get(text, text)) for name in changed}) if changed else X
+        if not texts:
+            return X
+        if self.is_booster:
+            return _categoricals(X, texts, _pandas_lists(self.model))
+        columns = tuple(str(each) for each in X.columns)
+        if columns not in self.encoded:
+            self.encoded[columns] = encoded_values(self.model, columns)
+        encoded = self.encoded[columns]
+        for kind, reach, most in encoded.unbound:
+            open_texts = [name for name in texts if name in reach and name not in encoded.values and name not in encoded.texts]
+            if len(open_texts) > most:
+                raise ValueError(
+                    f"{kind} of {self.kind} knows values that are no texts, and none of its columns by name, so that it may not know the texts of "
+                    f"{_listed(open_texts)}: bring a serve.py whose predict(frame) makes the values of its training"
+                )
+        for kind, reach in encoded.hashed:
+            booleans = [name for name in texts if name in reach and X[name].isin(["true", "false"]).any()]
+            if booleans:
+                raise ValueError(
+                    f"{kind} does not tell whether it knows the booleans or the texts true and false of {_listed(booleans)}: list the vocabulary of the "
+                    "texts in columns.json (--columns), or bring a serve.py whose predict(frame) makes booleans"
+                )
+        changed = [name for name in texts if name in encoded.values]
+        return X.assign(**{name: _known(X[name], encoded.values[name]) for name in changed}) if changed else X
+
+
+def _known(texts: Any, values: dict[str, Any]) -> Any:
+    """Returns the values of texts, and other texts unchanged; as objects for an encoder that was fitted with objects."""
+    made = texts.map(lambda text: values.get(text, text))
+    return made if all(hasattr(value, "dtype") for text, value in values.items() if text_of_value(value) == text) else made.astype(object)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -171,7 +195,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _short(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip()[:300]}"
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:300]}"
 
 
 def _vectorizer_of(model: Any) -> Optional[str]:
@@ -208,26 +232,97 @@ def text_of_value(value: Any) -> str:
     return str(value).lower() if type(value).__name__ in ("bool", "bool_") else _text_of(value)
 
 
-def encoded_values(model: Any) -> dict[str, dict[str, Any]]:
-    """Returns the values by their texts that encoders of scikit-learn inside of a model know of their columns, where these are no texts."""
-    found: dict[str, dict[str, Any]] = {}
+class Encoded(NamedTuple):
+    """What encoders inside of a model know of the columns that it is asked with."""
+
+    #: The values by their texts, for each column whose categories are no texts.
+    values: dict[str, dict[str, Any]]
+    #: The other columns that an encoder names.
+    texts: set[str]
+    #: The kind of each encoder whose categories are no texts and belong to no known column; the columns that may reach it, and how many of them may be texts.
+    unbound: list[tuple[str, list[str], int]]
+    #: The kind of each model that compares texts alone, without a list of them, and the columns that may reach it.
+    hashed: list[tuple[str, list[str]]]
+
+
+def encoded_values(model: Any, columns: Sequence[str]) -> Encoded:
+    """Returns what encoders of scikit-learn, and models of CatBoost, inside of a model know of these columns."""
+    found = Encoded({}, set(), [], [])
     seen: set[int] = set()
-    rest = [model]
-    while rest and len(seen) < _MOST_STEPS:
-        each = rest.pop()
+    # With each part the columns that may reach it, and whether it gets them unchanged.
+    rest: list[tuple[Any, list[str], bool]] = [(model, list(columns), True)]
+    while rest:
+        each, reach, direct = rest.pop()
+        package = _package_of(each)
         if id(each) in seen:
             continue
-        seen.add(id(each))
         if isinstance(each, (list, tuple)):
-            rest.extend(each)
-        elif _package_of(each) in ("sklearn", "imblearn") and hasattr(each, "__dict__"):
-            names, values = getattr(each, "feature_names_in_", None), vars(each).get("categories_")
-            if names is not None and values is not None and len(names) == len(values):
-                for name, known in zip(names, values):
-                    if not any(isinstance(value, str) for value in known):
-                        found[str(name)] = {text_of_value(value): value for value in known}
-            rest.extend(vars(each).values())
+            seen.add(id(each))
+            rest.extend((one, reach, direct) for one in each)
+        elif package == "catboost" and hasattr(each, "get_cat_feature_indices") and each.is_fitted():
+            seen.add(id(each))
+            taken = [str(each.feature_names_[place]) for place in each.get_cat_feature_indices()]
+            if taken:
+                found.hashed.append((type(each).__name__, taken if set(taken) <= set(columns) else reach))
+        elif package in ("sklearn", "imblearn") and hasattr(each, "__dict__"):
+            seen.add(id(each))
+            fields = vars(each)
+            given = fields.get("feature_names_in_")
+            names = [str(name) for name in given] if given is not None else reach if direct else []
+            if fields.get("categories_") is not None:
+                _bind(found, each, names, reach, columns)
+            if fields.get("transformers_") is not None:
+                places = fields.get("_transformer_to_input_indices", {})
+                for name, inner, _ in each.transformers_:
+                    some = [names[place] for place in places[name]] if name in places and len(names) == getattr(each, "n_features_in_", None) else reach
+                    rest.append((inner, some if set(some) <= set(columns) else reach, direct))
+            elif isinstance(fields.get("steps"), list):
+                rest.extend((inner, reach, direct and place == 0) for place, (_, inner) in enumerate(each.steps))
+            else:
+                rest.extend((inner, reach, direct) for inner in fields.values())
     return found
+
+
+def _bind(found: Encoded, encoder: Any, names: Sequence[str], reach: list[str], columns: Sequence[str]) -> None:
+    values = encoder.categories_
+    free, texts = False, 0
+    for place, known in enumerate(values):
+        name = names[place] if len(names) == len(values) and names[place] in columns else None
+        is_text = any(isinstance(value, str) for value in known)
+        if name is None:
+            free, texts = free or not is_text, texts + is_text
+        elif is_text:
+            found.texts.add(name)
+        else:
+            # An encoder of booleans may keep 0 and 1.
+            codes = {text: value for text, value in (("false", 0), ("true", 1)) if value in list(known)}
+            found.values[name] = {**codes, **{text_of_value(value): value for value in known}}
+    if free:
+        found.unbound.append((type(encoder).__name__, reach, texts))
+
+
+def answer_of_object(model: Any, task: Task, kind: Optional[str] = None) -> Callable[[Any], Any]:
+    """
+    Returns the function that answers rows with an object: probabilities in the order of the model file, or numbers. ``kind`` names the object
+    in errors; default: its type.
+
+    Raises ``ValueError`` for an object that cannot give these answers.
+    """
+    name = type(model).__name__
+    if not task.numbers and (hasattr(model, "predict_proba") or hasattr(model, "classes_")):
+        answer = getattr(model, "predict_proba", None)
+        if answer is None:
+            raise ValueError(f"{name} has no predict_proba, and its predict gives labels in place of probabilities")
+        places = class_places(model, task)
+        return Asked(answer if places is None else functools.partial(picked, answer, places), model, kind)
+    detects = scores_outliers(model)
+    # A booster of XGBoost takes a matrix of its own otherwise.
+    method = "inplace_predict" if hasattr(model, "inplace_predict") else "decision_function" if detects and task.numbers else "predict"
+    answer = getattr(model, method, model)
+    if not callable(answer):
+        raise ValueError(f"{name} has no predict: bring a serve.py with load(folder) and predict(frame), or give save(model, answer=…) a function that returns the answers for rows")
+    asked = Asked(answer, model, kind)
+    return asked if task.numbers else functools.partial(labels_refused, asked)
 
 
 def put_in_order(given: Any, rows: int, task: Task) -> Any:
@@ -262,7 +357,9 @@ def numbers_of(given: Any, rows: int, outputs: int) -> Any:
     values = numpy.asarray(given)
     if values.ndim == 0:
         raise ValueError(f"the model answers {rows} rows with a value of the type {type(given).__name__}, expected a list or an array with one answer a row")
-    other = next((each for each in values.ravel() if isinstance(each, (str, bytes)) or values.dtype.kind not in "fiubO"), None)
+    # Numbers are not looked through one by one.
+    unclear = values.ravel() if values.dtype.kind not in "fiub" else ()
+    other = next((each for each in unclear if isinstance(each, (str, bytes)) or values.dtype.kind != "O"), None)
     if other is not None:
         raise ValueError(f"the model answers {str(other)[:100]}, expected numbers: the probabilities, and no labels")
     if len(values) != rows:

@@ -40,12 +40,14 @@ class Batches(quantization.CalibrationDataReader):  # type: ignore[misc]
 
 def hold_constants(graph: Any) -> None:
     """Makes tensors of 32 bits of the graph itself of those in Constant nodes, and of those of 16 bits that a Cast widens."""
-    held = {each.name: each for each in graph.initializer}
+    # An initializer that is an input too is its default alone.
+    given = {each.name for each in graph.input}
+    held = {each.name: each for each in graph.initializer if each.name not in given}
     for node in list(graph.node):
-        tensor = None
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            tensor = node.attribute[0].t
-        elif node.op_type == "Cast" and node.input[0] in held and node.attribute[0].i == onnx.TensorProto.FLOAT:
+        tensor, attributes = None, {each.name: each for each in node.attribute}
+        if node.op_type == "Constant" and "value" in attributes:
+            tensor = attributes["value"].t
+        elif node.op_type == "Cast" and node.input[0] in held and attributes["to"].i == onnx.TensorProto.FLOAT:
             tensor = numpy_helper.from_array(numpy_helper.to_array(held[node.input[0]]).astype(np.float32))
         if tensor is not None:
             tensor.name = node.output[0]
