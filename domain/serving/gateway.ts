@@ -39,7 +39,7 @@ interface KubernetesPlace {
     requests: string
     /** The label with the status of the answer. A request fails when it begins with 5. */
     status: string
-    /** How long after a change of weights the counters may still grow by requests of the former weights. */
+    /** How long after a change of weights the counters may still grow by requests of the former weights, and how old a sample may be. */
     settleMs: number
   }
 }
@@ -225,6 +225,9 @@ const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
   },
 }
 
+/** Braces and quotes within the values of labels are no ends. */
+const selectorPattern = /^[a-zA-Z_:][\w:]*(\{([^{}"'`]|"([^"\\]|\\.)*"|'([^'\\]|\\.)*'|`[^`]*`)*\})?$/
+
 function checkKubernetes(
   { server, namespace, name, metrics }: KubernetesPlace,
   { need, integer }: Pick<PolicyIssues, 'need' | 'integer'>,
@@ -246,6 +249,10 @@ function checkKubernetes(
   need(
     /\$(service|revision|version)\b/.test(metrics.requests) && metrics.requests.length <= 4_000,
     'metrics.requests names $service, $revision or $version, so that each version has counters of its own',
+  )
+  need(
+    selectorPattern.test(metrics.requests),
+    `metrics.requests is the name of a counter with an optional {…}, and no expression: ${JSON.stringify(metrics.requests)}`,
   )
   need(
     /^[a-zA-Z_]\w*$/.test(metrics.status),

@@ -40,15 +40,15 @@ export interface CounterOptions {
   /** The name of a source of the kind `promql` in the file of metric sources. */
   source: string
   /**
-   * A selector of counters of requests, one for each version: `$service`, `$namespace`, `$version` and for KServe `$revision` are replaced.
-   * Default: the counters of Traefik 3.7, or those of Knative's queue-proxy.
+   * The name of a counter of requests, with `{…}` that selects those of a version: `$service`, `$namespace`, `$version` and for KServe `$revision` are replaced.
+   * Default: the counters of Traefik 3.7 for this rule of the route, or those of Knative's queue-proxy.
    */
   requests?: string
   /** The label with the status of the answer. A request fails when it begins with 5. Default: `code`, or for KServe `response_code`. */
   status?: string
   /**
-   * How long after a change of weights requests count for no version: longer than the gateway takes to apply it and Prometheus to scrape it.
-   * Default: 30 s.
+   * How long after a change of weights requests count for no version, and how old a sample may be: longer than the gateway takes to apply the change
+   * and Prometheus to scrape it. Default: 90 s, because Prometheus scrapes once a minute by default.
    */
   settle?: Duration
 }
@@ -96,11 +96,14 @@ export const kserve = (options: KubernetesOptions): TrafficSpec => ({ gateway: '
 const counterFields = fieldNames<CounterOptions>({ source: 0, requests: 0, status: 0, settle: 0 })
 const kubernetesFields = { gateway: 0, server: 0, namespace: 0, name: 0, metrics: 0 } as const
 
-/** The names that Traefik 3.7 gives the services of an HTTPRoute. */
-const traefik = {
-  requests: 'traefik_service_requests_total{service=~".+-svc-$namespace-$service-[0-9]+@kubernetesgateway"}',
+/** A model file may be written without types. Each check refuses an empty text. */
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
+
+/** Traefik 3.7 names the service of a backend by its route, its rule and a hash of both, and has only letters, digits and single hyphens before the hash. */
+const traefik = (namespace: string, name: string, rule: number) => ({
+  requests: `traefik_service_requests_total{service=~"httproute-${`${namespace}-${name}`.replaceAll(/[^a-z\d]+/g, '-')}-gw-.+-ep-.+-${rule}-[0-9a-f]{20}-svc-$namespace-$service-[0-9]+@kubernetesgateway"}`,
   status: 'code',
-}
+})
 const queueProxy = {
   requests: 'revision_request_count{namespace_name="$namespace",revision_name="$revision"}',
   status: 'response_code',
@@ -109,19 +112,19 @@ const queueProxy = {
 function compileKubernetes(
   report: IssueCollector,
   { server, namespace, name, metrics }: KubernetesOptions,
-  defaults: typeof traefik,
+  defaults: typeof queueProxy,
 ) {
   reportUnknown(report, 'traffic.metrics', metrics, counterFields)
   const { source, requests, status, settle } = metrics ?? {}
   return {
-    ...(server === undefined ? {} : { server: String(server).replace(/\/$/, '') }),
-    namespace: String(namespace),
-    name: String(name),
+    ...(server === undefined ? {} : { server: textOf(server).replace(/\/$/, '') }),
+    namespace: textOf(namespace),
+    name: textOf(name),
     metrics: {
-      source: String(source),
-      requests: String(requests ?? defaults.requests),
-      status: String(status ?? defaults.status),
-      settleMs: durationsIn(report, 'traffic.metrics')('settle', settle, 30_000),
+      source: textOf(source),
+      requests: textOf(requests ?? defaults.requests),
+      status: textOf(status ?? defaults.status),
+      settleMs: durationsIn(report, 'traffic.metrics')('settle', settle, 90_000),
     },
   }
 }
@@ -139,21 +142,21 @@ const kinds: {
     fields: fieldNames<HaproxySpec>({ gateway: 0, address: 0, backend: 0 }),
     compile: ({ gateway, address, backend }) => ({
       gateway,
-      address: String(address),
-      backend: String(backend),
+      address: textOf(address),
+      backend: textOf(backend),
     }),
   },
   sagemaker: {
     fields: fieldNames<SagemakerSpec>({ gateway: 0, region: 0, endpoint: 0, secret: 0, addresses: 0 }),
     compile: ({ gateway, region, endpoint, secret, addresses }) => ({
       gateway,
-      region: String(region),
-      endpoint: String(endpoint),
-      secret: String(secret),
+      region: textOf(region),
+      endpoint: textOf(endpoint),
+      secret: textOf(secret),
       ...(addresses && {
         addresses: {
-          sagemaker: String(addresses.sagemaker),
-          cloudwatch: String(addresses.cloudwatch),
+          sagemaker: textOf(addresses.sagemaker),
+          cloudwatch: textOf(addresses.cloudwatch),
         },
       }),
     }),
@@ -163,7 +166,7 @@ const kinds: {
     compile: ({ gateway, rule = 0, ...place }, report) => ({
       gateway,
       rule,
-      ...compileKubernetes(report, place, traefik),
+      ...compileKubernetes(report, place, traefik(textOf(place.namespace), textOf(place.name), rule)),
     }),
   },
   kserve: {

@@ -22,16 +22,23 @@ export interface RequestCounts {
   ): Record<string, Counted>
 }
 
-/** A series without a sample for this long is gone. A target that misses a few scrapes is not. */
-const staleness = '10m'
 const everyMs = 3_000
 const answerMs = 5_000
 /** Prometheus may miss one question. */
 const maxSilentMs = 15_000
 
+/** A version that should have had this many requests by now and has no counter is not one without requests. */
+const unseenRequests = 10
+
 interface Series {
+  version: string
+  /** The server that Prometheus scrapes; undefined where the series does not tell it. */
+  target: string | undefined
+  /** As far as it has counted. */
   value: number
   isFailure: boolean
+  /** Since when it has been below. */
+  fellMs?: number
 }
 
 export function openRequestCounts(
@@ -52,16 +59,74 @@ export function openRequestCounts(
   let answeredMs = now()
   let problem: string | undefined
 
-  const ask = async (words: Readonly<Record<string, Record<string, string>>>): Promise<void> => {
+  type Weights = Readonly<Record<string, number>>
+  /** Whether a version has no counter, and should have one by now. */
+  const isUnseen = (version: string, weights: Weights, read: ReadonlyMap<string, Series>): boolean => {
+    const seen = new Set([...read.values()].map((series) => series.version))
+    const weight = weights[version] ?? 0
+    if (weight === 0 || seen.has(version)) return false
+    if ([...(base?.series.values() ?? [])].some((series) => series.version === version)) return true
+    // A gateway may have no counter of a version before its first request.
+    const others = Object.keys(weights).filter((each) => seen.has(each))
+    const served = others.reduce((sum, each) => sum + (totals.get(each)?.requests ?? 0), 0)
+    return served * weight >= unseenRequests * others.reduce((sum, each) => sum + weights[each]!, 0)
+  }
+
+  const count = (read: ReadonlyMap<string, Series>): void => {
+    if (base === undefined) {
+      base = { sinceMs: now(), series: new Map(read) }
+      return
+    }
+    const { series: known } = base
+    const targets = new Set([...known.values()].map(({ target }) => target))
+    for (const [name, { version, target, value, isFailure }] of read) {
+      const last = known.get(name)
+      const served = servedIn(last, value, { isTargetKnown: target !== undefined && targets.has(target) })
+      known.set(name, {
+        version,
+        target,
+        isFailure,
+        ...(served === undefined
+          ? { value: last!.value, fellMs: last!.fellMs ?? now() }
+          : { value }),
+      })
+      const total = totals.get(version) ?? { requests: 0, failures: 0 }
+      totals.set(version, {
+        requests: total.requests + (served ?? 0),
+        failures: total.failures + (isFailure ? (served ?? 0) : 0),
+      })
+    }
+  }
+
+  /** Undefined while it is not known whether a counter that has fallen was restarted: another server of Prometheus may have answered. */
+  const servedIn = (
+    last: Series | undefined,
+    value: number,
+    { isTargetKnown }: { isTargetKnown: boolean },
+  ): number | undefined => {
+    // A series that is new at a server without it is new there. That of another server may have a history.
+    if (last === undefined) return isTargetKnown ? Math.round(value) : 0
+    if (value >= last.value) return Math.round(value - last.value)
+    return now() - (last.fellMs ?? now()) > settleMs ? Math.round(value) : undefined
+  }
+
+  const ask = async (
+    weights: Weights,
+    words: Readonly<Record<string, Record<string, string>>>,
+  ): Promise<void> => {
     const { key, sinceMs } = weighed
     const isSettled = now() - sinceMs >= settleMs
     const found = (await readMetricSources(metricSources))[source]
     if (found?.kind !== 'promql')
       throw new Error(`the file of metric sources names no ${source} of the kind promql`)
+    const selectors = Object.entries(words).map(([version, each]) => ({
+      version,
+      selector: requests.replaceAll(/\$(\w+)/g, (text, word: string) => each[word] ?? text),
+    }))
     const read = await Promise.all(
-      Object.entries(words).map(async ([version, each]) => {
-        const selector = requests.replaceAll(/\$(\w+)/g, (text, word: string) => each[word] ?? text)
-        const query = `last_over_time(${selector}[${staleness}])`
+      selectors.map(async ({ version, selector }) => {
+        // A sample that is older may be one of the former weights.
+        const query = `last_over_time(${selector}[${settleMs}ms])`
         const { resultType, result } = await queryPrometheus(found, { query, maxMs: answerMs })
         if (resultType !== 'vector' || !Array.isArray(result))
           throw new Error(
@@ -70,25 +135,18 @@ export function openRequestCounts(
         return seriesIn(result, { version, status })
       }),
     )
+    const series = new Map(read.flat())
+    // Others may have been set meanwhile.
+    const isCounted = isSettled && weighed.key === key && weighed.sinceMs === sinceMs
+    const unseen = selectors.filter(
+      ({ version }) => series.size === 0 || (isCounted && isUnseen(version, weights, series)),
+    )
+    if (unseen.length > 0)
+      throw new Error(
+        `Prometheus has no counter that metrics.requests selects: ${unseen.map(({ selector }) => selector).join(', ')}`,
+      )
     answeredMs = now()
-    // Others have been set meanwhile.
-    if (weighed.key !== key || weighed.sinceMs !== sinceMs) return
-    const last = base
-    // One that vanishes may come back.
-    const series = new Map([...(last?.series ?? []), ...read.flat()])
-    base = isSettled ? { sinceMs: last?.sinceMs ?? now(), series } : undefined
-    if (last === undefined || base === undefined) return
-    for (const [name, { value, isFailure }] of read.flat()) {
-      const version = name.slice(0, name.indexOf(' '))
-      const total = totals.get(version) ?? { requests: 0, failures: 0 }
-      const before = last.series.get(name)?.value ?? 0
-      // It was restarted.
-      const served = Math.round(value < before ? value : value - before)
-      totals.set(version, {
-        requests: total.requests + served,
-        failures: total.failures + (isFailure ? served : 0),
-      })
-    }
+    if (isCounted) count(series)
   }
 
   return {
@@ -101,18 +159,18 @@ export function openRequestCounts(
       }
       if (!asked.isPending && now() - asked.atMs >= everyMs) {
         asked = { atMs: now(), isPending: true }
-        ask(words)
+        ask(weights, words)
           .then(
             () => (problem = undefined),
             (error: unknown) => (problem = reasonOf(error)),
           )
           .finally(() => (asked = { ...asked, isPending: false }))
       }
-      const silentMs = now() - answeredMs
+      // Without the time that has passed, which would make each look another problem.
       const unread =
-        silentMs < maxSilentMs
+        now() - answeredMs < maxSilentMs
           ? undefined
-          : `Prometheus has not told its counters for ${Math.round(silentMs / 1_000)} s: ${problem ?? 'no answer'}`
+          : `the requests of the gateway are not known: ${problem ?? 'Prometheus has not answered'}`
       return Object.fromEntries(
         Object.keys(weights).map((version) => {
           const { requests: count, failures } = totals.get(version) ?? { requests: 0, failures: 0 }
@@ -138,6 +196,9 @@ function seriesIn(
     const count = sampleValue(value)
     if (!Number.isFinite(count)) throw new Error(`a counter of ${version} is ${count}`)
     const labels = Object.entries(metric).toSorted(([one], [other]) => (one < other ? -1 : 1))
-    return [`${version} ${JSON.stringify(labels)}`, { value: count, isFailure: code.startsWith('5') }]
+    const { job = '', instance } = metric
+    const target = instance === undefined ? undefined : `${job} ${instance}`
+    const isFailure = code.startsWith('5')
+    return [`${version} ${JSON.stringify(labels)}`, { version, target, value: count, isFailure }]
   })
 }

@@ -4,9 +4,11 @@ import { sendRequest } from './http-request.ts'
 /** https://prometheus.io/docs/prometheus/latest/querying/api/#instant-queries */
 interface PrometheusAnswer {
   data?: { resultType?: string; result?: unknown }
+  /** Why a part of the data is missing. What need not be wrong is in `infos`. */
+  warnings?: unknown[]
 }
 
-/** Throws as `sendRequest` does. `atMs`: default now. */
+/** Throws as `sendRequest` does, and for an answer with warnings, which is partial. `atMs`: default now. */
 export async function queryPrometheus(
   source: { url: string; token?: string },
   { query, atMs, maxMs }: { query: string; atMs?: number; maxMs: number },
@@ -15,6 +17,8 @@ export async function queryPrometheus(
   if (atMs !== undefined) parameters.set('time', String(atMs / 1_000))
   const path = `/api/v1/query?${parameters.toString()}`
   const answer = await sendRequest<PrometheusAnswer | undefined>(source, { method: 'GET', path, maxMs })
+  const [warning] = answer?.warnings ?? []
+  if (warning !== undefined) throw new Error(`the answer of Prometheus is partial: ${String(warning)}`)
   return answer?.data ?? {}
 }
 

@@ -118,11 +118,22 @@ describe('a traffic', () => {
     ['a name with a path', { name: '../x' }, /name of an object/],
     ['a rule that is no place', { rule: -1 }, /rule is a whole number/],
     ['one counter for all versions', { metrics: { ...metrics, requests: 'r' } }, /\$service, \$revision or/],
+    ...['sum($service)', 'r{s="$service"}[5m]', 'r{s="$service"} or x', 'rate(r{s="$service"}[1m])', '{s="$service"}'].map(
+      (requests): [string, object, RegExp] => [
+        `an expression: ${requests}`,
+        { metrics: { ...metrics, requests } },
+        /name of a counter with an optional \{…\}/,
+      ],
+    ),
     ['no source', { metrics: { ...metrics, source: '' } }, /metrics\.source/],
     ['a status that is no label', { metrics: { ...metrics, status: 'a b' } }, /metrics\.status/],
     ['no time to settle', { metrics: { ...metrics, settleMs: 0 } }, /metrics\.settle/],
   ])('refuses %s', (_name, change, issue) => {
     expect(issuesOfTraffic({ ...route, ...change } as never).join()).toMatch(issue)
+  })
+  it('takes a selector with braces in the values of its labels', () => {
+    const requests = 'a:b{s=~"x-[0-9]{20}-$service", t=\'}\', u=`$version`}'
+    expect(issuesOfTraffic({ ...route, metrics: { ...metrics, requests } })).toEqual([])
   })
   const stage = dayPolicy.stages[0]!
   const { limits } = dayPolicy

@@ -12,8 +12,10 @@ const folder = mkdtempSync(join(tmpdir(), 'tenure-counts-'))
 const metricSources = join(folder, 'metric-sources.json')
 const version = 'roses_v1.0.0'
 let server: Server
-/** Pod and status → counter. */
+/** Server that is scraped and status → counter. Version 1.1.0 has those of `other`. */
 let counters: Record<string, number>
+let other: Record<string, number>
+let warnings: string[]
 let asked: string[]
 let nowMs: number
 let fails: boolean
@@ -22,12 +24,13 @@ beforeAll(async () => {
   server = createServer((request, response) => {
     const query = new URL(request.url!, 'http://prometheus').searchParams.get('query')!
     asked.push(query)
-    const result = Object.entries(counters).map(([name, count]) => {
-      const [pod, code] = name.split(' ')
-      return { metric: { __name__: 'requests', pod, code }, value: [0, String(count)] }
+    const selected = query.includes('roses-v1-1-0') ? other : counters
+    const result = Object.entries(selected).map(([name, count]) => {
+      const [instance, code] = name.split(' ')
+      return { metric: { __name__: 'requests', instance, code }, value: [0, String(count)] }
     })
     response.statusCode = fails ? 503 : 200
-    response.end(JSON.stringify({ status: 'success', data: { resultType: 'vector', result } }))
+    response.end(JSON.stringify({ status: 'success', warnings, data: { resultType: 'vector', result } }))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
@@ -39,6 +42,8 @@ afterAll(() => {
 })
 beforeEach(() => {
   counters = { 'a 200': 1_000, 'a 500': 10 }
+  other = {}
+  warnings = []
   asked = []
   nowMs = 1_000_000
   fails = false
@@ -73,7 +78,7 @@ function open(source = 'prometheus') {
 it('counts from the first reading of weights that have settled, by status', async () => {
   const { after } = open()
   expect(await after(0)).toMatchObject({ requests: 0, failures: 0, unread: undefined })
-  expect(asked).toEqual(['last_over_time(requests{service="roses-v1-0-0"}[10m])'])
+  expect(asked).toEqual(['last_over_time(requests{service="roses-v1-0-0"}[30000ms])'])
   counters = { 'a 200': 1_100, 'a 500': 20 }
   // Of the former weights.
   expect(await after(29_999)).toMatchObject({ requests: 0, failures: 0 })
@@ -85,19 +90,106 @@ it('counts from the first reading of weights that have settled, by status', asyn
   expect((await after(3_000)).failures).toBe(7)
 })
 
-it('counts a series that begins anew from 0, one that is new wholly, and one that vanishes for a while once', async () => {
-  const { after, look } = open()
-  await after(0)
+/** Looks every three seconds for this long, and returns what counts then. */
+async function pass({ after, look }: ReturnType<typeof open>, ms: number) {
+  for (let passed = 0; passed < ms; passed += 3_000) await after(3_000)
+  return look(100)
+}
+
+it('counts a fall as a restart once it stays below for longer than settle, and nothing until then', async () => {
+  const opened = open()
+  await opened.after(0)
+  await pass(opened, 33_000)
+  expect((await pass(opened, 6_000)).requests).toBe(0)
+  counters = { 'a 200': 40, 'a 500': 3 }
+  expect((await pass(opened, 30_000)).requests).toBe(0)
+  expect(await pass(opened, 9_000)).toMatchObject({ requests: 43, failures: 3 })
+  counters = { 'a 200': 45, 'a 500': 3 }
+  expect(await pass(opened, 6_000)).toMatchObject({ requests: 48, failures: 3 })
+})
+
+it('counts once what two servers of Prometheus tell in turn', async () => {
+  const opened = open()
+  await opened.after(0)
+  await pass(opened, 36_000)
+  for (let turn = 0; turn < 10; turn++) {
+    counters = { 'a 200': 1_000 + turn, 'a 500': 10 }
+    await pass(opened, 6_000)
+    counters = { 'a 200': 990 + turn, 'a 500': 10 }
+    await pass(opened, 6_000)
+  }
+  expect(opened.look(100).requests).toBe(9)
+})
+
+it('counts a new series of a known server wholly, one of another server from its first sight, and one that vanishes for a while once', async () => {
+  const opened = open()
+  await opened.after(0)
   counters = { 'a 200': 1_000, 'b 200': 500 }
-  await after(31_000)
-  await after(3_000)
-  expect(look(100).requests).toBe(0)
-  counters = { 'a 200': 40, 'c 200': 5 }
-  await after(3_000)
-  await expect.poll(() => look(100).requests).toBe(45)
-  counters = { 'a 200': 40, 'b 200': 503, 'c 200': 5 }
-  await after(3_000)
-  await expect.poll(() => look(100).requests).toBe(48)
+  await pass(opened, 39_000)
+  counters = { 'a 200': 1_000, 'a 500': 7, 'c 200': 5_000 }
+  expect(await pass(opened, 6_000)).toMatchObject({ requests: 7, failures: 7 })
+  counters = { 'a 200': 1_000, 'a 500': 7, 'b 200': 503, 'c 200': 5_004 }
+  expect(await pass(opened, 6_000)).toMatchObject({ requests: 14, failures: 7 })
+})
+
+it('counts none of the history of a series that Prometheus has only after a time without any', async () => {
+  const opened = open()
+  counters = {}
+  await opened.after(0)
+  await pass(opened, 39_000)
+  counters = { 'a 200': 50_000 }
+  expect(await pass(opened, 9_000)).toMatchObject({ requests: 0, unread: undefined })
+})
+
+it('does not know the requests while the answer of Prometheus is partial', async () => {
+  const opened = open()
+  await opened.after(0)
+  warnings = ['a store was not asked']
+  expect((await pass(opened, 21_000)).unread).toMatch(/is partial: a store was not asked/)
+})
+
+it('says with the same text at each time that Prometheus has no counter of any version', async () => {
+  const opened = open()
+  counters = {}
+  await opened.after(0)
+  const { unread } = await pass(opened, 21_000)
+  expect(unread).toMatch(/has no counter that metrics\.requests selects: requests{service="roses-v1-0-0"}/)
+  expect((await pass(opened, 21_000)).unread).toBe(unread)
+})
+
+it('says that a version with weight has no counter once it should have had requests, and not of one without weight', async () => {
+  const counts = openRequestCounts(
+    { source: 'prometheus', requests: 'requests{service="$service"}', status: 'code', settleMs: 30_000 },
+    { metricSources, now: () => nowMs },
+  )
+  const words = {
+    [version]: { service: 'roses-v1-0-0' },
+    'roses_v1.1.0': { service: 'roses-v1-1-0' },
+  }
+  const unreadAfter = async (ms: number, weight: number) => {
+    let unread: string | undefined
+    for (let passed = 0; passed < ms; passed += 3_000) {
+      nowMs += 3_000
+      const before = asked.length
+      const weights = { [version]: 100 - weight, 'roses_v1.1.0': weight }
+      counts.of(weights, { words, isInForce: true })
+      await expect.poll(() => asked.length).toBe(before + 2)
+      await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/?query=barrier`)
+      asked.pop()
+      unread = counts.of(weights, { words, isInForce: true })[version]!.unread
+    }
+    return unread
+  }
+  expect(await unreadAfter(60_000, 0)).toBeUndefined()
+  expect(await unreadAfter(60_000, 5)).toBeUndefined()
+  counters = { 'a 200': 1_189, 'a 500': 10 }
+  expect(await unreadAfter(30_000, 5)).toBeUndefined()
+  counters = { 'a 200': 1_190, 'a 500': 10 }
+  expect(await unreadAfter(30_000, 5)).toMatch(/selects: requests{service="roses-v1-1-0"}$/)
+  other = { 'a 200': 3 }
+  expect(await unreadAfter(9_000, 5)).toBeUndefined()
+  other = {}
+  expect(await unreadAfter(30_000, 5)).toMatch(/selects: requests{service="roses-v1-1-0"}$/)
 })
 
 it('begins anew with other weights, and while the gateway does not serve by them', async () => {
@@ -123,13 +215,13 @@ it('says why Prometheus gives no counters', async () => {
   await after(0)
   fails = true
   await after(16_000)
-  await expect.poll(() => look(100).unread).toMatch(/has not told its counters for 16 s: .*503/)
+  await expect.poll(() => look(100).unread).toMatch(/requests of the gateway are not known: .*503/)
   fails = false
   counters = { 'a 200': 1, '': 1 }
   await after(3_000)
   await expect.poll(() => look(100).unread).toMatch(/has no label code/)
-  const other = open('tulips')
-  other.look(100)
+  const tulips = open('tulips')
+  tulips.look(100)
   nowMs += 20_000
-  await expect.poll(() => other.look(100).unread).toMatch(/names no tulips of the kind promql/)
+  await expect.poll(() => tulips.look(100).unread).toMatch(/names no tulips of the kind promql/)
 })
