@@ -74,6 +74,8 @@ export interface GatewayTraits<T extends Traffic = Traffic> {
   weights: string
   /** Whether its health check asks a replica if the candidate may serve, so that the candidate loses its share while this system is silent. */
   hasLease: boolean
+  /** Whether a server keeps its share while it is down. What the gateway answers then is in the counters of none. */
+  sendsToDown: boolean
   /** The longest time after which an order may be carried out. */
   orderMs: number
   /** The shortest exposure of a candidate: longer than it takes until an order is in force. Default: any. */
@@ -145,6 +147,10 @@ const kubernetesOrderMs = 6_000
 /** The name of the Service or variant of a version, because that of neither has _ or dots: `roses-v1-2-0` of `roses_v1.2.0`. */
 export const variantOf = (version: string): string => version.replace(/[_.]/g, '-')
 
+/** The version with this name as `variantOf` gives it; another name as it is. */
+export const versionOfVariant = (name: string): string =>
+  name.replace(/^(.+)-v(\d+)-(\d+)-(\d+)$/, '$1_v$2.$3.$4')
+
 /** Whether a guard runs is not known here. */
 const keptUntilGuarded = (name: string) =>
   `the candidate keeps its share until \`tenure guard-gateway\` takes it, and for good where no guard runs: ${name} has no health check that asks this system`
@@ -156,6 +162,7 @@ const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
     weightsOf: wholeWeights(256),
     weights: 'whole numbers up to 256, so use whole percentages',
     hasLease: true,
+    sendsToDown: false,
     orderMs: 4_000,
     whileSilent: 'the candidate keeps its share until the health check of its server fails',
     check({ address, backend }, { need }) {
@@ -175,6 +182,7 @@ const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
     weightsOf: wholeWeights(256),
     weights: 'whole numbers up to 256, so use whole percentages',
     hasLease: false,
+    sendsToDown: true,
     orderMs: 20_000,
     minExposureMs: 600_000,
     serverOf: variantOf,
@@ -202,6 +210,7 @@ const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
     weightsOf: wholeWeights(1_000_000),
     weights: 'whole numbers up to 1000000',
     hasLease: false,
+    sendsToDown: true,
     orderMs: kubernetesOrderMs,
     serverOf: variantOf,
     whileSilent: keptUntilGuarded('an HTTPRoute'),
@@ -219,6 +228,7 @@ const kinds: { [K in GatewayKind]: GatewayTraits<TrafficOf<K>> } = {
         : undefined,
     weights: 'whole percentages of two revisions',
     hasLease: false,
+    sendsToDown: true,
     orderMs: kubernetesOrderMs,
     whileSilent: keptUntilGuarded('KServe'),
     check: checkKubernetes,
@@ -382,6 +392,24 @@ export function lagOf(order: GatewayOrder, servers: readonly GatewayServer[]): s
       return `the health check of ${server.name} is ${server.lease}`
   }
   return undefined
+}
+
+/**
+ * Why the requests of the servers are not known. A version that is down and would have a share still has none known after its share was
+ * taken, so that it gets the share back only when it is up. The known good version is left out: the others would only lose theirs to it.
+ */
+export function unreadOf(
+  { sendsToDown }: Pick<GatewayTraits, 'sendsToDown'>,
+  servers: readonly GatewayServer[],
+  { arms, proven }: { arms: readonly RouteArm[]; proven: string },
+): string | undefined {
+  const hasShare = ({ name, weight }: GatewayServer) =>
+    weight > 0 || arms.some(({ version, shareBp }) => version === name && shareBp > 0)
+  const down = servers.find((server) => server.name !== proven && !server.isUp && hasShare(server))
+  return (
+    servers.find(({ unread }) => unread !== undefined)?.unread ??
+    (sendsToDown && down ? `the server ${down.name} is down, so its failures are not counted` : undefined)
+  )
 }
 
 /** Whether an order gives no version more than what the servers have. */

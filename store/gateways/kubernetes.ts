@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { modelOfVersion } from '../../domain/registry/version.ts'
 import {
+  versionOfVariant,
   type Gateway,
   type GatewayServer,
   type HttpRouteTraffic,
@@ -20,6 +21,8 @@ export interface KubernetesAccess {
   privateHosts: readonly string[]
   secrets: string
   metricSources: string
+  /** From when counts are. Default: the clock of this machine. */
+  now?: () => number
   /** The API server of the cluster in which this process runs, and the folder of its service account. */
   cluster?: { url: string; folder: string }
 }
@@ -156,14 +159,8 @@ const slicesSchema = z.object({
   ),
 })
 
-/** The version whose Service has this name; another name as it is. */
-const versionOf = (service: string): string => {
-  const [, model, ...numbers] = /^(.+)-v(\d+)-(\d+)-(\d+)$/.exec(service) ?? []
-  return model === undefined ? service : `${model}_v${numbers.join('.')}`
-}
-
 /** Why the gateways of a route may not serve by its weights yet. */
-export function lagOfRoute({ metadata, status }: Pick<HttpRoute, 'metadata' | 'status'>): string | undefined {
+function lagOfRoute({ metadata, status }: Pick<HttpRoute, 'metadata' | 'status'>): string | undefined {
   const parents = status?.parents ?? []
   if (parents.length === 0) return 'no gateway has accepted the route'
   for (const type of ['Accepted', 'ResolvedRefs'])
@@ -187,12 +184,14 @@ export function openHttpRoute(traffic: HttpRouteTraffic, access: KubernetesAcces
     const found = route.spec.rules[rule]
     if (found === undefined) throw new Error(`${what} has no rule ${rule}`)
     return found.backendRefs.map((ref) => {
-      const isOwn = (ref.kind ?? 'Service') === 'Service' && (ref.namespace ?? namespace) === namespace
+      // The core group has no name.
+      const { group = '', kind = 'Service', namespace: place = namespace } = ref
+      const isOwn = group === '' && kind === 'Service' && place === namespace
       return {
         ...ref,
         version: isOwn
-          ? versionOf(ref.name)
-          : `${ref.kind ?? 'Service'} ${ref.namespace ?? namespace}/${ref.name}`,
+          ? versionOfVariant(ref.name)
+          : `${kind}${group === '' ? '' : `.${group}`} ${place}/${ref.name}`,
       }
     })
   }
@@ -236,11 +235,12 @@ export function openHttpRoute(traffic: HttpRouteTraffic, access: KubernetesAcces
   }
   return {
     read,
-    async set({ weights }) {
+    async set({ weights }, servers) {
+      const names = new Set(servers.map((each) => each.name))
       const changes = refsOf(seen!).flatMap(({ version, weight }, at): Change[] => {
-        // Never the backend of another hand.
-        const wanted = modelOfVersion(version) === undefined ? weight : (weights[version] ?? 0)
-        return weight === wanted
+        const wanted = weights[version] ?? 0
+        // Never the backend of another hand, or of another model.
+        return weight === wanted || !names.has(version)
           ? []
           : [{ op: 'add', path: `/spec/rules/${rule}/backendRefs/${at}/weight`, value: wanted }]
       })
@@ -257,9 +257,12 @@ const unchanged = ({ metadata }: { metadata: { generation: number } }): Change =
   value: metadata.generation,
 })
 
+const annotations = z.record(z.string(), z.string()).default({})
 const inferenceSchema = z.object({
-  metadata: z.object({ generation: z.number() }),
-  spec: z.object({ predictor: z.object({ canaryTrafficPercent: z.number().optional() }) }),
+  metadata: z.object({ generation: z.number(), annotations }),
+  spec: z.object({
+    predictor: z.object({ canaryTrafficPercent: z.number().optional(), annotations }),
+  }),
   status: z
     .object({
       components: z
@@ -282,7 +285,7 @@ const inferenceSchema = z.object({
 })
 type InferenceService = z.output<typeof inferenceSchema>
 const revisionSchema = z.object({
-  metadata: z.object({ annotations: z.record(z.string(), z.string()).default({}) }),
+  metadata: z.object({ annotations }),
 })
 /** KServe passes the annotations of the service, and of its predictor, on to each revision. */
 const versionAnnotation = 'tenure/version'
@@ -299,7 +302,7 @@ interface Revision {
  * The two revisions between which KServe splits: the latest one gets `canaryTrafficPercent`, and the one that was last rolled out before it
  * gets the rest. Without the field, the latest one gets all.
  */
-export function revisionsOf({ spec, status }: Pick<InferenceService, 'spec' | 'status'>): Revision[] {
+function revisionsOf({ spec, status }: Pick<InferenceService, 'spec' | 'status'>): Revision[] {
   const told = status?.components?.predictor
   const latest = told?.latestCreatedRevision ?? told?.latestReadyRevision
   if (told === undefined || latest === undefined) return []
@@ -350,6 +353,15 @@ export function openKserve(traffic: KserveTraffic, access: KubernetesAccess): Ga
     const [latest, other] = revisions
     if (latest !== undefined && latest.version === other?.version)
       throw new Error(`both revisions of ${what} have the version ${latest.version}`)
+    // KServe writes no generation of the service into the status. `canaryTrafficPercent` is that of the version in the specification.
+    const { metadata, spec } = service
+    const applied = spec.predictor.annotations[versionAnnotation] ?? metadata.annotations[versionAnnotation]
+    if (latest !== undefined && applied !== latest.version)
+      throw new Error(
+        applied === undefined
+          ? `${what} has no annotation ${versionAnnotation}: add it to the predictor`
+          : `KServe has not made the revision of ${applied} yet`,
+      )
     seen = { service, latest: latest?.version }
     const lagging = revisions.find(({ weight, served }) => weight !== served)
     const counted = counts.of(Object.fromEntries(revisions.map(({ version, weight }) => [version, weight])), {
@@ -374,14 +386,17 @@ export function openKserve(traffic: KserveTraffic, access: KubernetesAccess): Ga
   }
   return {
     read,
-    async set({ weights }) {
+    async set({ weights }, servers) {
       const { service, latest } = seen!
       const percent = weights[latest ?? ''] ?? 0
-      if ((service.spec.predictor.canaryTrafficPercent ?? 100) !== percent)
+      if ((service.spec.predictor.canaryTrafficPercent ?? 100) !== percent) {
+        if (!servers.some((each) => each.name === latest))
+          throw new Error(`the latest revision of ${what} is ${latest}, which is another model's`)
         await api.patch(path, what, [
           unchanged(service),
           { op: 'add', path: '/spec/predictor/canaryTrafficPercent', value: percent },
         ])
+      }
       return read()
     },
   }

@@ -13,7 +13,7 @@ export function openGateway(traffic: Traffic, access: GatewayAccess): Gateway {
     case 'haproxy':
       return openHaproxy(traffic, access.privateHosts)
     case 'sagemaker':
-      return openSagemaker(traffic, createEndpointClient(access).ask)
+      return openSagemaker(traffic, createEndpointClient(access).ask, access.now)
     case 'http_route':
       return openHttpRoute(traffic, access)
     case 'kserve':

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import {
   variantOf,
+  versionOfVariant,
   type Gateway,
   type GatewayServer,
   type SagemakerTraffic,
@@ -81,12 +82,11 @@ type Described = z.output<typeof endpointSchema>
 const serving = new Set(['InService', 'Updating', 'SystemUpdating', 'RollingBack'])
 const unready = new Set(['Creating', 'Deleting'])
 const metrics = ['Invocations', 'Invocation5XXErrors']
-/** What `variantOf` writes. */
-const variant = /^(.+)-v(\d+)-(\d+)-(\d+)$/
 
 export function openSagemaker(
   { region, endpoint, secret, addresses }: SagemakerTraffic,
   ask: ReturnType<typeof createEndpointClient>['ask'],
+  now: () => number = Date.now,
 ): Gateway {
   const call = async <Schema extends z.ZodType>(
     service: keyof typeof services,
@@ -172,10 +172,10 @@ export function openSagemaker(
   const counted = remember<Map<string, number>>(countedMs)
   /** Rises with each order, after which no earlier description counts. */
   let orders = 0
-  const lookAgain = () => described(`${++orders}`, describe)
+  const look = () => described(`${orders}`, describe)
 
   const serversOf = async ({ EndpointStatus, LastModifiedTime, ProductionVariants }: Described) => {
-    const minutes = countedMinutes(LastModifiedTime * 1_000, Date.now())
+    const minutes = countedMinutes(LastModifiedTime * 1_000, now())
     let unread: string | undefined
     // Without counts, a rollback can still be set.
     const sums = await counted(`${minutes.sinceMs}`, () => count(ProductionVariants, minutes)).catch(
@@ -185,11 +185,23 @@ export function openSagemaker(
       },
     )
     return ProductionVariants.map(
-      ({ VariantName, CurrentWeight, CurrentInstanceCount, VariantStatus = [] }): GatewayServer => {
+      ({
+        VariantName,
+        CurrentWeight,
+        DesiredWeight = CurrentWeight,
+        CurrentInstanceCount,
+        VariantStatus = [],
+      }): GatewayServer => {
         const requests = sums.get(`${VariantName} Invocations`) ?? 0
         return {
-          name: VariantName.replace(variant, '$1_v$2.$3.$4'),
+          name: versionOfVariant(VariantName),
           weight: CurrentWeight,
+          lag:
+            DesiredWeight !== CurrentWeight
+              ? `the weight of ${VariantName} is ${CurrentWeight}, and ${DesiredWeight} was ordered of SageMaker`
+              : EndpointStatus === 'InService'
+                ? undefined
+                : `the endpoint ${endpoint} is ${EndpointStatus}`,
           isUp:
             serving.has(EndpointStatus) &&
             CurrentInstanceCount !== 0 &&
@@ -205,10 +217,10 @@ export function openSagemaker(
     )
   }
   return {
-    read: async () => serversOf(await described(`${orders}`, describe)),
+    read: async () => serversOf(await look()),
     async set({ weights }, servers) {
       const wanted = new Map(servers.map(({ name }) => [variantOf(name), weights[name] ?? 0]))
-      const found = await lookAgain()
+      const found = await look()
       const isInForce = found.ProductionVariants.every(
         ({ VariantName: name, CurrentWeight: weight, DesiredWeight: next = weight }) =>
           !wanted.has(name) || (weight === wanted.get(name) && next === weight),
@@ -219,6 +231,7 @@ export function openSagemaker(
         throw new Error(
           `the endpoint ${endpoint} is ${found.EndpointStatus}, and SageMaker takes an order only when it is InService: this one is tried again until then`,
         )
+      orders++
       await call('sagemaker', 'UpdateEndpointWeightsAndCapacities', {
         input: {
           EndpointName: endpoint,
@@ -229,7 +242,8 @@ export function openSagemaker(
         },
         schema: z.object({}),
       })
-      return serversOf(await lookAgain())
+      orders++
+      return serversOf(await look())
     },
   }
 }

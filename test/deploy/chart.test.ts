@@ -162,6 +162,16 @@ describe.skipIf(helm === undefined)('rendered by Helm, which `npm run test:chart
     }
   })
 
+  it('replicas alone get the token of their account, where the values say so', () => {
+    const holders = (...args: string[]) =>
+      render('--values', 'ci/all.yaml', ...args)
+        .filter(isWorkload)
+        .filter(({ spec }) => spec.template.spec.automountServiceAccountToken !== false)
+        .map(({ metadata }) => metadata.name)
+    expect(holders()).toEqual([])
+    expect(holders('--set', 'api.kubernetesToken=true')).toEqual(['shop-tenure-api'])
+  })
+
   it('a secret is mounted by the pods that need it', () => {
     const manifests = render('--values', 'ci/all.yaml')
     const holders = (variable: string) =>

@@ -446,7 +446,7 @@ describe('the canary of an InferenceService', () => {
       apiVersion: 'serving.kserve.io/v1beta1',
       kind: 'InferenceService',
       metadata: { name: 'roses' },
-      spec: { predictor: { canaryTrafficPercent: 0 } },
+      spec: { predictor: { canaryTrafficPercent: 0, annotations: { 'tenure/version': candidate } } },
     })
     await tell({
       latestCreatedRevision: 'roses-predictor-00002',

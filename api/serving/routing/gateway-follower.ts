@@ -13,6 +13,7 @@ import {
   refusalOf,
   servedSince,
   traitsOf,
+  unreadOf,
   versionsIn,
   type Gateway,
   type GatewayCounters,
@@ -59,18 +60,25 @@ export function followGateways(deps: GatewayDeps) {
   const { store, clock, lease, replica, leaseMs, onError } = deps
   const looks = new Map<string, Promise<void>>()
   const opened = new Map<string, Gateway>()
+  let ownedAt = -Infinity
   /** One for each traffic, because some remember what they have read. */
   const open = (traffic: Traffic): Gateway => {
     const key = canonicalJson(traffic)
-    const gateway = opened.get(key) ?? openGateway(traffic, deps.access)
+    const gateway = opened.get(key) ?? openGateway(traffic, { ...deps.access, now: clock.wall })
     opened.set(key, gateway)
     return gateway
   }
   const loop = startLoop(
     async () => {
       // Without a lease it would take the candidate from callers of whom another replica may take care.
-      if (clock.now() >= lease.until) return
+      const askedAt = clock.now()
+      if (askedAt >= lease.until) return
       const owned = await ownGateways(store, { owner: replica.id, leaseMs })
+      // Another replica may have owned the others, and has counted from a later time than an adapter that is left over.
+      const isKept = clock.now() - ownedAt < leaseMs
+      ownedAt = askedAt
+      const kept = new Set(isKept ? owned.map(({ traffic }) => canonicalJson(traffic)) : [])
+      for (const key of opened.keys()) if (!kept.has(key)) opened.delete(key)
       // A gateway that hangs delays no other one.
       for (const each of owned.filter(({ model }) => !looks.has(model)))
         looks.set(
@@ -112,7 +120,7 @@ async function lookAt(
     const found = await compare(gateway, owned, { live, table, begin })
     const { servers, ordered } = found
     const counted: (() => void)[] = []
-    const unread = servers.find((server) => server.unread !== undefined)?.unread
+    const unread = unreadOf(traitsOf(traffic), servers, live.route)
     const counters: GatewayCounters | undefined = unread === undefined ? countersOf(servers) : undefined
     const problem = found.problem ?? unread
     if (found.isCounted && counters !== undefined)
@@ -165,7 +173,10 @@ async function compare(
   // Another hand may have stopped the candidate: within one route, only less may follow.
   if (changed !== undefined && isSamePlace && (isSet || !isLess)) return { ...uncounted, problem: changed }
   const other = stranger ?? refused
-  if (isSet && lagOf(order, servers) === undefined) return { servers, isCounted: true, problem: other }
+  const lag = lagOf(order, servers)
+  // Without leases, an order that was carried out leaves nothing to set, and a pending one would overwrite what another hand has begun.
+  if (isSet && (lag === undefined || (changed === undefined && !traits.hasLease)))
+    return { servers, isCounted: true, problem: lag ?? other }
   if (!(await begin(order)))
     return { ...uncounted, problem: 'the replica that moves its weights was too slow' }
   const { versions: after } = versionsIn(await gateway.set(order, servers), { model, place })

@@ -13,7 +13,9 @@ import {
   orderOf,
   refusalOf,
   servedSince,
+  unreadOf,
   variantOf,
+  versionOfVariant,
   traitsOf,
   versionsIn,
   type GatewayCounters,
@@ -91,6 +93,33 @@ describe('the servers of a gateway', () => {
   it('tell of a weight that another hand has changed, also of a version outside of the route', () => {
     expect(changeOf(order, [set[0]!, { ...set[1]!, weight: 50 }])).toMatch(/is 50, and 5 was set/)
     expect(changeOf(order, [...set, server('m_v0.9.0', { weight: 10 })])).toMatch(/is 10, and 0 was set/)
+  })
+  it.each([
+    ['haproxy', false],
+    ['http_route', true],
+    ['kserve', true],
+    ['sagemaker', true],
+  ] as const)('of %s are not known while one is down that would have a share: %s', (gateway, isUnread) => {
+    const unread = (champion: object, candidate: object, shareBp = 500) =>
+      unreadOf(
+        traitsOf({ gateway } as never),
+        [server('m_v1.0.0', champion), server('m_v1.1.0', candidate)],
+        { arms: [{ arm: 'canary', version: 'm_v1.1.0', shareBp }], proven: 'm_v1.0.0' },
+      )
+    const down = isUnread ? expect.stringMatching(/m_v1\.1\.0 is down, so its failures are not/) : undefined
+    expect(unread({}, { weight: 5, isUp: false }, 0)).toEqual(down)
+    // It gets no share back while it is down.
+    expect(unread({}, { weight: 0, isUp: false })).toEqual(down)
+    expect(unread({}, { weight: 0, isUp: false }, 0)).toBeUndefined()
+    expect(unread({ weight: 95, isUp: false }, { weight: 5 })).toBeUndefined()
+    expect(unread({ unread: 'why' }, {})).toBe('why')
+  })
+  it('have the names of versions, where they can have no others', () => {
+    expect(['a-v1_v1.20.3', 'b_v0.0.1'].map((each) => versionOfVariant(variantOf(each)))).toEqual([
+      'a-v1_v1.20.3',
+      'b_v0.0.1',
+    ])
+    expect(versionOfVariant('api-v1')).toBe('api-v1')
   })
   it('have less by an order for one of their versions alone', () => {
     expect(isReduction(canary(0)!, order)).toBe(true)

@@ -2,7 +2,7 @@
  * Tests what an endpoint of SageMaker is set to, which counts of CloudWatch count, and what its errors say. Whole releases and AWS's service
  * models are in test/interop.
  */
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { seededRandom } from '@tenure/sequential'
 import { servedSince, type GatewayCounters } from '../../../domain/serving/gateway.ts'
 import { countedMinutes, openSagemaker } from '../../../store/gateways/sagemaker.ts'
@@ -133,6 +133,12 @@ function opened(weights: Record<string, number>, fails: Record<string, [number, 
   return { endpoint, asked, gateway, done, orders }
 }
 const none = { leased: [] }
+/** Passes the time for which a description is kept. */
+function keptTime() {
+  vi.useFakeTimers({ toFake: ['performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  return { pass: () => vi.advanceTimersByTime(2_001) }
+}
 
 describe('an endpoint', () => {
   it('names its variants by versions, and counts them in all parts of an answer', async () => {
@@ -143,7 +149,32 @@ describe('an endpoint', () => {
       { name: 'other', weight: 0 },
     ])
   })
+  it('lags while it is updated, and while another hand has ordered other weights', async () => {
+    const { pass } = keptTime()
+    const { endpoint, gateway } = opened({ 'roses-v1-0-0': 90, 'roses-v1-1-0': 10 })
+    const lags = async () => {
+      pass()
+      return (await gateway.read()).map(({ lag }) => lag)
+    }
+    expect(await lags()).toEqual([undefined, undefined])
+    endpoint.status = 'Updating'
+    expect(await lags()).toEqual(Array(2).fill('the endpoint roses is Updating'))
+    endpoint.desired['roses-v1-1-0'] = 50
+    expect((await lags())[1]).toBe('the weight of roses-v1-1-0 is 10, and 50 was ordered of SageMaker')
+  })
+  it('is described once in two seconds, also for orders that it does not take', async () => {
+    const { pass } = keptTime()
+    const { endpoint, gateway, asked } = opened({ 'roses-v1-0-0': 90, 'roses-v1-1-0': 10 })
+    endpoint.status = 'Updating'
+    for (let look = 0; look < 8; look++) {
+      if (look === 4) pass()
+      const rollback = gateway.set({ ...none, weights: { 'roses_v1.0.0': 100 } }, await gateway.read())
+      await expect(rollback).rejects.toThrow(/tried again/)
+    }
+    expect(asked.filter(({ operation }) => operation === 'DescribeEndpoint')).toHaveLength(2)
+  })
   it('takes no order while it carries out another one, which it then takes', async () => {
+    const { pass } = keptTime()
     const { endpoint, gateway, done, orders } = opened({ 'roses-v1-0-0': 100, 'roses-v1-1-0': 0 })
     const servers = await gateway.read()
     const share = { ...none, weights: { 'roses_v1.0.0': 90, 'roses_v1.1.0': 10 } }
@@ -152,11 +183,13 @@ describe('an endpoint', () => {
     expect(await gateway.set(share, servers)).toMatchObject([{ weight: 100 }, { weight: 0 }])
     await expect(gateway.set(rollback, servers)).rejects.toThrow(/roses is Updating, .* tried again/)
     done()
+    pass()
     expect(await gateway.set(share, servers)).toMatchObject([{ weight: 90 }, { weight: 10 }])
     expect(orders()).toBe(1)
     await gateway.set(rollback, servers)
     expect(endpoint.desired).toEqual({ 'roses-v1-0-0': 100, 'roses-v1-1-0': 0 })
     done()
+    pass()
     expect(await gateway.set(rollback, servers)).toMatchObject([{ weight: 100 }, { weight: 0 }])
     expect(orders()).toBe(2)
   })

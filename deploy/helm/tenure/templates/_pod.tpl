@@ -44,8 +44,8 @@ The specification of a pod. Takes `root`, `kind` (api, control, train, backup, m
 {{- $_ := set $folders $name $folder.secret -}}
 {{- end -}}
 {{- end -}}
-# No process uses the Kubernetes API, and the environment variables of Services would be read as settings.
-automountServiceAccountToken: false
+# Only replicas use the Kubernetes API, for gateways. The environment variables of Services would be read as settings.
+automountServiceAccountToken: {{ and (eq $kind "api") $values.api.kubernetesToken }}
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
