@@ -8,6 +8,7 @@ import {
 } from '../../domain/model/cost.ts'
 import { defaultQualification, type QualificationLimits } from '../../domain/model/qualification.ts'
 import { pricesOf } from '../../domain/monitoring/policy.ts'
+import { unboundedShadow } from '../../domain/release/shadow-cost.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findDeletedAt } from '../../store/registry/artifact-retention.ts'
@@ -26,6 +27,8 @@ interface Qualified extends MeasuredCost {
   ok: true
   model: string
   goldenRows: number
+  /** Whether another system answers it. */
+  isRemote?: boolean
   /** How often the latency of a row was measured; the best is reported. */
   measurements?: number
   /** The size of a TensorFlow.js network; 0 for other formats. */
@@ -43,7 +46,7 @@ export const qualify = (deps: Deps) =>
     let cost: QualificationCost | undefined
     if (reason === undefined && found.ok) {
       cost = await costBeside(deps, state, { candidate: found, limits, check: () => beat.check() })
-      reason = costIssue(cost, limits)
+      reason = unboundedShadow(state, found) ?? costIssue(cost, limits)
     }
     deps.log.info({ release: state.id, version, ...found, champion: cost?.champion, reason }, 'qualified')
     return reason === undefined

@@ -65,6 +65,7 @@ async function qualify() {
     ...(await measureBest(loaded, p99Limit === '' ? Infinity : Number(p99Limit))),
     cpuUs: await measureProcessor(loaded),
     rssBytes: process.memoryUsage.rss() + Math.max(0, readChildren(process.pid).rssBytes - compilerBytes),
+    isRemote: isRemote(manifest),
     paid: loaded.predictor.price?.(),
     weightBytes: files['weights.bin']?.byteLength ?? 0,
   }

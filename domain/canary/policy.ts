@@ -56,7 +56,8 @@ export interface CanaryPolicy {
   harmBudget: number
   /**
    * What the copies of a shadow stage may cost, in the unit of the price of the server that answers the candidate. Then no more are sent, and the
-   * stage passes by what it has, or ends at its deadline. Absent, or without a known price: no limit.
+   * stage passes by what it has, or ends at its deadline. A candidate of a server without
+   * a known price is refused. Absent: no limit.
    */
   shadowCost?: number
   /** How often the sequential tests restart, to find faults that appear late. */

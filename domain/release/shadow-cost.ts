@@ -9,6 +9,17 @@ export const isShadowLimited = (state: ReleaseState): boolean =>
   state.policy.limits.shadowCost !== undefined &&
   state.cost?.candidate.paid !== undefined
 
+/** Why nothing could bound what the copies cost, as a price that is not known is none; undefined where that is bounded or not asked for. */
+export function unboundedShadow(
+  { policy: { shadow, limits } }: Pick<ReleaseState, 'policy'>,
+  { isRemote, paid }: { isRemote?: boolean; paid?: object },
+): string | undefined {
+  const { shadowCost } = limits
+  if (shadow === undefined || shadowCost === undefined || isRemote !== true || paid !== undefined)
+    return undefined
+  return `limits.shadowCost is ${numberText(shadowCost)}, and what its server charges for a row is not known: endpoint.json has no "price", or the answers tell no "usage" of tokens. Write "price": {"per1000": …, "unit": …} into it, 0 where nothing is charged, or leave limits.shadowCost out`
+}
+
 /** Returns why no more copies are sent after this many rows; undefined while more may be. */
 export function spentShadow(state: ReleaseState, rows: number): Reason | undefined {
   const { shadowCost } = state.policy.limits

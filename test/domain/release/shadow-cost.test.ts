@@ -1,6 +1,6 @@
 /** Tests when a shadow whose copies cost money is copied no more requests. */
-import { expect, it } from 'vitest'
-import { spentShadow } from '../../../domain/release/shadow-cost.ts'
+import { describe, expect, it } from 'vitest'
+import { spentShadow, unboundedShadow } from '../../../domain/release/shadow-cost.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
 
 const state = (
@@ -27,3 +27,30 @@ it.each([
   ['without a price', state(2, undefined)],
   ['in a canary', state(2, 0.5, 'canary')],
 ])('is not limited %s', (_what, given) => expect(spentShadow(given, 1e9)).toBeUndefined())
+
+describe('a limit of the cost of copies', () => {
+  const stage = { shareBp: 1_000 }
+  const bounded = (limit: number | undefined, found: { isRemote?: boolean; paid?: object }) =>
+    unboundedShadow(
+      { policy: { shadow: stage, limits: { shadowCost: limit } } } as unknown as ReleaseState,
+      found,
+    )
+  const paid = { per1000: 0, unit: 'USD' }
+
+  it('is not kept by a server whose price is not known', () =>
+    expect(bounded(5, { isRemote: true })).toMatch(
+      /^limits\.shadowCost is 5, and what its server charges for a row is not known: .*"price".*or leave limits\.shadowCost out$/,
+    ))
+
+  it.each([
+    ['without a limit', bounded(undefined, { isRemote: true })],
+    ['with a price, also of nothing', bounded(5, { isRemote: true, paid })],
+    ['where this system answers', bounded(5, { isRemote: false })],
+    [
+      'without a shadow stage',
+      unboundedShadow({ policy: { limits: { shadowCost: 5 } } } as unknown as ReleaseState, {
+        isRemote: true,
+      }),
+    ],
+  ])('refuses nothing %s', (_what, found) => expect(found).toBeUndefined())
+})

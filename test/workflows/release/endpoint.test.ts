@@ -118,6 +118,19 @@ it('copies no more requests to a server once they have cost what they may, and s
   expect(await release.result()).toMatchObject({ outcome: 'aborted' })
 })
 
+it('a candidate whose copies could cost any amount is refused before any is sent', async () => {
+  const { model, version } = await registered()
+  const release = await model.start(version, {
+    shadow: { ...long, shareBp: 10_000 },
+    limits: { ...quickPolicy.limits, shadowCost: 20 },
+    qualification: { p99Us: 60_000_000 },
+  })
+  expect(await release.result()).toMatchObject({
+    outcome: 'failed',
+    reason: expect.stringContaining('what its server charges for a row is not known') as string,
+  })
+})
+
 it('a candidate whose server gives no answer before its release is refused', async () => {
   const { model, version } = await registered()
   endpoint.fault = (_request, response) => void response.writeHead(503).end()
