@@ -5,9 +5,9 @@ import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '
 import { DomainError, quotedName } from '../../domain/errors.ts'
 import { partProfiles } from '../../domain/model/feature-parts.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
-import { findDifference } from '../../domain/model/golden-answers.ts'
+import { findDifference, findLargest } from '../../domain/model/golden-answers.ts'
 import { computedColumns } from '../../domain/model/prepare.ts'
-import { isCode, type ArtifactFormatName } from '@tenure/predictors/format-names'
+import { isCode, isRemote, type ArtifactFormatName } from '@tenure/predictors/format-names'
 import type { Manifest, TrainingFacts } from '../../domain/model/manifest.ts'
 import {
   categoryProfile,
@@ -64,6 +64,7 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
   checkAnswers(definition, instances, outputs)
   // Formats that are no code compute each row by itself.
   if (isCode({ artifact })) await checkAlone(instances, outputs, answer)
+  if (isRemote({ artifact })) await checkAgain(instances, outputs, answer)
   return putManifest(artifacts, {
     format: 'tenure-artifact@1',
     model: definition.name,
@@ -113,6 +114,21 @@ async function checkAlone(
       `the model answers the same row with [${alone.join(', ')}] alone and with [${among.join(', ')}] among others, and a request has any number of rows: encode and scale by what training has learnt, not by the rows that are asked, and draw no random numbers`,
     )
   }
+}
+
+/** Checks that a server answers the same rows alike. Its random answers would pass a gate by chance, and fail the golden rows of a release. */
+async function checkAgain(
+  rows: readonly FeatureRow[],
+  answers: readonly number[][],
+  answer: MadeArtifact['answer'],
+): Promise<void> {
+  const differing = findLargest(answers, await answer(rows))
+  if (differing === undefined) return
+  const { row, output, found, expected } = differing
+  throw new DomainError(
+    'artifact_invalid',
+    `the endpoint answers the same rows in two ways: golden row ${row} gives ${expected} at output ${output}, and ${found} when it is asked again, which is the largest difference of ${rows.length} rows. Have its server draw no random numbers: of a completion, one word at temperature 0 by a fixed seed; of another model, no dropout, sampling or augmentation`,
+  )
 }
 
 /** The usual cause of NaN for a row is its missing values. */

@@ -11,15 +11,32 @@ export const goldenTolerance = 1e-5
 export const agrees = (found: number, expected: number): boolean =>
   Math.abs(found - expected) <= goldenTolerance * Math.max(1, Math.abs(expected))
 
-/** The first answer that differs; undefined where all agree. `given` has as many rows as `expected`. */
-export function findDifference(
+interface Difference {
+  row: number
+  output: number
+  found: number
+  expected: number
+}
+
+function* differences(
   expected: readonly (readonly number[])[],
   given: readonly (readonly number[])[],
-): { row: number; output: number; found: number; expected: number } | undefined {
+): Generator<Difference> {
   for (const [row, outputs] of expected.entries())
     for (const [output, value] of outputs.entries()) {
       const found = given[row]?.[output] ?? NaN
-      if (!agrees(found, value)) return { row, output, found, expected: value }
+      if (!agrees(found, value)) yield { row, output, found, expected: value }
     }
-  return undefined
 }
+
+/** The first answer that differs; undefined where all agree. `given` has as many rows as `expected`. */
+export const findDifference = (...answers: Parameters<typeof differences>): Difference | undefined =>
+  differences(...answers).next().value ?? undefined
+
+/** The answer that differs most; undefined where all agree. `given` has as many rows as `expected`. */
+export const findLargest = (...answers: Parameters<typeof differences>): Difference | undefined =>
+  [...differences(...answers)].toSorted((one, other) => sizeOf(other) - sizeOf(one))[0]
+
+/** NaN differs most. */
+const sizeOf = ({ found, expected }: Difference): number =>
+  Number.isNaN(found) ? Number.MAX_VALUE : Math.abs(found - expected)

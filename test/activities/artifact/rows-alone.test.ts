@@ -1,4 +1,4 @@
-/** Tests that a model that is code is refused where a row alone gets another answer than among others. */
+/** Tests that a model that is code, or that a server answers, is refused where the same row gets another answer. */
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -65,5 +65,25 @@ describe('a model that is code', () => {
   it('is stored where each row has an answer of its own, up to rounding', async () => {
     const answer = (given: number[]) => given.map((size) => size * 2 + given.length * 1e-8)
     await expect(store('python-object', answer)).resolves.toMatch(/^sha256:/)
+  })
+})
+
+describe('a model that a server answers', () => {
+  it('is refused with the largest difference where it answers the same rows otherwise', async () => {
+    let asked = 0
+    const noisy = (given: number[]) => given.map((size) => size + (asked++ < given.length ? 0 : size / 64))
+    await expect(store('endpoint', noisy)).rejects.toMatchObject({
+      code: 'artifact_invalid',
+      message: expect.stringMatching(
+        /golden row 7 gives 35 at output 0, and 35\.546875 when it is asked again, which is the largest difference of 8 rows\. Have its server/,
+      ) as string,
+    })
+  })
+
+  it('is stored where it answers alike, up to rounding', async () => {
+    let asked = 0
+    await expect(store('endpoint', (given) => given.map((size) => size + asked++ * 1e-9))).resolves.toMatch(
+      /^sha256:/,
+    )
   })
 })
