@@ -200,10 +200,15 @@ export const errorTable = {
     503,
     'Send the request again with the same Idempotency-Key; find the cause with `tenure doctor`.',
   ),
-  /** The process or the endpoint that answers a model does not respond, or gives no answer that can be used. */
+  /** The process or the endpoint that answers a model does not respond. */
   model_unavailable: transient(
     503,
-    'Retry; a predictor process restarts, and its cause is in the log of the API. An endpoint is named with what it did.',
+    'Retry later. A predictor process restarts by itself, and the log of the API has its cause; of an endpoint, the message says what its server did.',
+  ),
+  /** The endpoint of a version refuses the request, is not asked, or gives no answer that can be used. */
+  endpoint_unusable: permanent(
+    503,
+    'Correct what the message names of the file of the endpoint, its secret or its server, and ask or register the version again.',
   ),
   /** The queue of waiting predictions is full. */
   overloaded: transient(503, 'Retry after the time in Retry-After.'),
@@ -346,6 +351,10 @@ export function isError(thrown: unknown, code?: ErrorCode): thrown is DomainErro
   const found = (thrown as { code: unknown }).code
   return typeof found === 'string' && found in errorTable && (code === undefined || found === code)
 }
+
+/** Whether the process or the server that answers a model fails, and not the model itself. */
+export const isUnanswered = (thrown: unknown): boolean =>
+  isError(thrown, 'model_unavailable') || isError(thrown, 'endpoint_unusable')
 
 /** Returns what a lookup has found. Throws an error with this code, which names what was looked for, when the lookup has found nothing. */
 export function requireFound<T>(

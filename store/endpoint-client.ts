@@ -6,7 +6,7 @@
 import { AwsV4Signer } from 'aws4fetch'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { DomainError, isError } from '../domain/errors.ts'
+import { DomainError, errorTable, isError } from '../domain/errors.ts'
 import { createGuard } from './outgoing-address.ts'
 import { outgoingPost } from './outgoing-fetch.ts'
 import { readSecret, readSecretJson } from './secret-json.ts'
@@ -109,19 +109,31 @@ export function createEndpointClient({
     return Object.fromEntries(signed.headers)
   }
   return {
-    /** Throws `address_not_allowed`, `answer_too_large`, `configuration_invalid` for a secret, and the error of a connection. */
+    /**
+     * Throws `address_not_allowed`, `answer_too_large`, `configuration_invalid` for a secret, and the error of a connection, each as
+     * `lasting: true` where the same request fails again.
+     */
     async ask(question: Question): Promise<Reply> {
       const { address, body, http2, readsErrors, maxBytes, maxMs } = question
-      const headers = await authorised(question)
-      const request = { headers, body, http2, readsErrors, privateHosts, maxBytes, maxMs }
-      return outgoingPost(address, request).catch((error: Error) => {
-        if (error.name === 'HTTPParserError') throw new Error(speaksOther)
-        // The message may hold a text of the server.
-        const { code } = error as { code?: unknown }
-        throw typeof code === 'string' && !isError(error)
-          ? new Error(tlsIssueOf(code) ?? `the connection failed (${code})`)
-          : error
-      })
+      try {
+        const headers = await authorised(question)
+        const request = { headers, body, http2, readsErrors, privateHosts, maxBytes, maxMs }
+        return await outgoingPost(address, request)
+      } catch (error) {
+        throw told(error as Error)
+      }
     },
   }
+}
+
+/** The error of a request, without a text of the server. */
+function told(error: Error): Error {
+  if (isError(error)) return Object.assign(error, { lasting: !errorTable[error.code].retryable })
+  const { name, code } = error as { name: string; code?: unknown }
+  if (name === 'HTTPParserError') return Object.assign(new Error(speaksOther), { lasting: true })
+  if (typeof code !== 'string') return error
+  const issue = tlsIssueOf(code)
+  return Object.assign(new Error(issue ?? `the connection failed (${code})`), {
+    lasting: issue !== undefined || code === 'ENOTFOUND',
+  })
 }

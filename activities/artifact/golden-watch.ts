@@ -4,7 +4,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { isRemote } from '@tenure/predictors/format-names'
-import { isError, reasonOf } from '../../domain/errors.ts'
+import { isUnanswered, reasonOf } from '../../domain/errors.ts'
 import { findDifference } from '../../domain/model/golden-answers.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
@@ -55,7 +55,7 @@ export async function openGoldenWatch(
     } catch (error) {
       // Its requests show that it fails. The process may have died of another cause, and is started again.
       log.warn({ version, error: reasonOf(error) }, 'the golden rows could not be asked again')
-      if (!isError(error, 'model_unavailable')) await close()
+      if (!isUnanswered(error)) await close()
     }
   }
   return {

@@ -138,11 +138,8 @@ async function bind({
 }: Extract<ReaderRequest, { kind: 'bind' }>) {
   const artifact = formatOfFiles(Object.keys(files))
   const declared = given.declared ?? (given.declaredIn && (await declaredIn(given.declaredIn)))
-  const { library, columns, outputs } = await formatOf({ artifact }).inspect(
-    await filesOf({ artifact, files }),
-    output,
-    hosts,
-  )
+  const { inspect, columnsIn } = formatOf({ artifact })
+  const { library, columns, outputs } = await inspect(await filesOf({ artifact, files }), output, hosts)
   const { width } = compileFormat(output)
   if (outputs !== width)
     throw new DomainError(
@@ -152,7 +149,7 @@ async function bind({
   return {
     artifact,
     library,
-    ...bindColumns({ columns, features, order, declared, texts, quote: quotedName }),
+    ...bindColumns({ columns, features, order, declared, columnsIn, texts, quote: quotedName }),
   }
 }
 

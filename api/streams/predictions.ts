@@ -186,7 +186,8 @@ const answerTooLarge = ({ byteLength }: Buffer, topic: string): DomainError =>
 
 /** Whether the same record may succeed later. The stream then waits, as a caller would retry. */
 function mayPass(code: keyof typeof errorTable, attempt: number): boolean {
-  if (code === 'model_unavailable' || code === 'deadline_exceeded') return attempt < maxAttempts
+  if (['model_unavailable', 'endpoint_unusable', 'deadline_exceeded'].includes(code))
+    return attempt < maxAttempts
   return code === 'model_not_found' || errorTable[code].status === 503
 }
 

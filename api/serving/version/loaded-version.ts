@@ -4,7 +4,7 @@
  */
 import { inputWidthOf } from '@tenure/predictors/features'
 import { isRemote } from '@tenure/predictors/format-names'
-import { isError } from '../../../domain/errors.ts'
+import { isUnanswered } from '../../../domain/errors.ts'
 import { agrees } from '../../../domain/model/golden-answers.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import { logPolicyOf, type LogPolicy } from '../../../store/serving/log-policy.ts'
@@ -193,7 +193,7 @@ async function loadElsewhere(
     const loaded = loadedOf(version, manifest, opened)
     const issue = await goldenIssueElsewhere(loaded).catch((error: unknown) => {
       // A server of others may be away for a moment. Its requests then fail, and are answered by a fallback where there is one.
-      if (isRemote(manifest) && isError(error, 'model_unavailable')) return undefined
+      if (isRemote(manifest) && isUnanswered(error)) return undefined
       throw error
     })
     if (issue !== undefined) refuse(issue)

@@ -9,6 +9,8 @@ export type PredictorErrorCode =
   | 'unknown_category'
   /** The thread or process that computes the model has died. */
   | 'model_unavailable'
+  /** The server of an endpoint fails, and asking it again changes nothing. */
+  | 'endpoint_unusable'
   /** Too many rows wait for the model, or a process cannot be started. */
   | 'overloaded'
 
@@ -21,6 +23,7 @@ const codes = new Set<string>([
   'wrong_type',
   'unknown_category',
   'model_unavailable',
+  'endpoint_unusable',
   'overloaded',
 ] satisfies PredictorErrorCode[])
 

@@ -3,7 +3,7 @@
  * Postgres.
  */
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, expect, it, vi } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 import { compressedArtifact } from '../../../activities/retrain/compressed-artifact.ts'
 import { readCard } from '../../../api/services/model-card.ts'
 import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
@@ -18,7 +18,7 @@ import { rowLogger } from '../../../store/serving/log-policy.ts'
 import { getSnapshot } from '../../../store/training/snapshots.ts'
 import { getEvaluation } from '../../../store/training/evaluations.ts'
 import type { RetrainOutcome } from '../../../workflows/messages.ts'
-import { startEndpoint, type TestEndpoint } from '../../support/serving/endpoint.ts'
+import { startEndpoint, type Fault, type TestEndpoint } from '../../support/serving/endpoint.ts'
 import {
   exampleDay,
   exampleRows,
@@ -64,6 +64,14 @@ async function logRequests(part: RequestPart): Promise<void> {
 const oldOrYoung = ({ size, colour, age }: { size: number; colour: string; age: number | null }): number =>
   1 / (1 + Math.exp(5 - size - (colour === 'red' ? 2 : -2) + (age ?? 40) / 80 + ((age ?? 0) > 85 ? 4 : 0)))
 
+const fileOf = ({ address }: TestEndpoint) => ({
+  endpoint: 'json',
+  address,
+  columns: ['size', { name: 'colour', text: true }, 'age'],
+  outputs: ['predictions.*.0'],
+  // A busy machine delays the server.
+  timeoutMs: 30_000,
+})
 const allow = () => vi.stubEnv('TENURE_PRIVATE_HOSTS', '127.0.0.1')
 beforeEach(() => void allow())
 beforeAll(async () => {
@@ -78,15 +86,7 @@ beforeAll(async () => {
     evidence: { rows: 300, positives: 50, negatives: 50 } },`
   await syncExampleModel(pipeline.store, pipeline.models, { name: model, trains: false, more })
   await insertExampleRows(pipeline.store, { from: 0, to: 40 })
-  const file = {
-    endpoint: 'json',
-    address: endpoint.address,
-    columns: ['size', { name: 'colour', text: true }, 'age'],
-    outputs: ['predictions.*.0'],
-    // A busy machine delays the server.
-    timeoutMs: 30_000,
-  }
-  const stored = await pipeline.deps.artifacts.put('artifacts', Buffer.from(JSON.stringify(file)))
+  const stored = await pipeline.deps.artifacts.put('artifacts', Buffer.from(JSON.stringify(fileOf(endpoint))))
   expect(await start({ file: 'endpoint.json', ...stored })).toMatchObject({ version: parent })
   await pipeline.endRelease(model)
   await moveChampion(pipeline.store, {
@@ -176,4 +176,33 @@ it('a network that answers requests too differently is refused with the distance
   const held = (await listArtifacts(store)).find(({ digest }) => digest === version.artifactDigest)
   expect(held!.standsOn).toEqual(expect.arrayContaining(digests))
   await pipeline.endRelease(model)
+})
+
+it.each<[what: string, fault: Fault | undefined, why: RegExp, times: number]>([
+  [
+    'refuses the caller',
+    (_, response) => void response.writeHead(403).end(),
+    /answers 403: name a secret/,
+    1,
+  ],
+  ['answers a part', (_, response) => void response.writeHead(206).end('{}'), /answers 206/, 1],
+  ['answers a page', (_, response) => void response.end('<html>'), /an answer that is no JSON/, 1],
+  [
+    'answers at random',
+    undefined,
+    /answers the same rows in two ways: .* the largest difference of 9 rows/,
+    2,
+  ],
+])('a server that %s is refused at once, with what to do', async (_what, fault, why, times) => {
+  const faulty = await startEndpoint()
+  onTestFinished(() => faulty.stop())
+  faulty.fault = fault
+  faulty.answer = () => [faulty.rows > 9 ? 0.5 : 0.25]
+  const stored = await pipeline.deps.artifacts.put('artifacts', Buffer.from(JSON.stringify(fileOf(faulty))))
+  expect(await start({ file: 'endpoint.json', ...stored })).toMatchObject({
+    outcome: 'failed',
+    message: expect.stringMatching(why) as string,
+  })
+  // The golden rows, and nothing else.
+  expect(faulty.rows).toBe(9 * times)
 })

@@ -34,7 +34,7 @@ export function fileNameOf(bytes: Uint8Array): string {
   const head = headOf(bytes)
   refuseForeign(bytes, head)
   for (const { recognises } of Object.values(formats)) {
-    const name = recognises?.(head)
+    const name = recognises?.(head, bytes)
     if (name !== undefined) return name
   }
   return refuse(`the file is not a model of ${broughtLibraries}`)

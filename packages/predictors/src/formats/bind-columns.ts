@@ -27,6 +27,8 @@ export interface ColumnsToBind {
   order?: readonly string[]
   /** The names and vocabularies of `columns.json`, in the order of the artifact's columns. */
   declared?: readonly DeclaredColumn[]
+  /** The file of the artifact in which its author lists the columns, as `endpoint.json` does. */
+  columnsIn?: string
   /** The texts of the training rows by feature, each with the number of its rows. */
   texts?: Readonly<Record<string, readonly TextCount[]>>
   /** How messages show a text of the file or of a row. Default: in quotation marks, cut after 60 characters. */
@@ -39,10 +41,11 @@ export function bindColumns({
   features,
   order,
   declared,
+  columnsIn,
   texts,
   quote = quotedText,
 }: ColumnsToBind): BoundColumns {
-  const { names, joined, isByPlace } = namesOf({ columns, features, order, declared })
+  const { names, joined, isByPlace } = namesOf({ columns, features, order, declared, columnsIn })
   const settled = resolveCategories(
     joined.map((column, index) => ({ ...column, name: names[index]! })),
     { features, declared },
@@ -52,7 +55,7 @@ export function bindColumns({
     const { name } = column
     refuseOtherCodes(name, column.categories, declared?.[index]?.vocabulary)
     const feature = features[name]!
-    const fit = fitOf(name, feature, { ...column, ...vocabularyOf(declared?.[index]) })
+    const fit = fitOf(name, feature, { ...column, ...vocabularyOf(declared?.[index]), columnsIn })
     const values = feature.kind === 'category' ? feature.values : undefined
     const rows = expectKnownCategories(fit, column.knownTexts, { values, texts: texts?.[name], quote })
     if (rows !== undefined) unknown.push(rows)
@@ -68,7 +71,7 @@ export function bindColumns({
 }
 
 /** Returns the feature of each column, and the columns with one for each vector and image. */
-function namesOf({ columns, features, order, declared }: ColumnsToBind): {
+function namesOf({ columns, features, order, declared, columnsIn }: ColumnsToBind): {
   names: string[]
   joined: readonly ArtifactColumn[]
   isByPlace?: true
@@ -88,11 +91,15 @@ function namesOf({ columns, features, order, declared }: ColumnsToBind): {
     const byPlace = joinWide(columns, known, features)
     if (byPlace !== undefined) return { names: known, joined: byPlace, isByPlace: true }
     refuse(
-      `the file does not name its ${columns.length} columns, and the model has ${known.length} features${widthText(known, features)}: name them in columns.json (${lists})`,
+      `the file does not name its ${columns.length} columns, and the model has ${known.length} features${widthText(known, features)}: name them in ${columnsIn === undefined ? 'columns.json' : `"columns" of ${columnsIn}`} (${lists})`,
     )
   }
   const strangers = given.filter((name) => !Object.hasOwn(features, name))
   const remedy = `; if features have these columns under other names, name the feature of each column in columns.json, in the order of the file`
+  if (columnsIn !== undefined)
+    refuse(
+      `no feature is called ${listed(strangers)}: ${lists}; name features in "columns" of ${columnsIn}, each with "as" where the server has another name for it`,
+    )
   return refuse(
     `no feature is called ${listed(strangers)}: ${lists}${declared === undefined && given.length <= known.length ? remedy : ''}`,
   )
@@ -193,13 +200,21 @@ function fitOf(
     image,
     hasCutNames,
     fill,
-  }: Omit<ArtifactColumn, 'name'> & { fill?: number },
+    columnsIn,
+  }: Omit<ArtifactColumn, 'name'> & { fill?: number; columnsIn?: string },
 ): FeatureFit {
   const length = feature.kind === 'vector' ? (feature.length ?? 0) : 0
   if (vector !== undefined && vector !== length)
     refuse(
       `the column ${quoted(name)} takes ${vector === 0 ? 'no vector' : `a vector of ${vector} numbers`}, but the feature is ${length === 0 ? 'not a vector' : `a vector of ${length}`}: ${length === 0 ? 'leave "vector" out' : `write "vector": ${length} in the column`}`,
     )
+  if (columnsIn !== undefined && vector === 0) {
+    const wantsText = feature.kind === 'category' || feature.kind === 'text'
+    if (wantsText !== (isText === true) && (wantsText || feature.kind === 'number'))
+      refuse(
+        `the column ${quoted(name)} takes ${wantsText ? 'numbers' : 'texts'}, the feature is a ${feature.kind}: ${wantsText ? `write {"name": ${quoted(name)}, "text": true}` : 'leave "text" out'} in "columns" of ${columnsIn}`,
+      )
+  }
   if (feature.kind === 'number') {
     if (isText === true) refuse(`the column ${quoted(name)} takes texts, the feature is a number`)
     if (categories !== undefined && !categories.every((value, code) => Number(value) === code))

@@ -120,8 +120,10 @@ export interface CompressedFiles {
 export interface ArtifactFormat {
   /** The maximum bytes of each file that `format-names.ts` lists. */
   limits: Readonly<Record<string, number>>
-  /** Returns the name in an artifact of a file with these first 64 bytes; absent for a format whose files are not brought. */
-  recognises?(head: string): string | undefined
+  /** Returns the name in an artifact of a file, whose `head` is its first 64 bytes; absent for a format whose files are not brought. */
+  recognises?(head: string, bytes: Uint8Array): string | undefined
+  /** The file of the artifact in which its author lists the columns. Default: `columns.json` names those of a file that names none. */
+  columnsIn?: string
   /** How much longer than parsing a file `inspect` may take, for a format that starts a process. Default: 0. */
   startMs?: number
   /** Inspects files that have no description yet, of a model with this output. Throws `artifact_invalid`. */

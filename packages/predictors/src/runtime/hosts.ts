@@ -51,7 +51,7 @@ export interface Hosts {
     /** Starts the server of one model with at most this much memory. Its standard error is a pipe, and the third channel a socket. */
     start(interpreter: string, memoryMb: number): ChildProcess
   }
-  /** Asks the server of an endpoint. Follows no redirect. Throws with what has happened. Absent: endpoints are refused. */
+  /** Asks the server of an endpoint. Follows no redirect. Throws with what has happened, as `lasting: true` where asking again changes nothing. Absent: endpoints are refused. */
   ask?(question: OutgoingQuestion): Promise<OutgoingReply>
 }
 

@@ -18,6 +18,38 @@ const numbers: Features = { age: { kind: 'number' }, size: { kind: 'number' } }
 const number = (name: string) => ({ name, kind: 'number', mean: 0, std: 1, fill: null })
 const cities = ['Bern', 'Oslo']
 
+describe('the columns that an endpoint lists', () => {
+  const columns = [
+    { name: 'age', isText: false, vector: 0 },
+    { name: 'city', isText: true, vector: 0 },
+  ]
+  const texts: Features = { ...features, note: { kind: 'text' } }
+  const bind = (...given: ArtifactColumn[]) =>
+    bindColumns({ columns: given, features: texts, columnsIn: 'endpoint.json' })
+  const [age, city] = columns as [ArtifactColumn, ArtifactColumn]
+
+  it('are bound to the features', () =>
+    expect(bind(age, city, { ...city, name: 'note' }).fits).toMatchObject([
+      { name: 'age', kind: 'number' },
+      { name: 'city', encoding: 'text' },
+      { name: 'note', encoding: 'text' },
+      { name: 'size' },
+    ]))
+
+  it.each<[string, ArtifactColumn, string]>([
+    ['an unknown one', { ...age, name: 'height' }, 'no feature is called "height": '],
+    ['a category as a number', { ...age, name: 'city' }, 'write {"name": "city", "text": true}'],
+    ['a text as a number', { ...age, name: 'note' }, 'write {"name": "note", "text": true}'],
+    ['a number as a text', { ...city, name: 'size' }, 'leave "text" out'],
+  ])('are refused with what to do in that file: %s', (_what, column, why) => {
+    const refused = expect.objectContaining({
+      message: expect.stringMatching(/^(?!.*columns\.json).*"columns" of endpoint\.json/) as string,
+    }) as Error
+    expect(() => bind(column)).toThrow(refused)
+    expect(() => bind(column)).toThrow(why)
+  })
+})
+
 describe('columns', () => {
   it('are bound by their names, in the order of the artifact', () =>
     expect(

@@ -153,7 +153,12 @@ function completion(content: string | null, more: object = {}): object {
 /** A frame with a `ModelInferResponse` of FP64 numbers, or of texts where one is a text. */
 function inferAnswer(
   rows: readonly (readonly unknown[])[],
-  { raw, version = 'v3', type = 'FP64' }: { raw?: Buffer | true; version?: string; type?: string } = {},
+  {
+    raw,
+    version = 'v3',
+    type = 'FP64',
+    id,
+  }: { raw?: Buffer | true; version?: string; type?: string; id?: string } = {},
 ): Buffer {
   const part = (field: number, ...values: (Buffer | string)[]): Buffer => {
     const bytes = Buffer.concat(values.map((value) => Buffer.from(value)))
@@ -169,6 +174,7 @@ function inferAnswer(
   const body = Buffer.concat([
     part(1, 'roses'),
     part(2, version),
+    ...(id === undefined ? [] : [part(3, id)]),
     part(5, ...scores, ...(raw === undefined ? [part(5, ...contents)] : [])),
     ...(raw === undefined ? [] : [part(6, raw === true ? numbers : raw)]),
   ])
@@ -209,7 +215,7 @@ interface Reply {
 async function ask(
   file: object,
   output: Output,
-  answers: readonly (Reply | Error)[],
+  answers: readonly (Reply | Error | ((question: OutgoingQuestion) => Reply))[],
   given: readonly (string | null)[] = ['red', null],
 ) {
   const asked: OutgoingQuestion[] = []
@@ -221,7 +227,11 @@ async function ask(
         asked.push(question)
         const answer = answers[asked.length - 1] ?? answers.at(-1)!
         if (answer instanceof Error) throw answer
-        const { status = 200, body, headers = { 'grpc-status': '0' } } = answer
+        const {
+          status = 200,
+          body,
+          headers = { 'grpc-status': '0' },
+        } = typeof answer === 'function' ? answer(question) : answer
         return Promise.resolve({ status, body: Buffer.from(body), headers })
       },
     },
@@ -276,12 +286,15 @@ describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
     for (const body of asked.map((question) => String(Buffer.from(question.body)))) {
       expect(body).toMatch(sends)
       // The bytes of a message may be those of any letter.
-      expect(body).not.toMatch(encode === undefined ? /age"|NaN|[78]/ : /age/)
+      const said = body.replace(/"id":"[\da-f-]+"/, '')
+      expect(said).not.toMatch(encode === undefined ? /age"|NaN|[78]/ : /age/)
     }
   })
 
   /** JSON has no limit of its numbers. */
   const infinite = ({ body }: Reply): Reply => ({ body: String(body).replace(/\\?"@\\?"/, '1e999') })
+  /** What another request may not meet. */
+  const passing = new Set(['an overload', 'a failure', 'no answer'])
   const spoiled: [what: string, answers: (Reply | Error)[], why: string][] = [
     ['too few rows', replies(numbers.slice(1)), 'for 2 rows'],
     ['too many rows', replies([...numbers, ...numbers]), 'for 2 rows'],
@@ -312,6 +325,11 @@ describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
     ['an overload', [{ status: 429, body: '' }], 'answers 429'],
     ['a failure', [{ status: 500, body: '' }], 'answers 500'],
     ['no answer', [new Error('not complete within 1000 ms')], 'gives no answer: not complete within 1000 ms'],
+    [
+      'an address that is not asked',
+      [Object.assign(new Error('10.0.0.1 is a private address'), { lasting: true })],
+      'gives no answer: 10.0.0.1 is a private address',
+    ],
   ]
   it.each(spoiled.filter(([what]) => without?.includes(what) !== true))(
     'fails with %s',
@@ -319,7 +337,9 @@ describe.each(cases)('$protocol for $kind', ({ protocol, output }) => {
       const { failure } = await ask(file(width), output, spoilt, texts)
       expect((failure as Error).message.startsWith(`the endpoint at ${host} `)).toBe(true)
       expect((failure as Error).message).toContain(says?.[what] ?? why)
-      expect(isPredictorError(failure, 'model_unavailable')).toBe(true)
+      expect(isPredictorError(failure, passing.has(what) ? 'model_unavailable' : 'endpoint_unusable')).toBe(
+        true,
+      )
     },
   )
 })
@@ -475,6 +495,77 @@ it('takes no answer of more than 32 MiB, however many rows are asked', async () 
   expect(limits).toEqual([65_536 + 1_024 * 1_000, 33_554_432])
 })
 
+describe('a status', () => {
+  const passing = {
+    http: new Set([408, 424, 425, 429, 500, 502, 503, 504, 529]),
+    grpc: new Set([1, 2, 4, 8, 10, 13, 14]),
+  }
+  const remedies = {
+    http: [401, 403, 404, 405, 410],
+    grpc: [7, 16, 5, 12],
+  }
+  const asked = [
+    ...[...passing.http, 206, 302, 400, 401, 403, 404, 405, 409, 410, 413, 422, 451].map((status) => ({
+      by: 'http' as const,
+      status,
+    })),
+    ...Array.from({ length: 16 }, (_, at) => ({ by: 'grpc' as const, status: at + 1 })),
+  ]
+  it.each(asked)('$status of $by says whether it may pass, and what to do', async ({ by, status }) => {
+    const { file, texts }: Tested = protocols[by === 'http' ? 'json' : 'grpc']
+    const reply = by === 'http' ? { status, body: '' } : { body: '', headers: { 'grpc-status': `${status}` } }
+    const failureOf = async (changes: object) =>
+      (await ask({ ...file(1), ...changes }, { kind: 'number' }, [reply], texts)).failure as Error
+    const failure = await failureOf({})
+    expect(failure).toMatchObject({
+      code: passing[by].has(status) ? 'model_unavailable' : 'endpoint_unusable',
+    })
+    if (!remedies[by].includes(status)) return expect(failure.message).not.toContain('endpoint.json')
+    expect(failure.message).toMatch(/: (name a secret|correct the address or the model).* endpoint\.json$/)
+    if (failure.message.includes('secret'))
+      expect((await failureOf({ secret: 'roses' })).message).toMatch(
+        /: store a secret roses that it accepts$/,
+      )
+  })
+})
+
+describe.each(['open-inference', 'grpc'] as const)('the id of a request of %s', (protocol) => {
+  const { file, texts }: Tested = protocols[protocol]
+  const isGrpc = protocol === 'grpc'
+  /** The field 3 of a message, which is behind its name. */
+  const idOf = ({ body }: OutgoingQuestion): string =>
+    isGrpc
+      ? /roses[^]{2}([\da-f-]{36})/.exec(Buffer.from(body).toString('latin1'))![1]!
+      : (JSON.parse(String(body)) as { id: string }).id
+  const said = (id: string | null | undefined): Reply =>
+    isGrpc
+      ? { body: inferAnswer([[1], [2]], { id: id ?? undefined }) }
+      : { body: JSON.stringify({ ...(protocols['open-inference'].answers([[1], [2]])[0] as object), id }) }
+  const answered = (answer: (question: OutgoingQuestion) => Reply) =>
+    ask(file(1), { kind: 'number' }, [answer], texts)
+
+  it('is its own, and an answer repeats it', async () => {
+    const echo = (question: OutgoingQuestion) => said(idOf(question))
+    const both = [await answered(echo), await answered(echo)]
+    expect(both.map(({ given }) => given)).toEqual([
+      [1, 2],
+      [1, 2],
+    ])
+    expect(new Set(both.map(({ asked }) => idOf(asked[0]!))).size).toBe(2)
+  })
+
+  it.each([undefined, null, ''])('may be left out of an answer: %j', async (id) =>
+    expect((await answered(() => said(id))).given).toEqual([1, 2]),
+  )
+
+  it.each(['1', '00000000-0000-4000-8000-000000000000'])('of another request, %s, is refused', async (id) =>
+    expect((await answered(() => said(id))).failure).toMatchObject({
+      code: 'endpoint_unusable',
+      message: expect.stringContaining('it has the "id" of another request') as string,
+    }),
+  )
+})
+
 describe('the Open Inference Protocol', () => {
   const { file, answers } = protocols['open-inference']
   const number = { kind: 'number' } as const
@@ -486,7 +577,7 @@ describe('the Open Inference Protocol', () => {
       maxMs: 1_000,
     })
     expect(JSON.parse(String(asked[0]!.body))).toEqual({
-      id: '1',
+      id: expect.any(String) as string,
       inputs: [
         { name: 'size', shape: [2, 1], datatype: 'FP64', data: [1.5, null] },
         {
@@ -512,6 +603,7 @@ describe('the Open Inference Protocol', () => {
           [3, 4],
         ],
         2,
+        'own',
       ).body,
     ).toMatchObject({
       inputs: [{ name: 'x', shape: [2, 2], datatype: 'FP32', data: [1, 3, 2, 4] }],
@@ -597,7 +689,7 @@ describe('the Open Inference Protocol by gRPC', () => {
     const raw = Buffer.from(numbers.buffer as ArrayBuffer)
     expect((await say(inferAnswer(rows, { raw, type }))).given).toEqual(expected)
     const cut = await say(inferAnswer(rows, { raw: raw.subarray(0, raw.length / 2), type }))
-    expect(cut.failure).toMatchObject({ code: 'model_unavailable' })
+    expect(cut.failure).toMatchObject({ code: 'endpoint_unusable' })
   })
 
   it.each([
@@ -646,9 +738,9 @@ describe('the Open Inference Protocol by gRPC', () => {
       undefined,
       'it is of another revision than "v3"',
     ],
-  ])('fails with %s', async (_what, body, headers, why) => {
+  ])('fails with %s', async (what, body, headers, why) => {
     expect((await say(body, headers, { revision: 'v3' })).failure).toMatchObject({
-      code: 'model_unavailable',
+      code: what === 'a status of a failure' ? 'model_unavailable' : 'endpoint_unusable',
       message: expect.stringContaining(why) as string,
     })
   })
@@ -746,7 +838,7 @@ describe('a completion', () => {
   ])('fails with %s', async (_what, answer, why) => {
     const given = why.includes('2026') ? { ...words, revision: 'small-2-2026' } : words
     expect((await ask(given, classes, bodies([answer]))).failure).toMatchObject({
-      code: 'model_unavailable',
+      code: 'endpoint_unusable',
       message: expect.stringContaining(why) as string,
     })
   })
@@ -897,6 +989,18 @@ describe('a file is refused', () => {
     ['with an embedding of a number', { ...embedding, columns: ['size'] }, 'other columns than one text'],
     ['with a price of nothing', { ...embedding, price: { unit: 'EUR' } }, '"price": must be {"per1000"'],
   ]
+  it('by its own reader, wherever its protocol stands', () => {
+    const { endpoint, ...rest } = json
+    const last = JSON.stringify({ ...rest, endpoint })
+    expect(fileNameOf(Buffer.from(last))).toBe('endpoint.json')
+    expect(fileNameOf(Buffer.from(last.replace(/\}$/, ',}')))).toBe('endpoint.json')
+    // Within a model of trees, and in a file that is too long for an endpoint.
+    expect(fileNameOf(Buffer.from('{"learner": {"endpoint": "json"}}'))).toBe('model.json')
+    expect(fileNameOf(Buffer.from(`{"padding": "${'x'.repeat(1_048_576)}", "endpoint": "json"}`))).toBe(
+      'model.json',
+    )
+  })
+
   it.each(files)('%s', (_what, file, why) => {
     const bytes = Buffer.from(typeof file === 'string' ? file : JSON.stringify(file))
     expect(() => readEndpoint(bytes)).toThrow(why)

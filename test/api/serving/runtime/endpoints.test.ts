@@ -157,6 +157,15 @@ it('an answer that says it is not compressed is read', async () => {
 const answers = (body: string, status = 200): Handler => {
   return (_request, response) => void response.writeHead(status).end(body)
 }
+/** What another request may not meet. */
+const passing = [
+  'closes the connection',
+  'closes it within its answer',
+  'never answers',
+  'never ends its answer',
+  'is overloaded',
+  'fails',
+]
 const faults: Record<string, [fault: Handler, why: RegExp]> = {
   'closes the connection': [(request) => request.socket.destroy(), /gives no answer: /],
   'closes it within its answer': [
@@ -208,7 +217,7 @@ const faults: Record<string, [fault: Handler, why: RegExp]> = {
 /** A busy machine may take longer for an answer than the cases without one should wait. */
 const patientMs = 20_000
 
-describe.each(Object.entries(faults))('a server that %s', (_what, [fault, why]) => {
+describe.each(Object.entries(faults))('a server that %s', (what, [fault, why]) => {
   it('fails its own rows with what has happened, and answers again once it is well', async () => {
     const isSilent = why.source.includes('200 ms')
     const { ask } = await opened({ timeoutMs: isSilent ? 200 : patientMs })
@@ -216,6 +225,9 @@ describe.each(Object.entries(faults))('a server that %s', (_what, [fault, why]) 
     const failed = ask([[1, 1]])
     await expect(failed).rejects.toThrow(why)
     await expect(failed).rejects.toThrow(`the endpoint at 127.0.0.1:${port} `)
+    await expect(failed).rejects.toMatchObject({
+      code: passing.includes(what) ? 'model_unavailable' : 'endpoint_unusable',
+    })
     handle = sums
     const again = isSilent ? await opened({ timeoutMs: patientMs }) : { ask }
     expect(await again.ask([[1, 1]])).toEqual([2])
@@ -233,7 +245,10 @@ describe.each(Object.entries(faults))('a server that %s', (_what, [fault, why]) 
 })
 
 it('a private address that TENURE_PRIVATE_HOSTS does not list is not asked', async () => {
-  await expect((await opened({}, [])).ask([[1, 1]])).rejects.toThrow('is a private address')
+  await expect((await opened({}, [])).ask([[1, 1]])).rejects.toMatchObject({
+    code: 'endpoint_unusable',
+    message: expect.stringContaining('is a private address') as string,
+  })
   expect(asked).toBe(0)
 })
 
@@ -244,7 +259,10 @@ it('a server that is away is told by the code of the system', async () => {
   away.close()
   await once(away, 'close')
   const { ask } = await opened({ address: `http://127.0.0.1:${free}/` })
-  await expect(ask([[1, 1]])).rejects.toThrow('gives no answer: the connection failed (ECONNREFUSED)')
+  await expect(ask([[1, 1]])).rejects.toMatchObject({
+    code: 'model_unavailable',
+    message: expect.stringContaining('gives no answer: the connection failed (ECONNREFUSED)') as string,
+  })
 })
 
 describe('a server of gRPC', () => {
@@ -437,9 +455,12 @@ describe('a secret', () => {
     keep('127.0.0.1', 'other', 'token-of-port-80')
     writeFileSync(join(secrets, 'slack'), 'of a channel')
     for (const secret of ['other', 'slack'])
-      await expect((await opened({ secret })).ask([[1, 1]])).rejects.toThrow(
-        `the secret endpoints/127.0.0.1:${port}/${secret} of TENURE_SECRETS cannot be read (ENOENT)`,
-      )
+      await expect((await opened({ secret })).ask([[1, 1]])).rejects.toMatchObject({
+        code: 'endpoint_unusable',
+        message: expect.stringContaining(
+          `the secret endpoints/127.0.0.1:${port}/${secret} of TENURE_SECRETS cannot be read (ENOENT)`,
+        ) as string,
+      })
     expect(asked).toBe(0)
   })
 

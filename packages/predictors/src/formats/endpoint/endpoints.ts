@@ -2,13 +2,14 @@
  * Asks servers of others for the answers of models. Every failure of a server is one of its version, and none delays another model: each
  * endpoint has its own queue, a limited number of open requests, and limits of time and bytes.
  */
-import { isPredictorError, predictorError, refuse } from '../../errors.ts'
+import { randomUUID } from 'node:crypto'
+import { predictorError, refuse } from '../../errors.ts'
 import { noText, type Output } from '../../features.ts'
 import type { Predictor, RunTicket } from '../../predictor.ts'
 import { createBatcher, type ModelBatch } from '../../runtime/batcher.ts'
 import type { Hosts, OutgoingQuestion, OutgoingReply } from '../../runtime/hosts.ts'
 import type { RuntimeOptions, TextsOf } from '../../runtime/runtime.ts'
-import { isGrpc, type Endpoint } from './endpoint-file.ts'
+import { endpointFileName, isGrpc, type Endpoint } from './endpoint-file.ts'
 import { decodeInfer, encodeInfer, inferPath, type InferQuestion } from './infer-message.ts'
 import type { Columns, Question, Value } from './protocol.ts'
 import { protocolOf, widthOf } from './protocols.ts'
@@ -27,11 +28,35 @@ const outputBytes = 1_024
 /** The most bytes of any answer, because it is parsed in one piece. */
 const maxAnswerBytes = 33_554_432
 
-/**
- * What servers answer where they cannot compute a row: each request of the batch is then asked alone. MLServer answers 500; by gRPC, unknown,
- * an invalid argument or internal.
- */
-const ofRows = { http: new Set([400, 422, 500]), grpc: new Set([2, 3, 13]) }
+interface Statuses {
+  /**
+   * What servers answer where they cannot compute a row: each request of the batch is then asked alone. MLServer answers 500; by gRPC, unknown,
+   * an invalid argument or internal.
+   */
+  ofRows: readonly number[]
+  /** Whether the same request may succeed later. */
+  mayPass: (status: number) => boolean
+  /** The caller is not allowed to ask. */
+  forbidden: readonly number[]
+  /** The server has no such model. */
+  unknown: readonly number[]
+}
+const statuses: Record<'http' | 'grpc', Statuses> = {
+  http: {
+    ofRows: [400, 422, 500],
+    // SageMaker answers 424 where the container of the model fails.
+    mayPass: (status) => status >= 500 || [408, 424, 425, 429].includes(status),
+    forbidden: [401, 403],
+    unknown: [404, 405, 410],
+  },
+  // https://grpc.github.io/grpc/core/md_doc_statuscodes.html
+  grpc: {
+    ofRows: [2, 3, 13],
+    mayPass: (status) => [1, 2, 4, 8, 10, 13, 14].includes(status),
+    forbidden: [7, 16],
+    unknown: [5, 12],
+  },
+}
 
 const unstarted: RunTicket = { background: false, cancelled: false, begunMs: 0 }
 
@@ -52,8 +77,7 @@ export const createEndpoints = ({
       batchMs: Infinity,
       maxRows,
       concurrent: maxConcurrent,
-      isFinal: (error) =>
-        isPredictorError(error, 'model_unavailable') && (error as { ofRows?: boolean }).ofRows !== true,
+      isFinal: (error) => (error as { ofRows?: boolean }).ofRows === false,
     })
     const { host } = new URL(endpoint.address)
     const lane = batcher.lane({ inputs, outputs }, (batch) =>
@@ -108,29 +132,41 @@ async function answersOf(
 ): Promise<Float32Array> {
   const { rows } = batch
   const { encode, decode, tokensOf } = protocolOf(endpoint)
-  const failure = (why: string) =>
-    predictorError('model_unavailable', `the endpoint at ${host} ${why}`.slice(0, 500))
-  const question = encode(endpoint, columnsOf(endpoint, batch), rows)
+  const failure = (why: string, { lasting = true, ofRows = false } = {}) =>
+    Object.assign(
+      predictorError(
+        lasting ? 'endpoint_unusable' : 'model_unavailable',
+        `the endpoint at ${host} ${why}`.slice(0, 500),
+      ),
+      { ofRows },
+    )
+  const failureOf = (by: Statuses, status: number, said: string) =>
+    failure(`answers ${said}${remedyOf(by, status, endpoint)}`, {
+      lasting: !by.mayPass(status),
+      ofRows: by.ofRows.includes(status),
+    })
+  const id = randomUUID()
+  const question = encode(endpoint, columnsOf(endpoint, batch), rows, id)
   const asked = questionOf(endpoint, question, rows * outputs)
   let reply: OutgoingReply
   try {
     reply = await ask(asked)
   } catch (error) {
-    throw failure(`gives no answer: ${(error as Error).message}`)
+    const { message, lasting = false } = error as Error & { lasting?: boolean }
+    throw failure(`gives no answer: ${message}`, { lasting })
   }
   const { status, body } = reply
   if (status >= 300 && status < 400)
     throw failure(`answers ${status} and names another address, which is not followed`)
-  if (status !== 200) throw Object.assign(failure(`answers ${status}`), { ofRows: ofRows.http.has(status) })
+  if (status > 200 && status < 300)
+    throw failure(`answers ${status}, and 200 alone is the status of a whole answer`)
+  if (status !== 200) throw failureOf(statuses.http, status, String(status))
   const isByGrpc = isGrpc(endpoint.address)
   if (isByGrpc) {
     const said = reply.headers?.['grpc-status']
     const code = typeof said === 'string' && /^\d{1,9}$/.test(said) ? Number(said) : undefined
     if (code === undefined) throw failure('ends its answer without a status of gRPC')
-    if (code !== 0)
-      throw Object.assign(failure(`answers with the status ${code} of gRPC`), {
-        ofRows: ofRows.grpc.has(code),
-      })
+    if (code !== 0) throw failureOf(statuses.grpc, code, `with the status ${code} of gRPC`)
   }
   let answer: unknown
   try {
@@ -146,10 +182,19 @@ async function answersOf(
   }
   bill.add(rows, tokensOf?.(answer))
   try {
-    return decode(endpoint, answer, { rows, output })
+    return decode(endpoint, answer, { rows, output, id })
   } catch (error) {
     throw failure(`gives an answer that cannot be used: ${(error as Error).message}`)
   }
+}
+
+/** What the author of the file can do about a status. */
+function remedyOf({ forbidden, unknown }: Statuses, status: number, { secret }: Endpoint): string {
+  if (forbidden.includes(status))
+    return secret === undefined
+      ? `: name a secret that it accepts as "secret" in ${endpointFileName}`
+      : `: store a secret ${secret} that it accepts`
+  return unknown.includes(status) ? `: correct the address or the model in ${endpointFileName}` : ''
 }
 
 function questionOf(

@@ -9,7 +9,8 @@ import { widthOf } from './protocols.ts'
 
 export const endpointFormat: ArtifactFormat = {
   limits: { [endpointFileName]: endpointFileBytes },
-  recognises: (head) => (/^\s*\{\s*"endpoint"\s*:/.test(head) ? endpointFileName : undefined),
+  columnsIn: endpointFileName,
+  recognises: (head, bytes) => (/^\s*\{/.test(head) && hasProtocol(bytes) ? endpointFileName : undefined),
   inspect(files, output) {
     const file = readEndpoint(bytesOf(files))
     const { address, endpoint } = file
@@ -38,6 +39,18 @@ export const endpointFormat: ArtifactFormat = {
       memoryBytes: bytes.byteLength,
     })
   },
+}
+
+/** Models of trees are JSON too, and may be large: a longer file is none of an endpoint. */
+function hasProtocol(bytes: Uint8Array): boolean {
+  if (bytes.byteLength > endpointFileBytes) return false
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
+  try {
+    return Object.hasOwn(JSON.parse(text) as object, 'endpoint')
+  } catch {
+    // Its reader tells what is wrong with it.
+    return /"endpoint"\s*:/.test(text)
+  }
 }
 
 /** The numbers of a vector come as a text, as all that is no number. */

@@ -11,6 +11,7 @@ export const inferPath = '/inference.GRPCInferenceService/ModelInfer'
 type Parameters = Readonly<Record<string, string>>
 
 export interface InferQuestion {
+  id: string
   inputs: readonly {
     name: string
     shape: readonly number[]
@@ -41,11 +42,12 @@ const parametersField = (given: Parameters = {}): Buffer[] =>
 /** Returns one frame with a `ModelInferRequest`. Throws `wrong_type` for a missing text. */
 export function encodeInfer(
   { model, revision }: { model: string; revision?: string },
-  { inputs, outputs, parameters }: InferQuestion,
+  { id, inputs, outputs, parameters }: InferQuestion,
 ): Buffer {
   const body = Buffer.concat([
     textField(1, model),
     ...(revision === undefined ? [] : [textField(2, revision)]),
+    textField(3, id),
     ...parametersField(parameters),
     ...inputs.map(({ name, datatype, shape, data, parameters: own }) =>
       message(
@@ -92,16 +94,19 @@ export function decodeInfer(frame: Uint8Array): object {
     throw new Error('it is not one message of gRPC')
   if (bytes[0] !== 0) throw new Error('it is compressed, and is not read')
   let version: string | undefined
+  let id: string | undefined
   const raw: Buffer[] = []
   const outputs: Tensor[] = []
   eachField({ bytes, from: frameBytes, to: bytes.byteLength }, (field) => {
     const content = spanOf(bytes, field)
     if (field.number === 2) version = wireText(content)
+    else if (field.number === 3) id = wireText(content)
     else if (field.number === 5) outputs.push(readTensor(content))
     else if (field.number === 6) raw.push(bytes.subarray(content.from, content.to))
   })
   return {
     model_version: version,
+    id,
     outputs: outputs.map(({ name, datatype, shape, contents }, at) => ({
       name,
       shape,

@@ -16,9 +16,14 @@ export interface Question {
 }
 
 export interface Protocol<Name extends ProtocolName = ProtocolName> {
-  encode(endpoint: EndpointOf<Name>, columns: Columns, rows: number): Question
+  /** `id` is that of the request alone. */
+  encode(endpoint: EndpointOf<Name>, columns: Columns, rows: number, id: string): Question
   /** Returns the outputs of the rows, one row after the other. Throws with what is wrong with the answer. */
-  decode(endpoint: EndpointOf<Name>, answer: unknown, asked: { rows: number; output: Output }): Float32Array
+  decode(
+    endpoint: EndpointOf<Name>,
+    answer: unknown,
+    asked: { rows: number; output: Output; id: string },
+  ): Float32Array
   /** Returns how many tokens the server says it has read and written. */
   tokensOf?(answer: unknown): { input: number; output: number } | undefined
 }

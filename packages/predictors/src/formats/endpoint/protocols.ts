@@ -35,7 +35,7 @@ const plain = (value: unknown): unknown => (typeof value === 'boolean' ? Number(
 
 /** The Open Inference Protocol over HTTP: https://github.com/kserve/open-inference-protocol. */
 const openInference: Protocol<'open-inference'> = {
-  encode(endpoint, columns, rows) {
+  encode(endpoint, columns, rows, id) {
     const { model, revision, columns: declared, tensor, datatype, pandas, outputs } = endpoint
     const widths = declared.map(({ vector = 1 }) => vector)
     /** The numbers of a row; those of a missing vector are missing. */
@@ -67,14 +67,20 @@ const openInference: Protocol<'open-inference'> = {
       path: `/v2/models/${model}${revision === undefined ? '' : `/versions/${revision}`}/infer`,
       body: {
         // Models of KServe repeat it, and its server refuses an answer without one.
-        id: '1',
+        id,
         inputs,
         outputs: [...new Set(outputs.map(({ from }) => from))].map((name) => ({ name })),
         ...(pandas ? { parameters: { content_type: 'pd' } } : {}),
       },
     }
   },
-  decode({ outputs, revision }, answer, { rows }) {
+  decode({ outputs, revision }, answer, { rows, id }) {
+    // The protocol lets a server leave it out, and gRPC has an empty text then.
+    const repeated = field(answer, 'id') ?? ''
+    if (repeated !== '' && repeated !== id)
+      throw new Error(
+        'it has the "id" of another request: the model must repeat that of its own, or send none',
+      )
     const version = field(answer, 'model_version')
     if (revision !== undefined && version !== undefined && version !== null && version !== revision)
       throw new Error(`it is of another revision than ${JSON.stringify(revision)}`)

@@ -43,7 +43,7 @@ export const treesFormat: ArtifactFormat = {
     const { rawBound, answerBound } = made
     return {
       // An XGBoost file may change its name.
-      files: { [treesFormat.recognises!(headOf(made.bytes))!]: made.bytes },
+      files: { [treesFormat.recognises!(headOf(made.bytes), made.bytes)!]: made.bytes },
       counts: { trees: made.trees, leaves: made.leaves },
       rawBound,
       answerBound,
