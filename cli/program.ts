@@ -84,7 +84,9 @@ export async function runProgram(
     command
       .option('--json', 'Print one JSON document')
       .option('--wide', 'Print tables in full width')
-      .addOption(optionOf('--url <url>', 'Address of the API (default: TENURE_URL, or the local system)', terminal))
+      .addOption(
+        optionOf('--url <url>', 'Address of the API (default: TENURE_URL, or the local system)', terminal),
+      )
       .addHelpText('after', `${timesOf(spec, terminal)}${examplesOf(spec.examples)}`)
       .action(async () => {
         const {

@@ -86,9 +86,7 @@ export function openRequestCounts(
         version,
         target,
         isFailure,
-        ...(served === undefined
-          ? { value: last!.value, fellMs: last!.fellMs ?? now() }
-          : { value }),
+        ...(served === undefined ? { value: last!.value, fellMs: last!.fellMs ?? now() } : { value }),
       })
       const total = totals.get(version) ?? { requests: 0, failures: 0 }
       totals.set(version, {

@@ -64,7 +64,9 @@ describe('the default counters of Traefik', () => {
     expect(selects(change, service, label)).toBe(isSelected)
   })
   it('have the normalized name of the route, and that of the Service as it is', () => {
-    const named = label.replace('-models-roses-gw', '-models-red-roses-eu-gw').replace('roses-v1', 'my--roses-v1')
+    const named = label
+      .replace('-models-roses-gw', '-models-red-roses-eu-gw')
+      .replace('roses-v1', 'my--roses-v1')
     expect(selects({ name: 'red--roses.eu' }, 'my--roses-v1-1-0', named)).toBe(true)
   })
 })

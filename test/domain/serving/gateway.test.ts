@@ -147,13 +147,17 @@ describe('a traffic', () => {
     ['a name with a path', { name: '../x' }, /name of an object/],
     ['a rule that is no place', { rule: -1 }, /rule is a whole number/],
     ['one counter for all versions', { metrics: { ...metrics, requests: 'r' } }, /\$service, \$revision or/],
-    ...['sum($service)', 'r{s="$service"}[5m]', 'r{s="$service"} or x', 'rate(r{s="$service"}[1m])', '{s="$service"}'].map(
-      (requests): [string, object, RegExp] => [
-        `an expression: ${requests}`,
-        { metrics: { ...metrics, requests } },
-        /name of a counter with an optional \{…\}/,
-      ],
-    ),
+    ...[
+      'sum($service)',
+      'r{s="$service"}[5m]',
+      'r{s="$service"} or x',
+      'rate(r{s="$service"}[1m])',
+      '{s="$service"}',
+    ].map((requests): [string, object, RegExp] => [
+      `an expression: ${requests}`,
+      { metrics: { ...metrics, requests } },
+      /name of a counter with an optional \{…\}/,
+    ]),
     ['no source', { metrics: { ...metrics, source: '' } }, /metrics\.source/],
     ['a status that is no label', { metrics: { ...metrics, status: 'a b' } }, /metrics\.status/],
     ['no time to settle', { metrics: { ...metrics, settleMs: 0 } }, /metrics\.settle/],

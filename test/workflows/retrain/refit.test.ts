@@ -83,7 +83,9 @@ it('releases the weights of a recipe that passed the gate, trained again on all 
     evaluation: { id: first.evaluationId, version: first.version },
   })
   const judged = { ...shown!, evaluation: { id: first.evaluationId, verdict: 'better' } }
-  expect(stepText({ ...judged, refit: 'running' }, 'training')).toBe('step 4 of 4: training again on all matured rows')
+  expect(stepText({ ...judged, refit: 'running' }, 'training')).toBe(
+    'step 4 of 4: training again on all matured rows',
+  )
   expect(stepText(judged, 'training')).toBe('step 4 of 4: registering and releasing')
   const curves = await listRunCurves(store, { model, limit: 9 })
   expect(curves.map(({ id, version: of }) => [id, of])).toEqual([[first.trainingId, first.version]])

@@ -139,10 +139,7 @@ const isWithoutVersion = ({ outcome }: Pick<Retraining, 'outcome'>): boolean =>
   outcome === 'not_better' || outcome === 'insufficient'
 
 /** The step of a running retraining: `step 2 of 4: training`. */
-export function stepText(
-  training: ShownTraining | undefined,
-  makes: Retraining['makes'],
-): string {
+export function stepText(training: ShownTraining | undefined, makes: Retraining['makes']): string {
   const making = makes === 'training' ? makes : 'making the version'
   const [step, word] =
     training === undefined

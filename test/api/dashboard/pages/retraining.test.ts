@@ -75,7 +75,11 @@ it.each<[headline: string, more: object, rest?: object]>([
   ['flights v1.4.3 registered, not released', { ...compression, outcome: 'registered' }],
   ['flights not compressed: the data failed validation', { ...compression, outcome: 'quarantined' }],
   ['flights: compression failed: it hung', { ...compression, outcome: 'failed', message: 'it hung' }],
-  ['flights: registration cancelled by ada', { ...registration, outcome: 'cancelled' }, headlines.cancelled[2]],
+  [
+    'flights: registration cancelled by ada',
+    { ...registration, outcome: 'cancelled' },
+    headlines.cancelled[2],
+  ],
 ])('a version that is not trained is not called so: %s', (headline, more, rest) => {
   const made = headline.includes('v1.4.3') ? { version: 'flights_v1.4.3' } : {}
   expect(shown({ endedAt, ...made, ...more }, rest)).toBe(headline)
@@ -86,7 +90,9 @@ it.each([
   [registration, 'flights: registration since 4 min, step 2 of 4: making the version'],
 ])('a running one that trains nothing says what it makes', (more, headline) => {
   expect(shown(more, { training: { status: 'running' } })).toBe(headline)
-  expect(shown(more, { waiting: 'no worker' })).toMatch(/^flights: (compression|registration) has not begun, /)
+  expect(shown(more, { waiting: 'no worker' })).toMatch(
+    /^flights: (compression|registration) has not begun, /,
+  )
 })
 
 describe('a running retraining', () => {
