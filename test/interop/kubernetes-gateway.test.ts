@@ -254,7 +254,7 @@ describe('the weights of an HTTPRoute', () => {
     await expect(gateway.set(shares(95, 5), servers)).rejects.toThrow(/changed by another hand meanwhile/)
     expect(weightsOf(await gateway.read())).toEqual({ [champion]: 7, [candidate]: 7, maintenance: 7 })
     // A status that a gateway writes is no change of the weights.
-    const again = await gateway.read()
+    const again = (await gateway.read()).filter(({ name }) => name !== 'maintenance')
     await accept()
     expect(weightsOf(await gateway.set(shares(95, 5), again))).toEqual({
       [champion]: 95,

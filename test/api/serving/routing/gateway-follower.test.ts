@@ -1,11 +1,16 @@
 /** Tests what a replica says of a gateway that it cannot move, and the lease that gateways ask for. A real HAProxy is in test/interop. */
 import sql from 'sql-template-tag'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
 import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { reportGateways } from '../../../../activities/alerts/delivery/deliver.ts'
 import { listOpenAlertKeys } from '../../../../store/monitoring/alerts.ts'
-import type { HaproxyTraffic } from '../../../../domain/serving/gateway.ts'
+import { followGateways } from '../../../../api/serving/routing/gateway-follower.ts'
+import { variantOf, type HaproxyTraffic } from '../../../../domain/serving/gateway.ts'
 import { findGateway } from '../../../../store/serving/gateways.ts'
 import { issuesOfKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { laggingReplicas, listReplicaProgress } from '../../../../store/serving/replicas.ts'
@@ -225,4 +230,112 @@ it('goes on asking a gateway while another one hangs', async () => {
     'two looks at the gateway that answers, during one at the other',
   )
   await replica.stop()
+})
+
+it('follows with a new adapter after another replica has owned the gateway, by the clock of the database', async () => {
+  const { model, champion, candidate, canary } = await threeVersions(fixture)
+  const folder = mkdtempSync(join(tmpdir(), 'tenure-follower-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const names = [champion, candidate].map(variantOf)
+  let requests = 0
+  const server = createHttpServer((request, response) => {
+    const series = { metric: { code: '200' }, value: [0, String(requests)] }
+    const answer = request.url!.includes('/query')
+      ? { status: 'success', data: { resultType: 'vector', result: [series] } }
+      : request.url!.includes('endpointslices')
+        ? {
+            items: names.map((name) => ({
+              metadata: { labels: { 'kubernetes.io/service-name': name } },
+              endpoints: [{}],
+            })),
+          }
+        : {
+            metadata: { generation: 1 },
+            spec: { rules: [{ backendRefs: names.map((name, at) => ({ name, weight: [95, 5][at] })) }] },
+            status: {
+              parents: [
+                {
+                  conditions: ['Accepted', 'ResolvedRefs'].map((type) => ({
+                    type,
+                    status: 'True',
+                    observedGeneration: 1,
+                  })),
+                },
+              ],
+            },
+          }
+    response.end(JSON.stringify(answer))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  writeFileSync(join(folder, 'token'), 'token')
+  writeFileSync(join(folder, 'ca.crt'), '')
+  const metricSources = join(folder, 'metric-sources.json')
+  writeFileSync(metricSources, JSON.stringify({ prometheus: { kind: 'promql', url } }))
+  const traffic = {
+    gateway: 'http_route',
+    namespace: 'default',
+    name: model,
+    rule: 0,
+    metrics: { source: 'prometheus', requests: 'r{s="$service"}', status: 'code', settleMs: 1_000 },
+  }
+  await fixture.store.query(sql`
+    update models set definition = jsonb_set(definition, '{traffic}', ${JSON.stringify(traffic)}::jsonb) where name = ${model}`)
+  const route = await fixture.route(model, canary(500), 60_000)
+  const arms = [candidate, champion].map((version, at) => ({
+    loaded: { version },
+    belowBp: [500, 10_000][at],
+    arm: at === 0 ? 'canary' : 'champion',
+  }))
+  let wallMs = 1_000_000
+  let counted = 0
+  let looks = 0
+  const now = () => {
+    looks++
+    return performance.now()
+  }
+  const owner = `follower of ${model}`
+  const follower = followGateways({
+    store: fixture.store,
+    clock: { now, wall: () => wallMs, correct: () => {} },
+    routing: { find: (name: string) => (name === model ? { route } : undefined), tableOf: () => ({ arms }) },
+    switches: { readRevision: () => 0 },
+    lease: { until: Infinity },
+    counters: { add: (_arm: unknown, served: { requests: number }) => (counted += served.requests) },
+    replica: { id: owner },
+    leaseMs: 60_000,
+    access: { privateHosts: [], secrets: folder, metricSources, cluster: { url, folder } },
+    onError: () => {},
+  } as never)
+  onTestFinished(() => follower.stop())
+  const counts = async (what: string) => {
+    const before = counted
+    await until(() => {
+      wallMs += 1_000
+      requests += 10
+      return counted > before
+    }, what)
+  }
+  await counts('the first counts')
+  const takes = (by: string) =>
+    fixture.store.query(
+      sql`update gateways set owner = ${by}, owned_until = clock_timestamp() + interval '1 hour' where model = ${model}`,
+    )
+  await takes('another replica')
+  const before = looks
+  await until(() => looks > before + 6, 'looks without the gateway')
+  // The other one has counted from a later time.
+  wallMs += 60_000
+  const counters = Object.fromEntries(
+    [champion, candidate].map((version) => [
+      version,
+      { sinceMs: wallMs, attempts: 0, requests: 0, failures: 0 },
+    ]),
+  )
+  await fixture.store.query(
+    sql`update gateways set counters = ${JSON.stringify(counters)}::jsonb where model = ${model}`,
+  )
+  await takes(owner)
+  await counts('counts after another replica has counted')
 })
