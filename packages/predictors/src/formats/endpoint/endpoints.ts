@@ -14,6 +14,10 @@ import { decodeInfer, encodeInfer, inferPath, type InferQuestion } from './infer
 import type { Columns, Question, Value } from './protocol.ts'
 import { protocolOf, widthOf } from './protocols.ts'
 
+/** Begins the ids of requests of this process. */
+const asker = randomUUID()
+let requests = 0
+
 export interface Endpoints {
   open(
     name: string,
@@ -145,7 +149,7 @@ async function answersOf(
       lasting: !by.mayPass(status),
       ofRows: by.ofRows.includes(status),
     })
-  const id = randomUUID()
+  const id = `${asker}-${requests++}`
   const question = encode(endpoint, columnsOf(endpoint, batch), rows, id)
   const asked = questionOf(endpoint, question, rows * outputs)
   let reply: OutgoingReply

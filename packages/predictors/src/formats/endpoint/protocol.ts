@@ -16,7 +16,7 @@ export interface Question {
 }
 
 export interface Protocol<Name extends ProtocolName = ProtocolName> {
-  /** `id` is that of the request alone. */
+  /** `id` is that of the request alone: what all requests of a process begin with, and a number behind the last `-`. */
   encode(endpoint: EndpointOf<Name>, columns: Columns, rows: number, id: string): Question
   /** Returns the outputs of the rows, one row after the other. Throws with what is wrong with the answer. */
   decode(
@@ -27,6 +27,10 @@ export interface Protocol<Name extends ProtocolName = ProtocolName> {
   /** Returns how many tokens the server says it has read and written. */
   tokensOf?(answer: unknown): { input: number; output: number } | undefined
 }
+
+/** Whether an answer has the id of another request of this process. A server may leave the id out or make one up. */
+export const isIdOfAnother = (answered: string, id: string): boolean =>
+  answered !== id && answered.startsWith(id.slice(0, id.lastIndexOf('-') + 1))
 
 export const namesOf = ({ columns }: Endpoint): string[] => columns.map(({ name, as = name }) => as)
 

@@ -2,7 +2,15 @@
 import type { Output } from '../../features.ts'
 import type { Endpoint, ProtocolName } from './endpoint-file.ts'
 import { openai, openAiWidth } from './openai.ts'
-import { field, namesOf, numberOf, type Columns, type Protocol, type Value } from './protocol.ts'
+import {
+  field,
+  isIdOfAnother,
+  namesOf,
+  numberOf,
+  type Columns,
+  type Protocol,
+  type Value,
+} from './protocol.ts'
 
 const rowsOf = (names: readonly string[], columns: Columns, rows: number): object[] =>
   Array.from({ length: rows }, (_, row) =>
@@ -75,11 +83,10 @@ const openInference: Protocol<'open-inference'> = {
     }
   },
   decode({ outputs, revision }, answer, { rows, id }) {
-    // The protocol lets a server leave it out, and gRPC has an empty text then.
-    const repeated = field(answer, 'id') ?? ''
-    if (repeated !== '' && repeated !== id)
+    const repeated = field(answer, 'id')
+    if (typeof repeated === 'string' && isIdOfAnother(repeated, id))
       throw new Error(
-        'it has the "id" of another request: the model must repeat that of its own, or send none',
+        'it has the "id" of another request: the server must not mix up the answers of its requests',
       )
     const version = field(answer, 'model_version')
     if (revision !== undefined && version !== undefined && version !== null && version !== revision)
