@@ -153,7 +153,7 @@ function withWaiting(client: Client, terminal: Terminal): Client {
 
 function optionOf(flags: string, description: string, terminal: Terminal): Option {
   const option = new Option(flags.replace('…>', '>'), description)
-  if (option.isBoolean()) return option
+  if (!option.required) return option
   if (flags.endsWith('…>')) {
     option.description += '; may be repeated'
     return option.argParser<readonly string[] | undefined>((value, before) => [...(before ?? []), value])
