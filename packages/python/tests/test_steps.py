@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from test_tenure import given_job  # noqa: E402
 
+from tenure._objects import answer_of_object  # noqa: E402
 from tenure import Job  # noqa: E402
 from tenure._rows import has  # noqa: E402
 from tenure._serve import open_file  # noqa: E402
@@ -162,7 +163,7 @@ class Steps(unittest.TestCase):
                 self.assertEqual("served by a Python process" in log, file == "model.python", log)
                 # On odd tenths, where trees have thresholds.
                 asked = job.frame([[size, text] for size in (12.3, 60.1, 9.1, 14.6, None) for text in ("red", "white", "blue", None, "nan")])
-                given, wanted = numpy.asarray(answer(asked)), job._answer_of(pipeline)(asked)
+                given, wanted = numpy.asarray(answer(asked)), numpy.asarray(answer_of_object(pipeline, job._task)(asked))
                 self.assertLess(abs(given.reshape(wanted.shape) - wanted).max(), 1e-4, log)
         self.assertEqual(set(files), {"model.onnx", "model.python"}, files)
 
