@@ -9,7 +9,7 @@ export const isShadowLimited = (state: ReleaseState): boolean =>
   state.policy.limits.shadowCost !== undefined &&
   state.cost?.candidate.paid !== undefined
 
-/** Why nothing could bound what the copies cost, as a price that is not known is none; undefined where that is bounded or not asked for. */
+/** Why the cost of the copies cannot be bounded: the price is not known. Undefined where it is bounded, or no bound is asked for. */
 export function unboundedShadow(
   { policy: { shadow, limits } }: Pick<ReleaseState, 'policy'>,
   { isRemote, paid }: { isRemote?: boolean; paid?: object },

@@ -41,7 +41,7 @@ export const endpointFormat: ArtifactFormat = {
   },
 }
 
-/** Models of trees are JSON too, and may be large: a longer file is none of an endpoint. */
+/** Models of trees are JSON too, and may be large: a longer file is not that of an endpoint. */
 function hasProtocol(bytes: Uint8Array): boolean {
   if (bytes.byteLength > endpointFileBytes) return false
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8')
