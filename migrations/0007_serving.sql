@@ -68,7 +68,7 @@ create table kill_switch_acknowledgements (
 -- The gateways that pass the traffic of models. The replica that owns one sets it to the route and reads its counters.
 create table gateways (
   model text primary key references models (name) on delete cascade,
-  -- Of the model file: which gateway, and where it is.
+  -- Of the model file: which gateway, its address and its backend.
   traffic jsonb not null,
   owner text not null,
   owned_until timestamptz not null,

@@ -11,7 +11,7 @@ import type { Database, Store } from '../postgres.ts'
 import type { ArtifactIdentity } from '../signing/artifact-signatures.ts'
 import { findGateway, gatewayProblem } from './gateways.ts'
 import { silentForMs, type StoredLease } from './observed-leases.ts'
-import { placeOf } from '../../domain/serving/gateway.ts'
+import { placeOf, type Traffic } from '../../domain/serving/gateway.ts'
 import { isNewer } from '../../domain/serving/route.ts'
 import { fallbackLevelNames, type FallbackLevel } from '../../domain/serving/fallback-level.ts'
 import type { ProcessIdentity } from '../process-identity.ts'
@@ -87,8 +87,8 @@ export interface ReplicaProgress {
   acknowledged?: RoutingPlace
   /** Why it could not follow. */
   problem?: string
-  /** Whether it is the gateway of the model, which follows like a replica. */
-  isGateway?: true
+  /** Where it is the gateway of the model, which follows like a replica. */
+  traffic?: Traffic
 }
 
 /**
@@ -177,7 +177,7 @@ async function gatewayProgress(database: Database, model: string): Promise<Silen
   const host = placeOf(traffic)
   const id = `gateway of ${model}`
   const acknowledged = { epoch, generation }
-  return [{ id, host, url: '', acknowledged, problem: gatewayProblem(found), silentMs, isGateway: true }]
+  return [{ id, host, url: '', acknowledged, problem: gatewayProblem(found), silentMs, traffic }]
 }
 
 /** All replicas whose lease has not ended by the database's clock; for display, and for uses where a missing replica does no harm. */
@@ -194,10 +194,10 @@ export const follows = (
 
 /** The live replicas that do not follow a routing yet, each with the reason; empty when all follow. */
 export function laggingReplicas(replicas: readonly ReplicaProgress[], place: RoutingPlace): string[] {
-  return replicas.flatMap(({ id, host, acknowledged, problem, isGateway }) => {
-    const who = isGateway ? `the gateway ${host}` : `replica ${id} on ${host}`
+  return replicas.flatMap(({ id, host, acknowledged, problem, traffic }) => {
+    const who = traffic ? `the gateway ${host}` : `replica ${id} on ${host}`
     // One that cannot be reached says why.
-    if (isGateway && problem !== undefined) return [`${who}: ${problem}`]
+    if (traffic && problem !== undefined) return [`${who}: ${problem}`]
     if (!follows({ acknowledged }, place))
       return [
         `${who} is still switching (generation ${acknowledged?.generation ?? 0} of ${place.generation})`,
