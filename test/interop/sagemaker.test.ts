@@ -36,7 +36,8 @@ const policy: ReleasePolicy = {
   watch: { tickMs: 500, everyMs: 250, exposureMs: 600_000, acknowledgeMs: 5_000, decisionMs: 600_000 },
   limits: { ...defaultCanaryPolicy, promotion: 'off' },
 }
-const versions = [0, 1, 2, 3, 4, 5].map((minor) => `${model}_v1.${minor}.0`)
+/** One for each release but the last, which finds no variant. */
+const versions = [0, 1, 2, 3, 4, 5, 6].map((minor) => `${model}_v1.${minor}.0`)
 
 interface Shown {
   status: string
