@@ -219,22 +219,27 @@ export function tableOf(headings: readonly string[], rows: readonly (readonly Ce
 const columnGap = 2
 
 /** Heading → a field of the row, or a function of the row. */
-export type Columns<Row> = Readonly<
-  Record<string, (keyof Row & string) | ((row: Row, terminal: Terminal) => Cell)>
+export type Columns<Row, Heading extends string = string> = Readonly<
+  Record<Heading, (keyof Row & string) | ((row: Row, terminal: Terminal) => Cell)>
 >
 
-/**
- * Formats a table of rows with the same fields. On a terminal it keeps the width: the columns of `droppable` go first, in this order, then
- * the widest cells are cut. The first column names the row and stays whole.
- */
-export function tableBy<Row>(
+/** Which columns of a table a narrow terminal shows; the first column names the row and always stays whole. */
+export interface ColumnOrder<Heading extends string = string> {
+  /** The result of the row, which always stays, then what else says what the row is about: these go last, from the end. */
+  keeps: readonly [Heading, ...Heading[]]
+  /** These go first, in this order; then those named in neither list, from the right. */
+  droppable?: readonly Heading[]
+}
+
+/** Formats a table of rows with the same fields. On a terminal it keeps the width: columns go in their order, then the widest cells are cut. */
+export function tableBy<Row, Heading extends string>(
   terminal: Terminal,
   rows: readonly Row[],
-  columns: Columns<Row>,
-  droppable: readonly string[] = [],
+  columns: Columns<Row, Heading>,
+  order: ColumnOrder<NoInfer<Heading>>,
 ): string {
   const cells = rows.map((row) =>
-    Object.entries(columns).map(([, of]) =>
+    Object.values<Columns<Row>[string]>(columns).map((of) =>
       terminal.times(String((typeof of === 'string' ? (row[of] as Cell) : of(row, terminal)) ?? '–')),
     ),
   )
@@ -244,7 +249,7 @@ export function tableBy<Row>(
     place,
     width: Math.max(textWidth(heading), ...cells.map((row) => widthOfLines(row[place]!))),
   }))
-  const kept = most === undefined ? all : fitted(all, most, droppable)
+  const kept = most === undefined ? all : fitted(all, most, order)
   const hidden = all.filter(({ place }) => kept.every((each) => each.place !== place))
   const table = tableOf(
     kept.map(({ heading, width }) => shortened(heading, width)),
@@ -264,7 +269,11 @@ interface TableColumn {
 /** A column is cut to no fewer characters. */
 const minColumn = 12
 
-function fitted(all: readonly TableColumn[], most: number, droppable: readonly string[]): TableColumn[] {
+function fitted(
+  all: readonly TableColumn[],
+  most: number,
+  { keeps: [result, ...about], droppable = [] }: ColumnOrder,
+): TableColumn[] {
   let kept = [...all]
   const sum = (widthOf: (column: TableColumn) => number) =>
     kept.reduce((total, each) => total + widthOf(each) + columnGap, -columnGap)
@@ -272,13 +281,14 @@ function fitted(all: readonly TableColumn[], most: number, droppable: readonly s
   const order = [
     ...droppable,
     ...all
-      .slice(1)
       .map(({ heading }) => heading)
+      .filter((heading) => !about.includes(heading))
       .reverse(),
+    ...about.toReversed(),
   ]
   for (const heading of order) {
     if (sum(least) <= most) break
-    if (kept.length > 2) kept = kept.filter((each) => each.place === 0 || each.heading !== heading)
+    kept = kept.filter((each) => each.place === 0 || each.heading === result || each.heading !== heading)
   }
   for (let over = sum(({ width }) => width) - most; over > 0; over = sum(({ width }) => width) - most) {
     const widest = kept.slice(1).toSorted((one, other) => other.width - one.width)[0] ?? kept[0]!

@@ -2,7 +2,7 @@
 import { counted } from '../../domain/figures.ts'
 import type { CheckRow } from '../../domain/validation/check-rows.ts'
 import type { ValidationAnswer } from '../client/responses.ts'
-import { tableBy, wrapped, type Terminal } from '../terminal.ts'
+import { tableBy, wrapped, type Columns, type Terminal } from '../terminal.ts'
 import { digestPrefix, orDash } from './format.ts'
 
 /** Further rows are in `--json` and on the page. */
@@ -22,13 +22,14 @@ export function checksTable(terminal: Terminal, validation: ValidationAnswer | u
     tableColumns === undefined
       ? text
       : wrapped(text, Math.floor(Math.max(minWidth, width) * share)).join('\n')
-  const table = tableBy(terminal, rows, {
+  const columns: Columns<CheckRow> = {
     column: columnOf,
     check: (each) => paint(each.severity === 'failed' ? 'red' : 'yellow', checkOf(each)),
     observed: (each) => lines(observedText(each), shares.observed),
     required: ({ required }) => lines(required, shares.required),
     champion: ({ champion }) => lines(orDash(champion), shares.champion),
-  })
+  }
+  const table = tableBy(terminal, rows, columns, { keeps: ['observed', 'check'] })
   const hidden = checks.length - maxRows
   const facts = [
     ...(hidden > 0 ? [`${counted(hidden, 'more row')}: --json`] : []),

@@ -2,7 +2,7 @@
 import { path as requestPath, usageError, type Client, type QueryParameters } from '../client/client.ts'
 import type { CommandInput, CommandSpec } from '../program.ts'
 import { numberOption } from '../number-option.ts'
-import { tableBy, type Columns, type Terminal } from '../terminal.ts'
+import { tableBy, type ColumnOrder, type Columns, type Terminal } from '../terminal.ts'
 
 /** The arguments of every list whose rows belong to models: `releases list iris`, or `--model iris`. */
 export const listOfModels = {
@@ -19,7 +19,7 @@ export function listQuery({ args: [argument], options }: CommandInput): CommandI
   return argument === undefined ? options : { ...options, model: argument }
 }
 
-export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' | 'examples'> {
+export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' | 'examples'>, ColumnOrder {
   /** The route. The options of the command are its query parameters. */
   path: string
   /** The field of the response that holds the rows. */
@@ -35,8 +35,6 @@ export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' |
   /** Query parameters without an option. */
   query?: Readonly<Record<string, number | boolean>>
   columns: Columns<Row>
-  /** The columns that a narrow terminal lacks, in the order in which they go. */
-  droppable?: readonly string[]
   /** Printed if there are no rows. */
   none: string | ((options: CommandInput['options']) => string)
   /** Printed below the rows. */
@@ -61,6 +59,7 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
     field,
     query,
     columns,
+    keeps,
     droppable,
     none,
     below,
@@ -104,7 +103,11 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
               : ''
       const empty = typeof none === 'string' ? none : none(input.options)
       const parts = [
-        rows.length > 0 ? tableBy(terminal, rows, columns, droppable) : next === undefined ? empty : '',
+        rows.length > 0
+          ? tableBy(terminal, rows, columns, { keeps, droppable })
+          : next === undefined
+            ? empty
+            : '',
         below?.(terminal, answer) ?? '',
         more,
       ]

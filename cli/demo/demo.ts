@@ -2,7 +2,7 @@
 import { commandProblemOf } from '../client/client.ts'
 import { exitCodes, type ExitCode } from '../exit-codes.ts'
 import { startSystem } from '../supervisor/system.ts'
-import { tableBy, type Terminal } from '../terminal.ts'
+import { tableBy, type Columns, type Terminal } from '../terminal.ts'
 import { openBrowser } from '../supervisor/browser.ts'
 import { welcome } from '../supervisor/welcome.ts'
 import { createNarrator, lapseText } from './narrator.ts'
@@ -99,7 +99,7 @@ function showFigures(terminal: Terminal, world: DemoWorld, story: DemoResult, st
       .filter((each) => each.version === version)
       .reduce((sum, each) => sum + each.requests, 0)
   narrator.act(6, 'Figures')
-  const table = tableBy(terminal, story.versions, {
+  const columns: Columns<(typeof story.versions)[number]> = {
     version: 'version',
     outcome: ({ outcome }) => outcomeText(outcome),
     'AUC (champion)': 'auc',
@@ -109,7 +109,8 @@ function showFigures(terminal: Terminal, world: DemoWorld, story: DemoResult, st
     'detected after': ({ rollbackFigures }) =>
       rollbackFigures && `${countText(rollbackFigures.canaryRequests)} requests`,
     'rolled back in': ({ rollbackFigures }) => rollbackFigures && lapseText(rollbackFigures.dropped.ms),
-  })
+  }
+  const table = tableBy(terminal, story.versions, columns, { keeps: ['outcome'] })
   narrator.print(...table.split('\n'))
   const failures = Object.entries(counts?.failures ?? {}).map(
     ([code, count]) => `${countText(count)} ${code}`,

@@ -4,7 +4,7 @@ import { counted } from '../../../domain/figures.ts'
 import { failure, path, type Client } from '../../client/client.ts'
 import type { AlertAnswer } from '../../client/responses.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'
-import type { Columns } from '../../terminal.ts'
+import type { ColumnOrder, Columns } from '../../terminal.ts'
 import { orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { doEach, printRefused } from '../several.ts'
@@ -35,7 +35,10 @@ export const groupColumns: Columns<GroupAnswer> = {
     acknowledged > 0 && acknowledged < count ? `${by}, ${acknowledged} of ${count}` : orDash(by),
   message: 'message',
 }
-export const droppableGroupColumns = ['message', 'acknowledged by', 'severity', 'since']
+export const groupOrder: ColumnOrder = {
+  keeps: ['severity', 'alerts'],
+  droppable: ['message', 'acknowledged by', 'since'],
+}
 
 export const alertsGroup: CommandGroup = {
   name: 'alerts',
@@ -49,7 +52,7 @@ export const alertsGroup: CommandGroup = {
       field: 'groups',
       pages: 'all',
       limit: 1_000,
-      droppable: droppableGroupColumns,
+      ...groupOrder,
       none: 'No open alerts',
       columns: groupColumns,
       below: (_, { groups }) => {

@@ -39,6 +39,7 @@ export const auditGroup: CommandGroup = {
       pages: 'limit',
       limit: 20,
       options: [['--before <#>', 'Only entries before this number, to continue a list']],
+      keeps: ['action', 'target'],
       droppable: ['hash', 'actor'],
       examples: ['audit', 'audit iris --limit 100', 'audit list --limit 1000 --before 41200 --json'],
       path: '/v1/audit',

@@ -95,7 +95,14 @@ const verifyCommand: CommandSpec = {
           `${found.rows} rows, ${found.versions} versions with their artifacts, and an intact audit log`,
           ...(found.routes.length === 0
             ? ['No model has a route yet.']
-            : [tableBy(terminal, found.routes, { model: 'model', 'would serve': 'version' })]),
+            : [
+                tableBy(
+                  terminal,
+                  found.routes,
+                  { model: 'model', 'would serve': 'version' },
+                  { keeps: ['would serve'] },
+                ),
+              ]),
         ].join('\n'),
       )
     } finally {

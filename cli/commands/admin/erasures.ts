@@ -28,6 +28,7 @@ export const erasuresGroup: CommandGroup = {
       summary: 'List erasures',
       ofModels: true,
       pages: 'cursor',
+      keeps: ['stage', 'model'],
       droppable: ['requested', 'outcomes', 'requests'],
       examples: ['erasures', 'erasures iris'],
       path: '/v1/erasures',

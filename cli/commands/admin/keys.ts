@@ -143,6 +143,7 @@ export const keysGroup: CommandGroup = {
       field: 'keys',
       none: 'No keys',
       pages: 'all',
+      keeps: ['state', 'name'],
       droppable: ['created', 'expires', 'models', 'last used'],
       columns: {
         id: 'id',

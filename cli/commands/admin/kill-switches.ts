@@ -18,6 +18,7 @@ export const killSwitchesGroup: CommandGroup = {
       field: 'kill_switches',
       none: 'No kill switch has been set.',
       pages: 'all',
+      keeps: ['serves'],
       droppable: ['since', 'followed by'],
       columns: {
         model: 'model',

@@ -143,7 +143,12 @@ function afterwardsLines(terminal: Terminal, done: RestoredState & { set_aside: 
       ? [`Routing epoch ${done.epoch}; no model has a route yet.`]
       : [
           `Routing epoch ${done.epoch}. Every replica now follows these routes:`,
-          tableBy(terminal, done.routes, { model: 'model', champion: 'version', generation: 'generation' }),
+          tableBy(
+            terminal,
+            done.routes,
+            { model: 'model', champion: 'version', generation: 'generation' },
+            { keeps: ['champion'] },
+          ),
         ]),
     ...ended.map(([kind, count]) => `Ended open ${kind}: ${count}. Their workflows no longer run.`),
     ...done.set_aside.map((each) => `Audit heads newer than the backup are kept in ${each}`),

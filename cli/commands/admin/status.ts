@@ -5,7 +5,7 @@ import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import { tableBy, type Terminal } from '../../terminal.ts'
 import { noModels, orDash, releaseStage, servesText } from '../format.ts'
-import { droppableGroupColumns, groupColumns, type GroupAnswer } from './alerts.ts'
+import { groupColumns, groupOrder, type GroupAnswer } from './alerts.ts'
 
 /** A replica is ready without the database, because predictions continue. */
 const isDatabaseDown = (ready: object): ready is { database: { detail: string } } => 'database' in ready
@@ -20,7 +20,7 @@ function alertLines(terminal: Terminal, groups: readonly GroupAnswer[]): string[
   if (groups.length === 0) return [paint('green', 'No open alerts')]
   const more = groups.length - maxGroups
   return [
-    tableBy(terminal, groups.slice(0, maxGroups), groupColumns, droppableGroupColumns),
+    tableBy(terminal, groups.slice(0, maxGroups), groupColumns, groupOrder),
     ...(more > 0 ? [paint('dim', `and ${more} more: tenure alerts`)] : []),
   ]
 }
@@ -87,13 +87,20 @@ export const statusCommand: CommandSpec = {
       '',
       models.length === 0
         ? noModels
-        : tableBy(terminal, models.slice(0, maxModels), {
-            model: 'name',
-            champion: (each) => each.champion?.version,
-            since: (each) => each.champion?.since,
-            'failed (last min)': ({ last_minute: minute }) =>
-              minute === undefined || minute.requests === 0 ? '–' : `${minute.failed} of ${minute.requests}`,
-          }),
+        : tableBy(
+            terminal,
+            models.slice(0, maxModels),
+            {
+              model: 'name',
+              champion: (each) => each.champion?.version,
+              since: (each) => each.champion?.since,
+              'failed (last min)': ({ last_minute: minute }) =>
+                minute === undefined || minute.requests === 0
+                  ? '–'
+                  : `${minute.failed} of ${minute.requests}`,
+            },
+            { keeps: ['champion', 'failed (last min)'] },
+          ),
       ...(models.length > maxModels
         ? [paint('dim', `${maxModels} of ${models.length} models: tenure models`)]
         : []),

@@ -4,7 +4,7 @@ import { drillKindNames } from '../../../domain/drill.ts'
 import { usageError, type Client } from '../../client/client.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { CommandGroup, CommandInput, CommandSession } from '../../program.ts'
-import { tableBy, type Columns, type Terminal } from '../../terminal.ts'
+import { tableBy, type ColumnOrder, type Columns, type Terminal } from '../../terminal.ts'
 import { orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
@@ -43,6 +43,10 @@ const columns: Columns<DrillAnswer> = {
   affected: (each) => (each.harmed === undefined ? '–' : `${each.harmed} of ${each.harm_budget}`),
   reason: (each, { paint }) => paint('dim', orDash(each.message)),
 }
+const order: ColumnOrder = {
+  keeps: ['result', 'model', 'drill'],
+  droppable: ['exposed', 'affected', 'traffic', 'recovered in'],
+}
 
 export const drillsGroup: CommandGroup = {
   name: 'drills',
@@ -57,7 +61,7 @@ export const drillsGroup: CommandGroup = {
       columns,
       none,
       pages: 'limit',
-      droppable: ['exposed', 'affected', 'traffic', 'recovered in', 'started'],
+      ...order,
     }),
     {
       name: 'run <model>',
@@ -108,7 +112,10 @@ async function runDrills(
     return exitCodes.done
   }
   const ended = await awaitDrillsEnd(api(), model, since)
-  terminal.answer({ drills: ended }, ended.length === 0 ? notBegun(model) : tableBy(terminal, ended, columns))
+  terminal.answer(
+    { drills: ended },
+    ended.length === 0 ? notBegun(model) : tableBy(terminal, ended, columns, order),
+  )
   return ended.length > 0 && ended.every(({ passed }) => passed === true)
     ? exitCodes.done
     : exitCodes.otherwise

@@ -94,12 +94,17 @@ async function backtest({ terminal, api }: CommandSession, { args, options }: Co
         : [
             `${counted(tested.alerts, 'alarm')} would have been raised, ${Number((tested.alertsPerMonth ?? 0).toPrecision(3))} a month of judged windows.`,
             '',
-            tableBy(terminal, tested.subjects, {
-              subject: 'name',
-              'windows in warning': 'warnings',
-              'windows in alarm': 'alarms',
-              'alarms from': alarmTimes,
-            }),
+            tableBy(
+              terminal,
+              tested.subjects,
+              {
+                subject: 'name',
+                'windows in warning': 'warnings',
+                'windows in alarm': 'alarms',
+                'alarms from': alarmTimes,
+              },
+              { keeps: ['windows in alarm'] },
+            ),
             '',
           ]),
       falseAlarmText(shuffled),

@@ -23,7 +23,7 @@ import { numberOption } from '../../number-option.ts'
 import { findOwnModel } from '../../own-model.ts'
 import { simulatePlans } from '../../simulate/run.ts'
 import { recordedWorld, worldOf, type TrafficAnswer } from '../../simulate/world.ts'
-import { barOf, tableBy, type Terminal } from '../../terminal.ts'
+import { barOf, tableBy, type Columns, type Terminal } from '../../terminal.ts'
 
 const defaultHours = '0.25,1,4,12,24,72'
 
@@ -181,7 +181,7 @@ function frontTable(
   }: Pick<SearchedPolicies, 'front' | 'chosen'> & { faults: readonly SearchedFault[] },
 ): string {
   const figure = (value: number) => String(Number(value.toPrecision(3)))
-  return tableBy(terminal, front, {
+  const columns: Columns<PolicyScore> = {
     '': ({ name }) => (name === chosen?.name ? '→' : ''),
     stages: 'name',
     'hours to promotion': ({ hours }) => (hours === null ? '–' : figure(hours)),
@@ -191,7 +191,8 @@ function frontTable(
     ...Object.fromEntries(
       faults.map(({ name }, i) => [`finds ${name}`, (each: PolicyScore) => percentText(each.power[i] ?? 0)]),
     ),
-  })
+  }
+  return tableBy(terminal, front, columns, { keeps: ['stages', 'false rollbacks', 'failures if bad'] })
 }
 
 /** The settings of a plan that a search may change. */

@@ -32,7 +32,7 @@ import type { CommandGroup, CommandInput } from '../../program.ts'
 import { findReleaseId, releaseVerbs } from './release-commands.ts'
 import { chartsSvg, chartsText, stageName, type ChartedRelease } from './release-charts.ts'
 import { watchRelease } from './watch-release.ts'
-import { factsTable, tableBy, type Columns, type Terminal } from '../../terminal.ts'
+import { factsTable, tableBy, type ColumnOrder, type Columns, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { coloured, digestPrefix, releaseOutcome, releaseStage, servesText, orDash } from '../format.ts'
 import { listCommand } from '../list.ts'
@@ -66,7 +66,7 @@ const queueColumns: Columns<WaitingAnswer> = {
 function queueBelow(terminal: Terminal, { waiting = [] }: { waiting?: unknown }): string {
   const queue = (waiting as WaitingAnswer[]).filter(({ state }) => state === 'waiting')
   if (queue.length === 0) return ''
-  return `${terminal.paint('bold', 'Release queue')}\n${tableBy(terminal, queue, queueColumns)}`
+  return `${terminal.paint('bold', 'Release queue')}\n${tableBy(terminal, queue, queueColumns, { keeps: ['version'] })}`
 }
 
 export const releasesGroup: CommandGroup = {
@@ -84,6 +84,7 @@ export const releasesGroup: CommandGroup = {
       pages: 'limit',
       none: noReleases,
       columns: releaseColumns,
+      keeps: ['outcome', 'version'],
       droppable: ['started', 'reason', 'serves', 'stage'],
       below: queueBelow,
     }),
@@ -192,29 +193,28 @@ export function gateTable(
   const figure = (value: number | null) => (value === null ? null : metricText(value))
   const interval =
     report.policy === undefined ? 'interval' : `${levelPercent(report.policy.confidence)} % interval`
-  const table = tableBy(
-    terminal,
-    metrics,
-    {
-      metric: 'metric',
-      champion: (each) => figure(each.champion),
-      challenger: (each) =>
-        each.beside === undefined
-          ? figure(each.challenger)
-          : challengerText(each, (value) => figure(value) ?? '–'),
-      baseline: (each) => figure(each.baseline),
-      gain: ({ delta }) => (delta === null ? null : gainText(delta)),
-      [interval]: ({ low, high }) => (low === null ? null : `${gainText(low)} to ${gainText(high)}`),
-      ...(metrics.some(({ floor = null }) => floor !== null)
-        ? {
-            floor: ({ floor = null, floorMet }) =>
-              floor === null ? null : `${floor} ${floorMet ? 'met' : paint('red', 'missed')}`,
-          }
-        : {}),
-      verdict: (each) => each.error ?? metricVerdictText(each, report.policy),
-    },
-    ['baseline', interval, 'champion'],
-  )
+  const columns: Columns<(typeof metrics)[number]> = {
+    metric: 'metric',
+    champion: (each) => figure(each.champion),
+    challenger: (each) =>
+      each.beside === undefined
+        ? figure(each.challenger)
+        : challengerText(each, (value) => figure(value) ?? '–'),
+    baseline: (each) => figure(each.baseline),
+    gain: ({ delta }) => (delta === null ? null : gainText(delta)),
+    [interval]: ({ low, high }) => (low === null ? null : `${gainText(low)} to ${gainText(high)}`),
+    ...(metrics.some(({ floor = null }) => floor !== null)
+      ? {
+          floor: ({ floor = null, floorMet }: (typeof metrics)[number]) =>
+            floor === null ? null : `${floor} ${floorMet ? 'met' : paint('red', 'missed')}`,
+        }
+      : {}),
+    verdict: (each) => each.error ?? metricVerdictText(each, report.policy),
+  }
+  const table = tableBy(terminal, metrics, columns, {
+    keeps: ['verdict', 'gain', 'challenger'],
+    droppable: ['baseline', interval, 'champion'],
+  })
   const title = `Offline gates: ${gateVerdictText(verdict, { isFirst: against === undefined })} (against ${against ?? 'floors'}, ${id})`
   const basis = report.warnings?.find(({ code }) => code === 'unseen_rows' || code === 'same_recipe')
   const compared = basis === undefined ? '' : `${capitalized(basis.message)}\n`
@@ -227,12 +227,12 @@ export function gateTable(
 function besideParentTable(terminal: Terminal, compression: JudgedParts['compression']): string {
   if (compression === undefined) return ''
   const cell = (at: number) => (row: string[]) => row[at]
-  const table = tableBy(terminal, beside(compression), {
-    measured: cell(0),
-    parent: cell(1),
-    challenger: cell(2),
-    'times better': cell(3),
-  })
+  const table = tableBy(
+    terminal,
+    beside(compression),
+    { measured: cell(0), parent: cell(1), challenger: cell(2), 'times better': cell(3) },
+    { keeps: ['times better'] },
+  )
   const title = terminal.paint('bold', capitalized(compressionText(compression)))
   return `\n\n${title}\n${table}\n${fidelityLine(compression)}`
 }
@@ -242,13 +242,18 @@ function testTable(terminal: Terminal, tests: readonly BehaviourRow[]): string {
   if (tests.length === 0) return ''
   const worded = (result: BehaviourResult | undefined): string | null =>
     result === undefined ? null : result.verdict.replace('_', ' ')
-  const table = tableBy(terminal, tests, {
-    test: 'name',
-    challenger: ({ challenger }, { paint }) =>
-      challenger.verdict === 'pass' ? 'pass' : paint('red', worded(challenger) ?? ''),
-    champion: ({ champion }) => worded(champion),
-    finding: ({ challenger }) => challenger.message,
-  })
+  const table = tableBy(
+    terminal,
+    tests,
+    {
+      test: 'name',
+      challenger: ({ challenger }, { paint }) =>
+        challenger.verdict === 'pass' ? 'pass' : paint('red', worded(challenger) ?? ''),
+      champion: ({ champion }) => worded(champion),
+      finding: ({ challenger }) => challenger.message,
+    },
+    { keeps: ['challenger', 'finding'] },
+  )
   return `\n\n${terminal.paint('bold', 'Behaviour tests')}\n${table}`
 }
 
@@ -276,26 +281,26 @@ function detailOf(
     ['evaluation', digestPrefix(release.evaluation_digest)],
     ['policy', digestPrefix(release.policy_digest)],
   ])
-  const table = <Row>(rows: readonly Row[], columns: Columns<Row>): string =>
-    rows.length === 0 ? '' : `\n\n${tableBy(terminal, rows, columns)}`
+  const table = <Row>(rows: readonly Row[], keeps: ColumnOrder['keeps'], columns: Columns<Row>): string =>
+    rows.length === 0 ? '' : `\n\n${tableBy(terminal, rows, columns, { keeps })}`
   const shown = most.commands === 0 ? [] : release.commands.slice(-most.commands)
   const hidden = release.next_cursor !== undefined || shown.length < release.commands.length
   const earlier = hidden && shown.length > 0 ? `\n${paint('dim', 'Earlier commands: --commands <n>')}` : ''
-  const commands = table(shown, {
+  const commands = table(shown, ['result', 'command'], {
     at: 'at',
     actor: 'actor',
     command: 'command',
     result: (each) => (each.accepted ? paint('green', 'accepted') : paint('yellow', 'rejected')),
     message: 'message',
   })
-  const recorded = table(release.recorded ?? [], {
+  const recorded = table(release.recorded ?? [], ['state', 'queued command'], {
     at: 'recorded_at',
     actor: 'actor',
     'queued command': 'command',
     state: (each) => paint('yellow', each.state),
     id: 'id',
   })
-  const verdicts = table(release.decisions.slice(0, most.decisions), {
+  const verdicts = table(release.decisions.slice(0, most.decisions), ['verdict', 'stage', 'reason'], {
     at: 'at',
     stage: (each) => stageName(release.state, each.stage, each.stage_index),
     verdict: (each) => coloured(terminal, each.kind),
@@ -315,13 +320,18 @@ export function answersTable(
   if (disagreement !== undefined) {
     const { all, slices, max, changes } = disagreement
     const title = `Disagreement in the shadow (limit ${percentText(max)})`
-    const table = tableBy(terminal, [all, ...slices], {
-      slice: 'name',
-      users: 'pairs',
-      differs: ({ mean }) => (mean === null ? null : percentText(mean)),
-      interval: ({ low, high }) => `${percentText(low)} to ${percentText(high)}`,
-      limit: ({ above }, { paint }) => (above ? paint('yellow', 'above') : 'not exceeded'),
-    })
+    const table = tableBy(
+      terminal,
+      [all, ...slices],
+      {
+        slice: 'name',
+        users: 'pairs',
+        differs: ({ mean }) => (mean === null ? null : percentText(mean)),
+        interval: ({ low, high }) => `${percentText(low)} to ${percentText(high)}`,
+        limit: ({ above }, { paint }) => (above ? paint('yellow', 'above') : 'not exceeded'),
+      },
+      { keeps: ['limit', 'differs'] },
+    )
     const changed = changes.slice(0, 5).map(({ from, to, count }) => `${from} → ${to}: ${count}`)
     parts.push(`\n\n${terminal.paint('bold', title)}\n${table}\n${changed.join('\n')}`.trimEnd())
   }
@@ -337,30 +347,41 @@ export function answersTable(
         candidate: ({ i }) => of(canary, i),
         champion: ({ i }) => of(control, i),
       },
+      { keeps: ['candidate'] },
     )
     parts.push(`\n\n${terminal.paint('bold', 'Share of each answer')}\n${table}`)
   }
   if (business !== undefined && business.length > 0) {
-    const table = tableBy(terminal, business, {
-      metric: 'name',
-      candidate: ({ means }) => fourDigits(means?.canary ?? null, '–'),
-      champion: ({ means }) => fourDigits(means?.control ?? null, '–'),
-      gain: ({ gain }) => (gain === null ? '–' : percentText(gain)),
-      users: ({ users }) => users.canary + users.control,
-      loss: lossCell,
-    })
+    const table = tableBy(
+      terminal,
+      business,
+      {
+        metric: 'name',
+        candidate: ({ means }) => fourDigits(means?.canary ?? null, '–'),
+        champion: ({ means }) => fourDigits(means?.control ?? null, '–'),
+        gain: ({ gain }) => (gain === null ? '–' : percentText(gain)),
+        users: ({ users }) => users.canary + users.control,
+        loss: lossCell,
+      },
+      { keeps: ['loss', 'gain'] },
+    )
     parts.push(`\n\n${terminal.paint('bold', 'What users did after their first request')}\n${table}`)
   }
   if (external !== undefined && external.length > 0) {
-    const table = tableBy(terminal, external, {
-      metric: 'name',
-      source: 'source',
-      candidate: ({ means }) => fourDigits(means?.canary ?? null, '–'),
-      against: ({ means, limit }) => fourDigits(limit ?? means?.control ?? null, '–'),
-      windows: 'windows',
-      loss: lossCell,
-      'source says': ({ problem }) => problem ?? '–',
-    })
+    const table = tableBy(
+      terminal,
+      external,
+      {
+        metric: 'name',
+        source: 'source',
+        candidate: ({ means }) => fourDigits(means?.canary ?? null, '–'),
+        against: ({ means, limit }) => fourDigits(limit ?? means?.control ?? null, '–'),
+        windows: 'windows',
+        loss: lossCell,
+        'source says': ({ problem }) => problem ?? '–',
+      },
+      { keeps: ['loss', 'candidate', 'against'] },
+    )
     parts.push(`\n\n${terminal.paint('bold', 'What other systems measured')}\n${table}`)
   }
   return parts.join('')

@@ -27,20 +27,23 @@ export const pairsText = (overrides: Readonly<Record<string, unknown>>): string 
     .map(([name, value]) => `${name}=${String(value)}`)
     .join(' ')
 
-/** Lists runs, newest first. `columns`: those of this kind, after the outcome; `droppable`: of them. */
+/** Lists runs, newest first. `columns`: those of this kind, after the outcome; `keeps`, `droppable`: of them. */
 export const listRunsCommand = <Row extends Run>(
   what: Kind | 'retraining',
   {
     columns = {},
+    keeps = [],
     droppable = [],
     ...texts
-  }: Pick<ListSpec<Row>, 'summary' | 'none' | 'droppable'> & Partial<Pick<ListSpec<Row>, 'columns'>>,
+  }: Pick<ListSpec<Row>, 'summary' | 'none' | 'droppable'> &
+    Partial<Pick<ListSpec<Row>, 'columns'>> & { keeps?: readonly string[] },
 ): CommandSpec =>
   listCommand<Row>({
     ...texts,
     ofModels: true,
     pages: 'limit',
     limit: 20,
+    keeps: ['outcome', ...keeps],
     droppable: ['requested by', ...droppable, 'id'],
     examples: [`${what}s`, `${what}s iris --limit 5 --json`],
     path: `/v1/${what}s`,

@@ -7,7 +7,7 @@ import { exitCodes } from '../../exit-codes.ts'
 import type { CommandGroup, CommandSpec } from '../../program.ts'
 import { follow, readOpening } from '../follow.ts'
 import { coloured } from '../format.ts'
-import { tableBy, type Terminal } from '../../terminal.ts'
+import { tableBy, type Columns, type Terminal } from '../../terminal.ts'
 import { cancelCommand, findRunId, listRunsCommand, pairsText } from './runs.ts'
 import { warnOfChangedFile } from './retrain.ts'
 import { asOfOption, parseHyperparameter, readPairs, type HyperparameterOption } from './training-options.ts'
@@ -107,12 +107,13 @@ export const sweepCommand: CommandSpec = {
 /** Formats the best trials and the end of a sweep, or how far it is. */
 function endText(terminal: Terminal, sweep: SweepAnswer): string {
   const scored = sweep.trials.toSorted((a, b) => rank(a, sweep) - rank(b, sweep)).slice(0, shownTrials)
-  const table = tableBy(terminal, scored, {
+  const columns: Columns<TrialLine> = {
     hyperparameters: ({ overrides }) => pairsText(overrides),
     'validation score': ({ score }) => (score === undefined ? null : Number(score.toPrecision(4))),
     outcome: ({ outcome }) => outcome ?? 'running',
     ...(scored.some(({ outcome }) => outcome === 'failed') ? { reason: reasonOf } : {}),
-  })
+  }
+  const table = tableBy(terminal, scored, columns, { keeps: ['validation score', 'outcome'] })
   const listed = scored.length === 0 ? '' : `${table}\n`
   return (
     listed +

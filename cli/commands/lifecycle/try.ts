@@ -51,7 +51,7 @@ export const trialsGroup: CommandGroup = {
         hyperparameters: ({ overrides = {} }) => pairsText(overrides),
         score: ({ score }) => (score === undefined ? null : Number(score.toPrecision(4))),
       },
-      droppable: ['score'],
+      keeps: ['hyperparameters', 'score'],
       none: 'No trial. Start one: `tenure try <model> --set units=32`.',
     }),
     {

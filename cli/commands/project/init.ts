@@ -87,11 +87,12 @@ export const initCommand: CommandSpec = {
 }
 
 const columnsTable = (terminal: Terminal, columns: readonly InferredColumn[]): string =>
-  tableBy(terminal, columns, {
-    column: 'column',
-    use: useText,
-    missing: ({ missing }) => missing || undefined,
-  })
+  tableBy(
+    terminal,
+    columns,
+    { column: 'column', use: useText, missing: ({ missing }) => missing || undefined },
+    { keeps: ['use'] },
+  )
 
 function useText(column: InferredColumn): string {
   switch (column.use) {

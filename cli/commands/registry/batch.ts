@@ -101,6 +101,7 @@ export const batchGroup: CommandGroup = {
       path: '/v1/batches',
       field: 'batches',
       pages: 'limit',
+      keeps: ['status', 'version', 'rows'],
       droppable: ['for review', 'refused', 'started', 'message'],
       none: 'No batches. Start one: `tenure batch run <model>`',
       columns: {

@@ -59,7 +59,7 @@ export function explanationText(terminal: Terminal, found: ExplainedPredictions)
   }
   const columns =
     method === 'sampled' ? { ...exact, '±': ({ error = 0 }: AttributedFeature) => figure(error) } : exact
-  const table = tableBy(terminal, attributions, columns)
+  const table = tableBy(terminal, attributions, columns, { keeps: ['adds'] })
   const what = name === undefined ? '' : ` ${name}:`
   const sum = scale === 'raw' ? ` before the link function (the answer is ${figure(answer)})` : ''
   const mean = `the mean of ${background.rows} rows (${background.from})`

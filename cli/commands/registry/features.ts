@@ -1,7 +1,7 @@
 /** `tenure features`: lists feature views, shows the values of an entity, and materialises new rows. */
 import type { CommandGroup } from '../../program.ts'
 import { path, usageError } from '../../client/client.ts'
-import { factsTable, tableBy } from '../../terminal.ts'
+import { factsTable, tableBy, type Columns } from '../../terminal.ts'
 import { orDash, digestPrefix } from '../format.ts'
 import { listCommand } from '../list.ts'
 
@@ -43,6 +43,7 @@ export const featuresGroup: CommandGroup = {
       path: '/v1/features',
       field: 'features',
       pages: 'limit',
+      keeps: ['', 'models'],
       droppable: ['values', 'watermark'],
       none: 'No feature views. See docs/features.md to declare one in a model file.',
       columns: {
@@ -78,14 +79,15 @@ export const featuresGroup: CommandGroup = {
             at: options['at'],
           })
           const current = new Map(answer.values.toReversed().map((each) => [each.digest, each]))
-          const table = tableBy(terminal, answer.values, {
+          const columns: Columns<ValueAnswer> = {
             '': (each, { paint }) => (each === current.get(each.digest) ? paint('green', 'current') : ''),
             ...(current.size > 1 ? { definition: (each: ValueAnswer) => digestPrefix(each.digest) } : {}),
             event: 'event_at',
             known: 'known_at',
             usable: 'usable_at',
             values: (each) => pairs(each.features, (name, value) => `${name} ${orDash(value)}`),
-          })
+          }
+          const table = tableBy(terminal, answer.values, columns, { keeps: ['values', 'event'] })
           return terminal.answer(answer, current.size === 0 ? `No values for ${entity}.` : table)
         }
         const answer = await api().get<{ definitions: ViewAnswer[] }>(path`/v1/features/${args[0]}`)

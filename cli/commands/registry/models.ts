@@ -23,6 +23,7 @@ export const modelsGroup: CommandGroup = {
       field: 'models',
       none: noModels,
       pages: 'all',
+      keeps: ['champion', 'open release'],
       droppable: ['about', 'since'],
       columns: {
         model: 'name',

@@ -77,7 +77,8 @@ export const predictionsGroup: CommandGroup = {
       queryOf,
       pages: 'cursor',
       limit: 20,
-      droppable: ['reference', 'arm', 'routing key', 'outcome', 'version'],
+      keeps: ['answer', 'outcome'],
+      droppable: ['reference', 'arm', 'routing key', 'version', 'at'],
       examples: [
         'predictions iris',
         'predictions iris --routing-key user-1 --since 2026-03-01T10:00:00Z --until 2026-03-01T10:10:00Z',

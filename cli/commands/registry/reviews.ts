@@ -36,12 +36,18 @@ export const reviewsGroup: CommandGroup = {
         const table =
           queue.waiting.length === 0
             ? 'No answer waits for a review.'
-            : tableBy(terminal, queue.waiting, {
-                prediction: 'prediction_id',
-                at: 'at',
-                answer: ({ answer, outputs }) => `${answer} (${Number(Math.max(...outputs).toPrecision(3))})`,
-                row: ({ row }) => JSON.stringify(row),
-              })
+            : tableBy(
+                terminal,
+                queue.waiting,
+                {
+                  prediction: 'prediction_id',
+                  at: 'at',
+                  answer: ({ answer, outputs }) =>
+                    `${answer} (${Number(Math.max(...outputs).toPrecision(3))})`,
+                  row: ({ row }) => JSON.stringify(row),
+                },
+                { keeps: ['answer', 'row'] },
+              )
         const { accuracy, error, pooled } = queue.estimate
         const share = (value: number) => `${Number((100 * value).toPrecision(3))} %`
         const accuracyText =

@@ -23,7 +23,7 @@ import {
 import { exitCodes } from '../../exit-codes.ts'
 import { numberOption } from '../../number-option.ts'
 import type { CommandGroup, CommandSession } from '../../program.ts'
-import { tableBy, tableOf, type Terminal } from '../../terminal.ts'
+import { tableBy, tableOf, type Columns, type Terminal } from '../../terminal.ts'
 import { follow } from '../follow.ts'
 import { orDash, digestPrefix, shownMetrics } from '../format.ts'
 import { listOfModels, listQuery, requireModel } from '../list.ts'
@@ -352,21 +352,20 @@ function pageText(
   const reasons = versions.flatMap(({ version, not_released: why }) =>
     why === undefined ? [] : [`${version} was not released: ${why}`],
   )
-  const rows = tableBy(
-    terminal,
-    versions,
-    {
-      version: 'version',
-      status: (each) => coloured(terminal, each.status),
-      created: 'created_at',
-      'requested by': 'created_by',
-      ...Object.fromEntries(metrics.map((name) => [name, figureOf(name)])),
-      artifact: (each) => digestPrefix(each.artifact_digest),
-      'known good': 'known_good_at',
-      'rolled back': 'rolled_back_at',
-    },
-    ['artifact', 'rolled back', 'known good', 'requested by', 'created'],
-  )
+  const columns: Columns<VersionAnswer> = {
+    version: 'version',
+    status: (each) => coloured(terminal, each.status),
+    created: 'created_at',
+    'requested by': 'created_by',
+    ...Object.fromEntries(metrics.map((name) => [name, figureOf(name)])),
+    artifact: (each) => digestPrefix(each.artifact_digest),
+    'known good': 'known_good_at',
+    'rolled back': 'rolled_back_at',
+  }
+  const rows = tableBy(terminal, versions, columns, {
+    keeps: ['status', ...metrics],
+    droppable: ['artifact', 'rolled back', 'known good', 'requested by', 'created'],
+  })
   const table = reasons.length === 0 ? rows : [rows, '', ...reasons].join('\n')
   if (next === undefined) return table
   return `${table}\n\nMore versions: raise --limit, or continue with \`versions search … --cursor ${next}\`.`

@@ -39,6 +39,7 @@ const row = {
   models: ['flight-delay'],
   versions: [],
   counts: {},
+  outputs: [0.0123456789, 0.9876543211],
   detail: { reason: wide },
   action: 'champion.rolled_back',
   subject: 'flight-delay_v1.10.0',
@@ -100,25 +101,27 @@ const lists = commands.flatMap((group) =>
     : [],
 )
 
-it('the groups with a list are known', () =>
-  expect(lists.toSorted()).toEqual([
-    'alerts',
-    'audit',
-    'batch',
-    'drills',
-    'erasures',
-    'features',
-    'keys',
-    'kill-switches',
-    'models',
-    'predictions',
-    'releases',
-    'retrainings',
-    'sweeps',
-    'trials',
-    'triggers',
-    'versions',
-  ]))
+/** Each group with a list: its column with the result of a row, and those that say what the row is about. */
+const results: Record<string, readonly string[]> = {
+  alerts: ['severity', 'group'],
+  audit: ['action', 'target'],
+  batch: ['status', 'version'],
+  drills: ['result', 'model', 'drill'],
+  erasures: ['stage', 'model'],
+  features: ['', 'view'],
+  keys: ['state', 'name'],
+  'kill-switches': ['serves', 'model'],
+  models: ['champion', 'model'],
+  predictions: ['answer', 'prediction'],
+  releases: ['outcome', 'version'],
+  retrainings: ['outcome', 'model'],
+  sweeps: ['outcome', 'model'],
+  trials: ['outcome', 'hyperparameters', 'score', 'model'],
+  triggers: ['outcome', 'trigger', 'model'],
+  versions: ['status', 'version'],
+}
+
+it('the groups with a list are known', () => expect(lists.toSorted()).toEqual(Object.keys(results)))
 
 describe.each(lists)('the list of %s', (group) => {
   it('has no line wider than a terminal of 80 columns, and is whole in a pipe and with --wide', async () => {
@@ -132,6 +135,15 @@ describe.each(lists)('the list of %s', (group) => {
     const piped = await tenure([group])
     expect(piped.lines).toEqual(whole.lines)
     expect(piped.text).toBe(stripVTControlCharacters(piped.text))
+    // A column without a heading is named as the state of a row.
+    const hidden = narrow.lines.find((line) => line.startsWith('--wide also shows: '))?.slice(19) ?? ''
+    const [result = '', ...about] = results[group]!.map((heading) => heading || 'state')
+    expect(hidden.split(', ').filter((each) => [result, ...about].includes(each))).toEqual([])
+    // Nothing but the name of the row stays as long as its result.
+    const least = await tenure([group], 1)
+    const shown = least.lines[0]!.split(/ {2,}/).length
+    expect(shown).toBeLessThanOrEqual(2)
+    if (result !== 'state') expect(least.lines[0]!.replaceAll('…', '')).toContain(result)
   })
   it('shows as many rows as --limit says, and says that there are more', async () => {
     count = 9
