@@ -1,5 +1,6 @@
 // @ts-check
 // Runs a process from its compiled code, and compiles the code first if a source has changed.
+import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import nodeModule from 'node:module'
 import { dirname, isAbsolute, join, relative } from 'node:path'
@@ -7,7 +8,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url'
 import { isMainThread } from 'node:worker_threads'
 import { goOnWithNewerNode } from './old-node.mjs'
 import { showSources } from './source-maps.mjs'
-import { buildOf, compiledFile } from './sources.mjs'
+import { buildOf, compiledFile, recordOfPackages } from './sources.mjs'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 /** A worker serves by this time. */
@@ -43,12 +44,29 @@ function takeSecrets() {
 
 async function compile() {
   try {
+    // Without this record, npm is still installing: part of the packages would compile, and fail later.
+    if (!existsSync(join(root, recordOfPackages))) throw new Error('no packages')
     const { build } = await import('./build.mjs')
     return await build(root)
   } catch (error) {
-    process.stderr.write(`${/** @type {Error} */ (error).message}\n`)
+    const lack = lackOfPackages()
+    process.stderr.write(
+      lack === undefined
+        ? `${/** @type {Error} */ (error).message}\n`
+        : `The set-up has not finished: npm packages: ${lack}.\nRun \`npm run setup\` in ${root}; it waits for one that is running. Then try again.\n`,
+    )
     process.exit(1)
   }
+}
+
+/** Returns what the set-up reports of the npm packages; undefined when they are as locked. */
+function lackOfPackages() {
+  const { stdout } = spawnSync(process.execPath, [join(root, 'cli/setup.mjs'), '--report'], {
+    encoding: 'utf8',
+  })
+  /** @type {{ name: string, fault?: string }[]} */
+  const parts = JSON.parse(stdout)
+  return parts.find(({ name }) => name === 'packages')?.fault
 }
 
 /**

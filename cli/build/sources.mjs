@@ -40,8 +40,8 @@ function filesOf(folder, part, file) {
 /** Tests, pages and benches of the repository's own packages, and the lab: no process runs them. @param {string} path */
 const isBesideCode = (path) => /^packages\/[^/]+\/(?!src(?:\/|$)|package\.json$)/.test(path)
 
-/** npm writes this file whenever a package changes. */
-const packages = 'node_modules/.package-lock.json'
+/** npm writes this file whenever a package changes, as the last step. */
+export const recordOfPackages = 'node_modules/.package-lock.json'
 export const sources = [
   'activities',
   'api',
@@ -73,7 +73,7 @@ export function stampOf(root, paths = sources) {
     // Whole milliseconds, as a copy of a checkout keeps them.
     else lines.push(`${path} ${found?.size} ${Math.round(found?.mtimeMs ?? 0)}`)
   }
-  for (const path of [packages, ...paths]) add(path)
+  for (const path of [recordOfPackages, ...paths]) add(path)
   return createHash('sha256').update(lines.sort().join('\n')).digest('hex').slice(0, 16)
 }
 

@@ -26,6 +26,8 @@ beforeEach(() => {
     'api/start.mjs',
     'cli/build',
     'cli/launch.mjs',
+    'cli/setup',
+    'cli/setup.mjs',
     'packages/embedded',
     'project.mjs',
     'tsconfig.json',
@@ -40,7 +42,7 @@ beforeEach(() => {
       `let stack = ''\ntry {\n  fail()\n} catch (error) {\n  stack = String((error as Error).stack)\n}\n` +
       `process.stdout.write(JSON.stringify({ word, place, asked, stack, args: process.argv.slice(1) }))\n`,
   )
-  write('node_modules/.package-lock.json', '{}')
+  write('node_modules/.package-lock.json', '{ "packages": {} }')
   write('node_modules/old/package.json', '{ "name": "old", "main": "index.js" }')
   write(
     'node_modules/old/index.js',
@@ -111,10 +113,24 @@ it('a process runs a source as it is now, whichever has changed', async () => {
   write('domain/word.ts', `export const word: string = 'other'\n`)
   expect((await start()).word).toBe('other')
   write('node_modules/old/index.js', `exports.place = 'a newer package'\nexports.asked = ''\n`)
-  write('node_modules/.package-lock.json', '{ "packages": {} }')
+  write('node_modules/.package-lock.json', '{ "packages": { "node_modules/old": {} } }')
   expect((await start()).place).toBe('a newer package')
   write('domain/word.ts', `export const word: string = 'first'\n`)
   expect((await start()).word).toBe('first')
+})
+
+it('a process that is started before the packages are installed says that the set-up has not finished, and what to run', async () => {
+  const lacks = (lack: string) =>
+    `The set-up has not finished: npm packages: ${lack}.\nRun \`npm run setup\` in ${root}; it waits for one that is running. Then try again.\n`
+  await start()
+  rmSync(join(root, 'node_modules/.package-lock.json'))
+  await expect(start()).rejects.toThrow(lacks('not installed yet'))
+  rmSync(join(root, 'node_modules/esbuild'))
+  await expect(start()).rejects.toThrow(lacks('not installed yet'))
+  // A pull has brought a lock file with a package more.
+  write('node_modules/.package-lock.json', '{ "packages": {} }')
+  write('package-lock.json', '{ "packages": { "node_modules/esbuild": { "version": "1.0.0" } } }')
+  await expect(start()).rejects.toThrow(lacks('node_modules/esbuild is not installed'))
 })
 
 it('a source with an error is named with its line, and no earlier code runs', async () => {
