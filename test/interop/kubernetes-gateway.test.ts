@@ -1,6 +1,8 @@
 /**
  * Tests that the weights of an HTTPRoute and of an InferenceService are moved at a real API server of Kubernetes, by an account with the rights
- * of the documentation, and that `tenure guard-gateway` takes the share of a candidate there while a real replica hangs or is gone. The definitions of both resources are minimal ones, and stand-ins write the status that a gateway and KServe write.
+ * of the documentation, and that `tenure guard-gateway` takes the share of a candidate there while a real replica hangs or is gone.
+ * The definition of an HTTPRoute is that of the Gateway API, those of KServe are minimal ones, and stand-ins write the status that a gateway
+ * and KServe write.
  */
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
@@ -9,7 +11,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseAllDocuments } from 'yaml'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import { traitsOf, type Gateway, type GatewayServer } from '../../domain/serving/gateway.ts'
+import { traitsOf, variantOf, type Gateway, type GatewayServer } from '../../domain/serving/gateway.ts'
 import { openGateway, type GatewayAccess } from '../../store/gateways/open.ts'
 import { freeze } from '../support/servers/freeze.ts'
 import { startGuard } from '../support/servers/gateway-guard.ts'
@@ -18,7 +20,7 @@ import { irisSpec } from '../support/serving/artifact.ts'
 import { openServingFixture } from '../support/serving/serving-fixture.ts'
 import { createAuthority } from '../support/signing/certificates.ts'
 import { defineResources, startCluster, type Cluster } from '../support/deploy/cluster.ts'
-import { prepareCluster } from '../support/deploy/kube-programs.ts'
+import { gatewayDefinitions, prepareCluster } from '../support/deploy/kube-programs.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'tenure-kubernetes-'))
 const [champion, candidate] = ['roses_v1.0.0', 'roses_v1.1.0']
@@ -77,7 +79,6 @@ beforeAll(async () => {
   cluster = await startCluster(await prepareCluster((line) => process.stdout.write(`${line}\n`)), folder)
   url = cluster.url
   const definitions = [
-    resource('httproutes', 'HTTPRoute', ['gateway.networking.k8s.io', 'v1']),
     resource('inferenceservices', 'InferenceService', ['serving.kserve.io', 'v1beta1']),
     resource('revisions', 'Revision', ['serving.knative.dev', 'v1']),
   ].map((definition) => {
@@ -85,7 +86,8 @@ beforeAll(async () => {
     writeFileSync(file, JSON.stringify(definition))
     return file
   })
-  await defineResources(cluster, definitions)
+  const routes = (await gatewayDefinitions()).filter((file) => file.includes('httproutes'))
+  await defineResources(cluster, [...routes, ...definitions])
   const page = readFileSync(new URL('../../docs/how-to/own-gateway.md', import.meta.url), 'utf8')
   const manifest = /```yaml\n(apiVersion: v1\nkind: ServiceAccount[^`]*)```/.exec(page)![1]!
   const places: Record<string, string> = {
@@ -183,7 +185,13 @@ describe('the weights of an HTTPRoute', () => {
   /** What a gateway writes that has taken the route up. */
   const accept = async (status: 'True' | 'False' = 'True') => {
     const observedGeneration = (await route()).metadata.generation
-    const conditions = ['Accepted', 'ResolvedRefs'].map((type) => ({ type, status, observedGeneration }))
+    const told = { reason: 'StandIn', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' }
+    const conditions = ['Accepted', 'ResolvedRefs'].map((type) => ({
+      type,
+      status,
+      observedGeneration,
+      ...told,
+    }))
     await merge(`${path}/roses/status`, {
       status: {
         parents: [{ parentRef: { name: 'edge' }, controllerName: 'example.org/stand-in', conditions }],
@@ -208,7 +216,7 @@ describe('the weights of an HTTPRoute', () => {
       apiVersion: 'gateway.networking.k8s.io/v1',
       kind: 'HTTPRoute',
       metadata: { name: 'roses' },
-      spec: { rules: [] },
+      spec: { parentRefs: [{ name: 'edge' }], rules: [{}] },
     })
   })
   beforeEach(async () => {
@@ -262,6 +270,11 @@ describe('the weights of an HTTPRoute', () => {
       // Never the backend of another hand.
       maintenance: 7,
     })
+  })
+  it('are equal once a file without weights was applied', async () => {
+    const backendRefs = [champion, candidate].map((version) => ({ name: variantOf(version), port: 8080 }))
+    await merge(`${path}/roses`, { spec: { rules: [{ backendRefs }] } })
+    expect(weightsOf(await open().read())).toEqual({ [champion]: 1, [candidate]: 1 })
   })
   it.each(['lose', 'hang'] as const)(
     'are known after an order whose answer the API server does not bring (%s)',
