@@ -27,6 +27,9 @@ const answerMs = 5_000
 /** Prometheus may miss one question. */
 const maxSilentMs = 15_000
 
+/** The query gives it to each series, so that the same labels of two versions stay apart. */
+const versionLabel = 'tenure_version'
+
 /** A version that should have had this many requests by now and has no counter is not one without requests. */
 const unseenRequests = 10
 
@@ -117,23 +120,27 @@ export function openRequestCounts(
     const found = (await readMetricSources(metricSources))[source]
     if (found?.kind !== 'promql')
       throw new Error(`the file of metric sources names no ${source} of the kind promql`)
-    const selectors = Object.entries(words).map(([version, each]) => ({
-      version,
-      selector: requests.replaceAll(/\$(\w+)/g, (text, word: string) => each[word] ?? text),
-    }))
-    const read = await Promise.all(
-      selectors.map(async ({ version, selector }) => {
-        // A sample that is older may be one of the former weights.
-        const query = `last_over_time(${selector}[${settleMs}ms])`
-        const { resultType, result } = await queryPrometheus(found, { query, maxMs: answerMs })
-        if (resultType !== 'vector' || !Array.isArray(result))
-          throw new Error(
-            'the answer is not a vector of Prometheus: metrics.requests is a selector of counters',
-          )
-        return seriesIn(result, { version, status })
-      }),
-    )
-    const series = new Map(read.flat())
+    const selectors = Object.entries(words).map(([version, each]) => {
+      // Their quotes and braces would be those of the query.
+      const odd = [version, ...Object.values(each)].find((word) => !/^[\w.-]+$/.test(word))
+      if (odd !== undefined) throw new Error(`${JSON.stringify(odd)} is no name to select counters by`)
+      return {
+        version,
+        selector: requests.replaceAll(/\$(\w+)/g, (text, word: string) => each[word] ?? text),
+      }
+    })
+    // One question, because a scrape between two would show one version's counters later than the other's.
+    const query = selectors
+      .map(
+        ({ version, selector }) =>
+          // A sample that is older may be one of the former weights.
+          `label_replace(last_over_time(${selector}[${settleMs}ms]), "${versionLabel}", "${version}", "", "")`,
+      )
+      .join(' or ')
+    const { resultType, result } = await queryPrometheus(found, { query, maxMs: answerMs })
+    if (resultType !== 'vector' || !Array.isArray(result))
+      throw new Error('the answer is not a vector of Prometheus: metrics.requests is a selector of counters')
+    const series = seriesIn(result, status)
     // Others may have been set meanwhile.
     const isCounted = isSettled && weighed.key === key && weighed.sinceMs === sinceMs
     const unseen = selectors.filter(
@@ -182,21 +189,19 @@ export function openRequestCounts(
   }
 }
 
-/** By the version and the labels. */
-function seriesIn(
-  result: readonly unknown[],
-  { version, status }: { version: string; status: string },
-): [name: string, series: Series][] {
-  return result.map((each) => {
+/** By the labels, one of which is the version. */
+function seriesIn(result: readonly unknown[], status: string): Map<string, Series> {
+  const entries = result.map((each): [name: string, series: Series] => {
     const { metric = {}, value } = each as { metric?: Record<string, string>; value?: unknown }
-    const code = metric[status]
+    const { [versionLabel]: version, [status]: code, job = '', instance } = metric
+    if (version === undefined)
+      throw new Error(`a series has no label ${versionLabel}, which the query gives it`)
     if (code === undefined) throw new Error(`a series of ${version} has no label ${status}`)
     const count = sampleValue(value)
     if (!Number.isFinite(count)) throw new Error(`a counter of ${version} is ${count}`)
     const labels = Object.entries(metric).toSorted(([one], [other]) => (one < other ? -1 : 1))
-    const { job = '', instance } = metric
     const target = instance === undefined ? undefined : `${job} ${instance}`
-    const isFailure = code.startsWith('5')
-    return [`${version} ${JSON.stringify(labels)}`, { version, target, value: count, isFailure }]
+    return [JSON.stringify(labels), { version, target, value: count, isFailure: code.startsWith('5') }]
   })
+  return new Map(entries)
 }

@@ -1,9 +1,13 @@
-/** Tests that external metrics are read from a real server of Prometheus. */
+/** Tests that external metrics, and the requests of the versions behind a gateway, are read from a real server of Prometheus. */
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { askSource } from '../../activities/release/evidence/external-metrics.ts'
+import { openRequestCounts } from '../../store/gateways/request-counts.ts'
 import { startPrometheus } from '../support/servers/prometheus.ts'
 import { prometheusOrReason } from './packages.ts'
 
@@ -18,6 +22,11 @@ payments_total{model_version="m_v1.0.0"} ${payments}
 payments_total{model_version="m_v1.1.0"} ${payments}
 # TYPE payments_refused_total counter
 payments_refused_total{model_version="m_v1.1.0"} ${payments / 4}
+# TYPE requests_total counter
+requests_total{service="m-v1-0-0",code="200"} ${3 * payments}
+requests_total{service="m-v1-0-0",code="500"} ${payments}
+requests_total{service="m-v1-1-0",code="200"} ${3 * payments}
+requests_total{service="m-v1-1-0",code="500"} ${payments}
 `,
   )
 })
@@ -58,4 +67,42 @@ describe.skipIf('reason' in prometheus)('an external metric of a server of Prome
     await expect.poll(() => ask('sum(payments_total)')).toBeTypeOf('number')
     expect(await ask(query, 'm_v1.0.0')).toContain(issue)
   })
+
+  it.each([
+    ['that differ by their Service only', 'requests_total{service="$service"}', 1],
+    ['that are the same for both', 'requests_total{service!="$version"}', 2],
+  ])(
+    'has counters of two versions %s, which stay apart and are those of one scrape',
+    async (_, requests, scale) => {
+      const folder = mkdtempSync(join(tmpdir(), 'tenure-counts-'))
+      onTestFinished(() => rmSync(folder, { recursive: true }))
+      const metricSources = join(folder, 'metric-sources.json')
+      writeFileSync(metricSources, JSON.stringify({ prometheus: { kind: 'promql', url: server.address } }))
+      const startedMs = performance.now()
+      const counts = openRequestCounts(
+        { source: 'prometheus', requests, status: 'code', settleMs: 20_000 },
+        // Many questions for each scrape.
+        { metricSources, now: () => 100 * (performance.now() - startedMs) },
+      )
+      const [champion, candidate] = ['m_v1.0.0', 'm_v1.1.0']
+      const look = () => {
+        const { [champion!]: one, [candidate!]: other } = counts.of(
+          { [champion!]: 50, [candidate!]: 50 },
+          {
+            words: {
+              [champion!]: { service: 'm-v1-0-0', version: champion! },
+              [candidate!]: { service: 'm-v1-1-0', version: candidate! },
+            },
+            isInForce: true,
+          },
+        )
+        expect(other).toEqual(one)
+        return one!
+      }
+      // Each scrape adds four payments.
+      await expect.poll(() => look().requests, { interval: 5 }).toBeGreaterThan(4 * 16 * scale)
+      expect(look().failures).toBe(look().requests / 4)
+      expect(look().requests % (16 * scale)).toBe(0)
+    },
+  )
 })

@@ -19,16 +19,20 @@ let warnings: string[]
 let asked: string[]
 let nowMs: number
 let fails: boolean
+let isLabelled: boolean
 
 beforeAll(async () => {
   server = createServer((request, response) => {
     const query = new URL(request.url!, 'http://prometheus').searchParams.get('query')!
     asked.push(query)
-    const selected = query.includes('roses-v1-1-0') ? other : counters
-    const result = Object.entries(selected).map(([name, count]) => {
-      const [instance, code] = name.split(' ')
-      return { metric: { __name__: 'requests', instance, code }, value: [0, String(count)] }
-    })
+    const labels = [...query.matchAll(/"tenure_version", "(.+?)", "", ""\)/g)]
+    const result = labels.flatMap(([, tenure_version]) =>
+      Object.entries(tenure_version === version ? counters : other).map(([name, count]) => {
+        const [instance, code] = name.split(' ')
+        const metric = { __name__: 'requests', instance, code, ...(isLabelled && { tenure_version }) }
+        return { metric, value: [0, String(count)] }
+      }),
+    )
     response.statusCode = fails ? 503 : 200
     response.end(JSON.stringify({ status: 'success', warnings, data: { resultType: 'vector', result } }))
   }).listen(0, '127.0.0.1')
@@ -47,6 +51,7 @@ beforeEach(() => {
   asked = []
   nowMs = 1_000_000
   fails = false
+  isLabelled = true
 })
 
 function open(source = 'prometheus') {
@@ -78,7 +83,9 @@ function open(source = 'prometheus') {
 it('counts from the first reading of weights that have settled, by status', async () => {
   const { after } = open()
   expect(await after(0)).toMatchObject({ requests: 0, failures: 0, unread: undefined })
-  expect(asked).toEqual(['last_over_time(requests{service="roses-v1-0-0"}[30000ms])'])
+  expect(asked).toEqual([
+    'label_replace(last_over_time(requests{service="roses-v1-0-0"}[30000ms]), "tenure_version", "roses_v1.0.0", "", "")',
+  ])
   counters = { 'a 200': 1_100, 'a 500': 20 }
   // Of the former weights.
   expect(await after(29_999)).toMatchObject({ requests: 0, failures: 0 })
@@ -173,7 +180,7 @@ it('says that a version with weight has no counter once it should have had reque
       const before = asked.length
       const weights = { [version]: 100 - weight, 'roses_v1.1.0': weight }
       counts.of(weights, { words, isInForce: true })
-      await expect.poll(() => asked.length).toBe(before + 2)
+      await expect.poll(() => asked.length).toBe(before + 1)
       await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/?query=barrier`)
       asked.pop()
       unread = counts.of(weights, { words, isInForce: true })[version]!.unread
@@ -220,8 +227,33 @@ it('says why Prometheus gives no counters', async () => {
   counters = { 'a 200': 1, '': 1 }
   await after(3_000)
   await expect.poll(() => look(100).unread).toMatch(/has no label code/)
+  counters = { 'a 200': 1 }
+  isLabelled = false
+  await after(3_000)
+  await expect.poll(() => look(100).unread).toMatch(/has no label tenure_version/)
   const tulips = open('tulips')
   tulips.look(100)
   nowMs += 20_000
   await expect.poll(() => tulips.look(100).unread).toMatch(/names no tulips of the kind promql/)
 })
+
+it.each(['a"} or up{x="', 'a\\', 'a$1', 'a`', "a'", ''])(
+  'asks nothing by a name that could end a selector: %j',
+  async (name) => {
+    for (const [each, service] of [
+      [version, name],
+      [name, 'roses-v1-0-0'],
+    ] as const) {
+      const counts = openRequestCounts(
+        { source: 'prometheus', requests: 'requests{service="$service"}', status: 'code', settleMs: 30_000 },
+        { metricSources, now: () => nowMs },
+      )
+      const look = () =>
+        counts.of({ [version]: 100 }, { words: { [each]: { service } }, isInForce: true })[version]!
+      look()
+      nowMs += 20_000
+      await expect.poll(() => look().unread).toMatch(/is no name to select counters by/)
+    }
+    expect(asked).toEqual([])
+  },
+)

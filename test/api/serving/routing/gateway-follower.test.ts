@@ -239,9 +239,12 @@ it('follows with a new adapter after another replica has owned the gateway, by t
   const names = [champion, candidate].map(variantOf)
   let requests = 0
   const server = createHttpServer((request, response) => {
-    const series = { metric: { code: '200' }, value: [0, String(requests)] }
+    const result = [champion, candidate].map((tenure_version) => ({
+      metric: { code: '200', tenure_version },
+      value: [0, String(requests)],
+    }))
     const answer = request.url!.includes('/query')
-      ? { status: 'success', data: { resultType: 'vector', result: [series] } }
+      ? { status: 'success', data: { resultType: 'vector', result } }
       : request.url!.includes('endpointslices')
         ? {
             items: names.map((name) => ({
