@@ -113,6 +113,5 @@ export const byHand: Readonly<Record<string, string>> = {
   'test/faults/long/processes/restart.test.ts':
     'measures the 15 s after which everything serves again, which other work on the machine changes',
   'test/faults/long/resources/hundred-releases.test.ts': unproven,
-  'test/interop/broker-outages.test.ts': unproven,
   'test/interop/temporal-cluster.test.ts': unproven,
 }
