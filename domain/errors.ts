@@ -150,7 +150,7 @@ export const errorTable = {
   /** The model has no version in production. */
   no_champion: transient(
     503,
-    'Train and release a first version with `tenure retrain <model>`; where the model file has no `train`, bring one with `tenure versions register <model> --artifact FILE`.',
+    'Approve the open release that `tenure releases <model>` shows, or start one with `tenure releases start <version>`. Without a version, train one with `tenure retrain <model>`; where the model file has no `train`, bring one with `tenure versions register <model> --artifact FILE`.',
   ),
   /** The kill switch of this model is set to "refuse". */
   model_refused: transient(

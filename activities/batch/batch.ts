@@ -33,6 +33,7 @@ import {
 import { findPartition } from '../../store/triggers/firings.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { findChampion } from '../../store/registry/champions.ts'
+import { noChampion } from '../../store/release/first-release.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { requireKeyOfErasures } from '../../store/privacy/erased-subjects.ts'
@@ -65,7 +66,7 @@ export const openBatch =
     const issues = issuesOfBatch({ input, output, key, log: logged })
     if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
     const champion = await findChampion(store, model)
-    if (champion === undefined) throw new DomainError('no_champion', `${model} has no champion yet`)
+    if (champion === undefined) throw await noChampion(store, model)
     const wanted = {
       id,
       model,

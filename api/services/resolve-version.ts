@@ -1,10 +1,11 @@
 /** Resolves the name of a version: full name, model@v1.2.0, model@champion or model@latest. */
 import { DomainError } from '../../domain/errors.ts'
 import { findChampion } from '../../store/registry/champions.ts'
+import { firstStepOf } from '../../store/release/first-release.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findLatestVersion, getVersion, type Version } from '../../store/registry/versions.ts'
 
-/** Resolves a version. Throws `invalid_request` for an invalid name and `version_not_found` for an unknown version. */
+/** Resolves a version. Throws `invalid_request` for an invalid name, `model_not_found`, and `version_not_found` for an unknown version. */
 export async function resolveVersion(store: Database, name: string): Promise<Version> {
   const [, model = '', which = ''] = /^(.+)@(champion|latest|v?\d+\.\d+\.\d+)$/.exec(name) ?? []
   if (which === '') {
@@ -15,16 +16,18 @@ export async function resolveVersion(store: Database, name: string): Promise<Ver
       )
     return getVersion(store, name)
   }
+  const lack = async (what: string) =>
+    new DomainError('version_not_found', `${model} has no ${what} yet`, {
+      remedy: await firstStepOf(store, model),
+    })
   if (which === 'champion') {
     const champion = await findChampion(store, model)
-    if (champion === undefined)
-      throw new DomainError('version_not_found', `${JSON.stringify(model)} has no champion`)
+    if (champion === undefined) throw await lack('champion')
     return getVersion(store, champion.version)
   }
   if (which === 'latest') {
     const latest = await findLatestVersion(store, model)
-    if (latest === undefined)
-      throw new DomainError('version_not_found', `${JSON.stringify(model)} has no version`)
+    if (latest === undefined) throw await lack('version')
     return latest
   }
   return getVersion(store, `${model}_v${which.replace(/^v/, '')}`)

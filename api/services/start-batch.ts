@@ -3,6 +3,7 @@ import { DomainError } from '../../domain/errors.ts'
 import { issuesOfBatch, type BatchSpec } from '../../domain/model/batch-spec.ts'
 import { startRoles } from '../../domain/roles.ts'
 import { findChampion } from '../../store/registry/champions.ts'
+import { noChampion } from '../../store/release/first-release.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { batchWorkflowId } from '../../workflows/messages.ts'
 import { requireUnscoped } from '../auth/authorization.ts'
@@ -23,8 +24,7 @@ export const startBatch: StartCommand<BatchSpec, { id: string; model: string }> 
     }
     const issues = issuesOfBatch(input)
     if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
-    if ((await findChampion(store, model)) === undefined)
-      throw new DomainError('no_champion', `the model ${model} has no champion yet`)
+    if ((await findChampion(store, model)) === undefined) throw await noChampion(store, model)
     const id = `bat_${requestId.replaceAll('-', '')}`
     const start = { ...input, model, id }
     const order = await recordStart(deps, actor, { kind: 'batchPredict', request: requestId, input: start })

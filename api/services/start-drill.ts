@@ -2,6 +2,7 @@
 import type { DrillKind } from '../../domain/drill.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { findChampion } from '../../store/registry/champions.ts'
+import { noChampion } from '../../store/release/first-release.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { findOpenRelease } from '../../store/release/releases.ts'
 import type { DrillStart } from '../../domain/starts.ts'
@@ -21,7 +22,7 @@ export async function startDrill(
   const { store, temporal, log } = deps
   const { name: model } = await getModel(store, input.model)
   if ((await findChampion(store, model)) === undefined)
-    throw new DomainError('no_champion', `${model} has no champion to make the candidate of a drill from`)
+    throw await noChampion(store, model, `${model} has no champion to make the candidate of a drill from`)
   const open = await findOpenRelease(store, model)
   // The drill waits for a release that is closing.
   if (open !== undefined && open.state.outcome === undefined)

@@ -10,6 +10,7 @@ import { readFeatureCounts, storeSentCounts } from '../../services/registry/feat
 import { readRecordedTraffic } from '../../services/registry/recorded-traffic.ts'
 import { digestOfJson } from '../../../store/artifacts.ts'
 import { listChampions, findFirstChampion, findLiveAt } from '../../../store/registry/champions.ts'
+import { firstStepOf } from '../../../store/release/first-release.ts'
 import { listUnmeasured } from '../../../store/monitoring/monitor-windows.ts'
 import { listListedModels } from '../../../store/maintenance/expected-work.ts'
 import { getModel, type StoredModel } from '../../../store/registry/models.ts'
@@ -109,7 +110,7 @@ const readRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
         definitionDigest: schema.text,
         ready: schema.flag,
       },
-      { refit: schema.text, rollsBack: schema.text, route: schema.data },
+      { refit: schema.text, rollsBack: schema.text, firstStep: schema.text, route: schema.data },
     ),
     async handle({ params }) {
       const model = await getModel(store, params['name']!)
@@ -127,6 +128,7 @@ const readRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
           definition_digest: digestOfJson(model.definition),
           // The user confirms this version, and the rollback order names it.
           rolls_back: await findRollbackSubject(store, model.name),
+          first_step: summary.champion === undefined ? await firstStepOf(store, model.name) : undefined,
           route: serving.routing.find(model.name)?.route,
           // Read by clients of KServe version 1.
           ready: serving.routing.find(model.name) !== undefined,
@@ -261,7 +263,9 @@ const readRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
         const since = first
           ? `; its first champion was ${first.version}, since ${first.at}`
           : ' and never had one'
-        throw new DomainError('not_found', `${model} had no champion at ${at}${since}`)
+        throw new DomainError('not_found', `${model} had no champion at ${at}${since}`, {
+          remedy: first ? `Ask for a time since ${first.at}.` : await firstStepOf(store, model),
+        })
       }
       return { json: { ...toWire(live), at: live.since } }
     },

@@ -14,6 +14,7 @@ import type { CountedHour } from '../../../domain/monitoring/drift-history.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
+import { firstStepOf } from '../../../store/release/first-release.ts'
 import type { StoredModel } from '../../../store/registry/models.ts'
 import { getVersion, type Version } from '../../../store/registry/versions.ts'
 import { listHours, writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
@@ -119,7 +120,10 @@ const counted = ({ hourMs, counts }: CountedHour) => ({ at: new Date(hourMs).toI
 
 async function findCounted(database: Database, name: string, named: string | undefined): Promise<Version> {
   const version = named ?? (await findChampion(database, name))?.version
-  if (version === undefined) throw new DomainError('not_found', `${name} has no champion; name a version`)
+  if (version === undefined)
+    throw new DomainError('not_found', `${name} has no champion; name a version`, {
+      remedy: await firstStepOf(database, name),
+    })
   const found = await getVersion(database, version)
   if (found.model !== name)
     throw new DomainError('not_found', `${found.version} is a version of ${found.model}, not of ${name}`)

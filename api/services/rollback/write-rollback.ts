@@ -1,5 +1,6 @@
 /** Writes a rollback to Postgres, with the command to an open release. */
 import { DomainError, isError } from '../../../domain/errors.ts'
+import { noChampion } from '../../../store/release/first-release.ts'
 import * as schema from '../../../domain/schema.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { Database } from '../../../store/postgres.ts'
@@ -87,6 +88,7 @@ export async function writeRollback(
         return written
       })
       if (done.outcome === 'rolled_back') return done
+      if (done.code === 'no_champion') throw await noChampion(store, model)
       throw new DomainError(done.code, done.message, input.release === undefined ? {} : { stage: 'ended' })
     } catch (error) {
       if (!isError(error, 'stale_generation') || tries === maxTries) throw error

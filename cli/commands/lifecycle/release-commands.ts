@@ -16,7 +16,6 @@ import { askOnTerminal, confirm, yesOption } from '../confirm.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { follow } from '../follow.ts'
 import { digestPrefix } from '../format.ts'
-import { requireModel } from '../list.ts'
 
 interface Verb {
   command: CommandName
@@ -162,6 +161,12 @@ export const rollbackCommand: CommandSpec = {
       // Rolls back the version that the user was shown.
       version ??= found.rolls_back
       const champion = found.champion?.version
+      if (champion === undefined && version === undefined)
+        throw failure({
+          code: 'no_champion',
+          detail: `${named} has no champion yet`,
+          remedy: found.first_step,
+        })
       const to = found.route?.standby ?? 'its last known good version'
       if (version !== undefined && champion !== undefined && version !== champion) {
         const known = await api().get<VersionAnswer>(path`/v1/versions/${version}`)
@@ -174,7 +179,7 @@ export const rollbackCommand: CommandSpec = {
       if (version === champion && champion !== undefined && found.route?.standby !== undefined)
         return `Roll back ${champion} → ${to}, for all traffic?`
       return version === undefined || version === champion
-        ? `Roll back ${named} from ${champion ?? 'no champion'} to its last known good version, for all traffic?`
+        ? `Roll back ${named} from ${champion} to its last known good version, for all traffic?`
         : `Roll back ${version}, so that ${champion ?? 'no version'} serves all traffic?`
     })
     const reason = options['reason'] ?? (await askOnTerminal(terminal, reasonQuestion)) ?? undefined
@@ -259,11 +264,11 @@ async function explainAbsence(client: Client, model: string): Promise<void> {
   })
   const [last] = retrainings
   if (last === undefined) {
-    await requireModel(client, model)
+    const { first_step: remedy } = await client.get<ModelAnswer>(path`/v1/models/${model}`)
     throw failure({
       code: 'release_not_found',
       detail: `${model} has had no release and no retraining`,
-      remedy: `Start one: \`tenure retrain ${model} --watch\`.`,
+      remedy,
     })
   }
   const ended =

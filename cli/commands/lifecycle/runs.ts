@@ -71,7 +71,11 @@ export async function findRunId(client: Client, what: Kind, named: string): Prom
   const [last] = await listRuns(client, what, named)
   if (last !== undefined) return last.id
   await requireModel(client, named)
-  throw failure({ code: 'not_found', detail: `${named} has had no ${what}` })
+  throw failure({
+    code: 'not_found',
+    detail: `${named} has had no ${what}`,
+    remedy: `Start one: \`${{ trial: 'tenure try', sweep: 'tenure sweep' }[what]} ${named}\`.`,
+  })
 }
 
 export const cancelCommand = (what: Kind, summary: string): CommandSpec => ({

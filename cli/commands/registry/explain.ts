@@ -3,10 +3,9 @@ import type {
   AttributedFeature,
   ExplainedPredictions,
 } from '../../../domain/explanation/explained-predictions.ts'
-import { commandProblemOf, path, usageError } from '../../client/client.ts'
+import { path, usageError } from '../../client/client.ts'
 import type { CommandSpec } from '../../program.ts'
 import { tableBy, type Columns, type Terminal } from '../../terminal.ts'
-import { requireModel } from '../list.ts'
 
 const methods: Readonly<Record<ExplainedPredictions['method'], string>> = {
   tree_shap: 'exact, by trees',
@@ -31,15 +30,10 @@ export const explainCommand: CommandSpec = {
   async run({ terminal, api }, { args, options }) {
     const row = parsedRow(String(args[1]))
     const of = options['of'] === undefined ? undefined : String(options['of'])
-    const asked = api().post<ExplainedPredictions>(path`/v1/models/${args[0]}/explain`, {
+    const found = await api().post<ExplainedPredictions>(path`/v1/models/${args[0]}/explain`, {
       instances: [row],
       version: options['modelVersion'],
       of: of !== undefined && /^0?\.\d+$/.test(of) ? Number(of) : of,
-    })
-    const found = await asked.catch(async (error: unknown) => {
-      // A mistyped model has no champion either.
-      if (commandProblemOf(error)?.code === 'version_not_found') await requireModel(api(), args[0])
-      throw error
     })
     terminal.answer(found, explanationText(terminal, found))
   },

@@ -61,12 +61,12 @@ async function versionOf(api: Client, model: string, named: string | undefined) 
 }
 
 async function championOf(api: Client, model: string): Promise<string> {
-  const { champion } = await api.get<ModelAnswer>(path`/v1/models/${model}`)
+  const { champion, first_step: remedy } = await api.get<ModelAnswer>(path`/v1/models/${model}`)
   if (champion !== undefined) return champion.version
   throw failure({
     code: 'no_champion',
-    detail: `${model} has no champion to export`,
-    remedy: `Name a version; list them with \`tenure versions ${model}\`.`,
+    detail: `${model} has no champion to export; name a version`,
+    remedy,
     status: 409,
   })
 }

@@ -426,21 +426,26 @@ export async function versionNamed(api: Client, named: string): Promise<string> 
   if (alias === undefined && /_v\d/.test(named)) return named
   if (alias !== undefined && /^v?\d/.test(alias))
     return `${model}_${alias.startsWith('v') ? '' : 'v'}${alias}`
+  const lacking = async (what: string) => {
+    const { first_step: step } = await api.get<ModelAnswer>(path`/v1/models/${model}`)
+    return unknownVersion(`${model} has no ${what} yet`, step)
+  }
   if (alias === 'latest') {
     const { versions } = await api.get<VersionPage>('/v1/versions', { model, limit: 1 })
     if (versions[0] !== undefined) return versions[0].version
+    throw await lacking('version')
   } else if (alias === undefined || alias === 'champion') {
     const { champion } = await api.get<ModelAnswer>(path`/v1/models/${model}`)
     if (champion !== undefined) return champion.version
-    throw unknownVersion(`The model ${model} has no champion yet`)
+    throw await lacking('champion')
   }
   throw unknownVersion(`Unknown version "${named}"`)
 }
 
-const unknownVersion = (detail: string) =>
+const unknownVersion = (detail: string, remedy?: string) =>
   failure({
     code: 'version_not_found',
     status: 404,
     detail,
-    remedy: `Use ${versionForms}; list versions with \`tenure versions\`.`,
+    remedy: remedy ?? `Use ${versionForms}; list versions with \`tenure versions\`.`,
   })

@@ -308,8 +308,8 @@ describe('two versions', () => {
     ['one=small_v1.1.0&other=small@best', 400, /is not a version/],
     ['one=small_v1.1.0&other=small_v9.0.0', 404, /small_v9.0.0/],
     ['one=small@v9.0.0&other=small_v1.1.0', 404, /small_v9.0.0/],
-    ['one=big@champion&other=small_v1.1.0', 404, /"big" has no champion/],
-    ['one=tulip@latest&other=small_v1.1.0', 404, /"tulip" has no version/],
+    ['one=big@champion&other=small_v1.1.0', 404, /big has no champion yet/],
+    ['one=tulip@latest&other=small_v1.1.0', 404, /there is no model "tulip"/],
   ])('%s is refused', async (query, status, message) => {
     const answer = await get(`/v1/versions/compare?${query}`)
     expect(answer.status).toBe(status)

@@ -155,7 +155,7 @@ describe('an explanation', () => {
       'version_not_found',
     ],
     ['no champion', 'trees', { instances: [{}] }, 404, 'version_not_found'],
-    ['an unknown model', 'roses', { instances: [irisRow] }, 404, 'version_not_found'],
+    ['an unknown model', 'roses', { instances: [irisRow] }, 404, 'model_not_found'],
   ])('is refused for %s', async (_what, model, body, status, code) => {
     const refused = await explain(model, body)
     expect([refused.status, refused.json]).toEqual([status, expect.objectContaining({ code }) as unknown])

@@ -36,16 +36,6 @@ beforeAll(async () => {
     let body = ''
     request.on('data', (chunk: Buffer) => (body += chunk.toString()))
     request.on('end', () => {
-      if (request.url === '/v1/models') {
-        response.writeHead(200, { 'content-type': 'application/json' })
-        return response.end('{"models":[{"name":"iris"}]}')
-      }
-      if (request.url?.includes('irsi')) {
-        const code = request.method === 'POST' ? 'version_not_found' : 'model_not_found'
-        const detail = request.method === 'POST' ? '"irsi" has no champion' : 'there is no model "irsi"'
-        response.writeHead(404, { 'content-type': 'application/problem+json' })
-        return response.end(JSON.stringify({ code, detail, status: 404 }))
-      }
       asked.push({ url: request.url, body: JSON.parse(body) })
       response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
     })
@@ -92,11 +82,4 @@ it('explain of trees says that the sum is that before the link function', async 
 it.each(['[1]', 'size=3', '{"size": 3'])('explain refuses %s, which is not a row', async (row) => {
   const { code, err } = await explain('iris', row)
   expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining('must be a JSON object') as unknown])
-})
-
-it('a mistyped model is unknown, and not one without a champion', async () => {
-  const { code, err } = await explain('irsi', '{"petalLength": 1.4}')
-  expect(code).toBe(exitCodes.notFound)
-  expect(err).toContain('there is no model "irsi" (model_not_found)')
-  expect(err).toContain('Did you mean iris?')
 })

@@ -94,11 +94,11 @@ it.each([
 })
 
 it('the card of a model without a champion says that it has none', async () => {
-  const { server, url } = await answering('{"name":"iris"}')
+  const { server, url } = await answering('{"name":"iris","first_step":"Train it."}')
   const { code, err } = await runCommand([versionsGroup], ['versions', 'card', 'iris', '--url', url])
   server.close()
   expect(code).toBe(exitCodes.notFound)
-  expect(err).toContain('The model iris has no champion yet')
+  expect(err).toContain('iris has no champion yet (version_not_found)\n      Train it.')
 })
 
 it('the figures of a list have as many decimals, and its times their zone', async () => {
