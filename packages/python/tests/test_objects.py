@@ -30,10 +30,36 @@ KINDS = {"note": "text", "colour": "category", "member": "category", "pieces": "
 MORE = {**KINDS, "rooms": "category"}
 
 
+#: Of columns.json; none unless a test lists one.
+VOCABULARIES: dict[str, list[str]] = {}
+
+
+class _Counts:
+    """Encodes a category by how often it was met, as an encoder of another library does."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        self.tables = {name: X[name].value_counts() for name in X if name != "pieces"}
+        return self
+
+    def transform(self, X: Any) -> Any:
+        return X.assign(**{name: X[name].map(table).fillna(0) / 100 for name, table in self.tables.items()})
+
+
+class _Hashes:
+    """Encodes a category by its text, and keeps nothing."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        return self
+
+    def transform(self, X: Any) -> Any:
+        return X.assign(**{name: [sum(map(ord, str(value))) % 7 for value in X[name]] for name in X if name != "pieces"})
+
+
 def opened(folder: Path, label: str, features: list[str]) -> Opened:
     """A brought folder, as its process opens it."""
     task = LABELS[label]
-    columns = [{"name": name, "isText": MORE[name] != "number", "kind": MORE[name]} for name in features]
+    listed = {name: {"categories": values} for name, values in VOCABULARIES.items()}
+    columns = [{"name": name, "isText": MORE[name] != "number", "kind": MORE[name], **listed.get(name, {})} for name in features]
     head = {"columns": columns, "frames": True, "outputs": len(task["names"]) or 1, "isFolder": True, "task": task}
     return open_file(_MARK + json.dumps(head).encode() + b"\n" + pack_folder(folder))
 
@@ -209,6 +235,72 @@ class Objects(unittest.TestCase):
         # The same encoder of a number, beside a text.
         model = make_pipeline(make_column_transformer((behind, ["pieces"]), (OneHotEncoder(), ["colour"])), LogisticRegression()).fit(self.rows, self.bloom)
         self.compare("probability", self.pickled(model), lambda X: model.predict_proba(X)[:, 0], ["colour", "pieces"])
+
+    def test_parts_of_other_libraries_and_code_answer_the_texts_they_know_alone(self) -> None:
+        import lightgbm
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer
+
+        def categories() -> Any:
+            return FunctionTransformer(lambda X: X.assign(**{name: X[name].astype("category") for name in X if name != "pieces"}))
+
+        def trees() -> Any:
+            return make_pipeline(categories(), lightgbm.LGBMClassifier(n_estimators=9, min_child_samples=1, verbose=-1))
+
+        # One text is how often another one is met, so it is a number of the table too.
+        often = str((self.rows["colour"] == "red").sum())
+        self.rows["colour"] = self.rows["colour"].fillna("true").replace("white", often)
+        known = "may know booleans or numbers in place of the texts of"
+        unknown = "_Hashes does not tell whether it knows the booleans or the texts true and false of"
+        for name, make, why in (
+            ("counts", lambda: make_pipeline(_Counts(), LogisticRegression()), {"member": known, "rooms": known}),
+            ("hashes", lambda: make_pipeline(_Hashes(), LogisticRegression()), {"member": unknown, "colour": unknown}),
+            ("trees", trees, {"member": known, "rooms": known}),
+        ):
+            for column in ("member", "rooms", "colour"):
+                with self.subTest(name, column=column), tempfile.TemporaryDirectory() as made:
+                    rows = self.rows[["pieces", column]]
+                    model = make().fit(rows, self.bloom)
+                    if column in why:
+                        self.pickled(model)(Path(made) / "model")
+                        with self.assertRaisesRegex(ValueError, f"{why[column]} {column}: .*bring a serve.py"):
+                            self.ask(Path(made) / "model", "probability", [column, "pieces"], list(range(20)))
+                    else:
+                        self.compare("probability", self.pickled(model), lambda X: model.predict_proba(X[["pieces", column]])[:, 0], ["pieces", column])
+
+    def test_own_code_gets_texts_that_may_be_booleans_with_a_vocabulary_alone(self) -> None:
+        import numpy
+
+        def own(X: Any) -> Any:
+            return numpy.where(X["member"].astype(object) == "true", 0.9, 0.2)
+
+        with tempfile.TemporaryDirectory() as made:
+            self.pickled(own)(Path(made) / "model")
+            with self.assertRaisesRegex(ValueError, "own does not tell whether it knows the booleans or the texts true and false of member: list the vocabulary"):
+                self.ask(Path(made) / "model", "probability", ["member"], [0, 1])
+        with mock.patch.dict(VOCABULARIES, {"member": ["false", "true"]}):
+            self.compare("probability", self.pickled(own), lambda X: numpy.where(X["member"], 0.9, 0.2), ["member"])
+
+    def test_a_vocabulary_changes_no_value_that_a_model_knows(self) -> None:
+        import lightgbm
+        from sklearn.compose import make_column_transformer
+        from sklearn.ensemble import HistGradientBoostingClassifier
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder
+
+        texts = {"rooms": ["1", "2", "3", "4", "5"], "member": ["false", "true"]}
+        for column, vocabulary in texts.items():
+            plain, typed = self.rows[["pieces", column]], self.rows[["pieces", column]].astype({column: "category"})
+            for model, rows in (
+                (lightgbm.LGBMClassifier(n_estimators=9, min_child_samples=1, verbose=-1), typed),
+                (HistGradientBoostingClassifier(max_iter=5, categorical_features="from_dtype"), typed),
+                (make_pipeline(make_column_transformer((OneHotEncoder(handle_unknown="ignore"), [column]), remainder="passthrough"), LogisticRegression()), plain),
+            ):
+                with self.subTest(type(model).__name__, column=column), mock.patch.dict(VOCABULARIES, {column: vocabulary}):
+                    model.fit(rows, self.bloom)
+                    self.compare("probability", self.pickled(model), lambda X: model.predict_proba(X[list(rows)].astype(rows.dtypes.to_dict()))[:, 0], [column, "pieces"])
 
     @unittest.skipUnless(has("catboost"), "no catboost")
     def test_booleans_of_catboost_are_refused(self) -> None:

@@ -113,6 +113,10 @@ def _package_of(model: Any) -> str:
     return type(model).__module__.partition(".")[0]
 
 
+#: The packages whose models say what they know, refuse other values, or get them by a signature.
+_KNOWN = ("catboost", "functools", "imblearn", "lightgbm", "mlflow", "sklearn", "statsmodels", "xgboost")
+
+
 class Asked:
     """
     Answers rows with a method of an object: gives it the columns that it was fitted with in its order, and in the types of its categories.
@@ -157,11 +161,14 @@ class Asked:
             if len(X.columns) != 1:
                 raise ValueError(f"{self.vectorizer} takes one column of texts, and there are {_listed(list(X.columns))}: name it alone in columns.json (--columns)")
             return X[X.columns[0]]
-        texts = [name for name in X.columns if X[name].dtype == object]
+        listed = [name for name in X.columns if hasattr(X[name], "cat")]
+        texts = [name for name in X.columns if X[name].dtype == object or name in listed]
         if not texts:
             return X
         if self.is_booster:
-            return _categoricals(X, texts, _pandas_lists(self.model))
+            lists = _pandas_lists(self.model)
+            # The library itself compares categoricals with what it knows, or refuses them.
+            return X if not lists and texts == listed else _categoricals(X, texts, lists)
         columns = tuple(str(each) for each in X.columns)
         if columns not in self.encoded:
             self.encoded[columns] = encoded_values(self.model, columns)
@@ -173,8 +180,17 @@ class Asked:
                     f"{kind} of {self.kind} knows values that are no texts, and none of its columns by name, so that it may not know the texts of "
                     f"{_listed(open_texts)}: bring a serve.py whose predict(frame) makes the values of its training"
                 )
+        for kind, reach, other in encoded.foreign:
+            open_texts = [name for name in texts if name in reach and name not in encoded.values and name not in encoded.texts]
+            unclear = [name for name in open_texts if X[name].isin(other).any()]
+            if unclear:
+                raise ValueError(
+                    f"{kind} of {self.kind} may know booleans or numbers in place of the texts of {_listed(unclear)}: bring a serve.py whose "
+                    "predict(frame) makes the values of its training"
+                )
         for kind, reach in encoded.hashed:
-            booleans = [name for name in texts if name in reach and X[name].isin(["true", "false"]).any()]
+            # A vocabulary says that they are texts.
+            booleans = [name for name in texts if name in reach and name not in listed and name not in encoded.values and X[name].isin(["true", "false"]).any()]
             if booleans:
                 raise ValueError(
                     f"{kind} does not tell whether it knows the booleans or the texts true and false of {_listed(booleans)}: list the vocabulary of the "
@@ -186,7 +202,7 @@ class Asked:
 
 def _known(texts: Any, values: dict[str, Any]) -> Any:
     """Returns the values of texts, and other texts unchanged; as objects for an encoder that was fitted with objects."""
-    made = texts.map(lambda text: values.get(text, text))
+    made = texts.astype(object).map(lambda text: values.get(text, text))
     return made if all(hasattr(value, "dtype") for text, value in values.items() if text_of_value(value) == text) else made.astype(object)
 
 
@@ -241,14 +257,25 @@ class Encoded(NamedTuple):
     texts: set[str]
     #: The kind of each encoder whose categories are no texts and belong to no known column; the columns that may reach it, and how many of them may be texts.
     unbound: list[tuple[str, list[str], int]]
-    #: The kind of each model that compares texts alone, without a list of them, and the columns that may reach it.
+    #: The kind of each part that has no list of what it knows, such as a model that compares texts alone, and the columns that may reach it.
     hashed: list[tuple[str, list[str]]]
+    #: The kind of each part of another library, the columns that may reach it, and the texts that it may know as other values.
+    foreign: list[tuple[str, list[str], list[str]]]
 
 
 def encoded_values(model: Any, columns: Sequence[str]) -> Encoded:
-    """Returns what encoders of scikit-learn, and models of CatBoost, inside of a model know of these columns."""
-    found = Encoded({}, set(), [], [])
+    """Returns what encoders and models inside of a model know of these columns."""
+    found = Encoded({}, set(), [], [], [])
     seen: set[int] = set()
+    # Parts that are code, and the texts that such parts know.
+    code: list[tuple[str, list[str]]] = []
+    known: set[str] = set()
+
+    def add_foreign(part: Any, reach: list[str], lists: Any) -> None:
+        texts, others = _texts_of(lists)
+        known.update(texts)
+        found.foreign.append((type(part).__name__, reach, sorted(others - texts)))
+
     # With each part the columns that may reach it, and whether it gets them unchanged.
     rest: list[tuple[Any, list[str], bool]] = [(model, list(columns), True)]
     while rest:
@@ -264,9 +291,16 @@ def encoded_values(model: Any, columns: Sequence[str]) -> Encoded:
             taken = [str(each.feature_names_[place]) for place in each.get_cat_feature_indices()]
             if taken:
                 found.hashed.append((type(each).__name__, taken if set(taken) <= set(columns) else reach))
+        elif each is not model and package == "lightgbm":
+            seen.add(id(each))
+            lists = _pandas_lists(each)
+            if lists:
+                add_foreign(each, reach, lists)
         elif package in ("sklearn", "imblearn") and hasattr(each, "__dict__"):
             seen.add(id(each))
             fields = vars(each)
+            if fields.get("func") is not None:
+                code.append((type(each).__name__, reach))
             given = fields.get("feature_names_in_")
             names = [str(name) for name in given] if given is not None else reach if direct else []
             if fields.get("categories_") is not None:
@@ -280,7 +314,49 @@ def encoded_values(model: Any, columns: Sequence[str]) -> Encoded:
                 rest.extend((inner, reach, direct and place == 0) for place, (_, inner) in enumerate(each.steps))
             else:
                 rest.extend((inner, reach, direct) for inner in fields.values())
+        elif each is model and package not in _KNOWN:
+            code.append((getattr(each, "__name__", type(each).__name__), reach))
+        elif hasattr(each, "transform") and hasattr(each, "__dict__"):
+            seen.add(id(each))
+            add_foreign(each, reach, each)
+            code.append((type(each).__name__, reach))
+    if known.isdisjoint(("true", "false")):
+        found.hashed.extend(code)
     return found
+
+
+def _texts_of(part: Any) -> tuple[set[str], set[str]]:
+    """Returns the texts in the lists and tables of a part and of the parts inside of it, and the texts of their booleans and numbers."""
+    texts: set[str] = set()
+    others: set[str] = set()
+    # By their places in memory, which stay theirs while they are kept.
+    seen: set[int] = set()
+    kept: list[Any] = []
+    rest = [part]
+    while rest:
+        each = rest.pop()
+        if isinstance(each, str):
+            texts.add(each)
+        elif isinstance(each, Real) or type(each).__name__ == "bool_":
+            others.add(text_of_value(each))
+        elif id(each) in seen:
+            continue
+        elif isinstance(each, dict):
+            rest.extend((*each, *each.values()))
+        elif isinstance(each, (list, tuple, set)):
+            rest.extend(each)
+        elif hasattr(each, "tolist"):
+            # Of numpy and pandas. Doubles that are no index are weights.
+            is_weights = getattr(each.dtype, "kind", "") == "f" and not hasattr(each, "get_indexer")
+            rest.extend(([] if is_weights else each.tolist(), getattr(each, "index", None)))
+        elif hasattr(each, "columns"):
+            rest.extend((each.index, *(each[name] for name in each.columns)))
+        elif hasattr(each, "transform"):
+            # A number of its own is a setting.
+            rest.extend(field for field in vars(each).values() if not isinstance(field, (str, Real)))
+        seen.add(id(each))
+        kept.append(each)
+    return texts, others
 
 
 def _bind(found: Encoded, encoder: Any, names: Sequence[str], reach: list[str], columns: Sequence[str]) -> None:
