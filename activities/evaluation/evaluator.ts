@@ -82,7 +82,7 @@ export interface EvaluatorJob {
   anchors: { version: string; artifactDigest: string }[]
   testSetUses: number
   championSplitDiffers?: boolean
-  /** Present when the champion has been refitted, so that it has seen rows that the challenger is tested on. */
+  /** Present when the champion has been refitted, or the parent of the challenger, so that it has seen rows that the challenger is tested on. */
   refitted?: RefittedChampion
   search?: GateSearch
   /** Of a compressed challenger. */
@@ -147,7 +147,7 @@ interface Tested {
   comparison?: Reason
 }
 
-/** Chooses the rows that a refitted champion has not seen, or compares recipes where those are too few. */
+/** Chooses the rows that refitted weights have not seen, or what is compared where those are too few. */
 async function withUnseenRows(
   versions: VersionAnswers,
   job: EvaluatorJob,
@@ -164,6 +164,7 @@ async function withUnseenRows(
     definition.evaluation.policy,
   )
   if (basis === 'unseen_rows') return { job, after, comparison }
+  if (basis === 'same_weights' || basis === 'learnt_rows') return { job, comparison }
   const champion = basis === 'same_recipe' ? challenger : refitted.judged
   return { job: { ...job, champion, anchors: refitted.anchors }, comparison }
 }

@@ -86,7 +86,8 @@ export const evaluate =
       return { evaluationId, verdict: 'unchanged', needsPerson: false, reasons: [unchanged] }
     }
     const { baseline, anchors } = await findReferences({ store, config }, model, compression)
-    const refitted = baseline && refittedOf(baseline, manifest.training, anchors)
+    const source = compression && (await getVersion(store, compression.version))
+    const refitted = refittedOf({ baseline, source, challenger: manifest.training, anchors })
     const job: Omit<EvaluatorJob, 'modelsDirectory' | 'metricProgram'> = {
       definition,
       snapshotDigest,
@@ -98,7 +99,7 @@ export const evaluate =
       refitted,
       championSplitDiffers:
         baseline &&
-        refitted === undefined &&
+        baseline.lineage.refit === undefined &&
         (await mayTestTrained(store, {
           snapshot: snapshotDigest,
           earlier: baseline.manifest.training.snapshot,
@@ -220,13 +221,28 @@ async function chainOf(store: Deps['store'], version: string): Promise<string[]>
   return [version, ...(compression === undefined ? [] : await chainOf(store, compression.version))]
 }
 
-/** What the gate must know of a champion that was refitted; undefined for one that was not. */
-function refittedOf(
-  { version, lineage: { refit }, manifest }: Version,
-  challenger: TrainingFacts,
-  anchors: readonly Pick<Version, 'version' | 'artifactDigest' | 'lineage'>[],
-): RefittedChampion | undefined {
-  if (refit?.newestEvent === undefined) return undefined
+/** What the gate must know of a champion, or of the version that was compressed, that was refitted; undefined where none was. */
+function refittedOf({
+  baseline,
+  source,
+  challenger,
+  anchors,
+}: {
+  baseline: Version | undefined
+  /** The version that the challenger is compressed from. */
+  source: Version | undefined
+  challenger: TrainingFacts
+  anchors: readonly Pick<Version, 'version' | 'artifactDigest' | 'lineage'>[]
+}): RefittedChampion | undefined {
+  const refits = [baseline, source].flatMap((of) => {
+    const { refit } = of?.lineage ?? {}
+    return of === undefined || refit?.newestEvent === undefined
+      ? []
+      : [{ version: of.version, newestEvent: refit.newestEvent, judged: refit.judged }]
+  })
+  const [latest] = refits.toSorted((a, b) => Date.parse(b.newestEvent) - Date.parse(a.newestEvent))
+  if (latest === undefined) return undefined
+  const [own, its] = [source, baseline].map((of) => of?.lineage.refit?.judged)
   const recipeOf = ({ code, dependencies, seed, hyperparameters }: TrainingFacts) => ({
     code,
     dependencies,
@@ -234,10 +250,12 @@ function refittedOf(
     hyperparameters,
   })
   return {
-    version,
-    newestEvent: refit.newestEvent,
-    judged: refit.judged,
-    isSameRecipe: digestOfJson(recipeOf(manifest.training)) === digestOfJson(recipeOf(challenger)),
+    ...latest,
+    learnt: own === undefined ? undefined : own === its ? 'both' : 'challenger',
+    // What a compression loses is not in the recipe.
+    isSameRecipe:
+      source === undefined &&
+      digestOfJson(recipeOf(baseline!.manifest.training)) === digestOfJson(recipeOf(challenger)),
     anchors: anchors.map((each) => ({
       version: each.version,
       artifactDigest: each.lineage.refit?.judged ?? each.artifactDigest,

@@ -296,6 +296,9 @@ type GateTables = Pick<
   | 'policy'
 >
 
+/** Why labels give no verdict on weights that have learnt them. */
+const isOfLearntRows = ({ code }: Reason) => code === 'learnt_rows'
+
 /** Draws the verdict from the tables of a report: the gate, and whoever verifies its report. */
 export function concludeGate(
   {
@@ -336,12 +339,13 @@ export function concludeGate(
     ...fairnessReasons(fairness, policy, 'doubtful'),
     ...repetitionReasons(leakage.differentRows, rows),
     ...shiftReasons(leakage.classShift, policy),
-    ...basis,
+    ...basis.filter((each) => !isOfLearntRows(each)),
   ]
   // A leak, a failed test and a difference from the parent are certain even with few rows; everything else needs enough rows.
   const tooFew = [
     ...insufficientCounts({ rows, effectiveRows: weights?.effectiveRows, positives }, policy),
     ...unproven,
+    ...basis.filter(isOfLearntRows),
   ]
   if (tooFew.length > 0 && certain.length === 0)
     return { verdict: 'insufficient', needsPerson, reasons: tooFew, warnings: [...blocks, ...warnings] }

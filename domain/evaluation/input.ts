@@ -51,7 +51,7 @@ export interface GateInput {
   testSetUses?: number
   /** Whether the champion was trained on rows that were split by another rule. */
   championSplitDiffers?: boolean
-  /** What is compared with a refitted champion, which has seen some of the test rows. */
+  /** What is compared where a refitted version has seen some of the test rows. */
   comparison?: Reason
   search?: GateSearch
   /** The categories of the training rows that a brought challenger does not know. */

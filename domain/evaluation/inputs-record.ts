@@ -14,7 +14,7 @@ export interface EvaluationInputs {
   testSetUses: number
   /** Absent when the champion was trained with the same split. */
   championSplitDiffers?: boolean
-  /** Absent unless the champion has been refitted. */
+  /** Absent unless the champion has been refitted, or the version that the challenger is compressed from. */
   refitted?: RefittedChampion
   /** Absent when nothing else was tried. */
   search?: GateSearch

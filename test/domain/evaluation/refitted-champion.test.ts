@@ -123,3 +123,27 @@ it.each([
     expect(found.comparison.message).toContain(text)
   },
 )
+
+it.each([
+  ['both', 60, 'unseen_rows', 'not_worse'],
+  ['both', 59, 'same_weights', 'not_worse'],
+  ['challenger', 60, 'unseen_rows', 'not_worse'],
+  ['challenger', 59, 'learnt_rows', 'insufficient'],
+] as const)(
+  'a compressed challenger whose rows of the refit are learnt by %s, with %i rows after it, is judged by %s: %s',
+  (learnt, rows, basis, verdict) => {
+    const y = Array.from({ length: rows }, (_, row) => row % 2)
+    const { basis: chosen, comparison } = judgedRows({ ...refitted, learnt, isSameRecipe: false }, y, policy)
+    expect(chosen).toBe(basis)
+    const answers = y.map((label) => [0.3 + 0.4 * label])
+    const judged = {
+      y: [...y, 1, 0],
+      challenger: [...answers, [0.7], [0.3]],
+      champion: [...answers, [0.7], [0.3]],
+    }
+    const report = judgeGate({ ...judged, comparison }, policy)
+    expect(report.verdict).toBe(verdict)
+    const stated = verdict === 'insufficient' ? report.reasons : report.warnings
+    expect(stated).toContainEqual(comparison)
+  },
+)

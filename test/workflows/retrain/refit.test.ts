@@ -1,6 +1,8 @@
 /** Tests on the real Temporal, Postgres and TensorFlow that a passed recipe is refitted on all matured rows, and that the next gate stays honest. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import { compressedArtifact } from '../../../activities/retrain/compressed-artifact.ts'
+import type { BroughtArtifact } from '../../../domain/model/brought-artifact.ts'
 import { modelCard } from '../../../domain/registry/model-card.ts'
 import { getManifest } from '../../../store/artifacts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
@@ -30,14 +32,17 @@ const sync = (distance = 0.2, epochs = 4) =>
   })
 const retrain = async (
   days: number,
+  artifact?: BroughtArtifact,
 ): Promise<RetrainOutcome & { evaluationId: string; trainingId: string }> => {
-  const outcome = await (await pipeline.start({ model, asOf: exampleDay(days) })).result()
+  const outcome = await (
+    await pipeline.start({ model, asOf: exampleDay(days), requestedBy: 'olga', artifact })
+  ).result()
   const run = outcome.retrainingId.split('/').at(-1)!.replaceAll('-', '')
   return { ...outcome, evaluationId: `evl_${run}`, trainingId: `trn_${run}` }
 }
 const comparisonOf = async ({ evaluationId }: { evaluationId: string }) => {
   const { report, verdict, baselineVersion } = await getEvaluation(pipeline.store, evaluationId)
-  const codes = report.warnings.map(({ code }) => code)
+  const codes = [...report.reasons, ...report.warnings].map(({ code }) => code)
   return { verdict, rows: report.rows, baselineVersion, codes }
 }
 
@@ -142,6 +147,45 @@ it('compares the next challengers with the refitted champion on rows that neithe
   expect(changed).toMatchObject({ rows: 600, baselineVersion })
   expect(changed.codes).toContain('judged_weights')
   await pipeline.endRelease(model)
+})
+
+it('judges what is compressed from refitted weights on rows that they have not learnt, or beside the same weights', async () => {
+  const { store } = pipeline
+  await sync(0.2, 4)
+  const version = first.version!
+  const compress = async (days: number) =>
+    retrain(days, await compressedArtifact(store, model, { version, to: 'int8', epsilon: 0.05 }))
+  const beside = await compress(36)
+  const { report } = await getEvaluation(store, beside.evaluationId)
+  expect(await comparisonOf(beside)).toMatchObject({
+    rows: 600,
+    baselineVersion: version,
+    codes: expect.arrayContaining(['same_weights']) as unknown,
+  })
+  // Beside itself, nothing would be lost.
+  const [primary] = report.metrics
+  expect(primary!.challenger).not.toBe(primary!.champion)
+  await pipeline.endRelease(model)
+  expect(await comparisonOf(await compress(41))).toMatchObject({
+    rows: 360,
+    codes: expect.arrayContaining(['unseen_rows']) as unknown,
+  })
+  await pipeline.endRelease(model)
+  // Another champion has not learnt those rows.
+  const other = await retrain(37)
+  expect(other.version).toBeDefined()
+  await pipeline.endRelease(model)
+  await store.query(sql`update versions set lineage = lineage - 'refit' where version = ${other.version!}`)
+  const promote = (from: string, to: string) =>
+    moveChampion(store, { model, from, to, cause: 'promotion', actor: 'anna', reason: 'a test' })
+  await promote(version, other.version!)
+  const refused = await compress(36)
+  expect(refused.version).toBeUndefined()
+  expect(await comparisonOf(refused)).toMatchObject({
+    verdict: 'insufficient',
+    codes: expect.arrayContaining(['learnt_rows']) as unknown,
+  })
+  await promote(other.version!, version)
 })
 
 it('registers no version of refitted weights that answer differently from the judged ones', async () => {
