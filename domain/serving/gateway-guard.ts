@@ -2,6 +2,7 @@
  * Decides when a candidate loses its share of a gateway that has no health check which asks this system: when no replica has said for
  * several checks in a row that it may serve. Only the known good version gets a share, so no candidate can get more.
  */
+import { canonicalJson } from '../canonical-json.ts'
 import { counted } from '../figures.ts'
 import { orderOf, type GatewayOrder, type GatewayServer, type GatewayTraits } from './gateway.ts'
 import { totalBp } from './route.ts'
@@ -10,8 +11,17 @@ import { totalBp } from './route.ts'
 export interface GuardMemory {
   /** The known good version, as a replica with a lease last named it. */
   proven?: string
+  /** That version and the weights of that check. Of an earlier guard, it is still right while the gateway has these weights, and it one of them. */
+  named?: NamedVersion
   /** How many checks in a row no replica has said that a version may serve, for each version with a weight. */
   silentChecks: Readonly<Record<string, number>>
+}
+
+/** What a guard keeps for the next one. */
+export interface NamedVersion {
+  proven: string
+  /** Of the versions that had one. */
+  weights: Readonly<Record<string, number>>
 }
 
 export const emptyMemory: GuardMemory = { silentChecks: {} }
@@ -33,14 +43,21 @@ export function judgeExposure(
   { servers, answers }: { servers: readonly GatewayServer[]; answers: ReadonlyMap<string, ExposureAnswer> },
   { checks, traits }: { checks: number; traits: Pick<GatewayTraits, 'weightsOf' | 'hasLease'> },
 ): GuardJudgement {
-  const named = [...answers.values()].flatMap((answer) => (answer.mayServe ? (answer.proven ?? []) : []))
-  const proven = named[0] ?? memory.proven
+  const [told] = [...answers.values()].flatMap((answer) => (answer.mayServe ? (answer.proven ?? []) : []))
+  const weights = Object.fromEntries(
+    servers.flatMap(({ name, weight }) => (weight > 0 ? [[name, weight]] : [])),
+  )
+  const named = told === undefined ? memory.named : { proven: told, weights }
+  // A release may have ended since an earlier guard, and made another version the known good one. Then one of its two versions lost its share.
+  const isSame =
+    named !== undefined && named.proven in weights && canonicalJson(named.weights) === canonicalJson(weights)
+  const proven = told ?? memory.proven ?? (isSame ? named.proven : undefined)
   const served = servers.filter(({ name, weight }) => weight > 0 && name !== proven)
   const silent = served.filter(({ name }) => answers.get(name)?.mayServe !== true)
   const silentChecks = Object.fromEntries(
     silent.map(({ name }) => [name, (memory.silentChecks[name] ?? 0) + 1]),
   )
-  const next = { memory: { proven, silentChecks } }
+  const next = { memory: { proven, named, silentChecks } }
   if (served.length === 0)
     return {
       ...next,
@@ -64,7 +81,9 @@ export function judgeExposure(
   return order === undefined
     ? {
         ...next,
-        text: `${text}, and none has named the known good version since the guard started: nothing is changed`,
+        text: `${text}, and none has named the known good version since the guard started${
+          named ? ` (an earlier guard knew ${named.proven}, and it may be another one by now)` : ''
+        }: nothing is changed`,
       }
     : { ...next, order, text }
 }

@@ -2,7 +2,10 @@
  * `tenure guard-gateway`: takes the share of a candidate in a gateway that has no health check which asks a replica, once no replica says
  * that the candidate may serve. It needs neither Postgres nor Temporal, and runs where the replicas do not.
  */
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { canonicalJson } from '../../../domain/canonical-json.ts'
 import { reasonOf } from '../../../domain/errors.ts'
 import { parseJson } from '../../../domain/parse-json.ts'
 import {
@@ -20,13 +23,16 @@ import {
   judgeExposure,
   type ExposureAnswer,
   type GuardMemory,
+  type NamedVersion,
 } from '../../../domain/serving/gateway-guard.ts'
+import { modelOfVersion } from '../../../domain/registry/version.ts'
 import { openGateway } from '../../../store/gateways/open.ts'
 import { createApiFetch, type ApiFetch } from '../../../store/tls/api-fetch.ts'
 import { gatewaySettings, readCommandConfig } from '../../../temporal.config.ts'
 import { path, usageError } from '../../client/client.ts'
 import { numberOption } from '../../number-option.ts'
 import { findOwnModel } from '../../own-model.ts'
+import { stateDirsOf } from '../../state-dir.ts'
 import type { CommandSpec } from '../../program.ts'
 
 /** A replica that hangs is silent after this time. */
@@ -39,6 +45,10 @@ export const guardGatewayCommand: CommandSpec = {
     ['--replica <url…>', 'Address of a replica (default: TENURE_URL)'],
     ['--every <seconds>', 'Time between two checks (default: 5)'],
     ['--checks <n>', 'Silent checks in a row after which the candidate loses its share (default: 3)'],
+    [
+      '--file <path>',
+      'Where the known good version is kept for the next start (default: guards/<model>.json in TENURE_STATE)',
+    ],
   ],
   examples: [
     'guard-gateway roses --replica http://10.0.0.5:8080 --replica http://10.0.0.6:8080',
@@ -48,7 +58,7 @@ export const guardGatewayCommand: CommandSpec = {
     const model = String(args[0])
     const everyMs = 1_000 * (numberOption(options, 'every', { min: 1, max: 600 }) ?? 5)
     const checks = numberOption(options, 'checks', { min: 1, max: 1_000, whole: true }) ?? 3
-    const { url, key, trust } = readCommandConfig()
+    const { url, key, trust, stateDir } = readCommandConfig()
     const urls = lists['replica'] ?? (url === undefined ? [] : [url])
     if (urls.length === 0)
       throw usageError('no replica is named', 'Name each with --replica, or set TENURE_URL.')
@@ -69,17 +79,75 @@ export const guardGatewayCommand: CommandSpec = {
         askReplica(send, { url: each, key, model, version, maxMs: Math.min(maxAnswerMs, everyMs) }),
       )
     const gateway = openGateway(traffic, gatewaySettings())
+    const file = String(options['file'] ?? join(stateDirsOf(stateDir)[0], 'guards', `${model}.json`))
+    const kept = openNamedFile(file, model)
     let shown: string | undefined
-    let seen: GuardLook = { memory: emptyMemory, servers: [], text: '' }
+    let seen: GuardLook = { memory: { ...emptyMemory, named: kept.found }, servers: [], text: '' }
     for (;;) {
       const startedAt = performance.now()
       seen = await guardOnce(gateway, seen, { model, place: placeOf(traffic), traits, checks, ask })
+      const unkept = kept.keep(seen.memory.named)
+      const text = unkept === undefined ? seen.text : `${seen.text}; ${unkept}`
       // One line for each change.
-      if (seen.text !== shown) terminal.say(`${new Date().toISOString()} ${model}: ${seen.text}`)
-      shown = seen.text
+      if (text !== shown) terminal.say(`${new Date().toISOString()} ${model}: ${text}`)
+      shown = text
       await pause(Math.max(0, everyMs - (performance.now() - startedAt)))
     }
   },
+}
+
+const isNamed = ({ proven, weights }: { proven?: unknown; weights?: object | null }): boolean =>
+  typeof proven === 'string' &&
+  weights !== null &&
+  typeof weights === 'object' &&
+  Object.values(weights).every(Number.isFinite)
+
+/**
+ * Opens the file in which a guard keeps the known good version for the next one. Throws where what is there is not that of this model, or
+ * where its folder cannot be made. `keep` says why it could not be written, and writes it at the next check then.
+ */
+export function openNamedFile(
+  file: string,
+  model: string,
+): { found?: NamedVersion; keep(named: NamedVersion | undefined): string | undefined } {
+  const refused = (why: string) =>
+    usageError(
+      `the file of the guard, ${file}, ${why}`,
+      `Name another file with --file, or delete this one: the guard then changes nothing until a replica has named the known good version.`,
+    )
+  const read = () => {
+    try {
+      mkdirSync(dirname(file), { recursive: true, mode: 0o711 })
+      return readFileSync(file, 'utf8')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+      throw refused(`cannot be read: ${reasonOf(error)}`)
+    }
+  }
+  const text = read()
+  const found = text === undefined ? undefined : (parseJson<NamedVersion>(text) ?? undefined)
+  if (text !== undefined && !(found && isNamed(found))) throw refused('is not one that a guard has written')
+  const other =
+    found &&
+    [found.proven, ...Object.keys(found.weights)].find((version) => modelOfVersion(version) !== model)
+  if (other !== undefined) throw refused(`names ${other}, which is no version of ${model}`)
+  let written = canonicalJson({ named: found })
+  return {
+    found,
+    keep(named) {
+      const wanted = canonicalJson({ named })
+      if (wanted === written) return undefined
+      try {
+        const partial = `${file}.${process.pid}`
+        writeFileSync(partial, `${JSON.stringify(named, null, 2)}\n`, { flush: true })
+        renameSync(partial, file)
+        written = wanted
+        return undefined
+      } catch (error) {
+        return `the known good version cannot be kept in ${file}: ${reasonOf(error)}`
+      }
+    },
+  }
 }
 
 /** What a guard knows after a check. */

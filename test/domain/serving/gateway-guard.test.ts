@@ -95,6 +95,40 @@ it('the checks of a version count anew after it had no share', () => {
   const { memory } = judged(canary, [lives, silent, silent])
   expect(memory.silentChecks).toEqual({ [candidate]: 2 })
   const without = judged({ [champion]: 100, [candidate]: 0 }, [silent], memory)
-  expect(without.memory).toEqual({ proven: champion, silentChecks: {} })
+  expect(without.memory).toEqual({
+    proven: champion,
+    named: { proven: champion, weights: canary },
+    silentChecks: {},
+  })
   expect(judged(canary, [silent], without.memory).order).toBeUndefined()
+})
+
+describe('a guard that starts while no replica answers', () => {
+  const after = (weights: Record<string, number>, named?: GuardMemory['named']) =>
+    judged(weights, [silent, silent, silent], { named, silentChecks: {} })
+  it('gives the whole share to the version that an earlier guard was told, while the weights are those of then', () => {
+    const { memory } = judged(canary, [lives])
+    expect(memory.named).toEqual({ proven: champion, weights: canary })
+    // A server without weight tells nothing.
+    expect(after({ ...canary, [other]: 0 }, memory.named).order).toEqual(whole)
+  })
+  it.each([
+    ['another stage', { [champion]: 75, [candidate]: 25 }],
+    ['another champion', { [champion]: 0, [candidate]: 100 }],
+    ['another candidate', { [champion]: 95, [other]: 5 }],
+  ])('changes nothing where the weights are those of %s, and says so', (_, weights) => {
+    const found = after(weights, { proven: champion, weights: canary })
+    expect(found.order).toBeUndefined()
+    expect(found.text).toMatch(
+      / \(an earlier guard knew m_v1\.0\.0, and it may be another one by now\): nothing is changed$/,
+    )
+  })
+  it('changes nothing where the known good version had no share, because the release may have ended with the same weights', () => {
+    const all = { [candidate]: 100 }
+    expect(after(all, { proven: champion, weights: all }).order).toBeUndefined()
+  })
+  it('keeps acting after another hand has changed the weights', () => {
+    const { memory } = after(canary, { proven: champion, weights: canary })
+    expect(judged({ [champion]: 50, [candidate]: 50 }, [silent], memory).order).toEqual(whole)
+  })
 })

@@ -1,6 +1,9 @@
 /** Tests what `tenure guard-gateway` does with a gateway that answers badly. A real API server of Kubernetes is in test/interop. */
-import { expect, it } from 'vitest'
-import { guardOnce } from '../../../../cli/commands/admin/guard-gateway.ts'
+import { mkdtempSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { guardOnce, openNamedFile } from '../../../../cli/commands/admin/guard-gateway.ts'
 import { emptyMemory, type ExposureAnswer } from '../../../../domain/serving/gateway-guard.ts'
 import {
   traitsOf,
@@ -104,4 +107,87 @@ it('changes nothing where the known good version has no server', async () => {
   await check()
   expect(await check()).toMatch(/has no server named m_v1\.0\.0: add it, so nothing is changed$/)
   expect(orders).toEqual([])
+})
+
+describe('the file in which a guard keeps the known good version', () => {
+  const named = { proven: champion, weights: { [champion]: 95, [candidate]: 5 } }
+  const placeOf = () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tenure-guard-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    return join(folder, 'guards', 'm.json')
+  }
+  it('is read by the next one, and is whole at each moment', () => {
+    const file = placeOf()
+    const first = openNamedFile(file, 'm')
+    expect(first.found).toBeUndefined()
+    expect(first.keep(undefined)).toBeUndefined()
+    expect(readdirSync(dirname(file))).toEqual([])
+    expect(first.keep(named)).toBeUndefined()
+    expect(readdirSync(dirname(file))).toEqual(['m.json'])
+    const { found, keep } = openNamedFile(file, 'm')
+    expect(found).toEqual(named)
+    // It is not written again at each check.
+    rmSync(file)
+    expect(keep(named)).toBeUndefined()
+    expect(readdirSync(dirname(file))).toEqual([])
+    expect(keep({ ...named, weights: { [champion]: 100 } })).toBeUndefined()
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toEqual({ ...named, weights: { [champion]: 100 } })
+  })
+  it.each<[string, string | undefined, RegExp]>([
+    ['half a file', JSON.stringify(named).slice(0, -9), /is not one that a guard has written/],
+    ...[
+      'null',
+      '7',
+      '{"proven": 7, "weights": {}}',
+      '{"proven": "m_v1.0.0", "weights": null}',
+      '{"proven": "m_v1.0.0"}',
+    ].map(
+      (text) =>
+        [`no file of a guard (${text})`, text, /is not one that a guard has written/] as [
+          string,
+          string,
+          RegExp,
+        ],
+    ),
+    [
+      'one with other weights than numbers',
+      JSON.stringify({ ...named, weights: { [champion]: 'all' } }),
+      /is not one that a guard has written/,
+    ],
+    [
+      'that of another model',
+      JSON.stringify({ ...named, proven: 'roses_v1.0.0' }),
+      /names roses_v1\.0\.0, .* version of m$/,
+    ],
+    [
+      'one with a version of another model',
+      JSON.stringify({ ...named, weights: { 'roses_v1.0.0': 5 } }),
+      /names roses_v1\.0\.0, .* version of m$/,
+    ],
+    ['a folder', undefined, /cannot be read: EISDIR/],
+  ])('is refused where it is %s, with what to do', (_, text, detail) => {
+    const file = placeOf()
+    mkdirSync(text === undefined ? file : dirname(file), { recursive: true })
+    if (text !== undefined) writeFileSync(file, text)
+    const problem = {
+      detail: expect.stringMatching(detail),
+      remedy: expect.stringMatching(/^Name another file with --file, or delete/),
+    }
+    let thrown: unknown
+    try {
+      openNamedFile(file, 'm')
+    } catch (error) {
+      thrown = error
+    }
+    expect(thrown).toMatchObject({ problem })
+  })
+  it('is written at a later check where it cannot be written', () => {
+    const file = placeOf()
+    const { keep } = openNamedFile(file, 'm')
+    rmSync(dirname(file), { recursive: true })
+    expect(keep(named)).toMatch(/known good version cannot be kept in .*ENOENT/)
+    mkdirSync(dirname(file))
+    expect(keep(named)).toBeUndefined()
+    expect(openNamedFile(file, 'm').found).toEqual(named)
+  })
 })
