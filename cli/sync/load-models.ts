@@ -39,10 +39,15 @@ const startMs = 120_000
  */
 export async function loadModelsInChild({
   directory = modelsDirectory,
-  limitMs = defaultLimitMs,
+  limitMsOf = () => defaultLimitMs,
   only,
   isPrinted = false,
-}: { directory?: string; limitMs?: number; only?: string; isPrinted?: boolean } = {}): Promise<{
+}: {
+  directory?: string
+  limitMsOf?: (file: string) => number
+  only?: string
+  isPrinted?: boolean
+} = {}): Promise<{
   models: DeclaredModel[]
   broken: BrokenModel[]
 }> {
@@ -50,7 +55,7 @@ export async function loadModelsInChild({
   const broken: BrokenModel[] = []
   let files = (await listModelFiles(directory)).filter((file) => only === undefined || file === only)
   while (files.length > 0) {
-    const { stoppedAt, issue } = await loadSome({ directory, files, isPrinted }, limitMs, (message) => {
+    const { stoppedAt, issue } = await loadSome({ directory, files, isPrinted }, limitMsOf, (message) => {
       if (message.kind === 'loaded') models.push(message.model)
       else if (message.kind === 'broken') broken.push(message.broken)
     })
@@ -65,7 +70,7 @@ export async function loadModelsInChild({
 /** Loads until the end, or until a file stops the process. Returns that file and the reason. */
 function loadSome(
   job: LoadJob,
-  limitMs: number,
+  limitMsOf: (file: string) => number,
   onMessage: (message: LoadMessage) => void,
 ): Promise<{ stoppedAt?: string; issue: string }> {
   const child = fork(launcher, ['cli/sync/load-child.ts'], {
@@ -86,15 +91,15 @@ function loadSome(
     let timer = setTimeout(give, startMs)
     child.on('message', (message: LoadMessage) => {
       clearTimeout(timer)
-      timer = setTimeout(give, limitMs)
       if (message.kind === 'loading') first = message.file
+      timer = setTimeout(give, limitMsOf(first))
       ended ||= message.kind === 'end'
       onMessage(message)
     })
     child.once('error', reject)
     child.once('close', (code, signal) => {
       clearTimeout(timer)
-      const hangs = `it was not loaded within ${limitMs / 1_000} s: an endless loop, or an \`await\` that never ends, outside of \`train\``
+      const hangs = `it was not loaded within ${limitMsOf(first) / 1_000} s: an endless loop, or an \`await\` that never ends, outside of \`train\``
       const exits = starved
         ? `it used more than ${maxHeapMb} MB of memory while it was loaded: read data with csv(…) or parquet(…)`
         : `it ended the process that loaded it (${signal ?? `exit code ${code}`})`

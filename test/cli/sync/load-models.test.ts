@@ -24,6 +24,10 @@ async function directoryOf(files: Readonly<Record<string, string | Buffer>>): Pr
   return directory
 }
 
+const endless = new Set(['loops.ts', 'waits.ts'])
+/** The longest time that a timer takes, in ms. */
+const longestMs = 2 ** 31 - 1
+
 beforeAll(async () => {
   const files = badModelFiles.flatMap(({ name, text, more = {} }) => [
     [`${name}.ts`, text] as const,
@@ -36,7 +40,11 @@ beforeAll(async () => {
     'iris.ts': `export { iris } from '${modelsDirectory}iris.ts'\n`,
     'zinnias.ts': modelFile('zinnias'),
   })
-  loaded = await loadModelsInChild({ directory, limitMs: 4_000 })
+  // Only a file that never ends has a limit that it can reach, however busy the machine is.
+  loaded = await loadModelsInChild({
+    directory,
+    limitMsOf: (file) => (endless.has(file) ? 4_000 : longestMs),
+  })
   for (const { file, issues } of loaded.broken) answers.set(file, issues)
 })
 afterAll(() => Promise.all(directories.map((directory) => rm(directory, { recursive: true }))))
