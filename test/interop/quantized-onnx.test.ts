@@ -213,6 +213,19 @@ it.skipIf('reason' in found)('weights of Constant nodes and of 16 bits are quant
 })
 
 it.skipIf('reason' in found)(
+  'the program that quantizes passes its tests, with weights wherever a graph holds them and operators of earlier versions',
+  () => {
+    const { python } = found as { python: string }
+    const { status, stderr } = spawnSync(python, ['-B', '-m', 'unittest', 'test_quantize'], {
+      cwd: join(checkout, 'packages', 'python', 'tests'),
+      encoding: 'utf8',
+    })
+    expect(status, stderr).toBe(0)
+    expect(stderr).toMatch(/\nOK\n$/)
+  },
+)
+
+it.skipIf('reason' in found)(
   'a graph that needs more memory than the tool may take is refused with the limit',
   () => {
     const { python } = found as { python: string }

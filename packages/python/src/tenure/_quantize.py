@@ -12,13 +12,15 @@ from typing import Any, Dict, Iterator, List, Optional
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import numpy_helper, version_converter
 from onnxruntime import quantization
 
 batch_rows = 100
 #: A matrix with a smaller share of the weights costs more steps than it saves bytes.
 least_share = 0.1
 multiplying = ("Conv", "Gemm", "MatMul")
+#: The first version of the operators whose scales may differ by channel.
+least_opset = 13
 
 
 class Batches(quantization.CalibrationDataReader):  # type: ignore[misc]
@@ -62,6 +64,13 @@ def quantize(model: str, to: str, rows: str, inputs: List[Dict[str, Any]], width
     if len(values) == 0:
         return {"refused": "every row of training has a missing value, and the tool needs rows of numbers"}
     graph = onnx.load(model)
+    opset = next((each.version for each in graph.opset_import if each.domain in ("", "ai.onnx")), least_opset)
+    if opset < least_opset:
+        try:
+            graph = version_converter.convert_version(graph, least_opset)
+        except Exception as error:
+            why = str(error).strip().partition("\n")[0][:200]
+            return {"refused": f"the graph has opset {opset}, and 8 bits by channel need {least_opset}: export it with that or a later one. A conversion failed: {why}"}
     hold_constants(graph.graph)
     sizes = {each.name: int(np.prod(each.dims)) for each in graph.graph.initializer if each.data_type == 1}
     total = sum(sizes.values())
