@@ -568,7 +568,7 @@ async function ownMetricsOf(
     return computed
   }
   const run = { model: definition.name, models: modelsDirectory, rows, table, policy }
-  return whileAlive(parent, () => computeMetrics(metricProgram, run))
+  return whileAlive(parent, () => computeMetrics(metricProgram, { ...run, folder: parent.scratch }))
 }
 
 /** The predictions of a column, or constant ones for a model without that column. */

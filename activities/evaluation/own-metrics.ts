@@ -3,8 +3,7 @@
  * process, in the environment of the training program, on the same rows and resamples.
  */
 import { closeSync, openSync, writeSync } from 'node:fs'
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createContext, runInContext } from 'node:vm'
 import { DomainError } from '../../domain/errors.ts'
@@ -90,36 +89,34 @@ interface MetricsRun extends MetricInput {
   table: ColumnTable
 }
 
-/** Throws the errors of `runTrainingProgram`, which end with the metric that was computed. An exception of a metric is a fault in its value. */
+/**
+ * Computes the metrics of a file in Python. Throws the errors of `runTrainingProgram`, which end with the metric that was computed. An
+ * exception of a metric is a fault in its value. `folder` is made here, and removed by the caller.
+ */
 export async function computeMetrics(
   program: MetricProgram,
-  run: MetricsRun,
+  { folder, ...run }: MetricsRun & { folder: string },
 ): Promise<Record<string, ComputedMetric>> {
-  const folder = await mkdtemp(join(tmpdir(), 'tenure-metrics-'))
-  try {
-    const output = join(folder, 'output')
-    await mkdir(output)
-    const job = await writeInputs(folder, output, run)
-    await runTrainingProgram({
-      argv: program.argv,
-      cwd: run.models,
-      env: programEnvironment({ TMPDIR: folder, PYTHONHASHSEED: '0' }),
-      input: `${JSON.stringify(job)}\n`,
-      // The process group of the program ends with this process.
-      signal: new AbortController().signal,
-      silentMs: program.silenceMs ?? defaultSilenceMs,
-      limitMs: program.limitMs ?? defaultLimitMs,
-      limitMb: program.memoryMb,
-      onLine: () => {},
-    })
-    const text = await readFile(join(output, 'metrics.json'), 'utf8').catch(() => '')
-    const found = parseMetrics(text)
-    if (found === undefined)
-      throw new DomainError('training_failed', `${program.argv.join(' ')} wrote no metrics.json of metrics`)
-    return found
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
+  const output = join(folder, 'output')
+  await mkdir(output, { recursive: true, mode: 0o700 })
+  const job = await writeInputs(folder, output, run)
+  await runTrainingProgram({
+    argv: program.argv,
+    cwd: run.models,
+    env: programEnvironment({ TMPDIR: folder, PYTHONHASHSEED: '0' }),
+    input: `${JSON.stringify(job)}\n`,
+    // The process group of the program ends with this process.
+    signal: new AbortController().signal,
+    silentMs: program.silenceMs ?? defaultSilenceMs,
+    limitMs: program.limitMs ?? defaultLimitMs,
+    limitMb: program.memoryMb,
+    onLine: () => {},
+  })
+  const text = await readFile(join(output, 'metrics.json'), 'utf8').catch(() => '')
+  const found = parseMetrics(text)
+  if (found === undefined)
+    throw new DomainError('training_failed', `${program.argv.join(' ')} wrote no metrics.json of metrics`)
+  return found
 }
 
 type Written = { value: number } | { fault: string }

@@ -1,6 +1,9 @@
 /** Runs a heavy job in a child process. In the worker, TensorFlow would block the heartbeats and a native crash would end the worker. */
 import { fork, type ChildProcess } from 'node:child_process'
-import { basename } from 'node:path'
+import { randomUUID } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
 import type { Socket } from 'node:net'
 import { DomainError } from '../../domain/errors.ts'
 import { traceparentVariable } from '../../domain/tracing/trace-context.ts'
@@ -62,6 +65,7 @@ export async function runChild<Step, Result>(options: ChildOptions<Step>): Promi
     limitMb === undefined || process.pid === undefined
       ? undefined
       : watchMemory(process.pid, limitMb, reservedForCodeMb)
+  const scratch = join(tmpdir(), `tenure-job-${randomUUID()}`)
   let isKept = false
   let byUs = false
   const exited = child.gone.then(async ({ how, signal }): Promise<Ended> => {
@@ -81,7 +85,7 @@ export async function runChild<Step, Result>(options: ChildOptions<Step>): Promi
   options.signal.addEventListener('abort', kill)
   if (options.signal.aborted) kill()
   try {
-    const { result, heldMb } = await converse<Step, Result>(child, { exited, span }, options)
+    const { result, heldMb } = await converse<Step, Result>(child, { exited, span, scratch }, options)
     span?.end()
     isKept = place !== undefined && !byUs && heldMb <= Math.min(maxKeptMb, (limitMb ?? Infinity) / 4)
     if (place !== undefined && isKept) keepChild(child, place, options.idleMs)
@@ -96,6 +100,8 @@ export async function runChild<Step, Result>(options: ChildOptions<Step>): Promi
       kill()
       await exited
     }
+    // A program of the job may still write while it is killed.
+    await rm(scratch, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 
@@ -123,7 +129,7 @@ const whenGone = (child: ChildProcess): Promise<{ how: string; signal: NodeJS.Si
 
 async function converse<Step, Result>(
   { process: child, lines: { last } }: Child,
-  { exited, span }: { exited: Promise<Ended>; span: ProcessSpan | undefined },
+  { exited, span, scratch }: { exited: Promise<Ended>; span: ProcessSpan | undefined; scratch: string },
   { job, signal, silentMs, plainErrors, onStep, file }: ChildOptions<Step>,
 ): Promise<Done<Result>> {
   const interrupted = (why: string, isSilent = false) =>
@@ -164,7 +170,7 @@ async function converse<Step, Result>(
       void exited.then((how) => steps.then(() => reject(ended(how))))
       // Sending to a dead child fails; its exit is reported above.
       child.send(
-        { ...job, folders: expectedMarkers() } satisfies ParentFacts,
+        { ...job, scratch, folders: expectedMarkers() } satisfies ParentFacts,
         (error) => error && child.kill('SIGKILL'),
       )
     })

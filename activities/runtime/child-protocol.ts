@@ -34,6 +34,8 @@ export interface Parent<Step> {
   report(step: Step): Promise<void>
   /** Runs `work` and reports it as a span when the job is traced. */
   part<T>(name: string, work: () => Promise<T>): Promise<T>
+  /** The path of a folder that the job may make; the parent removes it when the job has ended, also by its death. */
+  scratch: string
 }
 
 const breathMs = 250
@@ -41,6 +43,7 @@ const aliveEveryMs = 1_000
 
 /** What a child must know of its parent beside its job. */
 export interface ParentFacts {
+  scratch: string
   /** Folders of artifacts that are unreachable while they have no marker. */
   folders?: readonly string[]
 }
@@ -53,7 +56,7 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
     new Promise<void>((resolve) => (process.send ? process.send(message, () => resolve()) : resolve()))
   const isTraced = environmentWith({})[traceparentVariable] !== undefined
   let lastMs = performance.now()
-  const parent: Parent<Step> = {
+  const parent: Omit<Parent<Step>, 'scratch'> = {
     async yieldToEventLoop() {
       if (performance.now() - lastMs < breathMs) return
       lastMs = performance.now()
@@ -75,7 +78,7 @@ export function takeJob<Job, Step, Result>(work: (job: Job, parent: Parent<Step>
     // An unprivileged user may not raise the priority of a process that started with a lower one.
     if (getPriority() < 10) setPriority(10)
     dieFirst()
-    work(job, parent)
+    work(job, { ...parent, scratch: job.scratch })
       .then((result) => send({ kind: 'done', result, heldMb: process.memoryUsage.rss() / 1_048_576 }))
       .catch((error: unknown) => send(failureOf(error)).finally(() => process.exit(0)))
   })

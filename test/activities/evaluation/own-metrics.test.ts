@@ -36,7 +36,7 @@ import {
 } from '../../support/training/example-model.ts'
 import { registerTraining } from '../../support/training/register-training.ts'
 
-const folder = await mkdtemp(join(tmpdir(), 'tenure-metrics-'))
+const folder = await mkdtemp(join(tmpdir(), 'tenure-own-metrics-'))
 afterAll(() => rm(folder, { recursive: true }))
 
 /** A Python with NumPy; undefined, with a printed reason, where it cannot be installed. */
@@ -148,9 +148,16 @@ async function judgedInPython(
     table = { rows: n, columns: {} },
   }: { input: GateInput; policy: GatePolicy; table?: ColumnTable },
 ): Promise<GateReport> {
-  const path = join(await mkdtemp(join(folder, 'models-')), 'model.py')
+  const own = await mkdtemp(join(folder, 'models-'))
+  const path = join(own, 'model.py')
   await writeFile(path, fileOf('model', metrics))
-  const run = { model: 'model', models: dirname(path), table, ...metricInputOf(input, policy)! }
+  const run = {
+    model: 'model',
+    models: own,
+    table,
+    folder: join(own, 'run'),
+    ...metricInputOf(input, policy)!,
+  }
   return judgeGate(input, policy, await computeMetrics({ argv: [python, path] }, run))
 }
 
