@@ -117,7 +117,7 @@ async function lookAt(
   try {
     const begin = (order: GatewayOrder) =>
       beginOrder(store, { model, owner: replica.id, forMs: traitsOf(traffic).orderMs, order })
-    const found = await compare(gateway, owned, { live, table, begin })
+    const found = await compareGateway(gateway, owned, { live, table, begin })
     const { servers, ordered } = found
     const counted: (() => void)[] = []
     const unread = unreadOf(traitsOf(traffic), servers, live.route)
@@ -146,7 +146,7 @@ interface Compared {
 }
 
 /** Sets the gateway to the table where it is not, and says what keeps it from following. */
-async function compare(
+export async function compareGateway(
   gateway: Gateway,
   { model, traffic, epoch, generation, ordered: set }: OwnedGateway,
   {

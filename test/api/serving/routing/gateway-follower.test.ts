@@ -6,11 +6,19 @@ import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { reportGateways } from '../../../../activities/alerts/delivery/deliver.ts'
 import { listOpenAlertKeys } from '../../../../store/monitoring/alerts.ts'
-import { followGateways } from '../../../../api/serving/routing/gateway-follower.ts'
-import { variantOf, type HaproxyTraffic } from '../../../../domain/serving/gateway.ts'
+import { compareGateway, followGateways } from '../../../../api/serving/routing/gateway-follower.ts'
+import {
+  orderOf,
+  traitsOf,
+  variantOf,
+  type GatewayServer,
+  type GivenOrder,
+  type HaproxyTraffic,
+  type Traffic,
+} from '../../../../domain/serving/gateway.ts'
 import { findGateway } from '../../../../store/serving/gateways.ts'
 import { issuesOfKillSwitch } from '../../../../store/serving/kill-switches.ts'
 import { laggingReplicas, listReplicaProgress } from '../../../../store/serving/replicas.ts'
@@ -35,6 +43,8 @@ const setTraffic = (model: string, address: string) =>
     update models set definition = jsonb_set(definition, '{traffic}',
       ${JSON.stringify({ gateway: 'haproxy', address, backend: 'b' })}::jsonb) where name = ${model}`)
 const problemOf = async (model: string) => (await findGateway(fixture.store, model))?.problem ?? ''
+const readAtOf = async (model: string) =>
+  fixture.store.query(sql`select read_at from gateways where model = ${model}`)
 const behind = async (model: string) =>
   laggingReplicas(
     await listReplicaProgress(fixture.store, model),
@@ -232,12 +242,13 @@ it('goes on asking a gateway while another one hangs', async () => {
   await replica.stop()
 })
 
-it('follows with a new adapter after another replica has owned the gateway, by the clock of the database', async () => {
+it('follows with a new adapter after another replica has owned the gateway, and counts nothing while the candidate is down', async () => {
   const { model, champion, candidate, canary } = await threeVersions(fixture)
   const folder = mkdtempSync(join(tmpdir(), 'tenure-follower-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
   const names = [champion, candidate].map(variantOf)
   let requests = 0
+  let ready = true
   const server = createHttpServer((request, response) => {
     const result = [champion, candidate].map((tenure_version) => ({
       metric: { code: '200', tenure_version },
@@ -249,7 +260,7 @@ it('follows with a new adapter after another replica has owned the gateway, by t
         ? {
             items: names.map((name) => ({
               metadata: { labels: { 'kubernetes.io/service-name': name } },
-              endpoints: [{}],
+              endpoints: [{ conditions: { ready: ready || name === names[0] } }],
             })),
           }
         : {
@@ -342,4 +353,107 @@ it('follows with a new adapter after another replica has owned the gateway, by t
   )
   await takes(owner)
   await counts('counts after another replica has counted')
+
+  // While the candidate is down, the gateway answers its requests, and no counter has them.
+  ready = false
+  await until(
+    async () => (await problemOf(model)) === `the server ${candidate} is down`,
+    'a server that is down',
+  )
+  const [readAt, soFar, looked] = [await readAtOf(model), counted, looks]
+  await until(() => {
+    requests += 10
+    return looks > looked + 6
+  }, 'looks at a server that is down')
+  expect([await readAtOf(model), counted]).toEqual([readAt, soFar])
+  ready = true
+  await counts('counts of a server that is up again')
+})
+
+describe('an order that was set', () => {
+  const [champion, candidate] = ['m_v1.0.0', 'm_v1.1.0']
+  const arms = [
+    { arm: 'canary', version: candidate, shareBp: 500 },
+    { arm: 'champion', version: champion, shareBp: 9_500 },
+  ] as const
+  const kinds = (['haproxy', 'http_route', 'kserve', 'sagemaker'] as const).map(
+    (gateway) => [gateway, { gateway, address: 'a:1', backend: 'b' } as unknown as Traffic] as const,
+  )
+  /** What the gateway was set to, and what a look has found. `generation`: of the last look, where that of the route is 7. */
+  const look = async (
+    traffic: Traffic,
+    {
+      changed = {},
+      generation = 7,
+      isPending,
+    }: { changed?: Partial<GatewayServer>; generation?: number; isPending?: true },
+  ) => {
+    const order = orderOf(traitsOf(traffic), arms, champion)!
+    const ordered: GivenOrder = { ...order, ...(isPending && { isPending }) }
+    const lease = traitsOf(traffic).hasLease ? 'on' : 'absent'
+    const served = { isUp: true, attempts: 0, requests: 0, failures: 0 }
+    const servers: GatewayServer[] = [
+      { ...served, name: champion, weight: 95, lease: lease === 'on' ? 'off' : lease },
+      { ...served, name: candidate, weight: 5, lease, ...changed },
+    ]
+    const set: unknown[] = []
+    const gateway = {
+      read: () => Promise.resolve(servers),
+      set(given: unknown) {
+        set.push(given)
+        return Promise.resolve(servers)
+      },
+    }
+    const { isCounted, problem } = await compareGateway(
+      gateway,
+      { model: 'm', traffic, epoch: 1, generation, ordered },
+      {
+        live: { route: { model: 'm', epoch: 1, generation: 7, proven: champion, arms } } as never,
+        table: {
+          arms: [
+            { loaded: { version: candidate }, belowBp: 500 },
+            { loaded: { version: champion }, belowBp: 10_000 },
+          ],
+        } as never,
+        begin: () => Promise.resolve(true),
+      },
+    )
+    return { isSetAgain: set.length > 0, isCounted, problem }
+  }
+  it.each(kinds)('is left alone while it is in force (%s)', async (_, traffic) => {
+    expect(await look(traffic, {})).toEqual({ isSetAgain: false, isCounted: true })
+    expect(await look(traffic, { generation: 6 })).toEqual({ isSetAgain: false, isCounted: true })
+  })
+  it.each(kinds)(
+    'is set again while it only lags where health checks are part of it, and counts either way (%s)',
+    async (gateway, traffic) => {
+      expect(await look(traffic, { changed: { isUp: false } })).toEqual({
+        isSetAgain: gateway === 'haproxy',
+        isCounted: true,
+        problem: `the server ${candidate} is down`,
+      })
+    },
+  )
+  it.each(kinds)('is set again while it is not known to have been carried out (%s)', async (_, traffic) => {
+    expect(await look(traffic, { changed: { weight: 0 }, isPending: true })).toEqual({
+      isSetAgain: true,
+      isCounted: false,
+      problem: `the weight of ${candidate} is 0, and 5 was set`,
+    })
+  })
+  it.each(kinds)(
+    'is set again over the weights of another hand for a later route only, and counts nothing (%s)',
+    async (_, traffic) => {
+      const changed = { weight: 50 }
+      expect(await look(traffic, { changed })).toMatchObject({
+        isSetAgain: false,
+        isCounted: false,
+        problem: expect.stringMatching(/is 50, and 5 was set: it was changed by another hand/),
+      })
+      expect(await look(traffic, { changed, generation: 6 })).toMatchObject({
+        isSetAgain: true,
+        isCounted: false,
+      })
+    },
+  )
 })
