@@ -3,7 +3,7 @@ import { DomainError } from '../../domain/errors.ts'
 import type { Database } from '../postgres.ts'
 import { getModel } from '../registry/models.ts'
 import { findLatestVersion } from '../registry/versions.ts'
-import { findOpenRelease } from './releases.ts'
+import { findOpenRelease, listReleasesOfVersion } from './releases.ts'
 
 /** Returns the next step of a model that has no champion, as one imperative sentence with its command. Throws `model_not_found`. */
 export async function firstStepOf(database: Database, name: string): Promise<string> {
@@ -16,8 +16,13 @@ export async function firstStepOf(database: Database, name: string): Promise<str
       : `Follow the release of ${version} to its end: \`tenure releases watch ${id}\`.`
   }
   const latest = await findLatestVersion(database, model)
-  if (latest !== undefined && latest.rolledBackAt === undefined)
-    return `Release the latest version: \`tenure releases start ${latest.version}\`.`
+  if (latest !== undefined && latest.rolledBackAt === undefined) {
+    const again = `\`tenure releases start ${latest.version}\``
+    const [ended] = await listReleasesOfVersion(database, latest.version)
+    return ended === undefined
+      ? `Release the latest version: ${again}.`
+      : `Read why the release of ${latest.version} ended: \`tenure releases show ${ended.state.id}\`; then bring or train another version, or start it again: ${again}.`
+  }
   return definition.isBrought === true
     ? `Bring a version to release: \`tenure versions register ${model} --artifact FILE\`.`
     : `Train and release a version: \`tenure retrain ${model} --watch\`.`

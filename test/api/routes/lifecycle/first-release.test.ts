@@ -73,6 +73,17 @@ const states: Record<string, () => Promise<{ model: string; step: string }>> = {
     await register()
     return { model, step: `Release the latest version: \`tenure releases start ${await register()}\`.` }
   },
+  'a release that has failed': async () => {
+    const { model, version, id } = await releasing('qualifying')
+    await fixture.store.query(
+      sql`update releases set stage = 'ended', outcome = 'failed', ended_at = now() where id = ${id}`,
+    )
+    const again = `start it again: \`tenure releases start ${version}\`.`
+    return {
+      model,
+      step: `Read why the release of ${version} ended: \`tenure releases show ${id}\`; then bring or train another version, or ${again}`,
+    }
+  },
   'a release that qualifies': async () => {
     const { model, version, id } = await releasing('qualifying')
     return { model, step: `Follow the release of ${version} to its end: \`tenure releases watch ${id}\`.` }
