@@ -165,9 +165,9 @@ export function refusalOf(
   const { model, p99Us, rssBytes, weightBytes } = found
   if (model !== state.model) return `its artifact belongs to ${model}, not to ${state.model}`
   if (p99Us > limits.p99Us)
-    return `a row takes ${Math.round(p99Us)} µs at the 99th percentile${timesOf(found)}, at most ${limits.p99Us} are accepted`
+    return `a row takes ${Math.round(p99Us)} µs at the 99th percentile${timesOf(found)}, at most ${limits.p99Us} are accepted (qualification.p99Us of its policy)`
   if (rssBytes > limits.rssBytes)
-    return `its process takes ${Math.round(rssBytes / 1_048_576)} MiB, at most ${Math.round(limits.rssBytes / 1_048_576)} are accepted`
+    return `its process takes ${Math.round(rssBytes / 1_048_576)} MiB, at most ${Math.round(limits.rssBytes / 1_048_576)} are accepted (qualification.rssBytes of its policy)`
   if (weightBytes > limits.weightBytes)
     return `its weights have ${weightBytes} bytes, at most ${limits.weightBytes} are accepted (qualification.weightBytes of its policy)`
   return undefined
