@@ -129,6 +129,7 @@ export function openRequestCounts(
         selector: requests.replaceAll(/\$(\w+)/g, (text, word: string) => each[word] ?? text),
       }
     })
+    if (selectors.length === 0) return
     // One question, because a scrape between two would show one version's counters later than the other's.
     const query = selectors
       .map(

@@ -19,12 +19,10 @@ import { whyNoNats } from '../support/streams/nats-server.ts'
 const outageAlertMs = 2_000
 /** Longer than the retries, the sessions and the transactions of the clients. */
 const awayMs = Number(environmentWith({})['TENURE_TEST_AWAY_S'] ?? 30) * 1_000
-/** A busy machine takes minutes for what takes seconds. */
-const longMs = 300_000
 
 /** Polls at a pace that leaves the machine to the broker. */
 const holdsSoon = (what: string, holds: () => Promise<boolean>): Promise<void> =>
-  expect.poll(holds, { message: what, timeout: longMs, interval: 200 }).toBe(true)
+  expect.poll(holds, { message: what, interval: 200 }).toBe(true)
 
 const names = (start: string, kind: string) =>
   Object.fromEntries(
@@ -148,7 +146,6 @@ const missing: Record<BrokerKind, string | undefined> = { kafka: whyNoKafka(), n
 describe.each(['kafka', 'nats'] as const)('%s', (kind) => {
   it.skipIf(missing[kind] !== undefined)(
     'is killed five times among predictions and events, and once away: each record counts once, and all is told',
-    { timeout: 1_800_000 },
     async () => {
       await withScene(async (scene) => {
         const { store } = scene.database
