@@ -269,6 +269,16 @@ class Objects(unittest.TestCase):
                     else:
                         self.compare("probability", self.pickled(model), lambda X: model.predict_proba(X[["pieces", column]])[:, 0], ["pieces", column])
 
+    def test_words_that_look_like_other_values_are_answered(self) -> None:
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer
+
+        self.rows.loc[::5, "note"] = "true"
+        model = make_pipeline(FunctionTransformer(lambda X: X["note"]), TfidfVectorizer(), LogisticRegression()).fit(self.rows[["note"]], self.bloom)
+        self.compare("probability", self.pickled(model), lambda X: model.predict_proba(X[["note"]])[:, 0], ["note"])
+
     def test_own_code_gets_texts_that_may_be_booleans_with_a_vocabulary_alone(self) -> None:
         import numpy
 

@@ -180,8 +180,10 @@ class Asked:
                     f"{kind} of {self.kind} knows values that are no texts, and none of its columns by name, so that it may not know the texts of "
                     f"{_listed(open_texts)}: bring a serve.py whose predict(frame) makes the values of its training"
                 )
+        # A feature of words was text in training too.
+        words = X.attrs.get("words", ())
         for kind, reach, other in encoded.foreign:
-            open_texts = [name for name in texts if name in reach and name not in encoded.values and name not in encoded.texts]
+            open_texts = [name for name in texts if name in reach and name not in words and name not in encoded.values and name not in encoded.texts]
             unclear = [name for name in open_texts if X[name].isin(other).any()]
             if unclear:
                 raise ValueError(
@@ -190,7 +192,7 @@ class Asked:
                 )
         for kind, reach in encoded.hashed:
             # A vocabulary says that they are texts.
-            booleans = [name for name in texts if name in reach and name not in listed and name not in encoded.values and X[name].isin(["true", "false"]).any()]
+            booleans = [name for name in texts if name in reach and name not in listed and name not in words and name not in encoded.values and X[name].isin(["true", "false"]).any()]
             if booleans:
                 raise ValueError(
                     f"{kind} does not tell whether it knows the booleans or the texts true and false of {_listed(booleans)}: list the vocabulary of the "

@@ -63,7 +63,8 @@ def rows_of(model: Opened, numbers: Any, texts: list[list[Optional[str]]]) -> An
         missing = numpy.nan if kind == "category" and categories is None else None
         return column["name"], decoded(kind, numpy.array([missing if each is None else each for each in next(text)], dtype=object)), categories
 
-    return table_of([cells(column) for column in model.columns], model.frames)
+    words = [column["name"] for column in model.columns if column.get("kind") == "text"]
+    return table_of([cells(column) for column in model.columns], model.frames, words)
 
 
 def answers_of(model: Opened, given: Any, rows: int) -> bytes:
