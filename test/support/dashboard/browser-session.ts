@@ -212,34 +212,29 @@ export async function keyboardIssues(page: Page): Promise<string[]> {
       const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(target)
       window.reached.set(target, (outlineStyle !== 'none' && outlineWidth !== '0px') || boxShadow !== 'none')
     })
-    new MutationObserver((changes) => {
-      const nodes = changes.flatMap(({ addedNodes, removedNodes }) => [...addedNodes, ...removedNodes])
-      const isControl = (node) => node instanceof Element && (node.matches(controls) || node.querySelector(controls) !== null)
-      window.isReplaced ||= nodes.some(isControl)
-    }).observe(document.body, { childList: true, subtree: true })
   })()`)
-  // A reload that had begun before it was blocked still ends, in the first round.
+  // A reload that had begun before it was blocked may still replace a control that the round has visited.
   for (let rounds = 1; ; rounds++) {
     const count = await page.evaluate<number>(`(() => {
       window.reached = new Map()
-      window.isReplaced = false
       return document.querySelectorAll(controls + ', [tabindex="0"]').length
     })()`)
     // A field with autofocus is in the middle of the page; a whole round also visits the controls before it.
     await pressTab(page, count + 3)
-    if (rounds === 3 || !(await page.evaluate<boolean>('window.isReplaced'))) break
+    const issues = await page.evaluate<string[]>(`(() => {
+      const name = (part) => part.outerHTML.slice(0, 120)
+      const unseen = [...window.reached].filter(([, isSeen]) => !isSeen).map(([part]) => 'no visible focus: ' + name(part))
+      // Tab reaches one radio button of a group; the arrow keys reach the others.
+      const radios = new Set([...window.reached.keys()].filter(({ type }) => type === 'radio').map(({ name }) => name))
+      const missed = [...document.querySelectorAll(controls)]
+        .filter((part) => part.checkVisibility({ visibilityProperty: true }) && !part.disabled && part.type !== 'hidden')
+        .filter((part) => !window.reached.has(part) && !(part.type === 'radio' && radios.has(part.name)))
+      return [...unseen, ...missed.map((part) => 'not reached by Tab: ' + name(part))]
+    })()`)
+    if (issues.length > 0 && rounds < 3) continue
+    await page.evaluate(`window.removeEventListener('htmx:before:swap', window.keep, true)`)
+    return issues
   }
-  return page.evaluate<string[]>(`(() => {
-    window.removeEventListener('htmx:before:swap', window.keep, true)
-    const name = (part) => part.outerHTML.slice(0, 120)
-    const unseen = [...window.reached].filter(([, isSeen]) => !isSeen).map(([part]) => 'no visible focus: ' + name(part))
-    // Tab reaches one radio button of a group; the arrow keys reach the others.
-    const radios = new Set([...window.reached.keys()].filter(({ type }) => type === 'radio').map(({ name }) => name))
-    const missed = [...document.querySelectorAll(controls)]
-      .filter((part) => part.checkVisibility({ visibilityProperty: true }) && !part.disabled && part.type !== 'hidden')
-      .filter((part) => !window.reached.has(part) && !(part.type === 'radio' && radios.has(part.name)))
-    return [...unseen, ...missed.map((part) => 'not reached by Tab: ' + name(part))]
-  })()`)
 }
 
 /** Counts the bytes that the page loads without interaction, as transferred: compressed, without headers. */
