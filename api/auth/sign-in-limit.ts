@@ -15,14 +15,16 @@ const maxTried = 10_000
 export function createAttempts(now: () => number = () => performance.now()): Attempts {
   /** The time from which the next attempt is within the limit, by key or address. */
   const onTime = new Map<string, number>()
+  /** Whole, because the rounding of sums could take the last attempt of a burst. */
+  const nowMs = () => Math.floor(now())
   return {
     waitS(tried = '') {
-      const aheadMs = (onTime.get(tried) ?? 0) - now() - (burst - 1) * everyMs
+      const aheadMs = (onTime.get(tried) ?? 0) - nowMs() - (burst - 1) * everyMs
       return Math.max(0, Math.ceil(aheadMs / 1_000))
     },
     failed(tried = '') {
       if (onTime.size >= maxTried && !onTime.has(tried)) onTime.clear()
-      onTime.set(tried, Math.max(onTime.get(tried) ?? 0, now()) + everyMs)
+      onTime.set(tried, Math.max(onTime.get(tried) ?? 0, nowMs()) + everyMs)
     },
     succeeded(tried = '') {
       onTime.set(tried, (onTime.get(tried) ?? 0) - everyMs)
