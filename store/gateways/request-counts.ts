@@ -3,6 +3,7 @@
  * counts on its own, because their sum falls when one pod of the gateway restarts. Prometheus is asked beside the weights, so that one that
  * hangs delays no rollback.
  */
+import { canonicalJson } from '../../domain/canonical-json.ts'
 import { reasonOf } from '../../domain/errors.ts'
 import type { GatewayServer } from '../../domain/serving/gateway.ts'
 import { readMetricSources } from '../integrations/metric-sources.ts'
@@ -157,7 +158,7 @@ export function openRequestCounts(
 
   return {
     of(weights, { words, isInForce }) {
-      const key = JSON.stringify(Object.entries(weights).toSorted())
+      const key = canonicalJson(weights)
       if (key !== weighed.key || !isInForce) {
         weighed = { key, sinceMs: now() }
         base = undefined
