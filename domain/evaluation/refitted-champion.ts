@@ -72,6 +72,6 @@ export function judgedRows(
       )
     : found(
         'judged_weights',
-        `the challenger is compared with the weights of ${version} that were judged before their refit, because ${because} and the code or a setting has changed: they were trained on older rows than the challenger, so a gain is not counted as better`,
+        `the challenger is compared with the weights of ${version} that were judged before their refit, because ${because}, and the recipe of ${version} would not give the challenger: they were trained on older rows than the challenger, so a gain is not counted as better`,
       )
 }
