@@ -356,12 +356,19 @@ export function isError(thrown: unknown, code?: ErrorCode): thrown is DomainErro
 export const isUnanswered = (thrown: unknown): boolean =>
   isError(thrown, 'model_unavailable') || isError(thrown, 'endpoint_unusable')
 
-/** Returns what a lookup has found. Throws an error with this code, which names what was looked for, when the lookup has found nothing. */
+/**
+ * Returns what a lookup has found. Throws an error with this code, which names what was looked for, when the lookup has found nothing. A
+ * caller whose start was deferred has the id of the command alone, so that the error says where the command is shown.
+ */
 export function requireFound<T>(
   found: T | undefined,
   { what, id, code = 'not_found' }: { what: string; id: string; code?: ErrorCode },
 ): T {
-  if (found === undefined)
-    throw new DomainError(code, `there is no ${what} ${JSON.stringify(id.slice(0, 200))}`)
-  return found
+  if (found !== undefined) return found
+  const [command] = /^cmd_\w{1,60}$/.exec(id) ?? []
+  throw new DomainError(code, `there is no ${what} ${JSON.stringify(id.slice(0, 200))}`, {
+    remedy:
+      command &&
+      `This is the id of a command: \`tenure commands show ${command}\` or GET /v1/commands/${command} shows what it has started.`,
+  })
 }

@@ -17,6 +17,7 @@ import type { release as releaseWorkflow } from '../../workflows/release.ts'
 import { insertPeople } from '../support/release/candidates.ts'
 import { fixtureRelease, type FixtureRelease } from '../support/release/release-fixture.ts'
 import type { ChildSpec } from '../../cli/supervisor/supervisor.ts'
+import { startedBy } from '../support/servers/started.ts'
 import { startRealSystem, withEnvironment, type RealSystem } from '../support/servers/system-fixture.ts'
 import {
   exampleDay,
@@ -94,7 +95,8 @@ async function call<T>(method: string, path: string, body?: object): Promise<T> 
 
 /** Starts a retraining and returns the release that it starts, approved. */
 async function released(body: object): Promise<{ release: FixtureRelease; version: string }> {
-  const { id } = await call<{ id: string }>('POST', '/v1/models/roses/retrainings', body)
+  const answer = await call<{ id: string }>('POST', '/v1/models/roses/retrainings', body)
+  const { id } = await startedBy(answer, (path) => call('GET', path))
   const path = `/v1/retrainings/${encodeURIComponent(id)}`
   let ended: { outcome?: string; message?: string; version?: string } = {}
   await expect

@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { upsertAlert } from '../../../store/monitoring/alerts.ts'
 import { appendAudit } from '../../../store/audit/audit-log.ts'
+import { routesOf } from '../../../api/routes/all-routes.ts'
 import { moveChampion } from '../../../store/registry/champions.ts'
 import { insertRetraining } from '../../../store/training/retrainings.ts'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
@@ -17,6 +18,8 @@ import {
 let fixture: ServingFixture
 let api: TestApi
 let key: string
+/** Nothing that a start may defer has an id of these. */
+const neverDeferred = ['/v1/erasures/:id', '/v1/evaluations/:id', '/v1/predictions/:id']
 const get = (path: string) => api.request('GET', path, { key })
 const post = (path: string, body: unknown) => api.request('POST', path, { key, body })
 
@@ -339,6 +342,22 @@ describe('rejects a request', () => {
     expect(answer.json['detail']).toMatch(detail)
     expect(answer.headers.get('content-type')).toBe('application/problem+json')
     if (code === 'method_not_allowed') expect(answer.headers.get('allow')).toBe('GET, HEAD')
+  })
+
+  it('of an id of a command, wherever a start may have given it in place of an id, with the command as remedy', async () => {
+    const started = routesOf(api.deps)
+      .filter(({ method, path }) => method === 'get' && /^\/v1\/\w+\/:id$/.test(path))
+      .map(({ path }) => path)
+      .filter((path) => !['/v1/commands/:id', ...neverDeferred].includes(path))
+    expect(started.length).toBeGreaterThan(3)
+    for (const path of started)
+      expect([path, (await get(path.replace(':id', 'cmd_17'))).json]).toMatchObject([
+        path,
+        {
+          status: 404,
+          remedy: expect.stringMatching(/`tenure commands show cmd_17` or GET \/v1\/commands\/cmd_17 /),
+        },
+      ])
   })
 
   it('under the id of the request, if the id is valid', async () => {

@@ -8,6 +8,7 @@ import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { insertModel, type Registry } from '../release/candidates.ts'
 import { startAsker } from './callers.ts'
 import type { ProxyLine } from './proxy.ts'
+import { startedBy } from '../servers/started.ts'
 import { sayTo, stateOf, untilFollowed, untilHolds, type FleetStage } from './fleet-stage.ts'
 
 export const cutRow = { x: 1, y: 1 }
@@ -56,7 +57,8 @@ export interface Canary {
 export async function startCanary(stage: FleetStage, model: string, version: string): Promise<string> {
   const { urls, key, approverKey } = stage
   const say = sayTo(urls[0]!, key)
-  const { id } = await say<{ id: string }>('POST', '/v1/releases', { model, version })
+  const answer = await say<{ id: string }>('POST', '/v1/releases', { model, version })
+  const { id } = await startedBy(answer, (path) => say('GET', path))
   await untilRelease(stage, id, ({ stage: now }) => now === 'awaiting_approval')
   await sayTo(urls[0]!, approverKey)('POST', `/v1/releases/${id}/approve`, { reason: 'bench' })
   return id

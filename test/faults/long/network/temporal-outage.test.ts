@@ -24,6 +24,7 @@ import {
 import { insertModel } from '../../../support/release/candidates.ts'
 import { reached } from '../../figures.ts'
 import { quickPolicy } from '../../../support/release/release-fixture.ts'
+import { startedBy } from '../../../support/servers/started.ts'
 import { startCallers, type Callers } from '../../../support/servers/system-fixture.ts'
 
 const awayMs = Number(environmentWith({})['TENURE_TEST_AWAY_S'] ?? 20) * 1_000
@@ -91,7 +92,10 @@ async function register(model: string, policy: ReleasePolicy) {
 async function start(model: string, version: string, stage: string): Promise<string> {
   const { status, json } = await ask('olga', 'POST', '/v1/releases', { model, version })
   expect(status, JSON.stringify(json)).toBe(202)
-  const id = String(json['id'])
+  const { id } = await startedBy(
+    json as { id: string },
+    async (path) => (await ask('olga', 'GET', path)).json,
+  )
   await reaches(id, stage)
   return id
 }

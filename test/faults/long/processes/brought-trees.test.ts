@@ -15,6 +15,7 @@ import { readRosesModel } from '../../../../packages/predictors/test/support/ros
 import { insertPeople } from '../../../support/release/candidates.ts'
 import { fixtureRelease, type FixtureRelease } from '../../../support/release/release-fixture.ts'
 import { showPolicy } from '../../../support/fleet/fleet-fixture.ts'
+import { startedBy } from '../../../support/servers/started.ts'
 import { startRealSystem, type RealSystem } from '../../../support/servers/system-fixture.ts'
 import {
   exampleDay,
@@ -58,7 +59,8 @@ async function call<T>(method: string, path: string, body?: object | FormData): 
 }
 
 /** Returns the release that a retraining has started. */
-async function releaseOf(started: { id: string }): Promise<{ release: FixtureRelease; version: string }> {
+async function releaseOf(answer: { id: string }): Promise<{ release: FixtureRelease; version: string }> {
+  const started = await startedBy(answer, (path) => call('GET', path))
   type Retraining = { outcome?: string; message?: string; version?: string }
   const path = `/v1/retrainings/${encodeURIComponent(started.id)}`
   let ended: Retraining = {}
