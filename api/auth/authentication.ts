@@ -7,7 +7,6 @@ import {
   hashOfKey,
   idOfKey,
   type ActiveKey,
-  type KeyRate,
   findActiveKeys,
   listQuietAlerts,
   storeKeyUse,
@@ -21,6 +20,7 @@ import {
   type SignInCode,
 } from '../../store/access/sign-in-codes.ts'
 import { revokeSession } from '../../store/access/sso-keys.ts'
+import { paceOnTimeMs, paceWaitMs, type Pace } from './pace.ts'
 import type { SessionKey } from './session.ts'
 import type { Store } from '../../store/postgres.ts'
 import { replaceFile } from '../../store/replace-file.ts'
@@ -83,16 +83,12 @@ interface HeldKey {
   hash: Buffer
   expiresAtMs: number
   /** Absent for a key without a rate limit. */
-  pace?: Pace
+  pace?: HeldPace
 }
 
 /** The rate limiter of a key at this replica: the time from which the next request is within the rate. */
-interface Pace {
+interface HeldPace extends Pace {
   onTimeMs: number
-  /** The milliseconds between two requests at the rate of the key. */
-  stepMs: number
-  /** The milliseconds that a burst may run ahead of the rate. */
-  aheadMs: number
 }
 
 /** The maximum number of cached authorization headers. The cache saves hashing the key at each request. */
@@ -215,18 +211,17 @@ function find(keys: ReadonlyMap<string, HeldKey[]>, key: string | undefined): He
   return held.find((each) => timingSafeEqual(hash, each.hash))
 }
 
-/** Applies the generic cell rate algorithm (ITU-T I.371): a bucket of `burst` requests, stored as one time. Throws `rate_limited`. */
+/** Throws `rate_limited`. */
 function keepPace({ pace, actor: { name } }: HeldKey): void {
   if (pace === undefined) return
-  const now = performance.now()
-  const onTimeMs = Math.max(pace.onTimeMs, now)
-  const waitMs = onTimeMs - now - pace.aheadMs
+  const nowMs = performance.now()
+  const waitMs = paceWaitMs(pace, pace.onTimeMs, nowMs)
   if (waitMs > 0) {
     const limit = `${Math.round(1_000 / pace.stepMs)} requests a second at this replica`
     const context = { retry_after_s: Math.ceil(waitMs / 1_000) }
     throw new DomainError('rate_limited', `the key ${name} is limited to ${limit}`, context)
   }
-  pace.onTimeMs = onTimeMs + pace.stepMs
+  pace.onTimeMs = paceOnTimeMs(pace, pace.onTimeMs, nowMs)
 }
 
 /** Returns the key in a header: `Bearer <key>`, or `Basic` with the key as the password, as browsers send it. */
@@ -249,10 +244,14 @@ export const actorOfKey = ({
   models: models && new Set(models),
 })
 
-function heldOf(key: ActiveKey, before: Pace | undefined): HeldKey[] {
+function heldOf(key: ActiveKey, before: HeldPace | undefined): HeldKey[] {
   const { hash, expiresAtMs = Infinity, previous, rate } = key
   const actor = actorOfKey(key)
-  const pace = rate && paceOf(rate, before)
+  const pace = rate && {
+    stepMs: 1_000 / rate.requestsPerSecond,
+    burst: rate.burst,
+    onTimeMs: before?.onTimeMs ?? 0,
+  }
   const held = (hexadecimal: string, untilMs: number): HeldKey => ({
     actor,
     hash: Buffer.from(hexadecimal, 'hex'),
@@ -260,11 +259,6 @@ function heldOf(key: ActiveKey, before: Pace | undefined): HeldKey[] {
     pace,
   })
   return [held(hash, Infinity), ...(previous === undefined ? [] : [held(previous.hash, previous.untilMs)])]
-}
-
-function paceOf({ requestsPerSecond, burst }: KeyRate, before: Pace | undefined): Pace {
-  const stepMs = 1_000 / requestsPerSecond
-  return { stepMs, aheadMs: (burst - 1) * stepMs, onTimeMs: before?.onTimeMs ?? 0 }
 }
 
 /** Returns a prefix of the hash, which distinguishes the secrets of a key and reveals nothing about them. */

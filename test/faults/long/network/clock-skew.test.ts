@@ -60,7 +60,7 @@ describe.skipIf(!canSkew())('skewed clocks', () => {
   })
   beforeEach(() => {
     for (const name of clocks.keys()) set(name, atStart[name] ?? 0)
-    callers = startCallers(show.system.urls, show.model)
+    callers = startCallers(show.system.urls, show.model, 10, 60_000)
   })
   afterEach(async (context) => {
     line.heal()
