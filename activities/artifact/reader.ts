@@ -15,7 +15,10 @@ import type { Output } from '../../domain/tasks/output.ts'
 export type AnswerableManifest = Pick<
   Manifest,
   'artifact' | 'files' | 'features' | 'output' | 'preprocessing'
->
+> & {
+  /** Whether code of Python is refused where it knows the categories of the rows as other values than their texts. */
+  checksValues?: boolean
+}
 
 export interface BoundArtifact {
   artifact: ArtifactFormatName
@@ -130,8 +133,8 @@ export function openArtifactReader(artifactRoot: string): ArtifactReader {
       const { artifact, library, fits, unused, unknown } = await ask({ kind: 'bind', ...request }, bindMs)
       return { artifact, library, fits, unused, unknown }
     },
-    async answer({ artifact, files, features, output, preprocessing }, rows) {
-      const manifest = { artifact, files, features, output, preprocessing }
+    async answer({ artifact, files, features, output, preprocessing, checksValues }, rows) {
+      const manifest = { artifact, files, features, output, preprocessing, checksValues }
       const answers: number[][] = []
       for (let from = 0; from < rows.length; from += pieceRows) {
         const some = rows.slice(from, from + pieceRows)

@@ -70,7 +70,7 @@ export async function storeForeign(
   // A training program has read these rows, and may leave categories out on purpose.
   const isBrought = training.origin === 'brought'
   if (isBrought && training.allowUnknownCategories === undefined) refuseUnknown(unknown, data.rows)
-  const manifest = { artifact, files, features, output, preprocessing: fits }
+  const manifest = { artifact, files, features, output, preprocessing: fits, checksValues: true }
   const answer = (rows: readonly FeatureRow[]) => reader.answer(manifest, rows)
   if (replay !== undefined) await checkReplay(corrected(replay, output), answer)
   const unknownCategories = isBrought ? sharesOf(unknown, { rows: data.rows, definition }) : undefined

@@ -30,7 +30,13 @@ import type { Output } from '../../domain/tasks/output.ts'
 import { correctionOf, taskOf } from '../../domain/tasks/tasks.ts'
 
 /** The part of a manifest that is needed to answer rows. */
-export type AnsweringManifest = Pick<Manifest, 'artifact' | 'files' | 'features' | 'output' | 'preprocessing'>
+export type AnsweringManifest = Pick<
+  Manifest,
+  'artifact' | 'files' | 'features' | 'output' | 'preprocessing'
+> & {
+  /** As in `OpenDeps`. */
+  checksValues?: boolean
+}
 
 type ReaderRequest =
   | {
@@ -112,7 +118,12 @@ async function explain(question: ExplainQuestion): Promise<object> {
 }
 
 async function openPredictor(manifest: AnsweringManifest, files: ArtifactFiles): Promise<Predictor> {
-  const opening = formatOf(manifest).open(describedBy(manifest), files, { version: 'artifact', runtimes })
+  const { checksValues } = manifest
+  const opening = formatOf(manifest).open(describedBy(manifest), files, {
+    version: 'artifact',
+    runtimes,
+    checksValues,
+  })
   return (await opened(opening)).predictor
 }
 

@@ -23,10 +23,10 @@ def frame_of(model: Opened, cells: dict[str, list[Any]]) -> Any:
     )
 
 
-def probabilities(model: Opened, cells: dict[str, list[Any]], rows: int) -> list[float]:
+def probabilities(model: Opened, cells: dict[str, list[Any]]) -> list[float]:
     import numpy
 
-    return numpy.frombuffer(answers_of(model, model.answer(frame_of(model, cells)), rows), dtype="float32").astype(float).tolist()
+    return numpy.frombuffer(answers_of(model, frame_of(model, cells)), dtype="float32").astype(float).tolist()
 
 
 def fastapi(port: int, file: str) -> None:
@@ -40,7 +40,7 @@ def fastapi(port: int, file: str) -> None:
     async def predict(request: Request) -> Any:
         rows = (await request.json())["instances"]
         cells = {column["name"]: [row[column["name"]] for row in rows] for column in model.columns}
-        return {"predictions": [{"probability": each} for each in probabilities(model, cells, len(rows))]}
+        return {"predictions": [{"probability": each} for each in probabilities(model, cells)]}
 
     uvicorn.run(app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", log_level="error", access_log=False)
 
@@ -65,5 +65,5 @@ else:
             import numpy
 
             rows = payload.inputs[0].shape[0]
-            output = NumpyCodec.encode_output("probability", numpy.array(probabilities(self._model, cells, rows)))
+            output = NumpyCodec.encode_output("probability", numpy.array(probabilities(self._model, cells)))
             return InferenceResponse(model_name=self.name, outputs=[output])

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 
 from tenure._folders import pack_folder  # noqa: E402
 from tenure._rows import has  # noqa: E402
-from tenure._serve import _MARK, Opened, answers_of, open_file, rows_of  # noqa: E402
+from tenure._serve import _MARK, Opened, answers_of, check_values, open_file, rows_of  # noqa: E402
 
 CLASSES = ["small", "mid size", "größe"]
 LABELS: dict[str, dict[str, Any]] = {
@@ -91,7 +91,8 @@ class Objects(unittest.TestCase):
         self.price = score.to_numpy() * 10
         self.known = self.rows["size"].fillna(5.0)
 
-    def ask(self, folder: Path, label: str, features: list[str], places: list[int]) -> Any:
+    def ask(self, folder: Path, label: str, features: list[str], places: list[int], checks: bool = True) -> Any:
+        """The answers to rows as a registration asks for them, which checks values; or as a replica does."""
         import numpy
 
         model, rows = opened(folder, label, features), self.rows.iloc[places]
@@ -101,7 +102,10 @@ class Objects(unittest.TestCase):
             return None if value != value else str(value).lower() if isinstance(value, (bool, numpy.bool_)) else str(value)
 
         texts = [[text(value) for value in rows[name]] for name in features if MORE[name] != "number"]
-        return numpy.frombuffer(answers_of(model, model.answer(rows_of(model, numbers, texts)), len(rows)), dtype="float32").reshape(len(rows), -1)
+        answers = answers_of(model, rows_of(model, numbers, texts))
+        if checks:
+            check_values(model, rows_of(model, numbers, texts))
+        return numpy.frombuffer(answers, dtype="float32").reshape(len(rows), -1)
 
     def compare(self, label: str, save: Callable[[Path], Any], own: Callable[[Any], Any], features: Optional[list[str]] = None) -> None:
         import numpy
@@ -111,8 +115,9 @@ class Objects(unittest.TestCase):
             save(folder)
             places = list(range(0, 60))
             expected = numpy.asarray(own(self.rows.iloc[places]), dtype="float64").reshape(len(places), -1)
-            for asked in (places, [0], [7]):
-                found = self.ask(folder, label, features or list(KINDS), asked)
+            # Of a registration, and of a replica.
+            for asked, checks in ((places, True), ([0], False), ([7], False)):
+                found = self.ask(folder, label, features or list(KINDS), asked, checks)
                 numpy.testing.assert_allclose(found, expected[asked], rtol=1e-5, atol=1e-6)
 
     def pickled(self, model: Any) -> Callable[[Path], None]:
@@ -230,7 +235,7 @@ class Objects(unittest.TestCase):
         with tempfile.TemporaryDirectory() as made:
             model = make_pipeline(make_column_transformer((behind, ["rooms"])), LogisticRegression()).fit(self.rows, self.bloom)
             self.pickled(model)(Path(made) / "behind")
-            with self.assertRaisesRegex(ValueError, "OneHotEncoder of Pipeline knows values that are no texts, .* may not know the texts of rooms: bring a serve.py"):
+            with self.assertRaisesRegex(ValueError, 'does not know the texts of rooms, and knows other values, such as 3 for "3": bring a serve.py'):
                 self.ask(Path(made) / "behind", "probability", ["member", "rooms"], [0, 1])
         # The same encoder of a number, beside a text.
         model = make_pipeline(make_column_transformer((behind, ["pieces"]), (OneHotEncoder(), ["colour"])), LogisticRegression()).fit(self.rows, self.bloom)
@@ -248,24 +253,40 @@ class Objects(unittest.TestCase):
         def trees() -> Any:
             return make_pipeline(categories(), lightgbm.LGBMClassifier(n_estimators=9, min_child_samples=1, verbose=-1))
 
+        def function(code: Callable[[Any], Any]) -> Callable[[], Any]:
+            return lambda: make_pipeline(FunctionTransformer(lambda X: X.assign(**{name: code(X[name]) for name in X if name != "pieces"})), LogisticRegression())
+
         # One text is how often another one is met, so it is a number of the table too.
         often = str((self.rows["colour"] == "red").sum())
         self.rows["colour"] = self.rows["colour"].fillna("true").replace("white", often)
-        known = "may know booleans or numbers in place of the texts of"
-        unknown = "_Hashes does not tell whether it knows the booleans or the texts true and false of"
+        other, unclear = "does not know the texts of {}, and knows other values", "does not tell whether it knows the texts of {} or other values"
+        number = {"red": 1, "blue": 2, "true": 3, often: 4}
         for name, make, why in (
-            ("counts", lambda: make_pipeline(_Counts(), LogisticRegression()), {"member": known, "rooms": known}),
-            ("hashes", lambda: make_pipeline(_Hashes(), LogisticRegression()), {"member": unknown, "colour": unknown}),
-            ("trees", trees, {"member": known, "rooms": known}),
+            ("counts", lambda: make_pipeline(_Counts(), LogisticRegression()), {"member": other, "rooms": other}),
+            ("hashes", lambda: make_pipeline(_Hashes(), LogisticRegression()), {"member": unclear, "rooms": unclear, "colour": unclear}),
+            ("trees", trees, {"member": other, "rooms": other}),
+            ("looks up", function(lambda column: [{3: 0, True: 7, **number}.get(value, 1) for value in column]), {"member": unclear, "rooms": other, "colour": unclear}),
+            ("compares", function(lambda column: (column == 3) | (column == "red") | (column == True)), {"member": other, "rooms": other, "colour": other}),  # noqa: E712
+            ("doubles", function(lambda column: [float(number.get(each * 2, each * 2)) for each in column]), {"rooms": unclear, "member": "does not answer rows", "colour": "is not fitted"}),
+            ("texts of its own", function(lambda column: column.astype(str).isin(["True", "3", "red"])), {"member": other, "colour": other}),
+            ("texts of doubles", function(lambda column: [str(each if isinstance(each, str) else float(each)) in ("1.0", "3.0", "red") for each in column]), {"member": other, "rooms": other, "colour": other}),
+            ("converts", function(lambda column: [float(number.get(each, each)) for each in column]), {"member": "does not answer rows", "colour": unclear}),
         ):
             for column in ("member", "rooms", "colour"):
                 with self.subTest(name, column=column), tempfile.TemporaryDirectory() as made:
                     rows = self.rows[["pieces", column]]
-                    model = make().fit(rows, self.bloom)
+                    try:
+                        model = make().fit(rows, self.bloom)
+                    except (TypeError, ValueError):
+                        self.assertEqual(why[column], "is not fitted")
+                        continue
                     if column in why:
                         self.pickled(model)(Path(made) / "model")
-                        with self.assertRaisesRegex(ValueError, f"{why[column]} {column}: .*bring a serve.py"):
-                            self.ask(Path(made) / "model", "probability", [column, "pieces"], list(range(20)))
+                        with self.assertRaisesRegex(ValueError, f"{why[column].format(column)}.*: .*bring a serve.py"):
+                            self.ask(Path(made) / "model", "probability", ["pieces", column], list(range(20)))
+                        if why[column] != "does not answer rows":
+                            # A request is answered, whatever it holds.
+                            self.ask(Path(made) / "model", "probability", ["pieces", column], list(range(20)), checks=False)
                     else:
                         self.compare("probability", self.pickled(model), lambda X: model.predict_proba(X[["pieces", column]])[:, 0], ["pieces", column])
 
@@ -283,14 +304,49 @@ class Objects(unittest.TestCase):
         import numpy
 
         def own(X: Any) -> Any:
-            return numpy.where(X["member"].astype(object) == "true", 0.9, 0.2)
+            return numpy.array([{"true": 0.9, "false": 0.2, True: 0.1, False: 0.3}[value] for value in X["member"]])
 
         with tempfile.TemporaryDirectory() as made:
             self.pickled(own)(Path(made) / "model")
-            with self.assertRaisesRegex(ValueError, "own does not tell whether it knows the booleans or the texts true and false of member: list the vocabulary"):
+            with self.assertRaisesRegex(ValueError, "does not tell whether it knows the texts of member or other values.*: list the vocabulary"):
                 self.ask(Path(made) / "model", "probability", ["member"], [0, 1])
         with mock.patch.dict(VOCABULARIES, {"member": ["false", "true"]}):
             self.compare("probability", self.pickled(own), lambda X: numpy.where(X["member"], 0.9, 0.2), ["member"])
+
+    def test_own_code_to_which_a_boolean_is_missing_is_answered(self) -> None:
+        self.rows["colour"] = self.rows["colour"].fillna("true")
+
+        def own(X: Any) -> Any:
+            return X["colour"].str.len().fillna(0) / 10
+
+        self.compare("probability", self.pickled(own), own, ["colour"])
+
+    def test_each_value_that_a_text_may_be_is_asked(self) -> None:
+        self.rows["colour"] = self.rows["colour"].replace("white", "03")
+        known: list[tuple[str, Any]] = [("member", True), ("member", "True"), ("rooms", 3), ("rooms", 3.0), ("rooms", "3.0"), ("colour", "3")]
+        for column, value in known:
+
+            def own(X: Any, column: str = column, value: Any = value) -> Any:
+                return [0.9 if type(each) is type(value) and each == value else 0.2 for each in X[column]]
+
+            with self.subTest(value=value), tempfile.TemporaryDirectory() as made:
+                self.pickled(own)(Path(made) / "model")
+                with self.assertRaisesRegex(ValueError, f"does not know the texts of {column}, and knows other values"):
+                    self.ask(Path(made) / "model", "probability", [column], list(range(20)))
+
+    def test_code_that_serves_is_refused_for_values_that_it_knows_in_place_of_texts_alone(self) -> None:
+        def serve(predict: str) -> Callable[[Path], Any]:
+            def save(folder: Path) -> None:
+                folder.mkdir()
+                (folder / "serve.py").write_text(f"def load(folder):\n    pass\n\n\ndef predict(X):\n    return {predict}\n")
+
+            return save
+
+        self.compare("probability", serve("[(len(str(each)) % 7) / 7 for each in X['rooms']]"), lambda X: [1 / 7 for each in X["rooms"]], ["rooms"])
+        self.compare("probability", serve("X['rooms'].astype(float) / 10"), lambda X: X["rooms"] / 10, ["rooms"])
+        with tempfile.TemporaryDirectory() as made, self.assertRaisesRegex(ValueError, "does not know the texts of rooms, and knows other values"):
+            serve("(X['rooms'] == 3) / 2")(Path(made) / "model")
+            self.ask(Path(made) / "model", "probability", ["rooms"], list(range(20)))
 
     def test_a_vocabulary_changes_no_value_that_a_model_knows(self) -> None:
         import lightgbm
@@ -313,7 +369,7 @@ class Objects(unittest.TestCase):
                     self.compare("probability", self.pickled(model), lambda X: model.predict_proba(X[list(rows)].astype(rows.dtypes.to_dict()))[:, 0], [column, "pieces"])
 
     @unittest.skipUnless(has("catboost"), "no catboost")
-    def test_booleans_of_catboost_are_refused(self) -> None:
+    def test_booleans_of_catboost_are_refused_whatever_a_vocabulary_says(self) -> None:
         import catboost
 
         quiet = {"verbose": False, "allow_writing_files": False, "iterations": 5}
@@ -321,8 +377,9 @@ class Objects(unittest.TestCase):
         with tempfile.TemporaryDirectory() as made:
             model = catboost.CatBoostClassifier(**quiet, cat_features=["member", "rooms"]).fit(rows[["member", "rooms"]], self.bloom)
             self.pickled(model)(Path(made) / "model")
-            with self.assertRaisesRegex(ValueError, "CatBoostClassifier does not tell whether it knows the booleans or the texts true and false of member"):
-                self.ask(Path(made) / "model", "probability", ["rooms", "member"], [0, 1])
+            for listed in ({}, {"member": ["false", "true"]}):
+                with mock.patch.dict(VOCABULARIES, listed), self.assertRaisesRegex(ValueError, "does not know the texts of member, and knows other values"):
+                    self.ask(Path(made) / "model", "probability", ["rooms", "member"], [0, 1])
         whole = catboost.CatBoostClassifier(**quiet, cat_features=["rooms"]).fit(rows[["rooms", "pieces"]], self.bloom)
         self.compare("probability", self.pickled(whole), lambda X: whole.predict_proba(X[["rooms", "pieces"]])[:, 0], ["pieces", "rooms"])
 

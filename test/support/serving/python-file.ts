@@ -7,10 +7,13 @@ export function pythonFile(
     python,
     packages = {},
     columns = [{ name: 'size', isText: false }],
+    frames = false,
   }: {
     python: string
     packages?: Record<string, string>
     columns?: readonly { name: string; isText: boolean }[]
+    /** Whether `answer` gets a data frame of pandas, which the packages must have. */
+    frames?: boolean
   },
 ): Buffer {
   const head = {
@@ -18,7 +21,7 @@ export function pythonFile(
     packages,
     library: 'Python',
     columns,
-    frames: false,
+    frames,
     outputs: 1,
   }
   const run = `(lambda found: (exec(${JSON.stringify(code)}, found), found.get('answer'))[1])({})`

@@ -66,6 +66,8 @@ export interface OpenDeps {
   runtimes: Runtimes
   /** Whether the values of its rows may stand in no log. */
   isRedacted?: boolean
+  /** Whether code of Python is refused where it knows the categories of the rows that it answers as other values than their texts. */
+  checksValues?: boolean
 }
 
 /** Stages between which other requests are served, or the promise of a model that is opened in another thread or process. */

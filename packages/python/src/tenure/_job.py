@@ -234,7 +234,6 @@ class Job:
                 for column, values in zip(self.columns, cells)
             ],
             has("pandas"),
-            [column.name for column in self.columns if column.kind == "text"],
         )
 
     def _labels(self, rows: Mapping[str, Any]) -> Any:

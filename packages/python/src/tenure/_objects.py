@@ -113,10 +113,6 @@ def _package_of(model: Any) -> str:
     return type(model).__module__.partition(".")[0]
 
 
-#: The packages whose models say what they know, refuse other values, or get them by a signature.
-_KNOWN = ("catboost", "functools", "imblearn", "lightgbm", "mlflow", "sklearn", "statsmodels", "xgboost")
-
-
 class Asked:
     """
     Answers rows with a method of an object: gives it the columns that it was fitted with in its order, and in the types of its categories.
@@ -132,8 +128,8 @@ class Asked:
         self.names = columns_of(model)
         self.vectorizer = _vectorizer_of(model)
         self.is_booster = _package_of(model) in ("lightgbm", "xgboost")
-        #: What the model's encoders know of the columns of a request, by these.
-        self.encoded: dict[tuple[str, ...], Encoded] = {}
+        #: The values that encoders inside of the model know, by the columns of a request.
+        self.encoded: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
 
     def __call__(self, X: Any) -> Any:
         if not hasattr(X, "columns"):
@@ -174,34 +170,9 @@ class Asked:
         columns = tuple(str(each) for each in X.columns)
         if columns not in self.encoded:
             self.encoded[columns] = encoded_values(self.model, columns)
-        encoded = self.encoded[columns]
-        for kind, reach, most in encoded.unbound:
-            open_texts = [name for name in texts if name in reach and name not in encoded.values and name not in encoded.texts]
-            if len(open_texts) > most:
-                raise ValueError(
-                    f"{kind} of {self.kind} knows values that are no texts, and none of its columns by name, so that it may not know the texts of "
-                    f"{_listed(open_texts)}: bring a serve.py whose predict(frame) makes the values of its training"
-                )
-        # A feature of words was text in training too.
-        words = X.attrs.get("words", ())
-        for kind, reach, other in encoded.foreign:
-            open_texts = [name for name in texts if name in reach and name not in words and name not in encoded.values and name not in encoded.texts]
-            unclear = [name for name in open_texts if X[name].isin(other).any()]
-            if unclear:
-                raise ValueError(
-                    f"{kind} of {self.kind} may know booleans or numbers in place of the texts of {_listed(unclear)}: bring a serve.py whose "
-                    "predict(frame) makes the values of its training"
-                )
-        for kind, reach in encoded.hashed:
-            # A vocabulary says that they are texts.
-            booleans = [name for name in texts if name in reach and name not in listed and name not in words and name not in encoded.values and X[name].isin(["true", "false"]).any()]
-            if booleans:
-                raise ValueError(
-                    f"{kind} does not tell whether it knows the booleans or the texts true and false of {_listed(booleans)}: list the vocabulary of the "
-                    "texts in columns.json (--columns), or bring a serve.py whose predict(frame) makes booleans"
-                )
-        changed = [name for name in texts if name in encoded.values]
-        return X.assign(**{name: _known(X[name], encoded.values[name]) for name in changed}) if changed else X
+        values = self.encoded[columns]
+        changed = [name for name in texts if name in values]
+        return X.assign(**{name: _known(X[name], values[name]) for name in changed}) if changed else X
 
 
 def _known(texts: Any, values: dict[str, Any]) -> Any:
@@ -252,133 +223,47 @@ def text_of_value(value: Any) -> str:
     return str(value).lower() if type(value).__name__ in ("bool", "bool_") else _text_of(value)
 
 
-class Encoded(NamedTuple):
-    """What encoders inside of a model know of the columns that it is asked with."""
-
-    #: The values by their texts, for each column whose categories are no texts.
-    values: dict[str, dict[str, Any]]
-    #: The other columns that an encoder names.
-    texts: set[str]
-    #: The kind of each encoder whose categories are no texts and belong to no known column; the columns that may reach it, and how many of them may be texts.
-    unbound: list[tuple[str, list[str], int]]
-    #: The kind of each part that has no list of what it knows, such as a model that compares texts alone, and the columns that may reach it.
-    hashed: list[tuple[str, list[str]]]
-    #: The kind of each part of another library, the columns that may reach it, and the texts that it may know as other values.
-    foreign: list[tuple[str, list[str], list[str]]]
-
-
-def encoded_values(model: Any, columns: Sequence[str]) -> Encoded:
-    """Returns what encoders and models inside of a model know of these columns."""
-    found = Encoded({}, set(), [], [], [])
+def encoded_values(model: Any, columns: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """
+    Returns the values by their texts of each of these columns that an encoder inside of a model knows by its name, and whose categories are no
+    texts. Other columns get texts; a registration asks whether the model knows these.
+    """
+    found: dict[str, dict[str, Any]] = {}
     seen: set[int] = set()
-    # Parts that are code, and the texts that such parts know.
-    code: list[tuple[str, list[str]]] = []
-    known: set[str] = set()
-
-    def add_foreign(part: Any, reach: list[str], lists: Any) -> None:
-        texts, others = _texts_of(lists)
-        known.update(texts)
-        found.foreign.append((type(part).__name__, reach, sorted(others - texts)))
-
-    # With each part the columns that may reach it, and whether it gets them unchanged.
-    rest: list[tuple[Any, list[str], bool]] = [(model, list(columns), True)]
+    # With each part the columns that reach it unchanged, if they are known.
+    rest: list[tuple[Any, Sequence[str]]] = [(model, columns)]
     while rest:
-        each, reach, direct = rest.pop()
-        package = _package_of(each)
+        each, reach = rest.pop()
         if id(each) in seen:
             continue
         if isinstance(each, (list, tuple)):
-            seen.add(id(each))
-            rest.extend((one, reach, direct) for one in each)
-        elif package == "catboost" and hasattr(each, "get_cat_feature_indices") and each.is_fitted():
-            seen.add(id(each))
-            taken = [str(each.feature_names_[place]) for place in each.get_cat_feature_indices()]
-            if taken:
-                found.hashed.append((type(each).__name__, taken if set(taken) <= set(columns) else reach))
-        elif each is not model and package == "lightgbm":
-            seen.add(id(each))
-            lists = _pandas_lists(each)
-            if lists:
-                add_foreign(each, reach, lists)
-        elif package in ("sklearn", "imblearn") and hasattr(each, "__dict__"):
-            seen.add(id(each))
+            rest.extend((one, reach) for one in each)
+        elif _package_of(each) in ("sklearn", "imblearn") and hasattr(each, "__dict__"):
             fields = vars(each)
-            if fields.get("func") is not None:
-                code.append((type(each).__name__, reach))
             given = fields.get("feature_names_in_")
-            names = [str(name) for name in given] if given is not None else reach if direct else []
+            names = reach if given is None else [str(name) for name in given]
             if fields.get("categories_") is not None:
-                _bind(found, each, names, reach, columns)
+                _bind(found, each.categories_, names, columns)
             if fields.get("transformers_") is not None:
                 places = fields.get("_transformer_to_input_indices", {})
-                for name, inner, _ in each.transformers_:
-                    some = [names[place] for place in places[name]] if name in places and len(names) == getattr(each, "n_features_in_", None) else reach
-                    rest.append((inner, some if set(some) <= set(columns) else reach, direct))
+                all_named = len(names) == getattr(each, "n_features_in_", None)
+                rest.extend((inner, [names[place] for place in places[name]] if all_named and name in places else ()) for name, inner, _ in each.transformers_)
             elif isinstance(fields.get("steps"), list):
-                rest.extend((inner, reach, direct and place == 0) for place, (_, inner) in enumerate(each.steps))
+                rest.extend((inner, () if place else reach) for place, (_, inner) in enumerate(each.steps))
             else:
-                rest.extend((inner, reach, direct) for inner in fields.values())
-        elif each is model and package not in _KNOWN:
-            code.append((getattr(each, "__name__", type(each).__name__), reach))
-        elif hasattr(each, "transform") and hasattr(each, "__dict__"):
-            seen.add(id(each))
-            add_foreign(each, reach, each)
-            code.append((type(each).__name__, reach))
-    if known.isdisjoint(("true", "false")):
-        found.hashed.extend(code)
+                rest.extend((inner, reach) for inner in fields.values())
+        else:
+            continue
+        seen.add(id(each))
     return found
 
 
-def _texts_of(part: Any) -> tuple[set[str], set[str]]:
-    """Returns the texts in the lists and tables of a part and of the parts inside of it, and the texts of their booleans and numbers."""
-    texts: set[str] = set()
-    others: set[str] = set()
-    # By their places in memory, which stay theirs while they are kept.
-    seen: set[int] = set()
-    kept: list[Any] = []
-    rest = [part]
-    while rest:
-        each = rest.pop()
-        if isinstance(each, str):
-            texts.add(each)
-        elif isinstance(each, Real) or type(each).__name__ == "bool_":
-            others.add(text_of_value(each))
-        elif id(each) in seen:
-            continue
-        elif isinstance(each, dict):
-            rest.extend((*each, *each.values()))
-        elif isinstance(each, (list, tuple, set)):
-            rest.extend(each)
-        elif hasattr(each, "tolist"):
-            # Of numpy and pandas. Doubles that are no index are weights.
-            is_weights = getattr(each.dtype, "kind", "") == "f" and not hasattr(each, "get_indexer")
-            rest.extend(([] if is_weights else each.tolist(), getattr(each, "index", None)))
-        elif hasattr(each, "columns"):
-            rest.extend((each.index, *(each[name] for name in each.columns)))
-        elif hasattr(each, "transform"):
-            # A number of its own is a setting.
-            rest.extend(field for field in vars(each).values() if not isinstance(field, (str, Real)))
-        seen.add(id(each))
-        kept.append(each)
-    return texts, others
-
-
-def _bind(found: Encoded, encoder: Any, names: Sequence[str], reach: list[str], columns: Sequence[str]) -> None:
-    values = encoder.categories_
-    free, texts = False, 0
-    for place, known in enumerate(values):
-        name = names[place] if len(names) == len(values) and names[place] in columns else None
-        is_text = any(isinstance(value, str) for value in known)
-        if name is None:
-            free, texts = free or not is_text, texts + is_text
-        elif is_text:
-            found.texts.add(name)
-        else:
+def _bind(found: dict[str, dict[str, Any]], categories: Sequence[Any], names: Sequence[str], columns: Sequence[str]) -> None:
+    for name, known in zip(names, categories) if len(names) == len(categories) else ():
+        if name in columns and not any(isinstance(value, str) for value in known):
             # An encoder of booleans may keep 0 and 1.
             codes = {text: value for text, value in (("false", 0), ("true", 1)) if value in list(known)}
-            found.values[name] = {**codes, **{text_of_value(value): value for value in known}}
-    if free:
-        found.unbound.append((type(encoder).__name__, reach, texts))
+            found[name] = {**codes, **{text_of_value(value): value for value in known}}
 
 
 def answer_of_object(model: Any, task: Task, kind: Optional[str] = None) -> Callable[[Any], Any]:

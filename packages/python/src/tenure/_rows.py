@@ -56,12 +56,11 @@ def codes_of(values: Sequence[Any], vocabulary: Sequence[str]) -> list[float]:
     return [index.get(value, float("nan")) for value in values]
 
 
-def table_of(cells: Sequence[tuple[str, Any, Optional[Sequence[str]]]], frames: bool, words: Sequence[str] = ()) -> Any:
+def table_of(cells: Sequence[tuple[str, Any, Optional[Sequence[str]]]], frames: bool) -> Any:
     """Returns rows as a data frame with categoricals, or as a matrix with category codes.
 
     Each column has its name, its values and, for a category, its texts in the order of their codes. A text outside of these is missing. A
-    column of other texts has objects, and None for a missing one. ``words``: the columns that are texts and no categories, which a data frame
-    says as its attribute.
+    column of other texts has objects, and None for a missing one.
     """
     if frames:
         import pandas
@@ -72,10 +71,7 @@ def table_of(cells: Sequence[tuple[str, Any, Optional[Sequence[str]]]], frames: 
 
         # As objects, because pandas 3 would make texts a type of its own, which holds NaN for a missing one.
         plain = {name: pandas.Series(values, dtype=values.dtype) if texts is None else categorical(values, texts) for name, values, texts in cells}
-        table = pandas.DataFrame(plain)
-        if words:
-            table.attrs["words"] = list(words)
-        return table
+        return pandas.DataFrame(plain)
     import numpy
 
     return numpy.column_stack([values if texts is None else numpy.array(codes_of(values, texts)) for _, values, texts in cells])

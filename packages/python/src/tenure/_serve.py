@@ -17,6 +17,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from ._folders import open_folder
 from ._objects import Task, numbers_of, put_in_order
 from ._rows import decoded, table_of
+from ._values import refuse_other_values
 
 _MARK = b"TENURE-PYTHON 1\n"
 _HEADER = struct.Struct("<6I")
@@ -35,6 +36,8 @@ class Opened(NamedTuple):
     frames: bool
     #: What an answer is.
     task: Task
+    #: Whether the code of a ``serve.py`` answers, which is written for rows of this form.
+    serves: bool = False
 
 
 def open_file(data: bytes) -> Opened:
@@ -46,7 +49,7 @@ def open_file(data: bytes) -> Opened:
     body = data[end + 1 :]
     task = Task(**head.get("task", {}))
     answer = open_folder(body, task) if head.get("isFolder") else pickle.loads(body)
-    return Opened(answer, head["columns"], head["outputs"], bool(head["frames"]), task)
+    return Opened(answer, head["columns"], head["outputs"], bool(head["frames"]), task, getattr(answer, "__module__", "") == "serve")
 
 
 def rows_of(model: Opened, numbers: Any, texts: list[list[Optional[str]]]) -> Any:
@@ -63,17 +66,28 @@ def rows_of(model: Opened, numbers: Any, texts: list[list[Optional[str]]]) -> An
         missing = numpy.nan if kind == "category" and categories is None else None
         return column["name"], decoded(kind, numpy.array([missing if each is None else each for each in next(text)], dtype=object)), categories
 
-    words = [column["name"] for column in model.columns if column.get("kind") == "text"]
-    return table_of([cells(column) for column in model.columns], model.frames, words)
+    return table_of([cells(column) for column in model.columns], model.frames)
 
 
-def answers_of(model: Opened, given: Any, rows: int) -> bytes:
-    """Returns the answers as numbers of 32 bits, row by row. Throws for another shape."""
+def _answer(model: Opened, X: Any) -> Any:
+    return numbers_of(put_in_order(model.answer(X), len(X), model.task), len(X), model.outputs)
+
+
+def answers_of(model: Opened, X: Any) -> bytes:
+    """Returns the answers to rows as numbers of 32 bits, row by row. Throws for another shape."""
     import numpy
 
-    values = numbers_of(put_in_order(given, rows, model.task), rows, model.outputs)
+    values = _answer(model, X)
     with numpy.errstate(over="ignore"):
         return numpy.ascontiguousarray(values, dtype="float32").tobytes()
+
+
+def check_values(model: Opened, X: Any) -> None:
+    """Raises ``ValueError`` for a model that knows a category of these rows as another value than its text, or that does not tell."""
+    if model.frames:
+        # A vocabulary says that these are texts.
+        texts = {each["name"]: model.serves or each.get("categories") is not None for each in model.columns if each["isText"] and each.get("kind", "category") == "category"}
+        refuse_other_values(lambda rows: _answer(model, rows), X, texts)
 
 
 def _texts(body: bytes, at: int, rows: int, count: int) -> list[list[Optional[str]]]:
@@ -90,12 +104,15 @@ def _texts(body: bytes, at: int, rows: int, count: int) -> list[list[Optional[st
     return found
 
 
-def _run(model: Opened, body: bytes, rows: int, inputs: int) -> bytes:
+def _run(model: Opened, body: bytes, rows: int, inputs: int, checks: bool) -> bytes:
     import numpy
 
     numbers = numpy.frombuffer(body, dtype="<f8", count=rows * inputs).reshape(rows, inputs)
     texts = _texts(body, rows * inputs * 8, rows, sum(1 for column in model.columns if column["isText"]))
-    return answers_of(model, model.answer(rows_of(model, numbers, texts)), rows)
+    answers = answers_of(model, rows_of(model, numbers, texts))
+    if checks:
+        check_values(model, rows_of(model, numbers, texts))
+    return answers
 
 
 def _read(count: int) -> Optional[bytes]:
@@ -126,6 +143,8 @@ def main() -> None:
     # What the code of a model prints must not reach the channel of another process.
     os.dup2(2, 1)
     models: dict[int, Opened] = {}
+    # Those that a registration asks.
+    checked: set[int] = set()
     # The first message says that the process is ready.
     _reply(0, {})
     while True:
@@ -138,7 +157,7 @@ def main() -> None:
             return
         try:
             if head == 0:
-                _reply(number, None, _run(models[key], body, rows, inputs))
+                _reply(number, None, _run(models[key], body, rows, inputs, key in checked))
                 continue
             call = json.loads(body[:head])
             models.pop(call["model"], None)
@@ -147,6 +166,7 @@ def main() -> None:
                 continue
             model = open_file(body[head:])
             models[call["model"]] = model
+            (checked.add if call["plan"].get("checksValues") else checked.discard)(call["model"])
             # The objects of a loaded model stay, and are not looked through again.
             gc.collect()
             gc.freeze()
