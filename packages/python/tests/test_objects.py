@@ -368,6 +368,38 @@ class Objects(unittest.TestCase):
                     model.fit(rows, self.bloom)
                     self.compare("probability", self.pickled(model), lambda X: model.predict_proba(X[list(rows)].astype(rows.dtypes.to_dict()))[:, 0], [column, "pieces"])
 
+    def test_numbers_of_boosters_are_not_taken_for_the_codes_of_a_vocabulary(self) -> None:
+        import xgboost
+
+        with tempfile.TemporaryDirectory() as made:
+            model = xgboost.XGBClassifier(n_estimators=5).fit(self.rows[["rooms", "pieces"]], self.bloom == "bloom")
+            self.pickled(model)(Path(made) / "model")
+            with self.assertRaisesRegex(ValueError, r"takes no texts: list the vocabulary of rooms .*, declare numbers as number\(\) in the model file"):
+                self.ask(Path(made) / "model", "probability", ["rooms", "pieces"], list(range(20)))
+            with mock.patch.dict(VOCABULARIES, {"rooms": ["1", "2", "3", "4", "5"]}), self.assertRaisesRegex(ValueError, "does not know the texts of rooms"):
+                self.ask(Path(made) / "model", "probability", ["rooms", "pieces"], list(range(20)))
+
+    def test_parts_that_read_numbers_of_texts_and_know_none_are_refused(self) -> None:
+        def own(X: Any) -> Any:
+            # As an index of doubles that is asked for texts: those of words raise.
+            return [{3: 0.9}.get(each, 0.2) if isinstance(each, int) else 0.0 * float(each) + (0.5 if each == each else 0.1) for each in X["rooms"]]
+
+        with tempfile.TemporaryDirectory() as made:
+            self.pickled(own)(Path(made) / "model")
+            with mock.patch.dict(VOCABULARIES, {"rooms": ["1", "2", "3", "4", "5"]}), self.assertRaisesRegex(ValueError, "does not know the texts of rooms"):
+                self.ask(Path(made) / "model", "probability", ["rooms"], list(range(20)))
+
+    def test_a_table_that_is_no_answer_is_refused_with_what_to_do(self) -> None:
+        import pandas
+
+        def own(X: Any) -> Any:
+            return pandas.DataFrame({"at": pandas.Timestamp("2026-01-01"), "price": X["pieces"]})
+
+        with tempfile.TemporaryDirectory() as made:
+            self.pickled(own)(Path(made) / "model")
+            with self.assertRaisesRegex(ValueError, "answers with a table of at, price, expected numbers alone: bring a serve.py"):
+                self.ask(Path(made) / "model", "number", ["pieces"], [0, 1])
+
     @unittest.skipUnless(has("catboost"), "no catboost")
     def test_booleans_of_catboost_are_refused_whatever_a_vocabulary_says(self) -> None:
         import catboost

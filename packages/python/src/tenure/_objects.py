@@ -210,7 +210,10 @@ def _categoricals(X: Any, texts: Sequence[str], lists: Sequence[Sequence[Any]]) 
     import pandas
 
     if len(lists) != len(texts):
-        raise ValueError(f"its categories are categoricals of pandas: list the vocabulary of {_listed(texts)} in columns.json, or bring the file of its library")
+        raise ValueError(
+            f"it takes no texts: list the vocabulary of {_listed(texts)} in columns.json if it was fitted with categoricals of pandas, declare numbers as "
+            "number() in the model file, or bring the file of its library"
+        )
     made = X.copy()
     for name, values in zip(texts, lists):
         codes = pandas.Index([text_of_value(each) for each in values], dtype=object).get_indexer(X[name])
@@ -329,11 +332,16 @@ def numbers_of(given: Any, rows: int, outputs: int) -> Any:
         raise ValueError(f"the model answers {str(other)[:100]}, expected numbers: the probabilities, and no labels")
     if len(values) != rows:
         raise ValueError(f"the model gives {len(values)} answers for {rows} rows, expected one answer a row")
-    values = values.astype("float64").reshape(rows, -1)
+    try:
+        values = values.astype("float64").reshape(rows, -1)
+    except (TypeError, ValueError):
+        columns = getattr(given, "columns", None)
+        what = f"a table of {_listed([str(each) for each in columns])}" if columns is not None else f"values of the type {type(values.flat[0]).__name__}"
+        raise ValueError(f"the model answers with {what}, expected numbers alone: bring a serve.py whose predict(frame) returns them") from None
     if outputs == 1 and values.shape[1] == 2:
         if (abs(values.sum(axis=1) - 1) > 1e-3).any():
             raise ValueError(f"the model answers a row with {values[0].tolist()}, which do not sum to 1: expected one number, or two probabilities")
         values = values[:, 1:]
     if values.shape[1] != outputs:
-        raise ValueError(f"the model answers {values.shape[1]} numbers for a row, expected {outputs}")
+        raise ValueError(f"the model answers {values.shape[1]} numbers for a row, expected {outputs}: bring a serve.py whose predict(frame) returns them alone")
     return values

@@ -31,6 +31,8 @@ _READINGS: dict[str, Callable[[str], Any]] = {
     '"3" for "03"': lambda text: str(_whole(text)),
     '"3.0" for "3"': lambda text: str(_double(text)),
 }
+#: Makes texts that no model knows of a text: words, and numbers, which a part may read. One that computes with letters answers no two alike.
+_UNSEEN = (("{} unseen", "no {}"), ("{}91739", "{}62715"))
 
 
 def refuse_other_values(answer: Callable[[Any], Any], X: Any, texts: Mapping[str, bool]) -> None:
@@ -54,8 +56,10 @@ def refuse_other_values(answer: Callable[[Any], Any], X: Any, texts: Mapping[str
         return False if one is None or other is None else numpy.isclose(one, other, rtol=1e-6, atol=1e-9, equal_nan=True).all(axis=1)
 
     given = None
-    for example, reading in _READINGS.items():
-        read = {name: made for name in texts if (made := _made(X[name], reading)) is not None}
+    # A model of numbers may take the codes of a categorical for them.
+    plain = X.astype({name: object for name in texts if hasattr(X[name].dtype, "categories")})
+    for example, reading, table in [(*each, table) for each in _READINGS.items() for table in (X, plain)]:
+        read = {name: made for name in texts if (table is X or X[name].dtype != object) and (made := _made(table[name], reading)) is not None}
         if not read:
             continue
         given = asked() if given is None else given
@@ -66,12 +70,13 @@ def refuse_other_values(answer: Callable[[Any], Any], X: Any, texts: Mapping[str
             if with_values is None or numpy.all(same(given, with_values)):
                 continue
             changed = _is_changed(X[name], reading)
-            # What a model answers where it does not know a text. One that computes with its letters answers no two alike.
-            unseen, other = (asked(**{name: _made(X[name], form.format)}) for form in ("{} unseen", "no {}"))
             missing = asked(**{name: X[name].where(X[name].isna())})
+            unseen = [[asked(**{name: _made(X[name], form.format)}) for form in forms] for forms in _UNSEEN]
 
             def is_unknown(answers: Any) -> bool:
-                alike = same(answers, missing) | (same(answers, unseen) & same(answers, other))
+                alike = same(answers, missing)
+                for one, other in unseen:
+                    alike = alike | (same(answers, one) & same(answers, other))
                 return bool(numpy.all(alike[changed] if numpy.ndim(alike) else alike))
 
             # One that answers the same rows in two ways is refused for that.
@@ -80,7 +85,7 @@ def refuse_other_values(answer: Callable[[Any], Any], X: Any, texts: Mapping[str
             if is_unknown(given):
                 raise ValueError(
                     f"the model does not know the texts of {name}, and knows other values, such as {example}: bring a serve.py whose predict(frame) makes "
-                    "the values of its training"
+                    "the values of its training, or declare numbers as number() in the model file"
                 )
             if not texts[name]:
                 raise ValueError(
