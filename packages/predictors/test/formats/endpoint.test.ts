@@ -529,6 +529,54 @@ describe('a status', () => {
   })
 })
 
+describe('the status 400 of SageMaker', () => {
+  const failureOf = async (reply: Omit<Reply, 'status'>, { file } = protocols.sagemaker) =>
+    (await ask(file(1), { kind: 'number' }, [{ status: 400, ...reply }])).failure as Error & {
+      ofRows?: boolean
+    }
+  const body = (type: string) => JSON.stringify({ __type: type, message: 'Rate exceeded' })
+  const plain = { body: '{"message":"Rate exceeded"}' }
+  it.each([
+    ['of its header', { ...plain, headers: { 'x-amzn-errortype': 'ThrottlingException' } }],
+    [
+      'of its header, with the address of a service',
+      { ...plain, headers: { 'x-amzn-errortype': 'ThrottlingException:http://internal.amazon.com/coral/' } },
+    ],
+    ['of its body', { body: body('ThrottlingException') }],
+    [
+      'of its body, with the name of a service',
+      { body: body('com.amazon.coral.availability#ThrottlingException') },
+    ],
+  ])(
+    'may pass where AWS limits the requests, by the type %s, and no row is asked alone',
+    async (_where, reply) => {
+      const failure = await failureOf(reply)
+      expect(failure).toMatchObject({ code: 'model_unavailable', ofRows: false })
+      expect(failure.message).toBe('the endpoint at models.example.org answers 400 (ThrottlingException)')
+    },
+  )
+  it.each([
+    ['another type', { body: body('ValidationError'), headers: { 'x-amzn-errortype': 'ValidationError' } }],
+    ['a text that names it', { body: '{"message":"no ThrottlingException"}' }],
+    ['no JSON', { body: 'ThrottlingException' }],
+    ['null', { body: 'null' }],
+  ])('does not pass with %s', async (_what, reply) => {
+    expect(await failureOf(reply)).toMatchObject({ code: 'endpoint_unusable', ofRows: true })
+  })
+  it('is that of a wrong request by another protocol', async () => {
+    const reply = { body: body('ThrottlingException') }
+    expect(await failureOf(reply, protocols.json as never)).toMatchObject({ code: 'endpoint_unusable' })
+  })
+})
+
+it.each([400, 422, 500])('the status %i to rows without a value names their columns', async (status) => {
+  const { file } = protocols.json
+  const { failure } = await ask(file(1), { kind: 'number' }, [{ status, body: '' }])
+  expect((failure as Error).message).toBe(
+    `the endpoint at models.example.org answers ${status} to rows of which some have no value of "size", "colour"`,
+  )
+})
+
 describe.each(['open-inference', 'grpc'] as const)('the id of a request of %s', (protocol) => {
   const { file, texts }: Tested = protocols[protocol]
   const isGrpc = protocol === 'grpc'

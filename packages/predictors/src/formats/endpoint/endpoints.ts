@@ -3,7 +3,7 @@
  * endpoint has its own queue, a limited number of open requests, and limits of time and bytes.
  */
 import { randomUUID } from 'node:crypto'
-import { predictorError, refuse } from '../../errors.ts'
+import { predictorError, quoted, refuse } from '../../errors.ts'
 import { noText, type Output } from '../../features.ts'
 import type { Predictor, RunTicket } from '../../predictor.ts'
 import { createBatcher, type ModelBatch } from '../../runtime/batcher.ts'
@@ -145,12 +145,16 @@ async function answersOf(
       { ofRows },
     )
   const failureOf = (by: Statuses, status: number, said: string) =>
-    failure(`answers ${said}${remedyOf(by, status, endpoint)}`, {
-      lasting: !by.mayPass(status),
-      ofRows: by.ofRows.includes(status),
-    })
+    failure(
+      `answers ${said}${by.ofRows.includes(status) ? missingText(endpoint, columns) : remedyOf(by, status, endpoint)}`,
+      {
+        lasting: !by.mayPass(status),
+        ofRows: by.ofRows.includes(status),
+      },
+    )
   const id = `${asker}-${requests++}`
-  const question = encode(endpoint, columnsOf(endpoint, batch), rows, id)
+  const columns = columnsOf(endpoint, batch)
+  const question = encode(endpoint, columns, rows, id)
   const asked = questionOf(endpoint, question, rows * outputs)
   let reply: OutgoingReply
   try {
@@ -164,6 +168,8 @@ async function answersOf(
     throw failure(`answers ${status} and names another address, which is not followed`)
   if (status > 200 && status < 300)
     throw failure(`answers ${status}, and 200 alone is the status of a whole answer`)
+  const limit = endpoint.endpoint === 'sagemaker' && status === 400 ? throttlingOf(reply) : undefined
+  if (limit !== undefined) throw failure(`answers ${status} (${limit})`, { lasting: false })
   if (status !== 200) throw failureOf(statuses.http, status, String(status))
   const isByGrpc = isGrpc(endpoint.address)
   if (isByGrpc) {
@@ -190,6 +196,33 @@ async function answersOf(
   } catch (error) {
     throw failure(`gives an answer that cannot be used: ${(error as Error).message}`)
   }
+}
+
+/**
+ * Names the error by which AWS limits the requests of an account, which has the status 400 as wrong requests have.
+ * https://docs.aws.amazon.com/sagemaker/latest/APIReference/CommonErrors.html
+ */
+function throttlingOf({ headers, body }: OutgoingReply): string | undefined {
+  const names = [headers?.['x-amzn-errortype'], typeOf(body)]
+  // The type may stand between the name of its service and an address: `com.amazon.coral#ThrottlingException:http://…`.
+  const found = names.map((name) => /^(?:[^:]*#)?(\w*(?:Throttl|TooManyRequests)\w*)/.exec(String(name))?.[1])
+  return found.find((name) => name !== undefined)
+}
+
+/** The `__type` of an answer of JSON. */
+function typeOf(body: Uint8Array): unknown {
+  try {
+    const answer: unknown = JSON.parse(Buffer.from(body).toString('utf8'))
+    return (answer as { __type?: unknown } | null)?.__type
+  } catch {
+    return undefined
+  }
+}
+
+/** Names the columns without a value in rows that a server cannot compute, because many models take no missing values. */
+function missingText({ columns: declared }: Endpoint, columns: Columns): string {
+  const names = declared.flatMap(({ name }, at) => (columns[at]!.includes(null) ? [quoted(name)] : []))
+  return names.length === 0 ? '' : ` to rows of which some have no value of ${names.join(', ')}`
 }
 
 /** What the author of the file can do about a status. */
