@@ -231,7 +231,7 @@ export interface ColumnOrder<Heading extends string = string> {
   droppable?: readonly Heading[]
 }
 
-/** Formats a table of rows with the same fields. On a terminal it keeps the width: columns go in their order, then the widest cells are cut. */
+/** Formats a table of rows with the same fields. On a terminal it keeps the width: columns go in their order, then the widest cells are broken. */
 export function tableBy<Row, Heading extends string>(
   terminal: Terminal,
   rows: readonly Row[],
@@ -253,7 +253,7 @@ export function tableBy<Row, Heading extends string>(
   const hidden = all.filter(({ place }) => kept.every((each) => each.place !== place))
   const table = tableOf(
     kept.map(({ heading, width }) => shortened(heading, width)),
-    cells.map((row) => kept.map(({ place, width }) => shortened(row[place]!, width))),
+    cells.map((row) => kept.map(({ place, width }) => broken(row[place]!, width))),
   )
   if (hidden.length === 0 || rows.length === 0) return table
   const names = hidden.map(({ heading }) => heading || 'state').join(', ')
@@ -302,6 +302,16 @@ function fitted(
 }
 
 const widthOfLines = (text: string): number => Math.max(...text.split('\n').map(textWidth))
+
+/** Breaks each line of a cell between its words where it is wider; a longer word, such as an id, is cut. */
+const broken = (text: string, width: number): string =>
+  shortened(
+    text
+      .split('\n')
+      .flatMap((line) => wrapped(line, width))
+      .join('\n'),
+    width,
+  )
 
 /** Cuts each line of a cell to the width; a cut line loses its colours. */
 const shortened = (text: string, width: number): string =>

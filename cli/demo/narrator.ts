@@ -42,7 +42,8 @@ export function createNarrator(terminal: Terminal): Narrator {
         say(`   ${line()}`)
       }
     },
-    bar: (share, width = 24) => paint('cyan', barOf(share, width)),
+    // A line beside the bar has up to 58 characters.
+    bar: (share, width = terminal.columns < 90 ? 12 : 24) => paint('cyan', barOf(share, width)),
     faint: (text) => paint('dim', text),
     strong: (text) => paint('bold', text),
   }

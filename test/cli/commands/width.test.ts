@@ -160,6 +160,15 @@ describe.each(lists)('the list of %s', (group) => {
   })
 })
 
+it('a cell that is too wide is broken between its words, and all of them are shown', async () => {
+  count = 1
+  const { lines } = await tenure(['retrainings'], 80)
+  const at = lines[0]!.indexOf('message')
+  expect(at).toBeGreaterThan(0)
+  const cell = lines.slice(1).map((line) => line.slice(at).trim())
+  expect(cell.join(' ')).toContain(wide)
+})
+
 const helps = commands.flatMap((each) =>
   'commands' in each
     ? [[each.name], ...each.commands.map(({ name }) => [each.name, name.split(' ')[0]!])]
