@@ -1,5 +1,6 @@
 /** Makes the `list` command of a group, which shows the rows of one response as a table. */
 import { path as requestPath, usageError, type Client, type QueryParameters } from '../client/client.ts'
+import type { ModelAnswer } from '../client/responses.ts'
 import type { CommandInput, CommandSpec } from '../program.ts'
 import { numberOption } from '../number-option.ts'
 import { tableBy, type ColumnOrder, type Columns, type Terminal } from '../terminal.ts'
@@ -35,15 +36,15 @@ export interface ListSpec<Row> extends Pick<CommandSpec, 'summary' | 'options' |
   /** Query parameters without an option. */
   query?: Readonly<Record<string, number | boolean>>
   columns: Columns<Row>
-  /** Printed if there are no rows. */
-  none: string | ((options: CommandInput['options']) => string)
+  /** Printed if there are no rows. `firstStep`: the command that brings the named model its first champion. */
+  none: string | ((options: CommandInput['options'], firstStep: string | undefined) => string)
   /** Printed below the rows. */
   below?: (terminal: Terminal, answer: Readonly<Record<string, unknown>>) => string
 }
 
-/** Throws `model_not_found` if an empty list is due to a mistyped model. */
-export async function requireModel(client: Client, model: unknown): Promise<void> {
-  if (model !== undefined) await client.get(requestPath`/v1/models/${model}`)
+/** Throws `model_not_found` if an empty list is due to a mistyped model. Returns the model, if one is named. */
+export async function requireModel(client: Client, model: unknown): Promise<ModelAnswer | undefined> {
+  return model === undefined ? undefined : await client.get<ModelAnswer>(requestPath`/v1/models/${model}`)
 }
 
 /** The API's limit. */
@@ -88,7 +89,7 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
       const { [field]: found, next_cursor: next } = answer
       const all = (found ?? []) as Row[]
       const rows = all.slice(0, limit)
-      if (rows.length === 0) await requireModel(api(), asked['model'])
+      const model = rows.length === 0 ? await requireModel(api(), asked['model']) : undefined
       const isFull = rows.length === maxLimit && pages === 'limit'
       const word = field === 'audit' ? 'entries' : field.replaceAll('_', ' ')
       const more =
@@ -101,7 +102,7 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
             : isFull
               ? `The ${maxLimit} ${word} that one request shows; there may be more`
               : ''
-      const empty = typeof none === 'string' ? none : none(input.options)
+      const empty = typeof none === 'string' ? none : none(input.options, model?.first_step)
       const parts = [
         rows.length > 0
           ? tableBy(terminal, rows, columns, { keeps, droppable })

@@ -5,6 +5,7 @@ import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
 import { tableBy, type Terminal } from '../../terminal.ts'
 import { noModels, orDash, releaseStage, servesText } from '../format.ts'
+import { answersText } from '../lifecycle/releases.ts'
 import { groupColumns, groupOrder, type GroupAnswer } from './alerts.ts'
 
 /** A replica is ready without the database, because predictions continue. */
@@ -34,13 +35,18 @@ export const unmeasuredLines = (
     ...parts.map((part) => `\n${name}: not measured in use: ${part}`),
   ])
 
+const answersLine = (release: ReleaseAnswer): string => {
+  const answers = answersText(release)
+  return answers === undefined ? '' : `\n  Answer: ${answers}`
+}
+
 /** One line for each model that fails: by its last minute, or by the alert of its champion, which ends only by good requests. */
 function failingModels(models: readonly ModelAnswer[], groups: readonly GroupAnswer[]): string[] {
   const alerted = new Set(groups.flatMap(({ kind, model }) => (kind === 'champion_failing' ? [model] : [])))
   return models.flatMap(({ name, champion, last_minute: minute }) =>
     minute?.is_failing === true || alerted.has(name)
       ? [
-          `${name} fails: ${minute === undefined || minute.requests === 0 ? 'no request in the last minute' : `${minute.failed} of ${minute.requests} requests failed in the last minute`}${champion === undefined ? '' : ` (${champion.version})`}`,
+          `${name} ${minute?.is_failing === true ? 'fails' : 'failed, and its alert is open'}: ${minute === undefined || minute.requests === 0 ? 'no request in the last minute' : `${minute.failed} of ${minute.requests} requests failed in the last minute`}${champion === undefined ? '' : ` (${champion.version})`}`,
         ]
       : [],
   )
@@ -82,7 +88,7 @@ export const statusCommand: CommandSpec = {
         ),
       ...releases.map(
         (each) =>
-          `\n${each.id} ${each.version}: ${releaseStage(each)}, ${servesText(each)}\n  ${each.warning === undefined ? orDash(each.why) : paint('yellow', `! ${each.warning}`)}`,
+          `\n${each.id} ${each.version}: ${releaseStage(each)}, ${servesText(each)}\n  ${each.warning === undefined ? orDash(each.why) : paint('yellow', `! ${each.warning}`)}${answersLine(each)}`,
       ),
       '',
       models.length === 0

@@ -41,8 +41,18 @@ import { sumOf } from '@tenure/sequential'
 import { fairnessLine } from '../../../domain/evaluation/fairness.ts'
 import { worstSlicesFirst } from '../../../domain/evaluation/slices.ts'
 
-const noReleases = ({ open }: CommandInput['options']): string =>
-  open === true ? 'No release is open.' : 'No releases yet. Start one: `tenure retrain <model>`'
+const noReleases = ({ open }: CommandInput['options'], firstStep?: string): string =>
+  open === true
+    ? 'No release is open.'
+    : `No releases yet. ${firstStep ?? 'Train a version: `tenure retrain <model>`, or bring one: `tenure versions register <model> --artifact FILE`'}`
+
+/** Names the commands that answer a release which waits for a person. */
+export function answersText({ id, stage }: Pick<ReleaseAnswer, 'id' | 'stage'>): string | undefined {
+  if (stage === 'awaiting_approval') return `\`tenure approve ${id}\` or \`tenure reject ${id}\``
+  if (stage === 'awaiting_decision')
+    return `\`tenure approve ${id}\`, \`tenure resume ${id}\` for more time, or \`tenure reject ${id}\``
+  return undefined
+}
 
 const releaseColumns: Columns<ReleaseAnswer> = {
   release: 'id',
@@ -263,6 +273,7 @@ function detailOf(
   most: { decisions: number; commands: number },
 ): string {
   const { paint } = terminal
+  const answers = answersText(release)
   const facts = factsTable(terminal, [
     ['version', release.version],
     ['replaces', release.baseline_version],
@@ -274,6 +285,7 @@ function detailOf(
     ['serves now', servesText(release)],
     ['outcome', releaseOutcome(release, terminal)],
     ['why', orDash(release.withdrawn_reason ?? release.reason ?? release.why)],
+    ...(answers === undefined ? [] : ([['answer with', answers]] as const)),
     ['requested by', release.requested_by],
     ['started', release.started_at],
     ['ended', release.ended_at],

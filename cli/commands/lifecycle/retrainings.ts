@@ -13,7 +13,7 @@ export const retrainingsGroup: CommandGroup = {
   commands: [
     listRunsCommand<RetrainingAnswer>('retraining', {
       summary: 'List retrainings, newest first',
-      none: 'No retraining. Start one: `tenure retrain <model> --watch`.',
+      none: (_, firstStep) => `No retraining. ${firstStep ?? 'Start one: `tenure retrain <model> --watch`.'}`,
     }),
     {
       name: 'show <retraining-or-model>',
@@ -60,10 +60,10 @@ async function findRetrainingId(client: Client, named: string): Promise<string> 
   })
   const [last] = retrainings
   if (last !== undefined) return last.id
-  await requireModel(client, named)
+  const model = await requireModel(client, named)
   throw failure({
     code: 'not_found',
     detail: `${named} has had no retraining`,
-    remedy: `Start one: \`tenure retrain ${named} --watch\`.`,
+    remedy: model?.first_step ?? `Start one: \`tenure retrain ${named} --watch\`.`,
   })
 }

@@ -9,11 +9,13 @@ import { startTenure } from '../../support/commands/tenure-process.ts'
 import { runCommand } from '../../support/command-line.ts'
 
 const asked: string[] = []
+/** The step that the API names for a model without a champion. */
+let firstStep: string | undefined
 const server = createServer(({ url = '' }, response) => {
   asked.push(url)
   const [, field = ''] = /^\/v1\/(?:alerts\/)?([a-z-]+)(?:\?|$)/.exec(url) ?? []
   const next = url.includes('cursor=now') ? { next_cursor: 'later' } : {}
-  const body = { [field]: [], models: [{ name: 'iris' }], ...next }
+  const body = { [field]: [], models: [{ name: 'iris' }], first_step: firstStep, ...next }
   response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 })
 beforeAll(() => once(server.listen(0, '127.0.0.1'), 'listening'))
@@ -94,6 +96,14 @@ it.each([
 it('releases says whether it lacks any release or an open one', async () => {
   expect((await tenure('releases')).out).toContain('No releases yet')
   expect((await tenure('releases', '--open')).out).toBe('No release is open.\n')
+})
+
+it('releases and retrainings name the step that brings the model its first champion', async () => {
+  firstStep = 'Bring a version to release: `tenure versions register iris --artifact FILE`.'
+  onTestFinished(() => void (firstStep = undefined))
+  expect((await tenure('releases', 'iris')).out).toBe(`No releases yet. ${firstStep}\n`)
+  expect((await tenure('retrainings', 'iris')).out).toBe(`No retraining. ${firstStep}\n`)
+  expect((await tenure('retrainings', 'show', 'iris')).err).toContain(firstStep)
 })
 
 it.each(['batch', 'kill-switches', 'erasures', 'audit', 'drills', 'alerts'])(

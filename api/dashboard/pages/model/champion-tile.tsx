@@ -8,10 +8,11 @@ import type { LastMinute } from '../../../../domain/monitoring/champion-watch.ts
 import { listOverviewRows, type OverviewRow } from '../../../../store/dashboard/overview.ts'
 import type { Database } from '../../../../store/postgres.ts'
 import { listChampionHistory, type ChampionChange } from '../../../../store/registry/champions.ts'
+import { firstStepOf } from '../../../../store/release/first-release.ts'
 import type { Role } from '../../../../domain/roles.ts'
 import { figureText, percentOf } from '../../../charts/figures.ts'
-import { Badge, durationText, shareText, Time, type Tone } from '../../components/elements.tsx'
-import { FirstVersion, modelHref, retrainingHref, versionHref } from '../../components/links.tsx'
+import { Badge, durationText, shareText, Time, withCode, type Tone } from '../../components/elements.tsx'
+import { modelHref, retrainingHref, versionHref } from '../../components/links.tsx'
 import { listHref } from '../../components/pager.tsx'
 import { shortReason } from '../../labels.ts'
 import type { PageElement } from '../../page.ts'
@@ -25,6 +26,8 @@ export interface ChampionNow {
   measured: Measured
   /** The newest first. */
   changes: readonly ChampionChange[]
+  /** What brings a champion, as a sentence with its command. Absent while one serves or a version is trained. */
+  nextStep?: string | undefined
   nowMs: number
 }
 
@@ -35,14 +38,17 @@ const minuteMs = 70_000
 /** Beside the worst. */
 const maxOthers = 4
 
-/** Reads by at most eight statements, however many models there are. */
+/** Reads by at most twelve statements, however many models there are. */
 export async function readChampionNow(database: Database, model: string): Promise<ChampionNow> {
   const [[row], measured, changes] = await Promise.all([
     listOverviewRows(database, [model]),
     readMeasured(database, model),
     listChampionHistory(database, model, maxChanges),
   ])
-  return { row: row!, measured, changes, nowMs: Date.now() }
+  const { champion, running } = row!
+  const nextStep =
+    champion === undefined && running === undefined ? await firstStepOf(database, model) : undefined
+  return { row: row!, measured, changes, nextStep, nowMs: Date.now() }
 }
 
 interface TileParts extends ChampionNow {
@@ -137,12 +143,12 @@ const ConcernLink = ({ concern: { action, text } }: { concern: Concern }): PageE
 )
 
 /** How a model without a champion gets one. */
-const Unserved = ({ row, changes }: ChampionNow): PageElement => (
+const Unserved = ({ row: { running }, nextStep }: ChampionNow): PageElement => (
   <p>
-    {row.running !== undefined || changes.length === 0 ? (
-      <FirstVersion {...row} />
+    {running !== undefined ? (
+      <a href={retrainingHref(running)}>A version is being trained</a>
     ) : (
-      <a href={listHref('/releases', { model: row.model })}>View releases</a>
+      nextStep !== undefined && withCode(nextStep)
     )}
   </p>
 )

@@ -29,8 +29,9 @@ interface Given {
   row?: Partial<OverviewRow>
   measured?: Partial<Measured>
   changes?: ChampionNow['changes']
+  nextStep?: string
 }
-const shown = async ({ state: states, row: rows, measured, changes = [promotion] }: Given = {}) => {
+const shown = async ({ state: states, row: rows, measured, changes = [promotion], nextStep }: Given = {}) => {
   const html = String(
     await ChampionTile({
       row: { ...row, ...rows },
@@ -42,6 +43,7 @@ const shown = async ({ state: states, row: rows, measured, changes = [promotion]
         ...measured,
       },
       changes,
+      nextStep,
       nowMs,
       role: 'operator',
     }),
@@ -89,9 +91,20 @@ const states: Record<string, [given: Given, tone: string, has: RegExp[], hasNot:
       state: { version: undefined, quality: undefined, drift: undefined } as never,
       row: { champion: undefined, quality: undefined } as never,
       changes: [],
+      nextStep: 'Train and release a version: `tenure retrain iris --watch`.',
     },
     'quiet',
-    [/No version serves/, /Train the first: tenure retrain iris/],
+    [/No version serves/, /Train and release a version: tenure retrain iris --watch \./],
+    [/healthy/, /Failed/, /Traffic/],
+  ],
+  'a champion that was lost': [
+    {
+      state: { version: undefined, quality: undefined, drift: undefined } as never,
+      row: { champion: undefined, quality: undefined } as never,
+      nextStep: 'Release the latest version: `tenure releases start iris_v1.1.0`.',
+    },
+    'quiet',
+    [/No version serves/, /Release the latest version: tenure releases start iris_v1\.1\.0/],
     [/healthy/, /Failed/, /Traffic/],
   ],
   'a champion that fails now': [

@@ -2,7 +2,7 @@
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { alertsGroup } from '../../../../cli/commands/admin/alerts.ts'
 import { statusCommand } from '../../../../cli/commands/admin/status.ts'
 import { runCommand } from '../../../support/command-line.ts'
@@ -119,6 +119,19 @@ it('the status has the worst five groups with their counts and times, and says h
   expect(status.out).toContain('iris: pinned to champion by ada since 2026-03-01 12:00:00: slow')
   expect(status.out).not.toContain('rain')
   expect(status.out).toContain('rel_1 iris_v0.0.1: shadow (drill: bad), 10 %')
+  expect(status.out).not.toContain('Answer:')
+})
+
+it.each([
+  ['awaiting_approval', 'Answer: `tenure approve rel_1` or `tenure reject rel_1`'],
+  [
+    'awaiting_decision',
+    'Answer: `tenure approve rel_1`, `tenure resume rel_1` for more time, or `tenure reject rel_1`',
+  ],
+])('the status names the commands that answer a release at %s', async (stage, answers) => {
+  onTestFinished(() => void (drill.stage = 'shadow'))
+  drill.stage = stage
+  expect((await runCommand([statusCommand], ['status', '--url', url])).out).toContain(answers)
 })
 
 it.each([
@@ -147,5 +160,5 @@ it.each([
   models = []
   more = []
   expect(status.code).toBe(code)
-  expect(/iris fails: .*\(iris_v1\.0\.0\)/.test(status.out)).toBe(code === 1)
+  expect(/iris (fails|failed, and its alert is open): .*\(iris_v1\.0\.0\)/.test(status.out)).toBe(code === 1)
 })
