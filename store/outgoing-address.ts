@@ -96,7 +96,7 @@ export function createGuard(
 const refusal = (hostname: string): DomainError =>
   new DomainError(
     'address_not_allowed',
-    `${hostname} is a private address, or a name of one, and TENURE_PRIVATE_HOSTS does not list it`,
+    `${hostname} is a private address, or a name of one, and TENURE_PRIVATE_HOSTS does not list it: add it there on each machine with a worker or replica, and start them again`,
   )
 
 /** Connects to a server that does not speak HTTP. Fails like a connection that is refused, also after `maxMs`. */

@@ -172,7 +172,7 @@ async function alertFailing(
     model,
     severity: 'critical',
     kind: 'champion_failing',
-    message: `${version}: ${figures}, limit ${percentText(limitOf(limit))}; callers get HTTP 500. ${next}`,
+    message: `${version}: ${figures}, limit ${percentText(limitOf(limit))}; callers get HTTP 500 or 503. ${next}`,
     evidence: { version, ...minute, limit: limitOf(limit) },
   })
 }

@@ -71,7 +71,7 @@ export function calibrationReasons(calibration: GateCalibration | null, policy: 
   const before = calibration.champion?.ece ?? null
   const { ece: limit, overChampion } = policy.calibration
   const message =
-    `calibration error ${aboveText(ece, limit)} is above the limit ${limit}` +
+    `calibration error ${aboveText(ece, limit)} is above the limit ${limit} (evaluation.calibration)` +
     (before === null ? '' : ` and more than ${overChampion} above the champion's ${metricText(before)}`)
   return [{ code: 'calibration', message, values: { ece, championEce: before, limit, overChampion } }]
 }

@@ -27,7 +27,8 @@ const unaffected = 'Nothing: the champion serves as before.'
 const scored = 'Answers as before; they may be worse than the evaluation promised.'
 const seesRelease = 'See the evidence: `tenure releases show <release>`.'
 const seesModel = 'See the state of the model: `tenure status`.'
-const retrains = 'Retrain when the cause is found: `tenure retrain <model> --watch`.'
+const retrains =
+  'When the cause is found, train a version, or bring one where the model file has no `train`: `tenure retrain <model> --watch`, `tenure versions register <model> --artifact FILE`.'
 
 const kind =
   (ends: AlertEnd) =>
@@ -105,7 +106,7 @@ export const kindsOfAlerts = {
   quality_floor: cleared('quality below the floor', 'Worse answers.', retrains),
   champion_failing: cleared(
     'the champion fails',
-    'HTTP 500 for the failing share of requests.',
+    'HTTP 500 or 503 for the failing share of requests.',
     'Roll back: `tenure rollback <model>`. Without a version to return to: `tenure kill-switches set <model> fallback --reason …`.',
   ),
   champion_rolled_back: served('champion rolled back', 'Answers of an earlier version.', retrains),

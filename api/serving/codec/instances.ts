@@ -100,7 +100,8 @@ function readBody(
 function judged(found: Found, form: InstancesForm): CallerTexts & { rows: number } {
   const { other, unknown, instances, rows, wrongRow, routing_key, reference } = found
   if (other !== undefined) refuse(`the body is ${kindOf(other)}, not an object`)
-  if (unknown !== undefined) refuse(`the body has an unknown field ${quotedName(unknown)}`)
+  if (unknown !== undefined)
+    refuse(`the body has an unknown field ${quotedName(unknown)}: its rows are "instances"`)
   if (rows < 0) refuse(`"instances" is ${kindOf(instances)}, not a list`)
   if (rows === 0) throw new DomainError('no_instances', form.none)
   const texts = callerTexts({ routing_key, reference })

@@ -100,7 +100,7 @@ describe('a champion that fails', () => {
     const [alert] = await alertsOf('champion_failing')
     expect(alert).toMatchObject({ severity: 'critical', evidence: { version: champion, requests: 100 } })
     expect(alert!.message).toBe(
-      `${champion}: 50 of 100 requests failed in the last minute (50 %), limit 2 %; callers get HTTP 500. ` +
+      `${champion}: 50 of 100 requests failed in the last minute (50 %), limit 2 %; callers get HTTP 500 or 503. ` +
         `Tenure now tries to roll back to ${before}. If ${champion} still serves in 30 s: \`tenure rollback ${model}\`, ` +
         `or \`tenure kill-switches set ${model} refuse --reason …\``,
     )

@@ -54,5 +54,5 @@ it('a calibration error just above its limit is shown with the digits that are a
   const policy = { ...defaultGatePolicy('binary'), resamples: 100, calibration }
   const { reasons } = judgeGate({ y, challenger: y.map(() => [0.3000004]), champion: null }, policy)
   const told = reasons.map(({ message }) => message)
-  expect(told).toContain('calibration error 0.0500004 is above the limit 0.05')
+  expect(told).toContain('calibration error 0.0500004 is above the limit 0.05 (evaluation.calibration)')
 })

@@ -284,7 +284,7 @@ describe('a challenger is stopped', () => {
     const calibration = { ece: 0.05, overChampion: 0.02 }
     expect(told({ challenger: sharp }, { calibration })).toEqual(['not_better', 'calibration'])
     expect(judge({ challenger: sharp }, { calibration }).reasons[0]!.message).toMatch(
-      /^calibration error 0\.\d+ is above the limit 0\.05 and more than 0\.02 above the champion's 0\.\d+$/,
+      /^calibration error 0\.\d+ is above the limit 0\.05 \(evaluation\.calibration\) and more than 0\.02 above the champion's 0\.\d+$/,
     )
     expect(told({ challenger: sharp, champion: sharp }, { calibration })).toEqual(['not_worse', 'not_worse'])
     expect(told({ challenger: good }, { calibration })).toEqual(['better', 'better'])
