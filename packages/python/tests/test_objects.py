@@ -370,14 +370,21 @@ class Objects(unittest.TestCase):
 
     def test_numbers_of_boosters_are_not_taken_for_the_codes_of_a_vocabulary(self) -> None:
         import xgboost
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import FunctionTransformer
 
-        with tempfile.TemporaryDirectory() as made:
-            model = xgboost.XGBClassifier(n_estimators=5).fit(self.rows[["rooms", "pieces"]], self.bloom == "bloom")
-            self.pickled(model)(Path(made) / "model")
-            with self.assertRaisesRegex(ValueError, r"takes no texts: list the vocabulary of rooms .*, declare numbers as number\(\) in the model file"):
-                self.ask(Path(made) / "model", "probability", ["rooms", "pieces"], list(range(20)))
-            with mock.patch.dict(VOCABULARIES, {"rooms": ["1", "2", "3", "4", "5"]}), self.assertRaisesRegex(ValueError, "does not know the texts of rooms"):
-                self.ask(Path(made) / "model", "probability", ["rooms", "pieces"], list(range(20)))
+        rows, bloom, listed = self.rows[["rooms", "pieces"]], self.bloom == "bloom", {"rooms": ["1", "2", "3", "4", "5"]}
+        trees = xgboost.XGBClassifier(n_estimators=5).fit(rows, bloom)
+        for model in (trees, trees.get_booster(), make_pipeline(FunctionTransformer(), xgboost.XGBClassifier(n_estimators=5)).fit(rows, bloom)):
+            for vocabulary in ({}, listed):
+                with self.subTest(type(model).__name__, vocabulary=vocabulary), tempfile.TemporaryDirectory() as made:
+                    self.pickled(model)(Path(made) / "model")
+                    with mock.patch.dict(VOCABULARIES, vocabulary), self.assertRaisesRegex(ValueError, r"takes no texts: .* of rooms .*, declare numbers as number\(\)"):
+                        self.ask(Path(made) / "model", "probability", ["rooms", "pieces"], list(range(20)))
+        typed = rows.assign(rooms=rows["rooms"].astype(str).astype("category"))
+        with mock.patch.dict(VOCABULARIES, listed):
+            model = xgboost.XGBClassifier(n_estimators=5, enable_categorical=True).fit(typed, bloom)
+            self.compare("probability", self.pickled(model), lambda X: model.predict_proba(typed.loc[X.index])[:, 1], ["rooms", "pieces"])
 
     def test_parts_that_read_numbers_of_texts_and_know_none_are_refused(self) -> None:
         def own(X: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from numbers import Real
-from typing import Any, Callable, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Optional, Sequence
 
 from ._onnx import scores_outliers
 
@@ -128,8 +128,8 @@ class Asked:
         self.names = columns_of(model)
         self.vectorizer = _vectorizer_of(model)
         self.is_booster = _package_of(model) in ("lightgbm", "xgboost")
-        #: The values that encoders inside of the model know, by the columns of a request.
-        self.encoded: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
+        #: What the parts of the model know of the columns of a request, by these.
+        self.known: dict[tuple[str, ...], tuple[dict[str, dict[str, Any]], set[str]]] = {}
 
     def __call__(self, X: Any) -> Any:
         if not hasattr(X, "columns"):
@@ -163,14 +163,15 @@ class Asked:
         texts = [name for name, kind in kinds if kind == object or name in listed]
         if not texts:
             return X
+        columns = tuple(str(each) for each in X.columns)
+        if columns not in self.known:
+            self.known[columns] = encoded_values(self.model, columns), numeric_columns(self.model)
+        values, numeric = self.known[columns]
+        _refuse_texts([name for name in texts if name in numeric])
         if self.is_booster:
             lists = _pandas_lists(self.model)
             # The library itself compares categoricals with what it knows, or refuses them.
             return X if not lists and texts == listed else _categoricals(X, texts, lists)
-        columns = tuple(str(each) for each in X.columns)
-        if columns not in self.encoded:
-            self.encoded[columns] = encoded_values(self.model, columns)
-        values = self.encoded[columns]
         changed = [name for name in texts if name in values]
         return X.assign(**{name: _known(X[name], values[name]) for name in changed}) if changed else X
 
@@ -210,15 +211,20 @@ def _categoricals(X: Any, texts: Sequence[str], lists: Sequence[Sequence[Any]]) 
     import pandas
 
     if len(lists) != len(texts):
-        raise ValueError(
-            f"it takes no texts: list the vocabulary of {_listed(texts)} in columns.json if it was fitted with categoricals of pandas, declare numbers as "
-            "number() in the model file, or bring the file of its library"
-        )
+        _refuse_texts(texts)
     made = X.copy()
     for name, values in zip(texts, lists):
         codes = pandas.Index([text_of_value(each) for each in values], dtype=object).get_indexer(X[name])
         made[name] = pandas.Categorical.from_codes(codes, pandas.Index(values))
     return made
+
+
+def _refuse_texts(names: Sequence[str]) -> None:
+    if names:
+        raise ValueError(
+            f"it takes no texts: list the vocabulary of {_listed(names)} in columns.json if it was fitted with categoricals of pandas, declare numbers as "
+            "number() in the model file, or bring the file of its library"
+        )
 
 
 def text_of_value(value: Any) -> str:
@@ -232,33 +238,52 @@ def encoded_values(model: Any, columns: Sequence[str]) -> dict[str, dict[str, An
     texts. Other columns get texts; a registration asks whether the model knows these.
     """
     found: dict[str, dict[str, Any]] = {}
+    for part, names in _parts(model, columns):
+        if vars(part).get("categories_") is not None:
+            _bind(found, part.categories_, names, columns)
+    return found
+
+
+def numeric_columns(model: Any) -> set[str]:
+    """Returns the columns that XGBoost inside of a model was fitted with as numbers: it takes the codes of a categorical for them."""
+    found: set[str] = set()
+    for part, _ in _parts(model, ()):
+        try:
+            booster = part.get_booster() if hasattr(part, "get_booster") else part
+            found.update(name for name, kind in zip(booster.feature_names or (), booster.feature_types or ()) if kind != "c")
+        except Exception:
+            # Another part, or one that is not fitted.
+            continue
+    return found
+
+
+def _parts(model: Any, columns: Sequence[str]) -> Iterator[tuple[Any, Sequence[str]]]:
+    """Gives the parts of a model that are of known libraries, each with the names of the columns that reach it unchanged, as far as they are known."""
     seen: set[int] = set()
-    # With each part the columns that reach it unchanged, if they are known.
     rest: list[tuple[Any, Sequence[str]]] = [(model, columns)]
     while rest:
         each, reach = rest.pop()
+        package = _package_of(each)
         if id(each) in seen:
             continue
         if isinstance(each, (list, tuple)):
             rest.extend((one, reach) for one in each)
-        elif _package_of(each) in ("sklearn", "imblearn") and hasattr(each, "__dict__"):
+        elif package in ("sklearn", "imblearn", "xgboost") and hasattr(each, "__dict__"):
             fields = vars(each)
             given = fields.get("feature_names_in_")
             names = reach if given is None else [str(name) for name in given]
-            if fields.get("categories_") is not None:
-                _bind(found, each.categories_, names, columns)
+            yield each, names
             if fields.get("transformers_") is not None:
                 places = fields.get("_transformer_to_input_indices", {})
                 all_named = len(names) == getattr(each, "n_features_in_", None)
                 rest.extend((inner, [names[place] for place in places[name]] if all_named and name in places else ()) for name, inner, _ in each.transformers_)
             elif isinstance(fields.get("steps"), list):
                 rest.extend((inner, () if place else reach) for place, (_, inner) in enumerate(each.steps))
-            else:
+            elif package != "xgboost":
                 rest.extend((inner, reach) for inner in fields.values())
         else:
             continue
         seen.add(id(each))
-    return found
 
 
 def _bind(found: dict[str, dict[str, Any]], categories: Sequence[Any], names: Sequence[str], columns: Sequence[str]) -> None:

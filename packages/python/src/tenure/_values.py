@@ -56,10 +56,8 @@ def refuse_other_values(answer: Callable[[Any], Any], X: Any, texts: Mapping[str
         return False if one is None or other is None else numpy.isclose(one, other, rtol=1e-6, atol=1e-9, equal_nan=True).all(axis=1)
 
     given = None
-    # A model of numbers may take the codes of a categorical for them.
-    plain = X.astype({name: object for name in texts if hasattr(X[name].dtype, "categories")})
-    for example, reading, table in [(*each, table) for each in _READINGS.items() for table in (X, plain)]:
-        read = {name: made for name in texts if (table is X or X[name].dtype != object) and (made := _made(table[name], reading)) is not None}
+    for example, reading in _READINGS.items():
+        read = {name: made for name in texts if (made := _made(X[name], reading)) is not None}
         if not read:
             continue
         given = asked() if given is None else given
