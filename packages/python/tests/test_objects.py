@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 from tenure._folders import pack_folder  # noqa: E402
 from tenure._rows import has  # noqa: E402
 from tenure._serve import _MARK, Opened, answers_of, check_values, open_file, rows_of  # noqa: E402
+from tenure._values import refuse_other_values  # noqa: E402
 
 CLASSES = ["small", "mid size", "größe"]
 LABELS: dict[str, dict[str, Any]] = {
@@ -320,6 +321,21 @@ class Objects(unittest.TestCase):
             return X["colour"].str.len().fillna(0) / 10
 
         self.compare("probability", self.pickled(own), own, ["colour"])
+
+    def test_a_check_asks_the_first_rows_and_an_eighth_of_the_others_with_each_text_once(self) -> None:
+        asked: list[Any] = []
+
+        def answer(X: Any) -> Any:
+            asked.append(X)
+            return X[["pieces"]].to_numpy(dtype="float64")
+
+        rows = self.rows[["pieces", "rooms"]].assign(rooms="1")
+        rows.loc[299, "rooms"] = "2"
+        for first, count in ((1_000, 300), (50, 50), (0, 37)):
+            asked.clear()
+            refuse_other_values(answer, rows, {"rooms": False}, first)
+            self.assertEqual({len(each) for each in asked}, {count})
+            self.assertEqual(set(asked[0]["rooms"]), {"1", "2"})
 
     def test_each_value_that_a_text_may_be_is_asked(self) -> None:
         self.rows["colour"] = self.rows["colour"].replace("white", "03")

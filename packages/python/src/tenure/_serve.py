@@ -17,7 +17,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from ._folders import open_folder
 from ._objects import Task, numbers_of, put_in_order
 from ._rows import decoded, table_of
-from ._values import refuse_other_values
+from ._values import FIRST_ROWS, refuse_other_values
 
 _MARK = b"TENURE-PYTHON 1\n"
 _HEADER = struct.Struct("<6I")
@@ -82,12 +82,12 @@ def answers_of(model: Opened, X: Any) -> bytes:
         return numpy.ascontiguousarray(values, dtype="float32").tobytes()
 
 
-def check_values(model: Opened, X: Any) -> None:
+def check_values(model: Opened, X: Any, first: int = FIRST_ROWS) -> None:
     """Raises ``ValueError`` for a model that knows a category of these rows as another value than its text, or that does not tell."""
     if model.frames:
         # A vocabulary says that these are texts.
         texts = {each["name"]: model.serves or each.get("categories") is not None for each in model.columns if each["isText"] and each.get("kind", "category") == "category"}
-        refuse_other_values(lambda rows: _answer(model, rows), X, texts)
+        refuse_other_values(lambda rows: _answer(model, rows), X, texts, first)
 
 
 def _texts(body: bytes, at: int, rows: int, count: int) -> list[list[Optional[str]]]:
@@ -104,14 +104,14 @@ def _texts(body: bytes, at: int, rows: int, count: int) -> list[list[Optional[st
     return found
 
 
-def _run(model: Opened, body: bytes, rows: int, inputs: int, checks: bool) -> bytes:
+def _run(model: Opened, body: bytes, rows: int, inputs: int, first: Optional[int]) -> bytes:
     import numpy
 
     numbers = numpy.frombuffer(body, dtype="<f8", count=rows * inputs).reshape(rows, inputs)
     texts = _texts(body, rows * inputs * 8, rows, sum(1 for column in model.columns if column["isText"]))
     answers = answers_of(model, rows_of(model, numbers, texts))
-    if checks:
-        check_values(model, rows_of(model, numbers, texts))
+    if first is not None:
+        check_values(model, rows_of(model, numbers, texts), first)
     return answers
 
 
@@ -143,8 +143,8 @@ def main() -> None:
     # What the code of a model prints must not reach the channel of another process.
     os.dup2(2, 1)
     models: dict[int, Opened] = {}
-    # Those that a registration asks.
-    checked: set[int] = set()
+    # Of those that a registration asks, how many of the first rows are left.
+    first: dict[int, int] = {}
     # The first message says that the process is ready.
     _reply(0, {})
     while True:
@@ -157,7 +157,9 @@ def main() -> None:
             return
         try:
             if head == 0:
-                _reply(number, None, _run(models[key], body, rows, inputs, key in checked))
+                _reply(number, None, _run(models[key], body, rows, inputs, first.get(key)))
+                if key in first:
+                    first[key] = max(0, first[key] - rows)
                 continue
             call = json.loads(body[:head])
             models.pop(call["model"], None)
@@ -166,7 +168,9 @@ def main() -> None:
                 continue
             model = open_file(body[head:])
             models[call["model"]] = model
-            (checked.add if call["plan"].get("checksValues") else checked.discard)(call["model"])
+            first.pop(call["model"], None)
+            if call["plan"].get("checksValues"):
+                first[call["model"]] = FIRST_ROWS
             # The objects of a loaded model stay, and are not looked through again.
             gc.collect()
             gc.freeze()
