@@ -1,5 +1,6 @@
 /** Lists what changed in the last day: champions, releases that ended without a promotion, retrainings and kill switches. */
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
+import { truncated } from '../../../charts/figures.ts'
 import { modelHref, retrainingHref } from '../../components/links.tsx'
 import type { PageElement } from '../../page.ts'
 import { outcomeText } from '../../../../domain/evaluation/verdict-words.ts'
@@ -33,7 +34,7 @@ const hrefOf = ({ kind, model, releaseId, retrainingId }: RecentChange): string 
 
 /** The user and the reason; the reason alone where it names the user as an approver. */
 function partsOf({ kind, actor, reason }: RecentChange): string[] {
-  const why = reason === undefined ? [] : [shortReason(reason).slice(0, maxReason)]
+  const why = reason === undefined ? [] : [truncated(shortReason(reason), maxReason)]
   const approvers = /^approved by (.+)$/.exec(why[0] ?? '')?.[1]?.split(' and ') ?? []
   return actor === undefined || approvers.includes(actor)
     ? why

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import { maxSearchLength, searchEverything, type SearchResult } from '../../../services/search.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { Age, Badge, TextField } from '../../components/elements.tsx'
+import { truncated } from '../../../charts/figures.ts'
 import { plain, shortReason, withoutFirst } from '../../labels.ts'
 
 const maxOfAKind = 5
@@ -66,7 +67,7 @@ const Results = ({
             <a href={path}>
               <Badge tone="quiet">{kind}</Badge> <strong>{nameText(name)}</strong>{' '}
               <span class="quiet small">
-                {detail !== undefined && detailText(detail).slice(0, 160)}
+                {detail !== undefined && truncated(detailText(detail), 160)}
                 {at !== undefined && (
                   <>
                     {' '}

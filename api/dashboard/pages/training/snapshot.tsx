@@ -3,7 +3,7 @@ import { requireFound } from '../../../../domain/errors.ts'
 import { z } from 'zod'
 import { listSnapshotModels, listValidations, listVersionsOf } from '../../../../store/dashboard/lists.ts'
 import { getSnapshot, type Snapshot } from '../../../../store/training/snapshots.ts'
-import { bytesText, countText } from '../../../charts/figures.ts'
+import { bytesText, countText, truncated } from '../../../charts/figures.ts'
 import { modelName } from '../../../http/schemas.ts'
 import { definePage, type PageElement } from '../../page.ts'
 import { Badge, DataTable, Facts, Time } from '../../components/elements.tsx'
@@ -146,4 +146,4 @@ const ColumnSummaries = ({ columns }: { columns: ColumnSummary[] }): PageElement
 )
 
 const shown = (value: number | string | null): string =>
-  typeof value === 'string' ? value.slice(0, 60) : numberText(value)
+  typeof value === 'string' ? truncated(value, 60) : numberText(value)

@@ -331,6 +331,12 @@ it('all changes of a day are counted, though the newest ten are listed', () => {
   expect(list(15).match(/<li>/g)).toHaveLength(10)
 })
 
+it('a long reason of a change is cut with an ellipsis', () => {
+  const reason = `it answers otherwise ${'than at its registration '.repeat(10)}`
+  const html = String(RecentChanges({ changes: [{ ...change, reason }], nowMs }))
+  expect(html.replaceAll(/<[^>]+>/g, '')).toMatch(/ · it answers otherwise than .*…$/)
+})
+
 it('times in the reason of a change are on the clock of the reader', () => {
   expect(inZone(String(RecentChanges({ changes: [change], nowMs: Date.now() })), 'Asia/Tokyo')).toMatch(
     /rolled back at <time [^>]*>2026-11-26\s14:06</,
