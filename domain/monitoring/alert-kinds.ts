@@ -28,7 +28,7 @@ const scored = 'Answers as before; they may be worse than the evaluation promise
 const seesRelease = 'See the evidence: `tenure releases show <release>`.'
 const seesModel = 'See the state of the model: `tenure status`.'
 const retrains =
-  'When the cause is found, train a version, or bring one where the model file has no `train`: `tenure retrain <model> --watch`, `tenure versions register <model> --artifact FILE`.'
+  'When the cause is found: `tenure retrain <model> --watch`. Without `train`: `tenure versions register <model> --artifact FILE`.'
 
 const kind =
   (ends: AlertEnd) =>
@@ -89,8 +89,8 @@ export const kindsOfAlerts = {
     'Order it again: `tenure rollback <model> --from <version>`.',
   ),
   break_glass: closed(
-    'promoted without approval',
-    'Answers of a version that has passed no canary.',
+    'promotion without approval ordered',
+    'Answers of a version that was not approved, while it serves.',
     'Watch it: `tenure releases watch <release>`. Take it back: `tenure rollback <model> --from <version>`.',
   ),
   drill_failed: cleared('drill failed', unaffected, 'Repeat it: `tenure drills run <model>`.'),
