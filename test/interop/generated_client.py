@@ -49,6 +49,9 @@ for call in json.loads((pathlib.Path(folder) / "calls.json").read_text()):
         named["body"] = body_of(module.sync_detailed, call)
     try:
         answer = module.sync_detailed(client=client, **named)
+        # As on a busy machine; clients retry it.
+        while b'"temporal_unavailable"' in answer.content:
+            answer = module.sync_detailed(client=client, **named)
     except Exception as error:
         issues.append(f"{call['id']}: {error!r}")
         continue

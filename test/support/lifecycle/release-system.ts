@@ -1,6 +1,7 @@
 /**
  * Starts a control worker, a replica with its API, one model, keys of four roles and clients with continuous requests, on the real servers.
  */
+import { startDelivery } from '../../../api/services/command-delivery.ts'
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { migratedDatabase, temporalAddress } from '../servers/servers.ts'
@@ -55,6 +56,8 @@ export async function startReleaseSystem(options: ReleaseSystemOptions): Promise
     leaseMs,
     temporal: { address, namespace, controlQueue: taskQueues.control },
   })
+  // As each replica does: on a busy machine Temporal may be late, and a start is deferred.
+  const stopDelivery = startDelivery(api.deps, () => {})
   let going = true
   const traffic = ask()
   return {
@@ -65,7 +68,7 @@ export async function startReleaseSystem(options: ReleaseSystemOptions): Promise
     keys,
     async stop() {
       going = false
-      await traffic
+      await Promise.all([traffic, stopDelivery()])
       await api.stop()
       await fixture.close()
       await core.stop()
