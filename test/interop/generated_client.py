@@ -50,7 +50,7 @@ for call in json.loads((pathlib.Path(folder) / "calls.json").read_text()):
     try:
         answer = module.sync_detailed(client=client, **named)
         # As on a busy machine; clients retry it.
-        while b'"temporal_unavailable"' in answer.content:
+        while answer.status_code == 503 and b'"temporal_unavailable"' in answer.content:
             answer = module.sync_detailed(client=client, **named)
     except Exception as error:
         issues.append(f"{call['id']}: {error!r}")

@@ -170,7 +170,9 @@ it('a retraining sent again under its idempotency key after a crash is the one t
   const { model } = await office.model()
   const once = uniqueName('once')
   const ask = async () =>
-    (await office.say('olga', `/v1/models/${model}/retrainings`, {}, { 'idempotency-key': once })).json
+    office.started(
+      (await office.say('olga', `/v1/models/${model}/retrainings`, {}, { 'idempotency-key': once })).json,
+    )
   const begun = await ask()
   expect(begun['run_id']).toBeDefined()
   await office.fixture.store.query(sql`
@@ -189,7 +191,8 @@ it('a version that was rolled back is not released again, and the start of its t
     sql`select artifact_digest from versions where version = ${version}`,
   )
   const twin = await register(undefined, row!.artifact_digest)
-  const started = (await office.say('olga', '/v1/releases', { model, version: twin })).json
+  const { json: answer } = await office.say('olga', '/v1/releases', { model, version: twin })
+  const started = await office.started(answer)
   expect(started['message']).toContain(`its artifact is that of ${version}, which was rolled back at 20`)
 })
 
@@ -215,7 +218,7 @@ it('a version that no release could open is refused at once: the champion, and o
 it('a deferred release that was queued and then started is not started again', async () => {
   const { model, register } = await office.model()
   const [first, second] = [await register(), await register()]
-  const { json } = await office.say('olga', '/v1/releases', { model, version: first })
+  const release = await office.release(model, first)
   const opened = (version: string) =>
     until(
       async () => (await releasesOf(model)).some(({ state }) => state.version === version),
@@ -226,10 +229,10 @@ it('a deferred release that was queued and then started is not started again', a
   const id = await record('olga', '/v1/releases', { model, version: second })
   await dieOver()
   // A user's release supersedes one that no request has reached, which may happen before the abort does.
-  const aborted = await office.say('olga', `/v1/releases/${String(json['id'])}/abort`)
+  const aborted = await office.say('olga', `/v1/releases/${release}/abort`)
   if (aborted.status !== 200)
     await until(
-      async () => (await findRelease(office.fixture.store, String(json['id'])))?.outcome === 'superseded',
+      async () => (await findRelease(office.fixture.store, release))?.outcome === 'superseded',
       'the supersession',
       timeoutMs,
     )

@@ -38,6 +38,8 @@ export interface OutboxFixture {
   back(): Promise<void>
   /** Creates a model without a version. */
   model(): Promise<Registry>
+  /** Returns what a request has started, also when a busy machine has deferred it. */
+  started(answer: Record<string, unknown>): Promise<Record<string, unknown>>
   /** Starts a release and returns its id, also when a busy machine defers the start. */
   release(model: string, version: string): Promise<string>
   /** Starts the first release of a new model, which waits for two approvals. */
@@ -98,6 +100,12 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
       await deliver()
       return (await show(`/v1/commands/${command}`))['state'] !== 'waiting'
     }, 'the delivery')
+  const started: OutboxFixture['started'] = async (answer) => {
+    if (answer['command'] === undefined) return answer
+    const path = `/v1/commands/${String(answer['id'])}`
+    await send(String(answer['id']))
+    return (await show(path))['started'] as Record<string, unknown>
+  }
   const release: OutboxFixture['release'] = async (name, version) => {
     const once = { 'idempotency-key': uniqueName('once') }
     let answer: TestResponse | undefined
@@ -108,11 +116,7 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
     }, 'the start')
     const { status, text, json } = answer!
     if (status !== 202) throw new Error(`the start of ${version}: ${status} ${text}`)
-    const id = String(json['id'])
-    if (json['command'] === undefined) return id
-    await send(id)
-    const { started } = await show(`/v1/commands/${id}`)
-    return (started as { id: string }).id
+    return String((await started(json))['id'])
   }
   return {
     core,
@@ -138,6 +142,7 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
       )
     },
     model,
+    started,
     release,
     async waiting() {
       const { model: name, register } = await model()

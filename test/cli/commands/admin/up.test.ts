@@ -132,8 +132,7 @@ describe('tenure up', () => {
 
   it('trains iris and opens a release that needs approval', async () => {
     const { code, out, err } = await tenure('retrain', 'iris', '--watch')
-    expect(err).toBe('')
-    expect(code).toBe(exitCodes.done)
+    expect(code, err).toBe(exitCodes.done)
     expect(out).toContain('release started')
     // Polling may miss a short step.
     expect(out).toMatch(/(snapshot|train) …\n/)
