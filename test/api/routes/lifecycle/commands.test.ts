@@ -439,6 +439,9 @@ it('a reason keeps its line breaks, and a reason with other control characters i
 })
 
 it('the page of a running retraining has a form that cancels it, and shows who did', async () => {
+  const source = { kind: 'postgres', files: {}, rows: 'select pg_sleep(600)', lookbackMs: 0, key: [] }
+  await fixture.store.query(sql`
+    update models set definition = jsonb_set(definition, '{source}', ${JSON.stringify(source)}::jsonb) where name = ${model}`)
   const started = await say('olga', `/v1/models/${model}/retrainings`)
   const { id } = started.json as { id: string }
   await until(async () => (await findRetraining(fixture.store, id)) !== undefined, 'the retraining')
