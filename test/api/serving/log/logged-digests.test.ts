@@ -403,7 +403,7 @@ it.each(['digest', 'value'] as const)('a repeated request is told from another o
 /** A model that is code, and quotes its rows as its process fails. It needs no package, because it takes the place of what reads them. */
 const quoting = `
 import os, struct, sys
-def run(model, body, rows, inputs):
+def run(model, body, rows, inputs, first):
     quoted = 'ValueError: ' + body.decode('utf-8', 'replace').replace('\\n', ' ')
     if b'crash' in body:
         os.write(2, quoted.encode())
