@@ -34,9 +34,10 @@ const processorMs = 500
 const maxMeasurements = 5
 /**
  * A version and its parent are measured in turns until so many in a row (`still`) have improved no figure by more than `gain`: load on the
- * machine makes a figure worse, and nothing makes it better. Turns go on while the version seems to be too slow.
+ * machine makes a figure worse, and nothing makes it better. Turns go on while the version seems to be too slow, for longer than a moment of
+ * load: those of a fast model take milliseconds.
  */
-const turns = { still: 9, gain: 1.02, most: 40, mostMs: 60_000 }
+const turns = { still: 9, gain: 1.02, most: 40, leastMs: 15_000, mostMs: 60_000 }
 
 const runtimes = createRuntimes({
   onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
@@ -85,15 +86,19 @@ async function compare(parent: string): Promise<CompressionCost> {
   const best = { child: { rowsPerSecond: 0, p99Us: Infinity }, parent: { rowsPerSecond: 0, p99Us: Infinity } }
   // Each answer of a server of others may cost money.
   const rowsOfTurn = isRemote(both.parent.manifest) ? remoteRows : measuredRows
-  const until = performance.now() + turns.mostMs
+  const began = performance.now()
   let improved = 0
   const beside = (figure: 'rowsPerSecond' | 'p99Us') => ({
     parent: best.parent[figure],
     child: best.child[figure],
   })
+  const isLeft = (turn: number) => {
+    const passedMs = performance.now() - began
+    return passedMs < turns.leastMs || (turn < turns.most && passedMs < turns.mostMs)
+  }
   const isUnsettled = (turn: number) =>
     turn - improved < turns.still || isSlower(meanUs(beside('rowsPerSecond'))) || isSlower(beside('p99Us'))
-  for (let turn = 0; turn < turns.most && isUnsettled(turn) && performance.now() < until; turn++)
+  for (let turn = 0; isLeft(turn) && isUnsettled(turn); turn++)
     for (const side of turn % 2 === 0 ? (['child', 'parent'] as const) : (['parent', 'child'] as const)) {
       const { p99Us, rowsPerSecond } = await measure(both[side], rowsOfTurn)
       const { p99Us: shortest, rowsPerSecond: most } = best[side]
