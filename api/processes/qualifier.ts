@@ -85,7 +85,9 @@ async function compare(parent: string): Promise<CompressionCost> {
   const both = { child: (await load(digest)).loaded, parent: (await load(parent)).loaded }
   const best = { child: { rowsPerSecond: 0, p99Us: Infinity }, parent: { rowsPerSecond: 0, p99Us: Infinity } }
   // Each answer of a server of others may cost money.
-  const rowsOfTurn = isRemote(both.parent.manifest) ? remoteRows : measuredRows
+  const [rowsOfTurn, leastMs] = isRemote(both.parent.manifest)
+    ? [remoteRows, 0]
+    : [measuredRows, turns.leastMs]
   const began = performance.now()
   let improved = 0
   const beside = (figure: 'rowsPerSecond' | 'p99Us') => ({
@@ -94,7 +96,7 @@ async function compare(parent: string): Promise<CompressionCost> {
   })
   const isLeft = (turn: number) => {
     const passedMs = performance.now() - began
-    return passedMs < turns.leastMs || (turn < turns.most && passedMs < turns.mostMs)
+    return passedMs < leastMs || (turn < turns.most && passedMs < turns.mostMs)
   }
   const isUnsettled = (turn: number) =>
     turn - improved < turns.still || isSlower(meanUs(beside('rowsPerSecond'))) || isSlower(beside('p99Us'))
