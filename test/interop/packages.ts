@@ -20,18 +20,18 @@ import { cacheDir, checkout, environmentWith } from '../../temporal.config.ts'
 
 const installMs = 600_000
 
-/** Returns the directory of the programs, or why they cannot be installed: without a network the tests are skipped. */
+/** Returns the interpreter, the directory of the programs and the versions of the packages, or why they cannot be installed: without a network the tests are skipped. */
 export async function pythonOrReason(
   requirements = 'requirements.txt',
-): Promise<{ bin: string; python: string } | { reason: string }> {
+): Promise<{ bin: string; python: string; packages: Record<string, string> } | { reason: string }> {
   try {
-    const { python } = await preparePython({
+    const { python, packages } = await preparePython({
       requirements: join(checkout, 'test', 'interop', requirements),
       cache: cacheDir(),
       env: installerEnvironment(),
       signal: AbortSignal.timeout(installMs),
     })
-    return { python, bin: dirname(python) }
+    return { python, bin: dirname(python), packages }
   } catch (error) {
     return { reason: (error as Error).message.slice(0, 200) }
   }

@@ -8,6 +8,7 @@ import { insertModel, type Registry } from './candidates.ts'
 import { startCore, type Core } from './core.ts'
 import { openCuttableLink, type CuttableLink } from '../servers/cuttable-link.ts'
 import { migratedDatabase, temporalAddress, uniqueName } from '../servers/servers.ts'
+import { startedBy } from '../servers/started.ts'
 import {
   servingFixtureOn,
   startApi,
@@ -39,7 +40,7 @@ export interface OutboxFixture {
   /** Creates a model without a version. */
   model(): Promise<Registry>
   /** Returns what a request has started, also when a busy machine has deferred it. */
-  started(answer: Record<string, unknown>): Promise<Record<string, unknown>>
+  started(answer: Record<string, unknown>): Promise<{ id: string; run_id?: string; message?: string }>
   /** Starts a release and returns its id, also when a busy machine defers the start. */
   release(model: string, version: string): Promise<string>
   /** Starts the first release of a new model, which waits for two approvals. */
@@ -100,12 +101,13 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
       await deliver()
       return (await show(`/v1/commands/${command}`))['state'] !== 'waiting'
     }, 'the delivery')
-  const started: OutboxFixture['started'] = async (answer) => {
-    if (answer['command'] === undefined) return answer
-    const path = `/v1/commands/${String(answer['id'])}`
-    await send(String(answer['id']))
-    return (await show(path))['started'] as Record<string, unknown>
-  }
+  // No replica delivers here, so that tests see when it happens.
+  const started: OutboxFixture['started'] = (answer) =>
+    startedBy(answer as { id: string }, async (path) => {
+      await dueNow()
+      await deliver()
+      return show(path)
+    })
   const release: OutboxFixture['release'] = async (name, version) => {
     const once = { 'idempotency-key': uniqueName('once') }
     let answer: TestResponse | undefined
@@ -116,7 +118,7 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
     }, 'the start')
     const { status, text, json } = answer!
     if (status !== 202) throw new Error(`the start of ${version}: ${status} ${text}`)
-    return String((await started(json))['id'])
+    return (await started(json)).id
   }
   return {
     core,
