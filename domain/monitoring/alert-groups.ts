@@ -51,7 +51,7 @@ export const maxGroupSentence = 90
 export function groupSentence({ model, kind, count }: Pick<AlertGroup, 'model' | 'kind' | 'count'>): string {
   const known = findKindOfAlert(kind)
   const title = known?.title ?? kind.replaceAll('_', ' ')
-  const isEvent = known?.ends === 'served' || known?.ends === 'closed'
+  const isEvent = known !== undefined && ['served', 'promoted', 'closed'].includes(known.ends)
   const times = count === 1 ? '' : isEvent ? ` ${counted(count, 'time')}` : `, ${counted(count, 'alert')}`
   const said = `${title}${times}`
   if (model === undefined) return `${said.charAt(0).toUpperCase()}${said.slice(1)}`

@@ -7,11 +7,12 @@
  * What ends an alert. A person may close every one of them.
  * - `cleared`: a later check of the same condition has measured that it is gone. A promotion or a rollback alone is no such check.
  * - `served`: the version that serves now has answered a window of requests within the error limit of the model.
+ * - `promoted`: a release of the model that started after the alert has made its candidate champion.
  * - `answered`: its release asks no longer.
  * - `closed`: a person closes it.
  * - `notice`: an event that is stored as resolved and sent once, without a later resolution.
  */
-export type AlertEnd = 'cleared' | 'served' | 'answered' | 'closed' | 'notice'
+export type AlertEnd = 'cleared' | 'served' | 'promoted' | 'answered' | 'closed' | 'notice'
 
 export interface KindOfAlert {
   /** What has happened, after the name of the model: "flight-delay: retraining failed". */
@@ -33,9 +34,10 @@ const retrains =
 const kind =
   (ends: AlertEnd) =>
   (title: string, callers: string, next: string): KindOfAlert => ({ title, ends, callers, next })
-const [cleared, served, answered, closed, notice] = [
+const [cleared, served, promoted, answered, closed, notice] = [
   kind('cleared'),
   kind('served'),
+  kind('promoted'),
   kind('answered'),
   kind('closed'),
   kind('notice'),
@@ -76,9 +78,9 @@ export const kindsOfAlerts = {
   // Releases that did not end in a promotion.
   release_rolled_back: served('release rolled back', 'Answers of the former champion again.', seesRelease),
   release_aborted: notice('release ended by a person', unaffected, seesRelease),
-  release_expired: closed('approval expired', unaffected, retrains),
-  release_superseded: closed('release superseded', unaffected, seesModel),
-  release_failed: closed(
+  release_expired: promoted('approval expired', unaffected, retrains),
+  release_superseded: promoted('release superseded', unaffected, seesModel),
+  release_failed: promoted(
     'release failed',
     'Nothing: the candidate gets no traffic.',
     'List its releases: `tenure releases list <model>`.',

@@ -114,6 +114,20 @@ export async function resolveServed(
   )
 }
 
+/** Resolves the alerts of releases without a promotion once a release that started later has made its candidate champion. */
+export async function resolvePromotedSince(database: Database): Promise<void> {
+  await database.query(sql`
+    update alerts set resolved_at = now(), resolution = later.version || ' was promoted since'
+    from (
+      select distinct on (alerts.id) alerts.id, releases.version
+      from alerts join champion_history as change on change.model = alerts.model and change.cause = 'promotion'
+        join releases on releases.id = change.release_id and releases.started_at > alerts.raised_at
+      where alerts.kind = any(${kindsThatEnd('promoted')}) and alerts.resolved_at is null
+      order by alerts.id, change.id
+    ) as later
+    where alerts.id = later.id and alerts.resolved_at is null`)
+}
+
 /** Resolves the alerts of triggers and batches that no model file declares any more. `removed`: the models without a file. */
 export async function resolveAlertsOfLeftTriggers(
   database: Database,

@@ -1,13 +1,13 @@
 /**
  * Raises alerts for releases that wait for an approval or a decision, resolves the answered ones, and reports promotions. Resolves the
- * alerts of rollbacks once the version that serves answers well.
+ * alerts of rollbacks once the version that serves answers well, and those of other ends once a later release is promoted.
  */
 import { costText } from '../../../domain/model/cost.ts'
 import { loadText, type LoadTest } from '../../../domain/model/load-test.ts'
 import type { GateReport } from '../../../domain/evaluation/gate.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
 import { servedWellText } from '../../../domain/monitoring/service-level.ts'
-import { listServedSince, resolveServed } from '../../../store/monitoring/alerts.ts'
+import { listServedSince, resolvePromotedSince, resolveServed } from '../../../store/monitoring/alerts.ts'
 import {
   insertNotice,
   listClosedRequests,
@@ -31,6 +31,7 @@ export async function reportReleases(store: Store): Promise<void> {
     const measured = servedWellText(served, completeMonitorPolicy(monitor).service)
     if (measured !== undefined) await resolveServed(store, { id, measured })
   }
+  await resolvePromotedSince(store)
   for (const { id, version, answer } of await listClosedRequests(store))
     await resolveRequest(store, { id, message: `${version}: ${answer ?? 'the release has moved on'}` })
   for (const { state, report, excess, owner, lineage, loadTest } of await listAsking(store)) {

@@ -6,8 +6,9 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest'
 import { deliverAlerts } from '../../../../activities/alerts/delivery/deliver.ts'
+import { reportReleases } from '../../../../activities/alerts/delivery/report-releases.ts'
 import { alertParts } from '../../../../activities/alerts/delivery/message.ts'
 import {
   alertKinds,
@@ -15,14 +16,22 @@ import {
   noticeKinds,
   type AlertKind,
 } from '../../../../domain/monitoring/alert-kinds.ts'
+import { end } from '../../../../domain/release/reducer.ts'
+import { openingState, type ReleaseState } from '../../../../domain/release/state.ts'
 import {
   acknowledgeAlert,
   listAlerts,
   resolveAlert,
   upsertAlert,
 } from '../../../../store/monitoring/alerts.ts'
+import { moveChampion } from '../../../../store/registry/champions.ts'
+import { concludeRelease } from '../../../../store/release/end-release.ts'
+import { insertRelease } from '../../../../store/release/releases.ts'
 import { writeFallbacks } from '../../../../store/serving/replicas.ts'
 import { openActivityDeps, type ActivityDeps } from '../../../support/activity-deps.ts'
+import { insertModel } from '../../../support/release/candidates.ts'
+import { releaseFacts, releasePolicy } from '../../../support/release/releases.ts'
+import { uniqueName } from '../../../support/servers/servers.ts'
 
 let deps: ActivityDeps
 let got: { about: string; title: string; text: string }[] = []
@@ -57,7 +66,7 @@ afterAll(async () => {
 })
 
 const version = 'gates_v1.2.0'
-const raise = (kind: AlertKind, more: { cause?: string; message?: string } = {}) =>
+const raise = (kind: AlertKind, more: { cause?: string; message?: string; model?: string } = {}) =>
   upsertAlert(deps.store, {
     dedupeKey: `test/${kind}`,
     model: 'gates',
@@ -83,6 +92,60 @@ it('a check of its condition resolves an alert of no kind that ends otherwise', 
   expect(others).toEqual(
     expect.arrayContaining(['champion_rolled_back', 'release_rolled_back', 'release_aborted']),
   )
+})
+
+it('a promotion resolves the alerts of earlier releases without one, and of no other kind', async () => {
+  const { store, config } = deps
+  const model = uniqueName('model')
+  // A promotion of the last day is told in the other tests too.
+  onTestFinished(async () => {
+    await store.query(sql`
+      update releases set stage = 'ended', outcome = 'aborted', ended_at = now() where model = ${model}`)
+  })
+  const registry = await insertModel(store, {
+    model,
+    policy: releasePolicy,
+    artifactRoot: config.artifactRoot,
+  })
+  const baseline = await registry.register()
+  await moveChampion(store, { model, to: baseline, cause: 'promotion', actor: 'a', reason: 'r' })
+  const open = async (version: string) => {
+    const id = `rel_${uniqueName('r')}` as const
+    const state = openingState({ ...releaseFacts, id, model, version, baseline }, 0)
+    await insertRelease(store, { state, workflowId: 'w', runId: 'r' })
+    return state
+  }
+  const promote = ({ id, version }: ReleaseState, from: string) =>
+    moveChampion(store, {
+      model,
+      from,
+      to: version,
+      releaseId: id,
+      cause: 'promotion',
+      actor: 'a',
+      reason: 'r',
+    })
+  const [first, second] = [await registry.register(baseline), await registry.register(baseline)]
+  const before = await open(first)
+  for (const kind of alertKinds) await raise(kind, { model })
+  const all = alertKinds.toSorted()
+
+  await promote(before, baseline)
+  await concludeRelease(store, end(before, 1, 'promoted', 'all stages passed'))
+  await reportReleases(store)
+  expect(await openKinds()).toEqual(all)
+
+  const later = await open(second)
+  await reportReleases(store)
+  expect(await openKinds()).toEqual(all)
+
+  await promote(later, first)
+  await reportReleases(store)
+  const kept = alertKinds.filter((kind) => kindsOfAlerts[kind].ends !== 'promoted')
+  expect(await openKinds()).toEqual(kept.toSorted())
+  expect(kept.length).toBeLessThan(all.length)
+  const [failed] = (await listAlerts(store, { model })).filter(({ kind }) => kind === 'release_failed')
+  expect(failed?.resolution).toBe(`${second} was promoted since`)
 })
 
 it('the message of a resolved alert says what was measured', async () => {
