@@ -21,8 +21,7 @@ export function basisIssues(expected: ExpectedBasis, found: ReleaseBasis): Basis
   const champion = named(expected.champion)
   const issues: BasisIssue[] = []
   const add = (kind: BasisIssue['kind'], message: string) => issues.push({ kind, message })
-  if (found.champion !== expected.champion)
-    add('champion', `the champion is now ${named(found.champion)}, the release was built on ${champion}`)
+  if (found.champion !== expected.champion) add('champion', championIssue(expected, found))
   if (found.artifact === undefined) {
     add('missing', `${version} is not registered`)
     return issues
@@ -40,6 +39,13 @@ export function basisIssues(expected: ExpectedBasis, found: ReleaseBasis): Basis
     )
   changed('evaluation')
   return issues
+}
+
+function championIssue({ champion: expected }: ExpectedBasis, { champion, rollback }: ReleaseBasis): string {
+  if (rollback === undefined || rollback.from !== expected)
+    return `the champion is now ${named(champion)}, the release was built on ${named(expected)}`
+  const { by, reason } = rollback
+  return `${expected} was rolled back to ${named(champion)} by ${by}${reason === '' ? '' : `: ${reason}`}`
 }
 
 const named = (version: string | undefined): string => version ?? 'no champion'

@@ -104,6 +104,8 @@ export interface ReleaseDigests {
 export interface ReleaseBasis {
   /** The current champion; absent when the model has none. */
   champion?: string
+  /** The rollback that has made it champion; absent when it was promoted. */
+  rollback?: { from: string; by: string; reason: string }
   /** The artifact and evaluation of the version, and the champion of that evaluation. Absent when the version does not exist. */
   artifact?: string
   evaluation?: string

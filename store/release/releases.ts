@@ -14,7 +14,7 @@ import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { prepared } from '../database/prepared.ts'
 import type { Database, Store } from '../postgres.ts'
-import { findChampion } from '../registry/champions.ts'
+import { findChampion, listChampionHistory } from '../registry/champions.ts'
 import { readMaking } from '../training/runs.ts'
 import { type CommandEvent, type StepEvent, advance } from '../../domain/release/reducer.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
@@ -213,7 +213,11 @@ export async function findReleaseBasis(
   { model, version }: { model: string; version: string },
 ): Promise<ReleaseBasis> {
   const champion = await findChampion(database, model)
-  return releaseBasisOf(await findReleasable(database, version), champion?.version)
+  const [change] = await listChampionHistory(database, model, 1)
+  const basis = releaseBasisOf(await findReleasable(database, version), champion?.version)
+  if (change?.cause !== 'rollback' || change.previousVersion === undefined) return basis
+  const { previousVersion: from, actor: by, reason } = change
+  return { ...basis, rollback: { from, by, reason } }
 }
 
 export const releaseBasisOf = (

@@ -107,6 +107,16 @@ export const releaseStatements: Statements = {
       return []
     },
   ],
+  a2157fd6: [
+    'listChampionHistory',
+    (query, [model, limit]) =>
+      query
+        .all('champion_history')
+        .filter((row) => row['model'] === model)
+        .sort((one, other) => (other['id'] as number) - (one['id'] as number))
+        .slice(0, limit as number)
+        .map(changeRow),
+  ],
   '56b87434': [
     'findPromotion',
     (query, [release]) =>

@@ -10,11 +10,11 @@ import { openSigner } from '../../../store/signing/signing-key.ts'
 import type { Store } from '../../../store/postgres.ts'
 import type { Deps } from '../../../activities/deps.ts'
 
-/** Throws the error that the API would return. */
+/** Throws the error that the API would return. `from`: the version that the order names. */
 export async function rollBackModel(
   { deps, store }: { deps: Deps; store: Store },
   model: string,
-  by = 'olga',
+  { by = 'olga', from }: { by?: string; from?: string } = {},
 ): Promise<ServingRollback> {
   const key = (await findActiveKeys(store)).find(({ name }) => name === by)!
   const issueOf = async (version: string) => {
@@ -27,7 +27,7 @@ export async function rollBackModel(
     signer: await openSigner(deps.config.signing, 'replicas'),
     serving: { routing: { issueOf }, wall: Date.now },
   }
-  const version = await findRollbackSubject(store, model)
+  const version = from ?? (await findRollbackSubject(store, model))
   const order = { id: randomUUID(), model, version, reason: 'callers complain' }
   const done = await writeRollback(parts as unknown as Parameters<typeof writeRollback>[0], key, order)
   if (done.place !== undefined)

@@ -19,6 +19,11 @@ afterAll(async () => {
   await fixture?.close()
 })
 
+const how = {
+  rollback: (from: string, to: string) => `${from} was rolled back to ${to} by bob: complaints`,
+  promotion: (from: string, to: string) => `the champion is now ${to}, the release was built on ${from}`,
+}
+
 it.each(['rollback', 'promotion'] as const)(
   'a %s of the champion ends the waiting release, with its alert, and an approval hears why',
   async (cause) => {
@@ -39,7 +44,7 @@ it.each(['rollback', 'promotion'] as const)(
     const { outcome, reason } = await open.result()
     expect({ outcome, reason }).toEqual({
       outcome: 'superseded',
-      reason: `Champion changed: the champion is now ${to}, the release was built on ${from}. Retrain with \`tenure retrain ${model.name}\``,
+      reason: `Champion changed: ${how[cause](from, to)}. Retrain with \`tenure retrain ${model.name}\``,
     })
     const kinds = (await listAlerts(store, { model: model.name, open: true })).map(({ kind }) => kind)
     expect(kinds).toEqual(['release_superseded'])

@@ -250,7 +250,7 @@ it('drills yield to a rollback of the model, which takes one command', async () 
   })
   const handle = core.client.workflow.getHandle<() => Promise<DrillOutcome>>(drillWorkflowId(model))
   const { drills } = await handle.result()
-  const ended = `the champion is now ${champion}, the release was built on ${better}`
+  const ended = `${better} was rolled back to ${champion} by olga: complaints`
   expect(drills).toMatchObject([{ passed: false, message: `skipped: ${ended}` }])
   expect(await findChampion(core.store, model)).toMatchObject({ version: champion })
   // An interrupted drill is not a failed one: it raises no alert and blocks no release.
