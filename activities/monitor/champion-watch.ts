@@ -37,7 +37,7 @@ import { alertChampionRollback, rollBackChampion } from '../../store/release/rol
 import type { Deps } from '../deps.ts'
 import { issueOfReturn, monitorActor, answersBy } from './decay.ts'
 import { activateFallback } from './fallback.ts'
-import { listFailedRequests } from '../../store/review/failed-requests.ts'
+import { countFailureCodes, listFailedRequests } from '../../store/review/failed-requests.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 
 /** How often a new tick is looked for. */
@@ -159,7 +159,7 @@ async function planOf(
 
 async function alertFailing(
   database: Database,
-  { model, version, limit, state: { requests, failed } }: FailingChampion & Pick<Watched, 'limit'>,
+  { model, version, limit, state: { requests, failed, sinceMs } }: FailingChampion & Pick<Watched, 'limit'>,
   next: string,
 ): Promise<void> {
   const minute = (await readLastMinute(database, [model])).get(model) ?? { requests: 0, failed: 0 }
@@ -167,14 +167,26 @@ async function alertFailing(
     minute.failed > 0
       ? minuteText(minute)
       : `${groupedDigits(failed)} of ${groupedDigits(requests)} requests failed`
+  const codes = await countFailureCodes(database, { version, sinceMs })
   await upsertAlert(database, {
     dedupeKey: failingKey(model),
     model,
     severity: 'critical',
     kind: 'champion_failing',
-    message: `${version}: ${figures}, limit ${percentText(limitOf(limit))}; callers get HTTP 500 or 503. ${next}`,
+    message: `${version}: ${figures}, limit ${percentText(limitOf(limit))}; ${failureText(version, codes)}; callers get HTTP 500 or 503. ${next}`,
     evidence: { version, ...minute, limit: limitOf(limit) },
   })
+}
+
+/** Names the most common code of the failed requests, of which each replica keeps a sample, and the command that lists them. */
+function failureText(
+  version: string,
+  [most, ...others]: readonly { code: string; requests: number }[],
+): string {
+  const lists = `\`tenure versions failures ${version}\` lists them`
+  if (most === undefined) return `no failed request is stored yet: ${lists}`
+  const kept = others.reduce((sum, { requests }) => sum + requests, most.requests)
+  return `most common code \`${most.code}\` (${groupedDigits(most.requests)} of ${groupedDigits(kept)} stored): ${lists}`
 }
 
 /** Told and never rolled back: what slows a champion is more often its machine or its load than its version. */

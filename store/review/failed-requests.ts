@@ -102,5 +102,15 @@ export const listFailedRequests = (
       order by at desc, id desc limit ${limit}
     ) as newest order by at desc, id desc`)
 
+/** The codes of the kept requests that a version has failed for callers since a time, the most common first. */
+export const countFailureCodes = (
+  database: Database,
+  { version, sinceMs }: { version: string; sinceMs: number },
+): Promise<{ code: string; requests: number }[]> =>
+  rowsFrom(database).list(sql`
+    select code, count(*)::float8 as requests from failed_requests
+    where version = ${version} and arm <> 'shadow' and at >= to_timestamp(${sinceMs}::float8 / 1000)
+    group by code order by requests desc, code`)
+
 /** Of a request with more instances, the first ones are read. */
 const maxInstancesShown = 20

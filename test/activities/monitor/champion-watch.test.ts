@@ -1,5 +1,6 @@
 /** Tests on the real database what the watch of champions tells, rolls back and keeps, from counters that the test writes. */
 import { checkServing } from '../../../cli/doctor/replicas.ts'
+import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
@@ -13,6 +14,7 @@ import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findChampion, moveChampion } from '../../../store/registry/champions.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
 import { writeTicks } from '../../../store/release/evidence.ts'
+import { insertFailedRequests } from '../../../store/review/failed-requests.ts'
 import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { insertModel } from '../../support/release/candidates.ts'
@@ -93,14 +95,37 @@ const isDecided = async () =>
   (await deps.store.query(sql`select from champion_watch where model = ${model} and decided_at is not null`))
     .length > 0
 
+/** A request that a replica has kept as failed. */
+const kept = (code: string, { arm = 'champion', agoMs = 20_000 } = {}) => ({
+  id: randomUUID(),
+  atMs: Date.now() - agoMs,
+  model,
+  version: champion,
+  arm,
+  release: undefined,
+  code,
+  message: 'it failed',
+  routingKey: undefined,
+  instances: 1,
+  features: Buffer.alloc(0),
+  latencyUs: 1,
+})
+
 describe('a champion that fails', () => {
-  it('is told with what callers get, and rolled back to the version that answers its failing requests', async () => {
+  it('is told with what callers get and why, and rolled back to the version that answers its failing requests', async () => {
+    const rows = [
+      ...['output_invalid', 'internal', 'output_invalid'].map((code) => kept(code)),
+      ...[1, 2, 3].map(() => kept('model_unavailable', { arm: 'shadow' })),
+      ...[1, 2, 3].map(() => kept('model_unavailable', { agoMs: 600_000 })),
+    ]
+    await insertFailedRequests(deps.store, { replica: 'r1', rows })
     await served(3, { failed: 50 })
     await judgeChampions(deps)
     const [alert] = await alertsOf('champion_failing')
     expect(alert).toMatchObject({ severity: 'critical', evidence: { version: champion, requests: 100 } })
     expect(alert!.message).toBe(
-      `${champion}: 50 of 100 requests failed in the last minute (50 %), limit 2 %; callers get HTTP 500 or 503. ` +
+      `${champion}: 50 of 100 requests failed in the last minute (50 %), limit 2 %; ` +
+        `most common code \`output_invalid\` (2 of 3 stored): \`tenure versions failures ${champion}\` lists them; callers get HTTP 500 or 503. ` +
         `Tenure now tries to roll back to ${before}. If ${champion} still serves in 30 s: \`tenure rollback ${model}\`, ` +
         `or \`tenure kill-switches set ${model} refuse --reason …\``,
     )
@@ -183,6 +208,7 @@ describe('a champion that fails', () => {
     const toldAtOnce = (await alertsOf('champion_failing'))[0]!.message
     expect(toldAtOnce).toContain(`Not rolled back: the monitor has rolled ${model} back at `)
     expect(toldAtOnce).toContain(`\`tenure rollback ${model}\` returns to ${before}`)
+    expect(toldAtOnce).toContain(`no failed request is stored yet: \`tenure versions failures ${champion}\``)
     await watchUntil(isDecided, 'the decision')
     expect(await champions()).toBe(champion)
   })

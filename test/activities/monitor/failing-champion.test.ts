@@ -71,6 +71,8 @@ it('is told and rolled back, and without a version to return to the message name
   await until(() => Promise.resolve((callers.answered.get(first) ?? 0) > 20), 'answers of the first version')
   process.stdout.write(`told after ${toldMs} ms, back after ${Date.now() - faultMs} ms\n`)
   expect(saysOf('champion_failing')[0]).toContain(`Tenure now tries to roll back to ${first}`)
+  expect(saysOf('champion_failing')[0]).toMatch(/most common code `output_invalid` \(\d+ of \d+ stored\)/)
+  expect(saysOf('champion_failing')[0]).toContain(`\`tenure versions failures ${second}\` lists them`)
 
   // The first version has none before it.
   await writeFaults(store, { [first]: { invalidShare: 0.5 } })
