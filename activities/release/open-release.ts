@@ -298,11 +298,11 @@ async function gather(
 /** The policy of the model; for a compressed version the one that is derived from it, with the limits of its comparison with its parent. */
 async function defaultPolicy(
   database: Database,
-  { version, parent, policy }: Releasable,
+  { version, lineage, policy }: Releasable,
   champion: string | undefined,
 ): Promise<ReleasePolicy> {
-  if (parent === undefined) return policy
-  if (parent !== champion) return compressedPolicy(policy)
+  if (lineage.compression === undefined) return policy
+  if (lineage.compression.version !== champion) return compressedPolicy(policy)
   const { evaluationId, manifest } = await getVersion(database, version)
   const limits = (await findEvaluation(database, evaluationId))?.report.compression?.fidelity.policy
   return compressedPolicy(policy, decisionNames(manifest.output).length > 0 ? limits?.flips : limits?.epsilon)

@@ -13,6 +13,7 @@ import { queuePolicy } from '../../domain/release/queue-policy.ts'
 import { hotfixRoles, releaseIdOf } from '../../domain/release/state.ts'
 import { startRoles } from '../../domain/roles.ts'
 import { getModel } from '../../store/registry/models.ts'
+import { commandOfAnother } from '../../domain/registry/version.ts'
 import { getVersion, listTwins, type Version } from '../../store/registry/versions.ts'
 import { findCandidate, findOpenRelease } from '../../store/release/releases.ts'
 import { issueOfDrills } from '../../store/release/drills.ts'
@@ -54,7 +55,7 @@ export const startRelease: StartCommand<ReleaseStart, StartedRelease | QueuedSum
     // A redelivered start may have been accepted before the rollback, or have opened the release that changed the champion.
     if (command.recordedAt === undefined) {
       requireNotRolledBack(candidate)
-      await requireReleasable(deps, request)
+      await requireReleasable(deps, request, candidate)
     }
     const stale = await issueOfDrills(store, { model, policy })
     if (stale !== undefined) throw new DomainError('drill_stale', stale, { model })
@@ -104,24 +105,29 @@ export const startRelease: StartCommand<ReleaseStart, StartedRelease | QueuedSum
 }
 
 /** Throws `command_refused` for a version that was rolled back. */
-function requireNotRolledBack({ version, rolledBackAt }: Version): void {
+function requireNotRolledBack({ version, model, lineage, rolledBackAt }: Version): void {
   if (rolledBackAt !== undefined)
     throw new DomainError(
       'command_refused',
-      `${version} was rolled back at ${rolledBackAt} and cannot be released again: retrain after the fix`,
+      `${version} was rolled back at ${rolledBackAt} and cannot be released again`,
+      { model, remedy: `Make another after the fix: \`${commandOfAnother(model, lineage)}\`.` },
     )
 }
 
 /**
  * Throws `command_refused` for a version that cannot be released beside the present champion. While a release is open, its end decides.
  */
-async function requireReleasable({ store }: CommandDeps, request: ReleaseStart): Promise<void> {
+async function requireReleasable(
+  { store }: CommandDeps,
+  request: ReleaseStart,
+  { lineage }: Version,
+): Promise<void> {
   const { model, version } = request
   const { issue } = await findCandidate(store, request)
   if (issue === undefined || (await findOpenRelease(store, model)) !== undefined) return
   throw new DomainError('command_refused', `${version} cannot be released: ${issue}`, {
     model,
-    remedy: `Retrain the model (\`tenure retrain ${model}\`), or register the file of a brought version again (\`tenure versions register ${model} --artifact FILE\`), so that a version is compared with the present champion; or roll back to a known good version.`,
+    remedy: `Make another, which is compared with the present champion: \`${commandOfAnother(model, lineage)}\`; or roll back to a known good version.`,
   })
 }
 

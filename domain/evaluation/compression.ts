@@ -86,7 +86,9 @@ export function judgeWorth(
   return { verdict: isWorthIt ? 'worth_it' : 'not_worth_it', factor, times }
 }
 
-const timesText = (times: number): string => `${times.toFixed(2)} ×`
+/** `1.42 ×`, `1,473 ×`. */
+const timesText = (times: number): string =>
+  `${times < 100 ? times.toFixed(2) : groupedDigits(Math.round(times))} ×`
 
 /** `1.42 × smaller (412 → 290 KB), 1.03 × the rows a second, p99 1.01 × shorter`. */
 const worthText = ({ bytes, worth: { times } }: Pick<GateCompression, 'bytes' | 'worth'>): string =>
@@ -137,7 +139,8 @@ export function beside({
     groupedDigits(Math.round(child)),
     better,
   ]
-  const tenths = ({ parent, child }: BesideParent) => [parent.toFixed(1), child.toFixed(1)]
+  const tenths = ({ parent, child }: BesideParent) =>
+    [parent, child].map((us) => (us < 1_000 ? us.toFixed(1) : groupedDigits(Math.round(us))))
   return [
     ...(bytes && times.bytes !== undefined ? [row('bytes', bytes, timesText(times.bytes))] : []),
     ...(memoryBytes && times.memory !== undefined

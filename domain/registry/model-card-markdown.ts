@@ -1,6 +1,6 @@
 /** Renders the card of a version as Markdown, for files and mail. */
-import { challengerText, failsMargin } from '../evaluation/metric-table.ts'
-import { gateVerdictText, metricVerdictText, sliceVerdictText } from '../evaluation/verdict-words.ts'
+import { challengerText } from '../evaluation/metric-table.ts'
+import { gateVerdictText, sliceVerdictText } from '../evaluation/verdict-words.ts'
 import { costText } from '../model/cost.ts'
 import { measureText } from '../evaluation/fairness.ts'
 import { loadText } from '../model/load-test.ts'
@@ -49,7 +49,7 @@ export function cardMarkdown(card: ModelCard): string {
       : [markup`## Load test\n\n${`${capitalized(loadText(card.loadTest))}.`}`]),
     markup`## Provenance`,
     list([
-      ['Origin', data.origin === 'trained' ? null : 'trained elsewhere and brought'],
+      ['Origin', origins[data.origin]],
       ['Compressed', data.compressed],
       ['Trained on', data.trainedOn],
       ['Snapshot', codeOf(data.snapshot)],
@@ -77,6 +77,12 @@ export function cardMarkdown(card: ModelCard): string {
   ]
   return `${joinMarkdown(parts, '\n\n').markdown}\n`
 }
+
+const origins = {
+  trained: null,
+  brought: 'trained elsewhere and brought',
+  distilled: 'a network that has learnt here what another version answers',
+} as const
 
 /** `units 16, epochs 3 (set by the request)`; null without hyperparameters. */
 function hyperparametersOf({ hyperparameters, overrides }: ModelCard['training']): string | null {
@@ -115,12 +121,7 @@ function evaluationParts(evaluation: ModelCard['evaluation'] & object): Markdown
         gainText(row.delta),
         row.low === null ? '—' : `${gainText(row.low)} to ${gainText(row.high)}`,
         numberText(row.floor),
-        // The version has passed its gate, so a metric that fails its margin decided nothing. A floor that it meets does not make it passed.
-        metricVerdictText(
-          failsMargin(row)
-            ? { ...row, verdict: 'reported', floorMet: row.floorMet === true ? null : row.floorMet }
-            : row,
-        ),
+        row.result,
       ]),
     ),
     table(

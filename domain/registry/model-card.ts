@@ -10,6 +10,7 @@ import { maxBytesOf, maxLengthOf, type Features } from '../model/features.ts'
 import type { GateReport } from '../evaluation/gate.ts'
 import { compressionText } from '../evaluation/compression.ts'
 import { rowsText } from '../evaluation/fidelity.ts'
+import { metricVerdictText } from '../evaluation/verdict-words.ts'
 import { fairnessText } from '../evaluation/fairness.ts'
 import { worstSlicesFirst } from '../evaluation/slices.ts'
 import { firstNames } from '../errors.ts'
@@ -89,7 +90,7 @@ export function modelCard(source: CardSource) {
     asks: asksOf(manifest),
     answers: output === undefined ? 'unknown' : describeOutput(output),
     data: {
-      origin: lineage.origin ?? 'trained',
+      origin: originOf(lineage),
       trainedOn: lineage.trainedOn ?? null,
       /** The parent, the method and the figures beside it; null unless the version is another one made smaller. */
       compressed:
@@ -124,6 +125,10 @@ export function modelCard(source: CardSource) {
     limits: limitsOf(source),
   }
 }
+
+/** A distilled network has learnt here, from the answers of its parent; another compressed version has the origin of its parent. */
+const originOf = ({ compression, origin }: Partial<VersionLineage>): 'trained' | 'brought' | 'distilled' =>
+  compression?.to === 'distil' ? 'distilled' : (origin ?? 'trained')
 
 const asksOf = ({ features = {}, featureOrder = [], preprocessing = [] }: Partial<Manifest>) =>
   featureOrder.map((name) => {
@@ -201,7 +206,11 @@ function evaluationOf({ verdict, baselineVersion, report }: CardSource['evaluati
     verdict,
     against: baselineVersion ?? null,
     rows: report.rows ?? null,
-    metrics: metrics.map((row) => fieldsOf(row, metricFields)),
+    metrics: metrics.map((row) => ({
+      ...fieldsOf(row, metricFields),
+      /** The verdict in words; a metric that decided nothing has none. */
+      result: metricVerdictText(row, report.policy),
+    })),
     /** The metric that compares slices; null for a report without a policy. */
     sliceMetric: report.policy?.slices.metric ?? null,
     slices: worstSlicesFirst(slices, report.policy?.slices.metric).map((row) => fieldsOf(row, sliceFields)),
@@ -232,8 +241,10 @@ const fieldsOf = <T, K extends keyof T>(row: T, fields: readonly K[]) =>
 function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about, owner }: CardSource): string[] {
   const limits: string[] = []
   if (rolledBackAt !== undefined) limits.push(`Rolled back at ${rolledBackAt}; never routed again.`)
-  if (lineage.origin === 'brought')
+  if (originOf(lineage) === 'brought')
     limits.push('Trained elsewhere: its training rows and its code are not known here.')
+  if (lineage.compression !== undefined)
+    limits.push(`Made to answer like ${lineage.compression.version}, with the limitations of that version.`)
   for (const flood of lineage.floods ?? []) limits.push(`${flood}.`)
   if (about === undefined) limits.push('The model file has no description.')
   if (owner === undefined) limits.push('The model file names no owner.')

@@ -4,7 +4,7 @@
  */
 import { maxBytesOf, maxLengthOf, type Feature, type Features } from '../model/features.ts'
 import type { BundleOrigin } from '../model/bundle-origin.ts'
-import type { CompressionFacts } from '../model/compression.ts'
+import { compressOptions, type CompressionFacts } from '../model/compression.ts'
 import type { RefitLineage } from '../training/refit.ts'
 import type { Output } from '../tasks/output.ts'
 import { taskOf } from '../tasks/tasks.ts'
@@ -69,6 +69,17 @@ export interface Numbered {
 
 export const formatVersion = (model: string, { major, minor, patch }: VersionNumber): string =>
   `${model}_v${major}.${minor}.${patch}`
+
+/** The command that makes another version in the way in which this one was made. */
+export const commandOfAnother = (
+  model: string,
+  { compression, origin }: Pick<Partial<VersionLineage>, 'compression' | 'origin'>,
+): string =>
+  compression !== undefined
+    ? `tenure compress ${model}@champion ${compressOptions(compression)}`
+    : origin === 'brought'
+      ? `tenure versions register ${model} --artifact FILE`
+      : `tenure retrain ${model}`
 
 /** The model of a version, by the version's name; undefined for another name. */
 export const modelOfVersion = (name: string): string | undefined => /^(.+)_v\d+\.\d+\.\d+$/.exec(name)?.[1]

@@ -63,7 +63,7 @@ export interface LostBasis {
 
 /**
  * Why a release that waits for approval can never be released; undefined while it can. Another evaluation of the version can still be approved;
- * another champion needs another evaluation, which only a retraining makes.
+ * another champion needs another evaluation, which only a new version has.
  */
 export function lostBasis(state: ReleaseState, basis: ReleaseBasis): LostBasis | undefined {
   const [issue] = issuesOf(state, basis)
@@ -71,7 +71,7 @@ export function lostBasis(state: ReleaseState, basis: ReleaseBasis): LostBasis |
   const { kind, message } = issue
   return kind === 'champion' || kind === 'comparison'
     ? {
-        reason: `Champion changed: ${message}. Retrain with \`tenure retrain ${state.model}\``,
+        reason: `Champion changed: ${message}. Make another with \`${basis.another ?? `tenure retrain ${state.model}`}\``,
         championChanged: true,
       }
     : { reason: message }

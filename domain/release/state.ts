@@ -111,6 +111,8 @@ export interface ReleaseBasis {
   evaluation?: string
   evaluatedAgainst?: string
   withdrawn: boolean
+  /** The command that makes another version in its way; `tenure retrain` where absent. */
+  another?: string
 }
 
 /** A statement of a user; times are milliseconds on the workflow's clock. */

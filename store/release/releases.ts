@@ -7,6 +7,7 @@ import sql from 'sql-template-tag'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { issueOfMaking } from '../../domain/registry/registration.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
+import { commandOfAnother, type VersionLineage } from '../../domain/registry/version.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import type { ReleaseOutcomeKind, ReleaseState, ReleaseBasis } from '../../domain/release/state.ts'
 import type { RunIds } from '../../domain/training/runs.ts'
@@ -55,8 +56,8 @@ export interface Releasable extends Omit<RunIds, 'validationId'> {
   proven: boolean
   /** Made for a drill. */
   drill: boolean
-  /** The version that it was compressed from. */
-  parent?: string
+  /** How it was made; empty when no registration has written the version. */
+  lineage: Partial<VersionLineage>
   /** That of the model. */
   policy: ReleasePolicy
 }
@@ -67,7 +68,7 @@ export const findReleasable = (database: Database, version: string) =>
       lineage ->> 'validationId' as validation_id, versions.training_id, versions.evaluation_id,
       evaluations.report_digest as evaluation_digest, evaluations.baseline_version as evaluated_against,
       versions.rolled_back_at is not null as withdrawn, known_good_at is not null as proven, versions.drill,
-      lineage #>> '{compression,version}' as parent, models.definition -> 'release' as policy
+      versions.lineage, models.definition -> 'release' as policy
     from versions join evaluations on evaluations.id = versions.evaluation_id
       join models on models.name = versions.model
     where versions.version = ${version}`)
@@ -229,6 +230,7 @@ export const releaseBasisOf = (
   artifact: candidate?.artifactDigest,
   evaluation: candidate?.evaluationDigest,
   evaluatedAgainst: candidate?.evaluatedAgainst,
+  another: candidate && commandOfAnother(candidate.model, candidate.lineage),
 })
 
 // Advances: every writer of a state goes through these.

@@ -30,6 +30,7 @@ import type { AnswerEvidence } from '../../../store/release/evidence.ts'
 import { path, usageError, type Client } from '../../client/client.ts'
 import type { CommandGroup, CommandInput } from '../../program.ts'
 import { findReleaseId, releaseVerbs } from './release-commands.ts'
+import { percentOf } from '../../../api/charts/figures.ts'
 import { chartsSvg, chartsText, stageName, type ChartedRelease } from './release-charts.ts'
 import { watchRelease } from './watch-release.ts'
 import { factsTable, tableBy, type ColumnOrder, type Columns, type Terminal } from '../../terminal.ts'
@@ -339,7 +340,7 @@ export function answersTable(
         slice: 'name',
         users: 'pairs',
         differs: ({ mean }) => (mean === null ? null : percentText(mean)),
-        interval: ({ low, high }) => `${percentText(low)} to ${percentText(high)}`,
+        interval: ({ low, high }) => `${percentOf(low)} to ${percentOf(high)}`,
         limit: ({ above }, { paint }) => (above ? paint('yellow', 'above') : 'not exceeded'),
       },
       { keeps: ['limit', 'differs'] },

@@ -756,7 +756,7 @@ describe('an approval on a changed basis', () => {
         accepted: false,
         message:
           `Champion changed: the champion is now ${rival}, the release was built on ${champion}. ` +
-          `Retrain with \`tenure retrain ${model}\`; approvals voided: ben`,
+          `Make another with \`tenure retrain ${model}\`; approvals voided: ben`,
       })
       expect(after).toMatchObject({
         stage: 'ended',

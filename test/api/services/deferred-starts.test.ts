@@ -205,9 +205,7 @@ it('a version that no release could open is refused at once: the champion, and o
   expect(await refusal(version)).toMatchObject({
     code: 'command_refused',
     detail: `${version} cannot be released: ${version} was compared with no champion, but ${champion} is champion`,
-    remedy: expect.stringMatching(
-      `tenure retrain ${model}.*tenure versions register ${model} --artifact FILE`,
-    ) as string,
+    remedy: expect.stringContaining(`\`tenure retrain ${model}\``) as string,
   })
   expect(await refusal(champion)).toMatchObject({
     detail: expect.stringContaining('is already champion') as string,

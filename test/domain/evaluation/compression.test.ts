@@ -4,6 +4,7 @@ import { artifactFormats, type ArtifactFormatName } from '@tenure/predictors/for
 import { describe, expect, it } from 'vitest'
 import { seededRandom } from '@tenure/sequential'
 import {
+  beside,
   compressionText,
   fidelityLine,
   judgeWorth,
@@ -230,6 +231,12 @@ describe('a network that learns the answers', () => {
     const worth = judgeWorth({ ...costs, p99Us: { parent: 4_000, child: 2 } }, 20)
     expect(worth).toMatchObject({ verdict: 'worth_it', times: { p99: 2_000 } })
     const { compression } = judged()
+    const rowsPerSecond = { parent: 48, child: 967_979 }
+    const cost = { rowsPerSecond, p99Us: { parent: 46_513.6, child: 1.4 } }
+    expect(beside({ ...compression!, counts: {}, bytes: undefined, cost, worth: judgeWorth(cost) })).toEqual([
+      ['rows a second', '48', '967,979', '20,166 ×'],
+      ['p99 of a row, µs', '46,514', '1.4', '33,224 ×'],
+    ])
     const { reasons } = judged({ hasBytes: false })
     expect(reasons.at(-1)!.message).toContain(
       'rows a second 1.01 ×, p99 1.01 ×, and bytes and memory are not compared, because the parent is code or an endpoint;',

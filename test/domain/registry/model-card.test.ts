@@ -2,6 +2,7 @@
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import { describe, expect, it } from 'vitest'
 import type { GateReport } from '../../../domain/evaluation/gate.ts'
+import { compressionMethods } from '../../../domain/model/compression.ts'
 import { cardMarkdown } from '../../../domain/registry/model-card-markdown.ts'
 import { modelCard, type CardSource } from '../../../domain/registry/model-card.ts'
 
@@ -38,6 +39,38 @@ describe('a card', () => {
       cardMarkdown(modelCard({ ...brought, manifest: { artifact: 'python-object', library: 'x' } })),
     ).toContain('x, runs code of ada in a process of its own')
     expect(of({ artifact: 'trees', library: 'x' })).not.toMatch(/x,/)
+  })
+
+  it.each(compressionMethods)(
+    'says of a version by %s how it was made, and not that it came from elsewhere',
+    (to) => {
+      const compression = { version: 'iris_v0.9.0', artifact: 'sha256:5', to, counts: {} }
+      // A network is learnt here, whatever its parent is; a file made smaller is the parent's.
+      const origin = to === 'distil' ? ('brought' as const) : undefined
+      const card = modelCard({ ...bare, lineage: { origin, compression } })
+      expect(card.limits).toContain('Made to answer like iris_v0.9.0, with the limitations of that version.')
+      expect(`${card.limits.join()}${cardMarkdown(card)}`).not.toMatch(/elsewhere/)
+      const ofBrought = modelCard({ ...bare, lineage: { origin: 'brought', compression } })
+      expect(cardMarkdown(ofBrought)).toContain(
+        to === 'distil'
+          ? '- Origin: a network that has learnt here what another version answers'
+          : '- Origin: trained elsewhere and brought',
+      )
+    },
+  )
+
+  it('gives no verdict to a metric that decided nothing', () => {
+    const row = { champion: 0.7, challenger: 0.7, delta: 0, low: -0.1, high: 0.1, verdict: 'not_worse' }
+    const metrics = ['auc', 'brier', 'accuracy'].map((metric) => ({ ...row, metric })) as never
+    const policy = { primary: 'auc', guards: ['brier'], slices: { metric: 'auc' } } as never
+    const evaluation = { id: 'e1', verdict: 'not_worse', report: { metrics, policy } }
+    const card = modelCard({ ...bare, evaluation })
+    expect(card.evaluation?.metrics.map(({ result }) => result)).toEqual([
+      'no regression',
+      'no regression',
+      'no verdict',
+    ])
+    expect(cardMarkdown(card)).toMatch(/\| Accuracy \|[^\n]*\| no verdict \|/)
   })
 
   it('names the requester once, and metrics as the pages do', () => {
@@ -214,8 +247,9 @@ describe('a card', () => {
       { ...worse, metric: 'auc', floorMet: true },
       { ...worse, metric: 'brier', floorMet: false },
     ] as unknown as GateReport['metrics']
+    const policy = { primary: 'accuracy', guards: [], slices: { metric: 'accuracy' } } as never
     const card = cardMarkdown(
-      modelCard({ ...bare, evaluation: { id: 'e1', verdict: 'better', report: { metrics } } }),
+      modelCard({ ...bare, evaluation: { id: 'e1', verdict: 'better', report: { metrics, policy } } }),
     )
     expect(card).toMatch(/\| AUC \|.*\| no verdict \|/)
     expect(card).toMatch(/\| Brier score \|.*\| failed \|/)

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import type { Features } from '../../../domain/model/features.ts'
-import { aboveGiven, formatVersion, nextVersion, type Numbered } from '../../../domain/registry/version.ts'
+import { compressionMethods } from '../../../domain/model/compression.ts'
+import {
+  aboveGiven,
+  commandOfAnother,
+  formatVersion,
+  nextVersion,
+  type Numbered,
+} from '../../../domain/registry/version.ts'
 
 const features: Features = {
   size: { kind: 'number', min: 0, max: 10 },
@@ -20,6 +27,7 @@ const from = {
   freshMs: 1,
   withinMs: 1,
 }
+const compressedFacts = { version: 'm_v1.0.0', artifact: 'sha256:5', epsilon: 0.01, counts: {} }
 const before: Numbered = {
   features,
   order: Object.keys(features),
@@ -143,4 +151,17 @@ it.each([
     return { major, minor, patch }
   }
   expect(aboveGiven(parse(next), given === undefined ? undefined : parse(given))).toEqual(parse(expected))
+})
+
+it.each<[Parameters<typeof commandOfAnother>[1], string]>([
+  [{}, 'tenure retrain m'],
+  [{ origin: 'brought' }, 'tenure versions register m --artifact FILE'],
+  ...compressionMethods.flatMap((to) =>
+    [undefined, 'brought' as const].map((origin): [Parameters<typeof commandOfAnother>[1], string] => [
+      { origin, compression: { ...compressedFacts, to } },
+      `tenure compress m@champion --to ${to} --epsilon 0.01`,
+    ]),
+  ),
+])('another version is made in the way of the one before: %j', (lineage, command) => {
+  expect(commandOfAnother('m', lineage)).toBe(command)
 })

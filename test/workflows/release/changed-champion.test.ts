@@ -44,7 +44,7 @@ it.each(['rollback', 'promotion'] as const)(
     const { outcome, reason } = await open.result()
     expect({ outcome, reason }).toEqual({
       outcome: 'superseded',
-      reason: `Champion changed: ${how[cause](from, to)}. Retrain with \`tenure retrain ${model.name}\``,
+      reason: `Champion changed: ${how[cause](from, to)}. Make another with \`tenure retrain ${model.name}\``,
     })
     const kinds = (await listAlerts(store, { model: model.name, open: true })).map(({ kind }) => kind)
     expect(kinds).toEqual(['release_superseded'])

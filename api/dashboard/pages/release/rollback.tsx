@@ -1,6 +1,7 @@
 /** Shows how a release was rolled back: the evidence, the steps with their times, the exposed callers, and a draft of the post-mortem. */
 import { countText } from '../../../charts/figures.ts'
 import { joinMarkdown, markup } from '../../../../domain/markdown.ts'
+import { commandOfAnother } from '../../../../domain/registry/version.ts'
 import { approversOf } from '../../../../domain/release/approval.ts'
 import { withoutEvidence } from '../../../../domain/release/explain.ts'
 import type { Recovery } from '../../../../domain/release/state.ts'
@@ -93,7 +94,6 @@ export const RollbackSection = ({
 }): PageElement => {
   const { release, candidate } = subject
   const { id, model, version, baseline, drill } = release.state
-  const isBrought = candidate?.lineage.origin === 'brought'
   if ((release.outcome ?? release.state.outcome) !== 'rolled_back') return <></>
   const { requests, bad } = exposedCounts(stages)
   return (
@@ -125,10 +125,7 @@ export const RollbackSection = ({
       </p>
       {drill === undefined ? (
         <p class="small">
-          Try again after a fix:{' '}
-          <code>
-            {isBrought ? `tenure versions register ${model} --artifact FILE` : `tenure retrain ${model}`}
-          </code>
+          Try again after a fix: <code>{commandOfAnother(model, candidate?.lineage ?? {})}</code>
         </p>
       ) : (
         <p class="small">

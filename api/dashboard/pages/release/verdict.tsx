@@ -49,7 +49,7 @@ export function verdictLine(subject: ReleaseSubject): Line {
       why:
         outcome === undefined
           ? `${subject.champion?.version ?? 'no version'} is champion now, not ${state.baseline ?? 'none'}`
-          : reason.replace(/\. Retrain with .*$/s, ''),
+          : reason.replace(/\. Make another with .*$/s, ''),
     }
   if (outcome !== undefined)
     return { tone: outcomeTones[outcome], word: plain(outcome), why: withoutFirst(plain(outcome), reason) }
