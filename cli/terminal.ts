@@ -193,12 +193,15 @@ export type Cell = string | number | null | undefined
 
 /**
  * Formats a table without borders, suitable for reading and for `cut`. A cell may have several lines. The cost is linear in the rows; a
- * library's cost was not.
+ * library's cost was not. `below`: a line below each row, which widens no column.
  */
-export function tableOf(headings: readonly string[], rows: readonly (readonly Cell[])[]): string {
-  const all = [...(headings.length > 0 ? [headings] : []), ...rows].map((row) =>
-    row.map((cell) => String(cell ?? '–').split('\n')),
-  )
+export function tableOf(
+  headings: readonly string[],
+  rows: readonly (readonly Cell[])[],
+  below: readonly string[] = [],
+): string {
+  const above = headings.length > 0 ? [headings] : []
+  const all = [...above, ...rows].map((row) => row.map((cell) => String(cell ?? '–').split('\n')))
   const widths: number[] = []
   for (const row of all)
     for (const [place, lines] of row.entries())
@@ -213,7 +216,12 @@ export function tableOf(headings: readonly string[], rows: readonly (readonly Ce
         .join('')
         .trimEnd(),
     )
-  return all.flatMap(linesOf).join('\n')
+  return all
+    .flatMap((row, at) => {
+      const place = at - above.length
+      return [...linesOf(row), ...(place < 0 ? [] : below.slice(place, place + 1))]
+    })
+    .join('\n')
 }
 
 const columnGap = 2
@@ -229,6 +237,8 @@ export interface ColumnOrder<Heading extends string = string> {
   keeps: readonly [Heading, ...Heading[]]
   /** These go first, in this order; then those named in neither list, from the right. */
   droppable?: readonly Heading[]
+  /** A long text: where the row is too wide, one line below it has its beginning instead of a column. */
+  ownLine?: Heading
 }
 
 /** Formats a table of rows with the same fields. On a terminal it keeps the width: columns go in their order, then the widest cells are broken. */
@@ -249,11 +259,15 @@ export function tableBy<Row, Heading extends string>(
     place,
     width: Math.max(textWidth(heading), ...cells.map((row) => widthOfLines(row[place]!))),
   }))
-  const kept = most === undefined ? all : fitted(all, most, order)
-  const hidden = all.filter(({ place }) => kept.every((each) => each.place !== place))
+  const isWide = most === undefined || sumOf(all, ({ width }) => width) <= most
+  const long = isWide ? undefined : all.find(({ heading }) => heading === order.ownLine)
+  const columnsOf = all.filter((each) => each !== long)
+  const kept = isWide ? all : fitted(columnsOf, most, order)
+  const hidden = columnsOf.filter(({ place }) => kept.every((each) => each.place !== place))
   const table = tableOf(
     kept.map(({ heading, width }) => shortened(heading, width)),
     cells.map((row) => kept.map(({ place, width }) => broken(row[place]!, width))),
+    long && cells.map((row) => shortened(`  ${row[long.place]!.replaceAll('\n', ' ')}`, most!)),
   )
   if (hidden.length === 0 || rows.length === 0) return table
   const names = hidden.map(({ heading }) => heading || 'state').join(', ')
@@ -269,14 +283,16 @@ interface TableColumn {
 /** A column is cut to no fewer characters. */
 const minColumn = 12
 
+const sumOf = (columns: readonly TableColumn[], widthOf: (column: TableColumn) => number): number =>
+  columns.reduce((total, each) => total + widthOf(each) + columnGap, -columnGap)
+
 function fitted(
   all: readonly TableColumn[],
   most: number,
   { keeps: [result, ...about], droppable = [] }: ColumnOrder,
 ): TableColumn[] {
   let kept = [...all]
-  const sum = (widthOf: (column: TableColumn) => number) =>
-    kept.reduce((total, each) => total + widthOf(each) + columnGap, -columnGap)
+  const sum = (widthOf: (column: TableColumn) => number) => sumOf(kept, widthOf)
   const least = ({ place, width }: TableColumn) => (place === 0 ? width : Math.min(width, minColumn * 2))
   const order = [
     ...droppable,

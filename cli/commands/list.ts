@@ -62,6 +62,7 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
     columns,
     keeps,
     droppable,
+    ownLine,
     none,
     below,
     ofModels,
@@ -105,7 +106,7 @@ export function listCommand<Row>(list: ListSpec<Row>): CommandSpec {
       const empty = typeof none === 'string' ? none : none(input.options, model?.first_step)
       const parts = [
         rows.length > 0
-          ? tableBy(terminal, rows, columns, { keeps, droppable })
+          ? tableBy(terminal, rows, columns, { keeps, droppable, ownLine })
           : next === undefined
             ? empty
             : '',

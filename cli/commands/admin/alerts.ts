@@ -37,7 +37,8 @@ export const groupColumns: Columns<GroupAnswer> = {
 }
 export const groupOrder: ColumnOrder = {
   keeps: ['severity', 'alerts'],
-  droppable: ['message', 'acknowledged by', 'since'],
+  droppable: ['acknowledged by', 'since'],
+  ownLine: 'message',
 }
 
 export const alertsGroup: CommandGroup = {

@@ -169,6 +169,18 @@ it('a cell that is too wide is broken between its words, and all of them are sho
   expect(cell.join(' ')).toContain(wide)
 })
 
+it('an alert has the beginning of its message below its row where the table is too wide, and a column elsewhere', async () => {
+  count = 2
+  const { lines } = await tenure(['alerts'], 80)
+  const below = `  ${wide.slice(0, 77)}…`
+  expect([lines[2], lines[4]]).toEqual([below, below])
+  expect(lines[0]).not.toContain('message')
+  expect(lines.find((line) => line.startsWith('--wide also shows: ')) ?? '').not.toContain('message')
+  const { lines: whole } = await tenure(['alerts'], 200)
+  expect(whole[0]).toContain('message')
+  expect(whole[1]).toContain(wide)
+})
+
 const helps = commands.flatMap((each) =>
   'commands' in each
     ? [[each.name], ...each.commands.map(({ name }) => [each.name, name.split(' ')[0]!])]

@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { alertsGroup } from '../../../../cli/commands/admin/alerts.ts'
 import { statusCommand } from '../../../../cli/commands/admin/status.ts'
+import { runProgram } from '../../../../cli/program.ts'
 import { runCommand } from '../../../support/command-line.ts'
 
 const alert = {
@@ -103,6 +104,17 @@ it('a group without open alerts is refused before any is changed', async () => {
     expect.stringContaining('No open alerts of the group rain/failed'),
   ])
   expect(asked).toEqual(['GET /v1/alerts/groups '])
+})
+
+it('the status has the beginning of each message on a terminal of 80 columns', async () => {
+  const message = `iris lost quality: ${'a long reason '.repeat(20)}`
+  more = [{ ...groups[1]!, kind: 'quality_floor', model: 'iris', message }]
+  const written: string[] = []
+  const out = { write: (text: string) => written.push(text), isTTY: true, columns: 80 }
+  await runProgram([statusCommand], ['status', '--url', url], { out, err: out })
+  more = []
+  const lines = written.join('').split('\n')
+  expect(lines).toContain(`  ${message.slice(0, 77)}…`)
 })
 
 it('the status has the worst five groups with their counts and times, and says how many more there are', async () => {
