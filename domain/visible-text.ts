@@ -11,3 +11,10 @@ export function visibleText(text: string): string {
     .replaceAll('\r\n', '\n')
     .replace(obeyed, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
+
+/** Cuts a text to `most` UTF-16 units; where something is left out, "…" is the last of them. A pair of units stays whole. */
+export function cutText(text: string, most: number): string {
+  if (text.length <= most) return text
+  const end = most - 1
+  return `${text.slice(0, text.codePointAt(end - 1)! > 0xffff ? end - 1 : end)}…`
+}

@@ -1,6 +1,6 @@
 /** Sends alerts to the channels that are not a plain webhook: Opsgenie, PagerDuty, Slack and Teams. */
 import { alertText, titleOf, type Message, messageLines, alertParts } from './message.ts'
-import { visibleText } from '../../../domain/visible-text.ts'
+import { cutText, visibleText } from '../../../domain/visible-text.ts'
 import { noticeKinds, guidanceOf } from '../../../domain/monitoring/alert-kinds.ts'
 import { slackActions, type SlackCard } from './channels/slack-card.ts'
 
@@ -17,14 +17,14 @@ export function opsgenieAlert(message: Message): { path: string; body: object } 
   if (about === 'resolved')
     return {
       path: `/v2/alerts/${encodeURIComponent(alias)}/close?identifierType=alias`,
-      body: { source, note: visibleText(alert.resolution ?? alert.message).slice(0, maxDescription) },
+      body: { source, note: cutText(visibleText(alert.resolution ?? alert.message), maxDescription) },
     }
   return {
     path: '/v2/alerts',
     body: {
-      message: titleOf(message).slice(0, maxMessage),
+      message: cutText(titleOf(message), maxMessage),
       alias,
-      description: alertText(message).slice(0, maxDescription),
+      description: cutText(alertText(message), maxDescription),
       entity: model ?? 'tenure',
       source,
       priority: priorities[severity],
@@ -52,7 +52,7 @@ export function pagerdutyEvent(routingKey: string, message: Message): { path: st
   const links = messageLines(message).flatMap(({ text, url }) =>
     url?.startsWith('http') === true ? [{ href: url, text }] : [],
   )
-  const summary = visibleText(`${titleOf(message)}: ${alert.message}`).slice(0, maxSummary)
+  const summary = cutText(visibleText(`${titleOf(message)}: ${alert.message}`), maxSummary)
   if (noticeKinds.has(kind))
     return {
       path: '/v2/change/enqueue',
@@ -109,14 +109,14 @@ export function slackMessage(message: Message, hasButtons: boolean): object {
     // Slack shows this text in notifications. Other servers that accept Slack's messages show only this text.
     text: wholeText(message),
     blocks: [
-      { type: 'header', text: plain(title.slice(0, maxHeader)) },
+      { type: 'header', text: plain(cutText(title, maxHeader)) },
       {
         type: 'rich_text',
-        elements: [{ type: 'rich_text_section', elements: withDates(body.join('\n').slice(0, maxSection)) }],
+        elements: [{ type: 'rich_text_section', elements: withDates(cutText(body.join('\n'), maxSection)) }],
       },
       {
         type: 'context',
-        elements: [mrkdwn([dated(escaped(times)), ...linked].join('  ·  ').slice(0, maxSection))],
+        elements: [mrkdwn(cutText([dated(escaped(times)), ...linked].join('  ·  '), maxSection))],
       },
       ...(buttons.length === 0 ? [] : [{ type: 'actions', elements: buttons }]),
     ],
@@ -157,14 +157,12 @@ const dated = (text: string): string =>
   })
 
 function wholeText(message: Message): string {
-  return messageLines(message)
-    .map(({ text, url }, line) => {
-      if (url?.startsWith('http') === true) return `<${url}|${text}>`
-      const whole = escaped(url === undefined ? text : `${text}: ${url}`)
-      return line === 0 ? `*${whole}*` : whole
-    })
-    .join('\n')
-    .slice(0, maxText)
+  const lines = messageLines(message).map(({ text, url }, line) => {
+    if (url?.startsWith('http') === true) return `<${url}|${text}>`
+    const whole = escaped(url === undefined ? text : `${text}: ${url}`)
+    return line === 0 ? `*${whole}*` : whole
+  })
+  return cutText(lines.join('\n'), maxText)
 }
 
 /** Returns the buttons. Each carries the digests of what the card shows, so that the API refuses a decision on changed content. */
@@ -181,7 +179,7 @@ function buttonsOf({ about, alert }: Message): object[] {
     value: JSON.stringify(card),
     confirm: {
       title: plain(`${label}?`),
-      text: plain(visibleText(alert.message).slice(0, 300)),
+      text: plain(cutText(visibleText(alert.message), 300)),
       confirm: plain(label),
       deny: plain('Back'),
     },

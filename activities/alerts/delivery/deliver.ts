@@ -12,6 +12,7 @@ import {
 import { noticeKinds, releaseNews } from '../../../domain/monitoring/alert-kinds.ts'
 import { reasonOf } from '../../../domain/errors.ts'
 import { redactedOf } from '../../../domain/redact.ts'
+import { cutText } from '../../../domain/visible-text.ts'
 import {
   claimNotifications,
   giveUpOutdated,
@@ -161,7 +162,7 @@ const msOf = (at: unknown): number | undefined => (typeof at === 'string' ? Date
 
 /** Returns why a message was not delivered, without the secrets of its channel. */
 export const problemOfSending = (error: unknown, target: ChannelTarget | undefined): string =>
-  redactedOf(reasonOf(error), target === undefined ? [] : secretsOf(target)).slice(0, maxProblemCharacters)
+  cutText(redactedOf(reasonOf(error), target === undefined ? [] : secretsOf(target)), maxProblemCharacters)
 
 /** Returns the values to redact: for some channels, the address alone permits writing. */
 function secretsOf(target: ChannelTarget): (string | undefined)[] {

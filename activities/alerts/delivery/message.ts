@@ -6,7 +6,7 @@ import {
   runbookName,
   runbookPage,
 } from '../../../domain/monitoring/alert-kinds.ts'
-import { visibleText } from '../../../domain/visible-text.ts'
+import { cutText, visibleText } from '../../../domain/visible-text.ts'
 import type { About } from '../../../domain/monitoring/alert-escalation.ts'
 import type { Alert } from '../../../store/monitoring/alerts.ts'
 import type { SentAs } from '../../../store/monitoring/notifications.ts'
@@ -60,7 +60,7 @@ function titleText({ about, alert }: Message): string {
     const kind = findKindOfAlert(alert.kind)?.title ?? alert.kind.replaceAll('_', ' ')
     return `${state.toUpperCase()} ${subjectOf(alert)}: ${kind}`
   }
-  if (about === 'resolved') return `CLOSED ${alert.message}`.slice(0, 200)
+  if (about === 'resolved') return cutText(`CLOSED ${alert.message}`, 200)
   return about === 'reminder' ? `REMINDER ${headline}` : headline
 }
 

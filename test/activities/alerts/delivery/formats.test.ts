@@ -83,6 +83,31 @@ it.each(['raised', 'reminder', 'resolved'] as const)(
   },
 )
 
+/** All texts in a body. */
+const textsIn = (value: unknown): string[] =>
+  typeof value === 'string'
+    ? [value]
+    : typeof value === 'object' && value !== null
+      ? Object.values(value).flatMap(textsIn)
+      : []
+
+it.each(['raised', 'reminder', 'resolved'] as const)(
+  'a long text of the kind %s is whole or ends with an ellipsis, in every format',
+  async (about) => {
+    receiver.received.length = 0
+    // Each sign is a pair of units, so that a cut could leave half of one.
+    const [long, headline] = ['😀'.repeat(25_000), '🌧'.repeat(200)]
+    const message = messageOf(about)
+    Object.assign(message.alert, { message: `!${long}`, evidence: { ...message.alert.evidence, headline } })
+    for (const target of targets()) await send(target, message, 'all')
+    const texts = receiver.received.flatMap(({ body }) => textsIn(body))
+    const cut = texts.filter((text) => /😀|🌧/u.test(text.replaceAll(long, '').replaceAll(headline, '')))
+    expect(cut.filter((text) => !text.endsWith('…'))).toEqual([])
+    expect(cut.filter((text) => /[\ud800-\udfff]/u.test(text))).toEqual([])
+    expect(cut.length).toBeGreaterThan(0)
+  },
+)
+
 it('the times of a message to Slack are in the zone of each reader, those of others in UTC, which they name', async () => {
   receiver.received.length = 0
   const message = messageOf('raised')
