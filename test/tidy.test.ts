@@ -353,6 +353,8 @@ describe('a planted violation is found', () => {
     ['a limit of a set-up', 'packages/client/test/a.test.ts', `beforeAll(() => {}, 60_000)`],
     ['a limit of a condition', 'test/support/a.ts', `await expect.poll(a, { timeout, interval: 5 }).toBe(1)`],
     ['a condition that is awaited for a second', unlimited, `await vi.waitFor(() => {})`],
+    ['a time', unlimited, `expect(performance.now() - from).toBeLessThan(9_000)`],
+    ['a time with a name', unlimited, `const a = performance.now() - from; expect(a).toBeLessThanOrEqual(9)`],
   ])('%s', (_name, path, text) => expect(issuesOfTimeLimits(planted(path, text))).toHaveLength(1))
 
   it.each([
@@ -360,6 +362,7 @@ describe('a planted violation is found', () => {
     ['one of a file that is run by hand', Object.keys(byHand)[0]!, `it('a', () => {}, 60_000)`],
     ['a number of another call', unlimited, `test.add('canary', 20)`],
     ['an interval', unlimited, `await expect.poll(a, { interval: 5 }).toBe(1)`],
+    ['a time that must have passed', unlimited, `expect(performance.now() - from).toBeGreaterThan(9)`],
   ])('but not %s', (_name, path, text) => expect(issuesOfTimeLimits(planted(path, text))).toEqual([]))
 
   it.each([

@@ -53,14 +53,11 @@ interface Process {
   lines: Record<string, unknown>[]
   errors: string[]
   exited: Promise<number | null>
-  /** Milliseconds from the start of the process to the first response of /readyz. */
-  readyMs: number
 }
 
 async function startProcess(
   options: { stateDir?: string; environment?: Record<string, string>; awaitReady?: boolean } = {},
 ): Promise<Process> {
-  const from = performance.now()
   const child = spawn(process.execPath, ['api/start.mjs'], {
     cwd: checkout,
     env: environmentWith({
@@ -86,7 +83,7 @@ async function startProcess(
   const url = String(lines.find(({ msg }) => msg === 'listening')?.['url'])
   if (options.awaitReady !== false)
     await until(async () => (await fetch(`${url}/readyz`)).status === 200, `ready: ${JSON.stringify(lines)}`)
-  return { url, child, lines, errors, exited, readyMs: performance.now() - from }
+  return { url, child, lines, errors, exited }
 }
 
 const body = JSON.stringify({ instances: [irisRow] })
@@ -293,11 +290,9 @@ describe('the process', () => {
       while (going) await ask()
     })
     await until(() => results.length > 200, 'some traffic')
-    const from = performance.now()
     child.kill('SIGTERM')
-    expect(await exited).toBe(0)
     // The clients continue until the process has ended. On an idle machine that takes at most 3.5 s.
-    expect(performance.now() - from).toBeLessThan(60_000)
+    expect(await exited).toBe(0)
     going = false
     await Promise.all(callers)
     agent.destroy()
@@ -330,10 +325,9 @@ describe('the process', () => {
     }
     await timed(300)
     const control = async (to = url) => {
-      const from = performance.now()
       const answer = await fetch(`${to}/v1/models`, { headers: { authorization: `Bearer ${key}` } })
       const { code } = (await answer.json()) as { code?: string }
-      return { status: answer.status, code, ms: performance.now() - from }
+      return { status: answer.status, code }
     }
     const thaw = freeze(postgres.pid)
     try {
@@ -341,8 +335,6 @@ describe('the process', () => {
       // A request that waited for Postgres would take half a second, however often it is tried.
       await expect.poll(() => timed(100)).toBeLessThan(400)
       expect(frozen).toMatchObject({ status: 503, code: 'postgres_unavailable' })
-      // Sooner than the default deadline of a statement, 10 s.
-      expect(frozen.ms).toBeLessThan(9_000)
     } finally {
       thaw()
     }
@@ -354,7 +346,6 @@ describe('the process', () => {
     const cold = await startProcess({ stateDir })
     const answer = await predict(cold.url)
     expect(await answer.json()).toMatchObject({ version: 'iris_v1.0.0', stale: true })
-    expect(cold.readyMs).toBeLessThan(60_000)
 
     // On another machine, or with an empty disk, the replica has no state and reports that publicly.
     const wiped = await startProcess({ awaitReady: false })
@@ -383,11 +374,9 @@ describe('the process', () => {
     const thaw = freeze(postgres.pid)
     for (let i = 0; i < 50; i++)
       await predict(url, JSON.stringify({ instances: [irisRow], routing_key: 'frozen' }))
-    const from = performance.now()
     child.kill('SIGTERM')
-    expect(await exited).toBe(0)
     // Before Postgres is thawed. On an idle machine that takes less than 9 s.
-    expect(performance.now() - from).toBeLessThan(60_000)
+    expect(await exited).toBe(0)
     thaw()
     await startProcess({ stateDir })
     await until(async () => (await count()) === 50, 'the rows')

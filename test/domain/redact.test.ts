@@ -5,6 +5,7 @@ import { cutName } from '../../domain/errors.ts'
 import { shown } from '../../domain/postgres-text.ts'
 import { redacted, withoutExcerpt } from '../../domain/redact.ts'
 import { parseProgressLine } from '../../domain/training/progress-line.ts'
+import { mainThreadMs } from '../support/main-thread.ts'
 
 const secret = '0123456789abcdef'.repeat(3)
 describe('the redaction of a text', () => {
@@ -83,10 +84,10 @@ describe('the redaction of a text', () => {
     ['addresses in addresses', '%3A%2F%2Fa%3A'.repeat(many / 4)],
     ['questions', '?token=&'.repeat(many)],
   ])('%s take no longer for being many', (_, text) => {
-    const from = performance.now()
+    const from = mainThreadMs()
     redacted(text)
     // A hundredth of the time of a search that restarts at each character.
-    expect(performance.now() - from).toBeLessThan(10_000)
+    expect(mainThreadMs() - from).toBeLessThan(10_000)
   })
 })
 

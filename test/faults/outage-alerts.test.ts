@@ -61,7 +61,6 @@ beforeAll(async () => {
   await waitUntil(
     () => Promise.resolve(existsSync(copy) && readFileSync(copy, 'utf8').includes('/stored')),
     'the copy of the channels',
-    60_000,
   )
 })
 afterAll(async () => {

@@ -59,7 +59,7 @@ export async function runRecoveryDrill({ loadSeconds }: { loadSeconds: number })
   cpSync(system.config.signing.keys, safe, { recursive: true })
   const { release, champion } = await show.approved(longPolicy)
   await release.reaches('canary')
-  const callers = startCallers(system.urls, model, 5)
+  const callers = startCallers(system.urls, model, 5, 2_000)
   // Before that, a restore would bring back a system without the release.
   await untilFresh(system.store, Date.now())
   const marks = startMarks(system.store)
@@ -90,7 +90,7 @@ export async function runRecoveryDrill({ loadSeconds }: { loadSeconds: number })
 
   const again = await startRealSystem({ replicas: 2, leaseMs: 5_000, environment, stateDir })
   try {
-    const after = startCallers(again.urls, model, 5)
+    const after = startCallers(again.urls, model, 5, 2_000)
     await until(() => after.answered.size > 0, 'the first answer')
     const rtoSeconds = (performance.now() - startedAt) / 1_000
     const kept = await rowsFrom<{ at: Date }>(

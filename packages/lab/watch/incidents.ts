@@ -78,7 +78,7 @@ export async function runIncidents(
   const { first, second } = await seatTwo(system, model)
   const rows: IncidentRow[] = []
   for (const { name, kind, lastsMs, cause } of incidents) {
-    const callers = startCallers(system.urls, model, 100)
+    const callers = startCallers(system.urls, model, 100, 2_000)
     const answers = () => (callers.answered.get(first) ?? 0) + (callers.answered.get(second) ?? 0)
     await waitUntil(() => answers() > 20, `${name}: answers before it`)
     callers.reset()

@@ -30,7 +30,6 @@ export interface FailingChampionRun {
 const replicas = 2
 /** So many requests of both versions are seen before the fault. */
 const warm = 20
-const longestMs = 900_000
 const faults: Record<string, { invalidShare: number }> = {}
 let writing: Promise<unknown> = Promise.resolve()
 
@@ -91,7 +90,7 @@ async function runOne(
   const { store } = system
   const model = `fails-${share * 100}-at-${rate}`
   const { first, second } = await seatTwo(system, model)
-  const callers = startCallers(system.urls, model, (1_000 * replicas) / rate)
+  const callers = startCallers(system.urls, model, (1_000 * replicas) / rate, 2_000)
   try {
     await waitUntil(() => (callers.answered.get(second) ?? 0) >= warm, `${model}: answers before the fault`)
     callers.reset()
@@ -101,7 +100,7 @@ async function runOne(
     await (writing = writing.then(() => writeFaults(store, faults)))
     const notifiedMs = () =>
       notifications().find(({ alert }) => alert.model === model && alert.kind === 'champion_failing')?.atMs
-    await waitUntil(() => notifiedMs() !== undefined, `${model}: the message`, longestMs)
+    await waitUntil(() => notifiedMs() !== undefined, `${model}: the message`)
     await waitUntil(() => (callers.answered.get(first) ?? 0) > 0, `${model}: an answer of the former version`)
     const backMs = Date.now()
     return {

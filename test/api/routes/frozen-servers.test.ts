@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type RunningPostgres, type RunningTemporal, startPostgres, startTemporal } from '@tenure/embedded'
 import { irisRow, irisSpec } from '../../support/serving/artifact.ts'
-import { reached } from '../../faults/figures.ts'
+import { expectWithin, reached } from '../../faults/figures.ts'
 import { freeze } from '../../support/servers/freeze.ts'
 import { placePostgres } from '../../support/servers/own-servers.ts'
 import {
@@ -115,7 +115,7 @@ describe.each(['Temporal', 'both'] as const)('beside %s frozen', (which) => {
     for (const { route, status, retryAfter, ms } of answers) {
       // All responses have arrived before the thaw; refusals come sooner than the default deadline of a statement, 10 s.
       if (status < 500) continue
-      expect(ms, route).toBeLessThan(9_000)
+      expectWithin(ms, 9_000)
       expect([route, status, retryAfter]).toEqual([route, 503, '1'])
     }
     const statusOf = (route: string) => answers.find((answer) => answer.route === route)?.status

@@ -26,7 +26,6 @@ afterAll(async () => {
   await office?.close()
 })
 beforeEach(() => office.back())
-const timeoutMs = 200_000
 
 /** Sends a start during a Temporal outage and returns the id of its command. */
 async function record(who: string, path: string, body: object): Promise<string> {
@@ -52,25 +51,21 @@ async function dieOver(): Promise<void> {
       }),
     )
   const dying = { ...api.deps, store: { ...fixture.store, transaction } }
-  await until(
-    async () => {
-      await office.dueNow()
-      await deliverDue(dying, deliveryPolicy)
-      const waiting = await fixture.store.query(
-        sql`select from commands where next_at is not null and problem is distinct from 'killed'`,
-      )
-      return waiting.length === 0
-    },
-    'the start',
-    timeoutMs,
-  )
+  await until(async () => {
+    await office.dueNow()
+    await deliverDue(dying, deliveryPolicy)
+    const waiting = await fixture.store.query(
+      sql`select from commands where next_at is not null and problem is distinct from 'killed'`,
+    )
+    return waiting.length === 0
+  }, 'the start')
 }
 
 /** Releases a version with its two approvals. */
 async function promote({ model }: Registry, version: string): Promise<void> {
   const id = await office.release(model, version)
   const isAt = (field: string, value: string) =>
-    until(async () => (await office.show(`/v1/releases/${id}`))[field] === value, value, timeoutMs)
+    until(async () => (await office.show(`/v1/releases/${id}`))[field] === value, value)
   await isAt('stage', 'awaiting_approval')
   for (const who of ['anna', 'ben']) {
     const { status, json } = await office.approve(who, id)
@@ -88,7 +83,7 @@ async function twoChampions(): Promise<Registry & { first: string; second: strin
   const second = await registry.register(first)
   await promote(registry, second)
   const hasEnded = async () => !(await findOpenRelease(office.fixture.store, registry.model))
-  await until(hasEnded, 'the end of the release', timeoutMs)
+  await until(hasEnded, 'the end of the release')
   return { ...registry, first, second }
 }
 
@@ -134,7 +129,7 @@ it('a deferred release is recorded once with its audit row, and starts once alth
   await Promise.all([office.deliver(), office.deliver(), office.deliver()])
   await office.send(id)
   const told = await fate(id)
-  await until(async () => (await releasesOf(model)).length > 0, 'the release', timeoutMs)
+  await until(async () => (await releasesOf(model)).length > 0, 'the release')
   const [release, ...others] = await releasesOf(model)
   expect(others).toEqual([])
   expect(told).toMatchObject({
@@ -218,11 +213,7 @@ it('a deferred release that was queued and then started is not started again', a
   const [first, second] = [await register(), await register()]
   const release = await office.release(model, first)
   const opened = (version: string) =>
-    until(
-      async () => (await releasesOf(model)).some(({ state }) => state.version === version),
-      version,
-      timeoutMs,
-    )
+    until(async () => (await releasesOf(model)).some(({ state }) => state.version === version), version)
   await opened(first)
   const id = await record('olga', '/v1/releases', { model, version: second })
   await dieOver()
@@ -232,7 +223,6 @@ it('a deferred release that was queued and then started is not started again', a
     await until(
       async () => (await findRelease(office.fixture.store, release))?.outcome === 'superseded',
       'the supersession',
-      timeoutMs,
     )
   await opened(second)
   await office.send(id)

@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { armOfKey, totalBp, type Route } from '../../../domain/serving/route.ts'
 import { nextRoute } from '../serving/registration.ts'
-import { startAsker } from './callers.ts'
+import { lostRequests, startAsker } from './callers.ts'
 import { fleetModel, row, untilFollowed, type FleetStage } from './fleet-stage.ts'
 
 /** 99.9 % of a normal distribution lie within this many standard deviations. */
@@ -74,5 +74,5 @@ export async function measureReplicas(
   })
   while (found.some((counts) => counts.answers < answers)) await pause(20)
   await asker.stop()
-  return { replicas: found, failures: asker.failures.length }
+  return { replicas: found, failures: lostRequests(asker).length }
 }

@@ -42,7 +42,7 @@ export interface AskerOptions {
   requestsEach?: number
 }
 
-const deadlineMs = 5_000
+const deadlineMs = 60_000
 
 export function startAsker(options: AskerOptions): Asker {
   const { targets, each } = options

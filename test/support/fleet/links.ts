@@ -11,7 +11,7 @@ import type { LinkedShow } from './linked-fleet.ts'
 import { showPolicy, type Show } from './fleet-fixture.ts'
 import { countLogRows } from '../servers/private-database.ts'
 import { sumBy } from '../figures.ts'
-import { startAsker } from './callers.ts'
+import { lostRequests, startAsker } from './callers.ts'
 import { cutRow } from './cut.ts'
 import { metricsOf, stateOf, untilHolds } from './fleet-stage.ts'
 import { cutDirections } from './proxy.ts'
@@ -21,22 +21,21 @@ export type LinkResult = Awaited<ReturnType<typeof cutAllLinks>>
 /** Ten links: three replicas and two workers, each to both servers. */
 export const linkedStage = { replicas: 3, workers: 2, leaseMs: 2_000, policy: showPolicy }
 
-const withinMs = 120_000
-
 export async function cutAllLinks(show: LinkedShow, seed: number) {
   const { system, links, model } = show
   const random = seededRandom(seed)
   const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!
-  const champion = { version: '', answers: 0, strange: 0 }
+  const champion = { version: '', fromMs: Infinity, answers: 0, strange: 0 }
   const asker = startAsker({
     targets: system.urls,
     each: 1,
     model,
     row: cutRow,
     pauseMs: 10,
-    onAnswer({ version }) {
+    onAnswer({ version, sentMs }) {
+      if (sentMs < champion.fromMs) return
       if (version === champion.version) champion.answers++
-      else if (champion.version !== '') champion.strange++
+      else champion.strange++
     },
   })
   const { release } = await show.approved()
@@ -54,18 +53,18 @@ export async function cutAllLinks(show: LinkedShow, seed: number) {
   }
   const healedMs = performance.now()
   const { outcome } = await release.result()
-  await untilHolds(() => isFollowed(show), Boolean, { what: 'every replica follows', withinMs })
+  await untilHolds(() => isFollowed(show), Boolean, { what: 'every replica follows' })
   const settledMs = performance.now() - healedMs
-  // Requests sent before the end may still get the old version.
-  await pause(100)
   champion.version = await show.champion()
+  // Requests sent before may still get the old version.
+  champion.fromMs = performance.now()
   await untilHolds(
     async () => champion.answers,
     (count) => count > 100,
-    { what: 'the champion answers', withinMs },
+    { what: 'the champion answers' },
   )
   await asker.stop()
-  const failures = asker.failures.map(({ target, why }) => `${system.urls[target]}: ${why}`)
+  const failures = lostRequests(asker).map(({ target, why }) => `${system.urls[target]}: ${why}`)
   const { breach } = { breach: undefined, ...(await verifyAudit(system.store)) }
   return {
     seed,
@@ -112,7 +111,6 @@ async function logOf({ system, key }: Show) {
   const read = () => Promise.all(system.urls.map(countsOf))
   const all = await untilHolds(read, (counts) => counts.every(({ waiting }) => waiting === 0), {
     what: 'the log is written',
-    withinMs,
   })
   return {
     served: sumBy(all, ({ served }) => served),

@@ -56,7 +56,7 @@ export function setUpCanaryFixture(): void {
   })
   beforeEach(() => {
     // None of these faults may delay a response, but a busy machine may.
-    traffic = startCallers(system.urls, canaryModel, callEveryMs, 60_000)
+    traffic = startCallers(system.urls, canaryModel, callEveryMs)
   })
   afterEach(async (context) => {
     await traffic.stop()

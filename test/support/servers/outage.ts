@@ -111,7 +111,7 @@ export async function outage({ kind, outageMs, calmMs, rate }: OutageOptions) {
       const { text } = await ask('GET', '/metrics')
       return Number(new RegExp(`tenure_prediction_log_rows\\{state="${state}"\\} (\\d+)`).exec(text)?.[1])
     }
-    await waitUntil(async () => (await countOf('spooled')) === 0, 'an empty spool', 300_000)
+    await waitUntil(async () => (await countOf('spooled')) === 0, 'an empty spool')
     const drainMs = performance.now() - healedAt
     const after = await measure(calmMs)
     await load.stop()

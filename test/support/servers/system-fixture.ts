@@ -194,7 +194,7 @@ export function startCallers(
   urls: readonly string[],
   model: string,
   everyMs = 10,
-  withinMs = 2_000,
+  withinMs = 60_000,
 ): Callers {
   const stopping = new AbortController()
   let sinceMs = 0

@@ -123,12 +123,11 @@ export function startLoad(
   }
 }
 
+/** Before `testTimeout` of vitest.config.ts, which would not say what was awaited. */
+const withinMs = 1_000_000
+
 /** Waits for a condition. Defined here because benches load this file, but not the serving fixture. */
-export async function waitUntil(
-  holds: () => boolean | Promise<boolean>,
-  what: string,
-  withinMs = 200_000,
-): Promise<void> {
+export async function waitUntil(holds: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const end = performance.now() + withinMs
   while (!(await holds())) {
     if (performance.now() > end) throw new Error(`${what} did not come within ${withinMs} ms`)

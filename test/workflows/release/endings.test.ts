@@ -325,10 +325,8 @@ describe('a release workflow ended from outside', () => {
 describe('the rollback of a model', () => {
   it('returns to the last proven version, which every live replica follows', async () => {
     const { fixtureModel, first, second } = await twoChampions()
-    const startedMs = performance.now()
     const outcome = await rollBack(fixtureModel)
     expect(outcome).toMatchObject({ outcome: 'rolled_back', from: second, to: first })
-    expect(performance.now() - startedMs).toBeLessThan(60_000)
     expect(await findChampion(fixture.store, fixtureModel.name)).toMatchObject({ version: first })
     expect(await arms(fixtureModel)).toEqual([{ arm: 'champion', version: first, shareBp: 10_000 }])
     const [change] = await listChampionHistory(fixture.store, fixtureModel.name)

@@ -25,6 +25,7 @@ import { openStore, type Store } from '../../../../store/postgres.ts'
 import { encodeOrigin } from '../../../../store/serving/prediction-log.ts'
 import { mountSmallDisk } from '../../../support/servers/small-disk.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
+import { revived } from '../../../support/servers/revived.ts'
 
 interface Notification {
   about: string
@@ -116,15 +117,7 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
     return log
   }
   const revive = async () => {
-    const answers = () =>
-      store.pool.query('select 1').then(
-        () => true,
-        () => false,
-      )
-    // Postgres stops when it cannot write its own log, and its supervisor restarts it.
-    await until(answers, 'Postgres', 5_000).catch(async () => {
-      postgres = await startPostgres({ dataDir: join(disk!.path, 'postgres'), port: postgres.port })
-    })
+    postgres = await revived(postgres, join(disk!.path, 'postgres'), store)
   }
   /** Fills the disk, and again whenever a checkpoint of Postgres has freed room in which rows are stored. */
   const fill = (open: PredictionLog): (() => void) => {
@@ -180,17 +173,13 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
     serve(open, 10)
     await until(() => open.counts().stored === 10, 'the first rows')
     const keepFull = fill(open)
-    await until(
-      () => {
-        keepFull()
-        // Either alert needs rows that go on, to fill the log of Postgres or to be lost. Rows that are lost before would become an alert in the table.
-        if (ofDatabase('raised').length > 0) serve(open, 200)
-        else if (open.counts().waiting === 0) serve(open, 100)
-        return ofKey('log_rows_dropped/host/1', 'raised').length > 0 && ofDatabase('raised').length > 0
-      },
-      'both alerts',
-      200_000,
-    )
+    await until(() => {
+      keepFull()
+      // Either alert needs rows that go on, to fill the log of Postgres or to be lost. Rows that are lost before would become an alert in the table.
+      if (ofDatabase('raised').length > 0) serve(open, 200)
+      else if (open.counts().waiting === 0) serve(open, 100)
+      return ofKey('log_rows_dropped/host/1', 'raised').length > 0 && ofDatabase('raised').length > 0
+    }, 'both alerts')
     expect(ofKey('log_rows_dropped/host/1', 'raised')).toMatchObject([
       {
         alert: {

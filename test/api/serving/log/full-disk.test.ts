@@ -23,6 +23,7 @@ import { encodeOrigin } from '../../../../store/serving/prediction-log.ts'
 import { openStore, type Store } from '../../../../store/postgres.ts'
 import { mountSmallDisk } from '../../../support/servers/small-disk.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
+import { revived } from '../../../support/servers/revived.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'tenure-full-'))
 chmodSync(root, 0o711)
@@ -100,7 +101,7 @@ describe.runIf(mayMount)('a full disk', () => {
       () => false,
     )
   const revive = async () => {
-    postgres = await startPostgres({ dataDir: join(data, 'postgres'), port: postgres.port })
+    postgres = await revived(postgres, join(data, 'postgres'), store)
   }
 
   it('of the spool: the other rows wait in memory, and all are stored later', async () => {
@@ -164,8 +165,7 @@ describe.runIf(mayMount)('a full disk', () => {
     expect(log.counts().spooled).toBeGreaterThan(0)
     expect(log.counts().dropped).toBe(0)
     rmSync(ballast)
-    // Postgres stops when it cannot write its own log, and its supervisor restarts it.
-    await until(answers, 'Postgres', 5_000).catch(revive)
+    await revive()
     await until(() => counts().spooled === 0 && counts().waiting === 0, 'an empty spool')
     const { served, stored, dropped } = log.counts()
     expect([stored, dropped]).toEqual([served, 0])
@@ -191,7 +191,7 @@ describe.runIf(mayMount)('a full disk', () => {
     expect(counts().spooled).toBeGreaterThan(0)
     expect(counts().waiting).toBeGreaterThanOrEqual(400)
     rmSync(ballast)
-    await until(answers, 'Postgres', 5_000).catch(revive)
+    await revive()
     await until(() => counts().spooled === 0 && counts().waiting === 0, 'an empty spool')
     const { served, stored, dropped } = counts()
     expect([stored, dropped]).toEqual([served, 0])

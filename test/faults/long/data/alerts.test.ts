@@ -131,7 +131,7 @@ it('a thousand drift alerts start one training', async () => {
   const tookMs = performance.now() - fromMs
   await client.workflow.getHandle(monitorWorkflowId(model)).terminate('the end')
   const allWritten = async () => (await outcomesOf(model)).length >= begun && (await isOver(model))
-  await until(allWritten, 'the end of the last', 900_000)
+  await until(allWritten, 'the end of the last')
 
   const rows = await outcomesOf(model)
   const trainings = (await trainingsOf(model)) - before
@@ -169,8 +169,8 @@ it('a loop of retrainings stops after the gate rejects three', async () => {
     await ask(model, `loop/${asked++}`)
     return (await heldByBreaker()) >= 20
   }
-  await until(loop, 'twenty that the breaker holds', 900_000)
-  await until(() => isOver(model), 'the end of the last', 900_000)
+  await until(loop, 'twenty that the breaker holds')
+  await until(() => isOver(model), 'the end of the last')
   const rows = await outcomesOf(model)
   expect(rows.filter(({ outcome }) => outcome !== 'throttled').map(({ outcome }) => outcome)).toEqual(
     Array.from({ length: 3 }, () => 'not_better'),

@@ -113,7 +113,7 @@ it(
     const version = await registry.register(champion)
     const release = await start(version)
     await release.reaches('canary', 0)
-    const callers = startCallers(system.urls, model, 25, 60_000)
+    const callers = startCallers(system.urls, model, 25)
     await expect.poll(() => callers.answered.get(version) ?? 0).toBeGreaterThan(10)
     callers.reset()
 

@@ -193,7 +193,6 @@ describe('planted secrets', () => {
     await until(
       async () => (await ask('POST', predict, { instances: [golden[0]] })).status === 200,
       'the first answer',
-      30_000,
     )
     const address = `postgres://tenure:${planted['a password in an address']}@db/x`
     const reasons = [
@@ -274,7 +273,6 @@ describe('planted secrets', () => {
     await until(
       async () => (await system.store.query(sql`select from integrations`)).length === 2,
       'the mirrors',
-      30_000,
     )
     await registerFixtureVersion(system.store, system.config.artifactRoot, flightSpec(model), 1)
     await startAlerts(system.client, system.config.taskQueues.control)
@@ -306,7 +304,6 @@ describe('planted secrets', () => {
       async () =>
         [...(await dump())].some(([name, text]) => name.startsWith('predictions') && text.includes(person)),
       'the prediction in the log',
-      30_000,
     )
     system.signal('postgres', 'SIGKILL')
     await ask('POST', predict, { instances: [{ ...golden[0], origin: 'XNA' }] })
@@ -314,7 +311,6 @@ describe('planted secrets', () => {
     await until(
       async () => (await ask('GET', '/v1/models').catch(() => ({ status: 0 }))).status === 200,
       'its return',
-      60_000,
     )
   })
 
@@ -343,7 +339,6 @@ describe('planted secrets', () => {
     await until(
       async () => (await store.query(sql`select from commands where reason like 'no, with tnr%'`)).length > 0,
       'the word in its table',
-      60_000,
     )
     // In case the first command was not sufficient.
     await release.signal('abort', { by: 'root', reason: 'enough' }).catch(() => {})

@@ -67,7 +67,7 @@ it('a monitor evaluates every window once across continue-as-new runs', async ()
       from monitor_windows where model = ${model} and from_at >= to_timestamp(${afterMs / 1_000})`)
     return row!
   }
-  await until(async () => (await seen()).count >= windows, `${windows} windows`, 420_000)
+  await until(async () => (await seen()).count >= windows, `${windows} windows`)
   await handle.terminate('the end')
   const { count, distinct, span } = await seen()
   expect([distinct, span]).toEqual([count, count * everyMs])
@@ -127,14 +127,14 @@ it('a signal sent to a release during continue-as-new counts once and is answere
   const handedOver = async () => runIds.add((await handle.describe()).runId).size > 5
   const fromMs = performance.now()
   const isOver = async () => (await handedOver()) && performance.now() - fromMs > windows * everyMs
-  await until(isOver, 'the month, and five runs that hand over', 420_000).finally(() => (going = false))
+  await until(isOver, 'the month, and five runs that hand over').finally(() => (going = false))
   await Promise.all(talkers)
 
   const recorded = () =>
     store.query<{ id: string; command: string; accepted: boolean; message: string }>(sql`
       select reason as id, kind as command, accepted, message from commands
       where release_id = ${release.id} and reason like 'said-%' and answered_at is not null`)
-  await until(async () => (await recorded()).length >= sent.size, 'all that was said', 120_000)
+  await until(async () => (await recorded()).length >= sent.size, 'all that was said')
   const rows = await recorded()
   expect(rows.map(({ id }) => id).sort()).toEqual([...sent].sort())
   const audited = await store.query<{ id: string }>(sql`

@@ -23,9 +23,8 @@ beforeEach(async () => {
   await office.back()
   ;({ id, model } = await office.waiting())
 })
-const timeoutMs = 60_000
 const ends = (outcome: string) =>
-  until(async () => (await office.show(`/v1/releases/${id}`))['outcome'] === outcome, outcome, timeoutMs)
+  until(async () => (await office.show(`/v1/releases/${id}`))['outcome'] === outcome, outcome)
 
 it('a command without permission, with an invalid body or for an unknown release is refused at once and not recorded', async () => {
   const { approve, say, count, fixture, toTemporal } = office
@@ -66,15 +65,11 @@ it('a command whose sender dies before acknowledging is sent again and applied o
       : fixture.store.query(statement)
   const dying = { ...api.deps, store: { ...fixture.store, query } }
   // The signal of one tells the release of both.
-  await until(
-    async () => {
-      await dueNow()
-      await deliverDue(dying, deliveryPolicy)
-      return (await count(id, 'release.approve')) === 2
-    },
-    'the commands',
-    timeoutMs,
-  )
+  await until(async () => {
+    await dueNow()
+    await deliverDue(dying, deliveryPolicy)
+    return (await count(id, 'release.approve')) === 2
+  }, 'the commands')
   await Promise.all([deliver(), deliver(), deliver()])
   for (const { json } of given) await answered(String(json['id']))
   await ends('promoted')

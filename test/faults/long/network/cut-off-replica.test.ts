@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { measureCut, playCanary, playChampion, type Canary, type Played } from '../../../support/fleet/cut.ts'
 import { openProxyLine, type ProxyLine } from '../../../support/fleet/proxy.ts'
 import { openFleetStage, type FleetStage } from '../../../support/fleet/fleet-stage.ts'
-import { reached } from '../../figures.ts'
+import { expectWithin, expectWithinLease, reached } from '../../figures.ts'
 
 const leaseMs = 5_000
 const forMs = 8_000
@@ -54,11 +54,10 @@ it.each(ways)(
     const found = await measureCut(stage, line, canary, { directions, rollsBack: false, forMs })
     exposed.push(found.exposedForMs)
     converged.push(found.convergedMs)
-    expect(found.exposedForMs).toBeLessThanOrEqual(leaseMs + 1_000)
+    expectWithinLease(found.exposedForMs, leaseMs)
     expect(found.championAnswersWhileCut).toBeGreaterThan(100)
     expect(found.candidateAnswersOfTheOthers).toBeGreaterThan(100)
     expect(found).toMatchObject({ otherAnswersWhileCut: [], failures: 0 })
-    expect(found.convergedMs).toBeLessThan(20_000)
   },
 )
 
@@ -67,12 +66,11 @@ it('a replica cut off during a rollback never serves the candidate again', async
   const found = await measureCut(stage, line, canary, { directions, rollsBack: true, forMs })
   exposed.push(found.exposedForMs)
   converged.push(found.convergedMs)
-  expect(found.exposedForMs).toBeLessThanOrEqual(leaseMs + 1_000)
+  expectWithinLease(found.exposedForMs, leaseMs)
   expect(found).toMatchObject({ candidateAnswersAfterAcknowledged: 0, otherAnswersWhileCut: [], failures: 0 })
 })
 
-it('a replica converges within two seconds of healing', () => {
-  const sorted = converged.toSorted((a, b) => a - b)
-  expect(sorted).toHaveLength(ways.length + 1)
-  expect(sorted[1]).toBeLessThanOrEqual(2_000)
+it('each cut ends with the replica in step again', () => {
+  expect(converged).toHaveLength(ways.length + 1)
+  for (const each of converged) expectWithin(each, 2_000)
 })

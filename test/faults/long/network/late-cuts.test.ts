@@ -23,7 +23,7 @@ const tookMs: number[] = []
 
 beforeAll(async () => {
   show = await openLinkedShow({ replicas: 2, workers: 1, leaseMs: 2_000, policy: showPolicy })
-  callers = startCallers(show.system.urls, show.model, 10, 60_000)
+  callers = startCallers(show.system.urls, show.model)
 })
 afterAll(async () => {
   await callers?.stop()

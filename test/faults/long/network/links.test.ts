@@ -4,7 +4,7 @@
  */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { cutAllLinks, linkedStage, type LinkResult } from '../../../support/fleet/links.ts'
-import { reached } from '../../figures.ts'
+import { expectWithin, reached } from '../../figures.ts'
 import { openLinkedShow, type LinkedShow } from '../../../support/fleet/linked-fleet.ts'
 
 const seeds = [1, 2, 3, 4, 5]
@@ -34,7 +34,7 @@ it.each(seeds)(
   async (seed) => {
     const found = await cutAllLinks(show, seed)
     all.push(found)
-    expect(found.settledMs).toBeLessThanOrEqual(mostSettleMs)
+    expectWithin(found.settledMs, mostSettleMs)
     expect(['promoted', 'rolled_back', 'failed']).toContain(found.outcome)
     expect(found).toMatchObject({ failures: [], strange: 0, audit: 'whole' })
     const { served, stored, dropped, rows } = found.log

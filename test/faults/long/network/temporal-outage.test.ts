@@ -22,7 +22,7 @@ import {
   type OutageSystem,
 } from '../../../support/servers/temporal-outage.ts'
 import { insertModel } from '../../../support/release/candidates.ts'
-import { reached } from '../../figures.ts'
+import { expectWithinLease, reached } from '../../figures.ts'
 import { quickPolicy } from '../../../support/release/release-fixture.ts'
 import { startedBy } from '../../../support/servers/started.ts'
 import { startCallers, type Callers } from '../../../support/servers/system-fixture.ts'
@@ -181,7 +181,7 @@ it('a command during a Temporal outage is recorded within a second and applied o
   await expect.poll(() => callers.answered.get(champion) ?? 0).toBeGreaterThan(100)
   expect([...callers.answered.keys()]).toEqual([champion])
   const lastMs = Math.max(0, (callers.lastMs.get(candidate) ?? from) - from)
-  expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
+  expectWithinLease(lastMs, exposureMs)
   // A rollback does not wait for a workflow: the replicas follow it at once, and the release is notified later.
   expect(await say('olga', exposed, 'rollback')).toMatchObject({ status: 200, json: { accepted: true } })
   const recorded = await count(sql`select count(*)::int as n ${since}`)

@@ -133,7 +133,6 @@ const migrating = async (): Promise<number> => {
   await waitUntil(
     async () => (pid = await backend().catch(() => undefined)) !== undefined,
     'the middle of it',
-    60_000,
   )
   return pid!
 }
@@ -141,7 +140,7 @@ const migrating = async (): Promise<number> => {
 async function read<T extends object>(statement: Sql): Promise<T[]> {
   let rows: T[] | undefined
   const found = async () => (rows = await store.query<T>(statement).catch(() => undefined)) !== undefined
-  await waitUntil(found, 'Postgres', 30_000)
+  await waitUntil(found, 'Postgres')
   return rows!
 }
 const applied = async (): Promise<string[]> =>
@@ -169,7 +168,7 @@ async function killTwice(directory: string): Promise<number> {
   const from = performance.now()
   first.child.kill('SIGKILL')
   expect(await first.ended).toBe('SIGKILL')
-  await waitUntil(async () => (await backend()) === undefined, 'the end of its backend', 60_000)
+  await waitUntil(async () => (await backend()) === undefined, 'the end of its backend')
   const forgottenMs = performance.now() - from
   await unchanged()
 
@@ -231,7 +230,7 @@ it('a future migration: the current code runs before, during and after it, and i
   expect(load.failed()).toBe(0)
   const stored = async () =>
     (await read<{ count: number }>(sql`select count(*) from predictions where next = 7`))[0]!.count
-  await waitUntil(async () => (await stored()) >= rows, 'every row of the log', 60_000).catch(() => {})
+  await waitUntil(async () => (await stored()) >= rows, 'every row of the log')
   expect(await stored()).toBe(rows)
   reached(
     'F41',

@@ -1,8 +1,7 @@
 /**
  * Tests that a user's rollback of a bad champion on probation needs no other part of the system. One part is away at a time; measures from
- * the order to the last response of the bad version on any replica. Prints the rows of packages/lab/fleet/fleet.md.
+ * the order to the last request that the bad version answered on any replica. Prints the rows of packages/lab/fleet/fleet.md.
  */
-import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, expect, it, onTestFinished } from 'vitest'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { insertKey } from '../../../../store/access/api-keys.ts'
@@ -21,7 +20,7 @@ import {
   type Callers,
   type RealSystem,
 } from '../../../support/servers/system-fixture.ts'
-import { reached } from '../../figures.ts'
+import { expectWithin, reached } from '../../figures.ts'
 import { orderedStart } from '../../../support/commands/signed.ts'
 
 const model = 'night'
@@ -149,61 +148,70 @@ const conditions: readonly [string, () => Promise<() => unknown>][] = [
   ['Postgres killed', kill('postgres')],
 ]
 
-it.each(conditions)('a rollback reaches every replica within a second: %s', async (name, strike) => {
-  const champion = (await findChampion(system.store, model))!.version
-  const version = await registry.register(champion)
-  const release = await start(version)
-  await release.reaches('probation')
-  await expect.poll(() => callers.answered.get(version) ?? 0).toBeGreaterThan(20)
-  const heal = await strike()
-  onTestFinished(async () => {
+it.each(conditions)(
+  'a rollback has reached every replica when it is acknowledged: %s',
+  async (name, strike) => {
+    const champion = (await findChampion(system.store, model))!.version
+    const version = await registry.register(champion)
+    const release = await start(version)
+    await release.reaches('probation')
+    await expect.poll(() => callers.answered.get(version) ?? 0).toBeGreaterThan(20)
+    const heal = await strike()
+    onTestFinished(async () => {
+      await heal()
+    })
+    callers.reset()
+    const from = performance.now()
+    const answer = await fetch(`${system.urls[0]}/v1/models/${model}/rollback`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${key}`,
+        'content-type': 'application/json',
+        'idempotency-key': `${name.replaceAll(' ', '-')}`,
+      },
+      body: '{}',
+    })
+    const json = (await answer.json()) as Partial<Record<'message' | 'detail' | 'to', string>> & {
+      replicas?: { state: string }[]
+    }
+    const answeredMs = performance.now() - from
+    const message = json.message ?? json.detail ?? ''
+    // A worker that is frozen in a transaction holds its locks, and a busy machine may be late: the replicas then keep the order.
+    const allowed = name === 'Postgres killed' ? [202] : [200, 202]
+    expect([allowed, message]).toEqual([
+      expect.arrayContaining([answer.status]),
+      expect.stringMatching(/is rolled back/),
+    ])
+    expect(json.to).toBe(champion)
+    const answers = () => callers.answered.get(champion) ?? 0
+    const before = answers()
+    await expect.poll(answers).toBeGreaterThan(before + 200)
+    const lastMs = Math.max(0, (callers.lastMs.get(version) ?? 0) - from)
     await heal()
-  })
-  callers.reset()
-  const from = performance.now()
-  const answer = await fetch(`${system.urls[0]}/v1/models/${model}/rollback`, {
-    method: 'POST',
-    headers: {
-      authorization: `Bearer ${key}`,
-      'content-type': 'application/json',
-      'idempotency-key': `${name.replaceAll(' ', '-')}`,
-    },
-    body: '{}',
-  })
-  const json = (await answer.json()) as { message?: string; detail?: string; to?: string }
-  const answeredMs = Math.round(performance.now() - from)
-  const message = json.message ?? json.detail ?? ''
-  // A worker that is frozen in a transaction holds its locks, and a busy machine may be late: the replicas then keep the order.
-  const allowed = name === 'Postgres killed' ? [202] : [200, 202]
-  expect([allowed, message]).toEqual([
-    expect.arrayContaining([answer.status]),
-    expect.stringMatching(/is rolled back/),
-  ])
-  expect(json.to).toBe(champion)
-  const before = callers.answered.get(version) ?? 0
-  await pause(1_500)
-  const lastMs = Math.max(0, Math.round((callers.lastMs.get(version) ?? 0) - from))
-  const after = (callers.answered.get(version) ?? 0) - before
-  await heal()
-  rows.push(`| ${name} | ${lastMs} ms | ${answeredMs} ms | ${after} | ${answer.status}: ${message} |`)
-  reached(
-    'F46',
-    `${name}: last answer of the bad version after ${lastMs} ms, ${after} after the acknowledgement`,
-  )
-  // Where a frozen transaction holds the rows, the replicas keep the order after the 0.9 s that they wait for Postgres.
-  const isLate = answer.status === 202 && name !== 'Postgres killed'
-  expect(lastMs).toBeLessThanOrEqual(isLate ? 2_000 : 1_000)
-  expect(after).toBe(0)
-  await expect
-    .poll(async () => (await findRelease(system.store, release.id).catch(() => undefined))?.outcome)
-    .toBe('rolled_back')
-  const ended = await findRelease(system.store, release.id)
-  expect(ended?.reason).toMatch(/^rolled back by nora: no reason given/)
-  expect(await findChampion(system.store, model)).toMatchObject({ version: champion })
-  expect(callers.answered.get(version) ?? 0).toBe(before)
-  expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
-  await system.client.workflow
-    .getHandle(releaseWorkflowId(model))
-    .result()
-    .catch(() => {})
-})
+    const [last, acknowledged] = [Math.round(lastMs), Math.round(answeredMs)]
+    rows.push(`| ${name} | ${last} ms | ${acknowledged} ms | ${answer.status}: ${message} |`)
+    reached(
+      'F46',
+      `${name}: the bad version answered the last request after ${last} ms, acknowledged after ${acknowledged} ms`,
+    )
+    expectWithin(lastMs, 1_000)
+    // A busy machine may stop a replica for longer than the others wait for it; the acknowledgement then says that it was not reached.
+    const hasAll = json.replicas?.every(({ state }) => state === 'follows')
+    if (hasAll === true) expect(lastMs).toBeLessThanOrEqual(answeredMs)
+    else expect(message).toMatch(/was not reached/)
+    await expect
+      .poll(async () => (await findRelease(system.store, release.id).catch(() => undefined))?.outcome)
+      .toBe('rolled_back')
+    const ended = await findRelease(system.store, release.id)
+    expect(ended?.reason).toMatch(/^rolled back by nora: no reason given/)
+    expect(await findChampion(system.store, model)).toMatchObject({ version: champion })
+    callers.reset()
+    await expect.poll(answers).toBeGreaterThan(100)
+    expect([...callers.answered.keys()]).toEqual([champion])
+    expect(await verifyAudit(system.store)).not.toMatchObject({ breach: expect.anything() })
+    await system.client.workflow
+      .getHandle(releaseWorkflowId(model))
+      .result()
+      .catch(() => {})
+  },
+)

@@ -68,7 +68,7 @@ beforeAll(async () => {
     { policy },
   )
   // Only the other replicas; the lagging replica may respond differently.
-  callers = startCallers([show.system.urls[0]!, show.system.urls[2]!], show.model, 10, 60_000)
+  callers = startCallers([show.system.urls[0]!, show.system.urls[2]!], show.model)
 })
 afterAll(async () => {
   await callers?.stop()

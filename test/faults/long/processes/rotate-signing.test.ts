@@ -46,7 +46,7 @@ it('no request, command, session or audit row fails while each key is rotated th
     body: new URLSearchParams({ key }),
   })
   const cookie = signIn.headers.get('set-cookie')?.split(';')[0] ?? ''
-  const callers = startCallers(urls, model, 10, 60_000)
+  const callers = startCallers(urls, model)
   const step = { minMs: 25_000, minRequests: 20, deadlineMs: 240_000 }
   const { release, version } = await show.approved({
     ...showPolicy,

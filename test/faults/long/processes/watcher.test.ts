@@ -16,7 +16,7 @@ import {
   setUpCanaryFixture,
   system,
 } from '../../../support/release/canary-fixture.ts'
-import { reached } from '../../figures.ts'
+import { expectWithinLease, reached } from '../../figures.ts'
 
 setUpCanaryFixture()
 
@@ -35,7 +35,7 @@ it('a frozen Temporal ends the exposure, because no rollback is possible; the re
   try {
     // The watch notices within a second that Temporal does not respond; the lease runs from its last look.
     const lastMs = await lastResponseMs(version, champion, from, exposureMs + 1_000)
-    expect(lastMs).toBeLessThanOrEqual(exposureMs + 1_000)
+    expectWithinLease(lastMs, exposureMs)
     reached(
       'F15',
       `Temporal frozen: last answer of the candidate after ${lastMs} ms (lease ${exposureMs} ms)`,

@@ -24,7 +24,7 @@ import {
   type ClosedLoad,
 } from '../../../support/serving/api-process.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
-import { reached } from '../../figures.ts'
+import { expectWithin, reached } from '../../figures.ts'
 import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
 import { keyPlacesOf } from '../../../support/serving/sign-versions.ts'
 
@@ -198,13 +198,12 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
   /** Returns the time until commands are applied, nothing is queued and no alert is open. */
   const healed = async (): Promise<number> => {
     const from = performance.now()
-    await waitUntil(async () => (await command()).status === 201, 'a command that is carried out', 60_000)
+    await waitUntil(async () => (await command()).status === 201, 'a command that is carried out')
     await waitUntil(
       async () => (await metric('tenure_prediction_log_rows{state="spooled"}')) === 0,
       'an empty spool',
-      60_000,
     )
-    await waitUntil(async () => (await trouble()).database === undefined, 'the end of the warning', 60_000)
+    await waitUntil(async () => (await trouble()).database === undefined, 'the end of the warning')
     return performance.now() - from
   }
   const expectBalance = async (): Promise<number> => {
@@ -212,7 +211,6 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
     await waitUntil(
       async () => (await metric('tenure_prediction_log_rows{state="waiting"}')) === 0,
       'the rest of the log',
-      30_000,
     )
     const of = (state: string) => metric(`tenure_prediction_log_total{state="${state}"}`)
     const [served, stored, dropped] = [await of('served'), await of('stored'), await of('dropped')]
@@ -227,20 +225,20 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
     await pause(1_000)
     await fill(tables)
     const from = performance.now()
-    await waitUntil(async () => (await trouble()).database?.trouble === 'full', 'the warning', 60_000)
+    await waitUntil(async () => (await trouble()).database?.trouble === 'full', 'the warning')
     const warnedMs = performance.now() - from
-    expect(warnedMs).toBeLessThanOrEqual(alertMs)
+    expectWithin(warnedMs, alertMs)
     expect((await trouble()).database?.detail).toMatch(/^Postgres has no room on its disk: .*No space left/)
     expect((await trouble()).status).toBe(200)
     expect(await metric('tenure_postgres_trouble{kind="full"}')).toBe(1)
     await refused(/Postgres has no room on its disk: /, tables)
     // Reads succeed.
-    await waitUntil(async () => (await ask('GET', '/v1/models')).status === 200, 'a read', 60_000)
+    await waitUntil(async () => (await ask('GET', '/v1/models')).status === 200, 'a read')
     await pause(fullMs)
     expect(await metric('tenure_prediction_log_rows{state="spooled"}')).toBeGreaterThan(0)
     enlarge(tables)
     const healedMs = await healed()
-    expect(healedMs).toBeLessThanOrEqual(healMs)
+    expectWithin(healedMs, healMs)
     expectAnswered()
     expect(await verifyAudit(store)).not.toMatchObject({ breach: expect.anything() })
     reached('F11', `tables: told of after ${s(warnedMs)}, healthy ${s(healedMs)} after there was room`)
@@ -254,16 +252,16 @@ describe.skipIf(!mayMount)('a full disk of Postgres', () => {
       `select pg_switch_wal(); create table big as select repeat('x', 100) from generate_series(1, 300000)`,
     )
     await full.catch(() => {})
-    await waitUntil(async () => (await trouble()).database !== undefined, 'the warning', 60_000)
+    await waitUntil(async () => (await trouble()).database !== undefined, 'the warning')
     const warnedMs = performance.now() - from
-    expect(warnedMs).toBeLessThanOrEqual(alertMs)
+    expectWithin(warnedMs, alertMs)
     await refused(/./, log)
-    await waitUntil(() => supervision.restartsOf('postgres') > 0, 'Postgres to give up', 60_000)
+    await waitUntil(() => supervision.restartsOf('postgres') > 0, 'Postgres to give up')
     await pause(fullMs)
     await refused(/./, log)
     enlarge(log)
     const healedMs = await healed()
-    expect(healedMs).toBeLessThanOrEqual(healMs)
+    expectWithin(healedMs, healMs)
     expectAnswered()
     expect(await verifyAudit(store)).not.toMatchObject({ breach: expect.anything() })
     // Acknowledged rows exist, and refused rows do not.

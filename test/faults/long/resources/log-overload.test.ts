@@ -24,6 +24,7 @@ import { reached } from '../../figures.ts'
 import { freeze } from '../../../support/servers/freeze.ts'
 import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
 import { keyPlacesOf } from '../../../support/serving/sign-versions.ts'
+import { sumBy } from '../../../support/figures.ts'
 
 const frozenS = Number(environmentWith({})['TENURE_TEST_FROZEN_S'] ?? 20)
 const peakS = 3
@@ -142,32 +143,35 @@ it('best-effort mode serves every prediction, stores what the disk holds, and co
   const { store, api, load, metric } = fixture
   const calm = await load({ name: 'peak', seconds: peakS })
   const thaw = fixture.freeze()
-  const over = await load({ name: 'over', rate: (3 * calm.good) / peakS, seconds: frozenS })
+  const overload = (seconds: number) => load({ name: 'over', rate: (3 * calm.good) / peakS, seconds })
+  const over = [await overload(frozenS)]
+  // A busy machine serves less, and needs longer to fill the disk.
+  while (isSmall && (await metric('tenure_prediction_log_total', 'dropped')) === 0)
+    over.push(await overload(2))
   thaw()
-  expect(over.good).toBeGreaterThan(0)
+  const good = sumBy(over, (each) => each.good)
+  expect(good).toBeGreaterThan(0)
   await waitUntil(
     async () => (await metric('tenure_prediction_log_rows', 'spooled')) === 0,
     'a spool that is empty',
-    300_000,
   )
   await waitUntil(
     async () => (await metric('tenure_prediction_log_rows', 'waiting')) === 0,
     'the rest of the log',
-    60_000,
   )
-  const mb = Math.max(over.mb, fixture.rssMb())
+  const mb = Math.max(...over.map((each) => each.mb), fixture.rssMb())
   await api.end('SIGTERM')
   const { open: unsettled, served, stored, dropped } = await sumAccounts(store)
   const { rows } = await store.pool.query<{ count: number }>('select count(*) from predictions')
   expect([unsettled, stored + dropped, rows[0]!.count]).toEqual([0, served, stored])
-  const answered = answersOf([calm, over])
+  const answered = answersOf([calm, ...over])
   expect(served).toBeGreaterThanOrEqual(answered)
-  expect(served).toBeLessThanOrEqual(answered + calm.unanswered + over.unanswered)
+  expect(served).toBeLessThanOrEqual(answered + sumBy([calm, ...over], ({ unanswered }) => unanswered))
   if (isSmall) expect(dropped, `${served} served, ${calm.good} in ${peakS} s before`).toBeGreaterThan(0)
   expect(mb - calm.mb).toBeLessThanOrEqual(mostMb)
   reached(
     'F29',
-    `best effort, ${frozenS} s frozen at ${whole((3 * calm.good) / peakS)} requests/s: ${whole(over.good + over.late)} of ${whole(over.offered)} answered; served ${whole(served)} = stored ${whole(stored)} + dropped ${whole(dropped)}${isSmall ? ' (a spool of 256 KB)' : ''}; ${Math.round(mb - calm.mb)} MB more`,
+    `best effort, ${frozenS} s frozen at ${whole((3 * calm.good) / peakS)} requests/s: ${whole(answersOf(over))} of ${whole(sumBy(over, ({ offered }) => offered))} answered; served ${whole(served)} = stored ${whole(stored)} + dropped ${whole(dropped)}${isSmall ? ' (a spool of 256 KB)' : ''}; ${Math.round(mb - calm.mb)} MB more`,
   )
 })
 
@@ -196,7 +200,7 @@ it('durable mode refuses predictions that it cannot store, within its memory lim
       await pause(5)
     }
   })
-  await waitUntil(() => ids.length > 20, 'answers before', 30_000)
+  await waitUntil(() => ids.length > 20, 'answers before')
   const thaw = fixture.freeze()
   // Rows in transit to Postgres are answered or given up.
   await pause(2_000)
@@ -207,7 +211,7 @@ it('durable mode refuses predictions that it cannot store, within its memory lim
   expect(answersOf([over])).toBe(0)
   expect(over.refused).toBeGreaterThan(0)
   expect([...told.keys()]).toEqual([503])
-  await waitUntil(async () => (await ask().catch(() => 0)) === 200, 'answers again', 60_000)
+  await waitUntil(async () => (await ask().catch(() => 0)) === 200, 'answers again')
   going = false
   await Promise.all(witnesses)
   const [stored, refused] = await Promise.all(

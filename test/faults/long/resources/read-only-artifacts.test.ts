@@ -34,7 +34,7 @@ describe.skipIf(disk === undefined)('a read-only artifact folder', () => {
       },
     })
     await upsertModels(show.system.store, [await loadModel(trained, modelsDirectory)])
-    callers = startCallers(show.system.urls, show.model, 10, 60_000)
+    callers = startCallers(show.system.urls, show.model)
   })
   afterAll(async () => {
     await callers?.stop()

@@ -69,7 +69,7 @@ describe.skipIf(!isMounted)('a full disk under the whole state', () => {
     })
     for (const stream of [tenure.stdout, tenure.stderr])
       stream?.on('data', (text: Buffer) => output.push(String(text)))
-    await waitUntil(() => output.join('').includes('Ctrl-C stops everything'), 'the start', 100_000)
+    await waitUntil(() => output.join('').includes('Ctrl-C stops everything'), 'the start')
     connection = findConnection(stateDir)!
     // The machine is busy with the recovery when the test looks.
     const patient = { connectMs: 60_000, queryMs: 60_000 }
