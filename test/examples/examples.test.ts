@@ -18,7 +18,6 @@ import { judgeDrift } from '../../domain/monitoring/drift.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { loadModel, modelsDirectory } from '../../models/index.ts'
 import { getManifest, openArtifacts } from '../../store/artifacts.ts'
-import { insertKey } from '../../store/access/api-keys.ts'
 import { upsertModels } from '../../store/registry/models.ts'
 import { findVersion } from '../../store/registry/versions.ts'
 import { findWindow } from '../../store/serving/feature-counts.ts'
@@ -32,7 +31,7 @@ import { greyPng } from '../../packages/predictors/test/support/png-writer.ts'
 import { showPolicy } from '../support/fleet/fleet-fixture.ts'
 import { insertPeople } from '../support/release/candidates.ts'
 import { fixtureRelease } from '../support/release/release-fixture.ts'
-import { startRealSystem, type RealSystem } from '../support/servers/system-fixture.ts'
+import { insertKnownKey, startRealSystem, type RealSystem } from '../support/servers/system-fixture.ts'
 import { exampleModelDirectory } from '../support/training/example-model.ts'
 
 let system: RealSystem
@@ -70,7 +69,7 @@ beforeAll(async () => {
   })
   models = await exampleModelDirectory()
   await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
-  key = (await insertKey(system.store, { name: 'root', role: 'admin' })).key
+  key = await insertKnownKey(system, { name: 'root', role: 'admin' })
   const { config } = system
   await start([process.execPath, launcher, 'test/support/training/train-worker.ts', models], {
     DATABASE_URL: config.databaseUrl,

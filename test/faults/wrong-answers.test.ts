@@ -17,7 +17,6 @@ import { numberProfile } from '../../domain/model/reference-profile.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { canary, percent, promql } from '../../models/define.ts'
 import { compileRelease } from '../../models/define/release.ts'
-import { insertKey } from '../../store/access/api-keys.ts'
 import { findLabelTime } from '../../store/monitoring/monitor-windows.ts'
 import { findAnswerEvidence } from '../../store/release/evidence.ts'
 import { startMonitor } from '../../workflows/client/permanent-workflows.ts'
@@ -26,7 +25,7 @@ import { insertModel, insertPeople, type Registry } from '../support/release/can
 import { fixtureRelease, type FixtureRelease } from '../support/release/release-fixture.ts'
 import { orderedStart } from '../support/commands/signed.ts'
 import { putArtifact, type ArtifactSpec } from '../support/serving/artifact.ts'
-import { startRealSystem, type RealSystem } from '../support/servers/system-fixture.ts'
+import { insertKnownKey, startRealSystem, type RealSystem } from '../support/servers/system-fixture.ts'
 
 const stage = { minMs: 2_000, minRequests: 600, deadlineMs: 200_000 }
 const policy: ReleasePolicy = {
@@ -48,7 +47,7 @@ let key: string
 beforeAll(async () => {
   system = await startRealSystem({ replicas: 2, leaseMs: 5_000 })
   await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
-  key = (await insertKey(system.store, { name: 'vera', role: 'viewer' })).key
+  key = await insertKnownKey(system, { name: 'vera', role: 'viewer' })
 })
 afterAll(() => system?.stop())
 afterAll(() => agent.destroy())
@@ -192,7 +191,7 @@ it('a number that is off by a factor of ten is rolled back in the shadow, and no
 it('a candidate whose users buy less is rolled back by their events, although all its responses are valid', async () => {
   const model = 'offer'
   const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
-  const seller = (await insertKey(system.store, { name: 'shop', role: 'labeller' })).key
+  const seller = await insertKnownKey(system, { name: 'shop', role: 'labeller' })
   const sells: ReleasePolicy = {
     ...policy,
     shadow: undefined,
@@ -385,7 +384,7 @@ it('outcomes that arrive ten days late, of 0.3 s each, end a probation correctly
   const first = await register(registry, spec(model, output, [10, 0, 0]))
   const direct: ReleasePolicy = { ...covering, strategy: 'direct', probation: undefined }
   expect(await (await start(first, model, direct)).result()).toMatchObject({ outcome: 'promoted' })
-  const labeller = (await insertKey(system.store, { name: 'claims', role: 'labeller' })).key
+  const labeller = await insertKnownKey(system, { name: 'claims', role: 'labeller' })
   // The evaluation of these versions is a row without a report; the quality judge reads its metrics.
   const evaluated = () =>
     system.store.query(

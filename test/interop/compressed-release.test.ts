@@ -7,7 +7,6 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { insertKey } from '../../store/access/api-keys.ts'
 import { listAlerts } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getVersion } from '../../store/registry/versions.ts'
@@ -18,7 +17,12 @@ import { insertPeople } from '../support/release/candidates.ts'
 import { fixtureRelease, type FixtureRelease } from '../support/release/release-fixture.ts'
 import type { ChildSpec } from '../../cli/supervisor/supervisor.ts'
 import { startedBy } from '../support/servers/started.ts'
-import { startRealSystem, withEnvironment, type RealSystem } from '../support/servers/system-fixture.ts'
+import {
+  insertKnownKey,
+  startRealSystem,
+  withEnvironment,
+  type RealSystem,
+} from '../support/servers/system-fixture.ts'
 import {
   exampleDay,
   exampleModelDirectory,
@@ -68,7 +72,7 @@ beforeAll(async () => {
     Promise.resolve((spec: ChildSpec) => (spec.name.startsWith('api') ? withEnvironment(spec, wrong) : spec))
   system = await startRealSystem({ replicas: 2, leaseMs: 5_000, changes })
   await insertPeople(system.store, { anna: 'approver' })
-  key = (await insertKey(system.store, { name: 'root', role: 'admin' })).key
+  key = await insertKnownKey(system, { name: 'root', role: 'admin' })
   models = await exampleModelDirectory()
   await writeFile(join(models, 'train.py'), script)
   const train = `train: python('train.py', { interpreter: '${found.python}' }), hyperparameters: {},`

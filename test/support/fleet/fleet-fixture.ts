@@ -1,12 +1,16 @@
 /** Starts a real system with a serving champion, and releases further versions. Each fleet test configures its own processes and policy. */
 import type { ReleasePolicy } from '../../../domain/release/policy.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
-import { insertKey } from '../../../store/access/api-keys.ts'
 import { releaseWorkflowId } from '../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../workflows/release.ts'
 import { insertModel, insertPeople } from '../release/candidates.ts'
 import { fixtureRelease, quickPolicy, type FixtureRelease } from '../release/release-fixture.ts'
-import { startRealSystem, type RealSystem, type RealSystemOptions } from '../servers/system-fixture.ts'
+import {
+  insertKnownKey,
+  startRealSystem,
+  type RealSystem,
+  type RealSystemOptions,
+} from '../servers/system-fixture.ts'
 import { orderedStart } from '../commands/signed.ts'
 
 const step = { minMs: 2_000, minRequests: 20, deadlineMs: 60_000 }
@@ -57,7 +61,7 @@ async function prepare(
 ): Promise<Show> {
   const { store, client, config } = system
   await insertPeople(store, { anna: 'approver', olga: 'operator' })
-  const { key } = await insertKey(store, { name: 'root', role: 'admin' })
+  const key = await insertKnownKey(system, { name: 'root', role: 'admin' })
   const registry = await insertModel(store, { model, policy, artifactRoot: config.artifactRoot })
   const begin = async (version: string, changed?: ReleasePolicy): Promise<FixtureRelease> => {
     const handle = await client.workflow.start<typeof releaseWorkflow>('release', {

@@ -1,10 +1,14 @@
 /** Starts a real system with a model that has as many known-good versions as the measurement rolls back. */
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Route } from '../../../domain/serving/route.ts'
-import { insertKey } from '../../../store/access/api-keys.ts'
 import { irisRow, irisSpec } from '../serving/artifact.ts'
 import { nextRoute, registerFixtureVersion, writeChampion } from '../serving/registration.ts'
-import { startRealSystem, type RealSystem, type RealSystemOptions } from '../servers/system-fixture.ts'
+import {
+  insertKnownKey,
+  startRealSystem,
+  type RealSystem,
+  type RealSystemOptions,
+} from '../servers/system-fixture.ts'
 
 export const fleetModel = 'fleet'
 export const row = irisRow
@@ -18,8 +22,8 @@ export interface FleetStage extends RealSystem {
 
 export async function openFleetStage(options: RealSystemOptions): Promise<FleetStage> {
   const system = await startRealSystem(options)
-  const { key } = await insertKey(system.store, { name: 'bench', role: 'admin' })
-  const { key: approverKey } = await insertKey(system.store, { name: 'ben', role: 'approver' })
+  const key = await insertKnownKey(system, { name: 'bench', role: 'admin' })
+  const approverKey = await insertKnownKey(system, { name: 'ben', role: 'approver' })
   return { ...system, key, approverKey, artifactRoot: system.config.artifactRoot }
 }
 

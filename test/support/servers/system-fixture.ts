@@ -16,6 +16,7 @@ import { embeddedDataDir } from '../../../cli/state-dir.ts'
 import { bindSharedPort } from '../../../cli/supervisor/shared-port.ts'
 import { supervise, type ChildSpec, type Supervision } from '../../../cli/supervisor/supervisor.ts'
 import { migrateAsOwner } from '../../../cli/supervisor/bootstrap.ts'
+import { insertKey, type NewKey } from '../../../store/access/api-keys.ts'
 import { rowSigner } from '../../../store/audit/row-signatures.ts'
 import { openStore, type Store } from '../../../store/postgres.ts'
 import { openSigner } from '../../../store/signing/signing-key.ts'
@@ -27,6 +28,7 @@ import {
   systemEnvironment,
   type Config,
 } from '../../../temporal.config.ts'
+import { waitUntil } from '../serving/api-process.ts'
 import { placePostgres } from './own-servers.ts'
 
 export interface RealSystem {
@@ -185,6 +187,21 @@ export interface Callers {
   /** Resets the counters. */
   reset(): void
   stop(): Promise<void>
+}
+
+/** Makes a key and waits until every replica knows it. */
+export async function insertKnownKey(
+  { store, urls }: Pick<RealSystem, 'store' | 'urls'>,
+  key: NewKey,
+): Promise<string> {
+  const made = await insertKey(store, key)
+  for (const url of urls)
+    await waitUntil(async () => {
+      const answer = await fetch(`${url}/v1/models`, { headers: { authorization: `Bearer ${made.key}` } })
+      await answer.body?.cancel()
+      return answer.status !== 401
+    }, `${key.name} at ${url}`)
+  return made.key
 }
 
 /**

@@ -14,7 +14,6 @@ import { openMergedLog } from '../../../../cli/supervisor/system.ts'
 import { startAlerts } from '../../../../workflows/client/permanent-workflows.ts'
 import { upsertAlert } from '../../../../store/monitoring/alerts.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
-import { insertKey } from '../../../../store/access/api-keys.ts'
 import { privateFile } from '../../../../store/signing/key-files.ts'
 import { fixtureRelease, quickPolicy } from '../../../support/release/release-fixture.ts'
 import { releaseWorkflowId } from '../../../../workflows/messages.ts'
@@ -23,7 +22,7 @@ import { insertModel } from '../../../support/release/candidates.ts'
 import { reached } from '../../figures.ts'
 import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
-import { startRealSystem, type RealSystem } from '../../../support/servers/system-fixture.ts'
+import { insertKnownKey, startRealSystem, type RealSystem } from '../../../support/servers/system-fixture.ts'
 import { orderedStart } from '../../../support/commands/signed.ts'
 
 const model = 'secretive'
@@ -103,7 +102,7 @@ beforeAll(async () => {
   }
   for (const [name, value] of Object.entries(variables)) vi.stubEnv(name, value)
   system = await startRealSystem({ replicas: 1, leaseMs: 2_000 })
-  key = (await insertKey(system.store, { name: 'root', role: 'admin' })).key
+  key = await insertKnownKey(system, { name: 'root', role: 'admin' })
   planted['the secret of a key'] = key.split('_')[2]!
   planted['the password of the database'] = new URL(system.config.databaseUrl).password
   planted['the password of its owner'] = readFileSync(

@@ -13,7 +13,6 @@ import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { iris } from '../../../../models/iris.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
-import { insertKey } from '../../../../store/access/api-keys.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
 import { checkout, environmentWith } from '../../../../temporal.config.ts'
 import {
@@ -25,7 +24,7 @@ import { insertModel } from '../../../support/release/candidates.ts'
 import { expectWithinLease, reached } from '../../figures.ts'
 import { quickPolicy } from '../../../support/release/release-fixture.ts'
 import { startedBy } from '../../../support/servers/started.ts'
-import { startCallers, type Callers } from '../../../support/servers/system-fixture.ts'
+import { insertKnownKey, startCallers, type Callers } from '../../../support/servers/system-fixture.ts'
 
 const awayMs = Number(environmentWith({})['TENURE_TEST_AWAY_S'] ?? 20) * 1_000
 const exposureMs = 3_000
@@ -57,7 +56,7 @@ const keys = {} as Record<Person, string>
 beforeAll(async () => {
   system = await startOutageSystem({ replicas: 2, leaseMs: 2_000 })
   for (const [name, role] of Object.entries(people) as [Person, (typeof people)[Person]][])
-    keys[name] = (await insertKey(system.store, { name, role })).key
+    keys[name] = await insertKnownKey(system, { name, role })
 })
 afterEach((context) => {
   if (context.task.result?.state === 'fail') process.stderr.write(`${system.lines.slice(-80).join('\n')}\n`)

@@ -7,7 +7,6 @@ import { rm } from 'node:fs/promises'
 import { setTimeout as pause } from 'node:timers/promises'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { insertKey } from '../../../../store/access/api-keys.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { releaseWorkflowId } from '../../../../workflows/messages.ts'
 import type { release as releaseWorkflow } from '../../../../workflows/release.ts'
@@ -16,7 +15,7 @@ import { insertPeople } from '../../../support/release/candidates.ts'
 import { fixtureRelease, type FixtureRelease } from '../../../support/release/release-fixture.ts'
 import { showPolicy } from '../../../support/fleet/fleet-fixture.ts'
 import { startedBy } from '../../../support/servers/started.ts'
-import { startRealSystem, type RealSystem } from '../../../support/servers/system-fixture.ts'
+import { insertKnownKey, startRealSystem, type RealSystem } from '../../../support/servers/system-fixture.ts'
 import {
   exampleDay,
   exampleModelDirectory,
@@ -34,7 +33,7 @@ let key: string
 beforeAll(async () => {
   system = await startRealSystem({ replicas: 2, leaseMs: 2_000 })
   await insertPeople(system.store, { anna: 'approver' })
-  key = (await insertKey(system.store, { name: 'root', role: 'admin' })).key
+  key = await insertKnownKey(system, { name: 'root', role: 'admin' })
   models = await exampleModelDirectory()
   await syncExampleModel(system.store, models, { epochs: 2 })
   await insertExampleRows(system.store, { from: 0, to: 40 })

@@ -4,7 +4,6 @@
  */
 import { afterAll, afterEach, beforeAll, expect, it, onTestFinished } from 'vitest'
 import type { ReleasePolicy } from '../../../../domain/release/policy.ts'
-import { insertKey } from '../../../../store/access/api-keys.ts'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { findChampion } from '../../../../store/registry/champions.ts'
 import { findRelease } from '../../../../store/release/releases.ts'
@@ -14,6 +13,7 @@ import { fixtureRelease, quickPolicy, type FixtureRelease } from '../../../suppo
 import { openCuttableLink, type CuttableLink } from '../../../support/servers/cuttable-link.ts'
 import { freeze } from '../../../support/servers/freeze.ts'
 import {
+  insertKnownKey,
   startCallers,
   startRealSystem,
   withEnvironment,
@@ -59,7 +59,7 @@ beforeAll(async () => {
     },
   })
   await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
-  key = (await insertKey(system.store, { name: 'nora', role: 'operator' })).key
+  key = await insertKnownKey(system, { name: 'nora', role: 'operator' })
   registry = await insertModel(system.store, {
     model,
     policy,
