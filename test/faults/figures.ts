@@ -25,6 +25,8 @@ export function expectWithin(tookMs: number, mostMs: number): void {
 
 /** Time for a renewal that Postgres carries out after its sender has ended, in milliseconds. */
 const graceMs = 1_000
+/** How long a watch takes the last answer of Temporal for present, in milliseconds (activities/release/watch-stage.ts). */
+export const temporalFreshMs = 900
 
 /**
  * Fails when a candidate served after its lease. `lastMs`: the time from the end of its renewals until the last request that it answered was
