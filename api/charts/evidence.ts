@@ -233,7 +233,7 @@ export function evidenceText(
 ): string {
   const { lines, quiet } = linesOf(given)
   const nameWidth = Math.max(0, ...lines.map(({ name, side }) => name.length + side.length + 1))
-  const cells = Math.max(10, Math.min(40, width - nameWidth - 12))
+  const cells = Math.max(10, Math.min(40, width - nameWidth - 16))
   const drawn = lines.map(({ name, side, last }) => {
     const filled = Math.round(Math.min(1, last.share) * cells)
     const state = last.share >= 1 ? ' decided' : ''

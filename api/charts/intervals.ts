@@ -217,6 +217,9 @@ const gainTexts = (plot: PlotModule, rows: { key: string; end: string }[], narro
 
 const tick = (value: number): string => (value === 0 ? '0' : `${value > 0 ? '+' : ''}${figureText(value)}`)
 
+/** The cells of an interval in a terminal, at the least; an odd number, whose middle is zero. */
+const minCells = 15
+
 /** The chart for a terminal: `●` is the gain, `━` its interval, `╎` its limit. */
 export function intervalsText(
   given: readonly IntervalRow[],
@@ -226,9 +229,15 @@ export function intervalsText(
   if (rows.length === 0) return 'No gains to show'
   const names = rows.map(({ label }) => truncated(label, 24))
   const nameWidth = Math.max(...names.map((name) => characterCount(name)))
-  const ends = rows.map((row) => `${gainWithInterval(row)}  ${metricVerdictText(row)}`)
-  const room = width - nameWidth - Math.max(...ends.map((end) => characterCount(end))) - 4
-  const cells = Math.max(15, Math.min(61, room)) | 1
+  const endsOf = (gain: (row: Placed) => string) =>
+    rows.map((row) => `${gain(row)}  ${metricVerdictText(row)}`)
+  const roomBeside = (ends: readonly string[]) =>
+    width - nameWidth - Math.max(...ends.map((end) => characterCount(end))) - 4
+  const full = endsOf(gainWithInterval)
+  // The interval is drawn, so its numbers go first where a line has no room.
+  const ends =
+    roomBeside(full) < minCells ? endsOf((row) => gainWithInterval({ ...row, low: null, high: null })) : full
+  const cells = Math.max(minCells, (Math.min(61, roomBeside(ends)) - 1) | 1)
   const middle = (cells - 1) / 2
   const cell = (value: number) => middle + Math.round((value / extent) * middle)
   const lines = rows.map(({ at }, i) => {
@@ -240,8 +249,5 @@ export function intervalsText(
     return `${name}${' '.repeat(nameWidth - characterCount(name))}  ${drawn.join('')}  ${ends[i]}`.trimEnd()
   })
   const scale = own ? 'each row on its own scale' : `${signedText(-extent)} … 0 … ${signedText(extent)}`
-  return [
-    ...lines,
-    `${' '.repeat(nameWidth)}  ${'● gain, ━ its interval, ╎ its limit, │ none'}; ${scale}`,
-  ].join('\n')
+  return [...lines, `● gain, ━ its interval, ╎ its limit, │ none; ${scale}`].join('\n')
 }

@@ -152,27 +152,26 @@ const excessMarks = (plot: PlotModule, used: UsedBudget[], last: UsedBudget) => 
   }),
 ]
 
+/** The cells of a share in a terminal, at the least. */
+const minCells = 6
+
 /** The chart for a terminal: one line a stage, with its share of traffic as a bar. */
 export function timelineText(timeline: Timeline, { width = 96 }: { width?: number } = {}): string {
   const stages = drawable(timeline)
   if (stages.length === 0) return 'No stages yet'
-  const names = stages.map(({ name }) => truncated(name, 28))
+  const rows = stages.map(({ fromMs, to, toMs, share, verdict }) => ({
+    before: `  ${utcMinute(fromMs)}  ${spanText(to.getTime() - fromMs).padStart(11)}  ▕`,
+    share,
+    after: `▏  ${percentOf(share).padStart(6)}  ${verdict?.replace('_', ' ') ?? (toMs === null ? 'in progress' : 'ended')}`,
+  }))
+  const room = width - Math.max(...rows.map(({ before, after }) => before.length + after.length))
+  const names = stages.map(({ name }) => truncated(name, Math.min(28, room - minCells)))
   const nameWidth = Math.max(...names.map((name) => name.length))
-  const cells = Math.max(8, Math.min(24, width - nameWidth - 50))
-  const lines = stages.map((stage, i) => {
-    const lasted = spanText(stage.to.getTime() - stage.fromMs)
-    const state = stage.verdict?.replace('_', ' ') ?? (stage.toMs === null ? 'in progress' : 'ended')
-    return [
-      names[i]!.padEnd(nameWidth),
-      utcMinute(stage.fromMs),
-      lasted.padStart(11),
-      `▕${barText(stage.share, cells)}▏`,
-      percentOf(stage.share).padStart(6),
-      state,
-    ]
-      .join('  ')
-      .trimEnd()
-  })
+  const cells = Math.max(minCells, Math.min(24, room - nameWidth))
+  const lines = rows.map(
+    ({ before, share, after }, i) =>
+      `${names[i]!.padEnd(nameWidth)}${before}${barText(share, cells)}${after}`,
+  )
   const last = (timeline.harm ?? []).filter(({ excess }) => finiteOrNull(excess) !== null).at(-1)
   if (last !== undefined && finiteOrNull(timeline.harmBudget ?? null) !== null)
     lines.push(

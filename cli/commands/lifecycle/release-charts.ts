@@ -5,6 +5,7 @@ import { timelineText, type Timeline, type TimelineStage } from '../../../api/ch
 import { stepsOf, type ReleaseState } from '../../../domain/release/state.ts'
 import type { Verdict } from '../../../domain/verdict.ts'
 import type { EvaluationAnswer } from '../../client/responses.ts'
+import { wrapped } from '../../terminal.ts'
 import { share } from '../format.ts'
 
 export interface ChartedDecision {
@@ -89,7 +90,15 @@ export function chartsText(
     timeline.stages.length > 0 && { title: 'Stages', text: timelineText(timeline, { width }) },
     points.length > 0 && { title: 'Evidence against thresholds', text: evidenceText(points, { width }) },
   ]
-  return charts.filter((each) => each !== false)
+  return charts
+    .filter((each) => each !== false)
+    .map(({ title, text }) => ({
+      title,
+      text: text
+        .split('\n')
+        .flatMap((line) => wrapped(line, width))
+        .join('\n'),
+    }))
 }
 
 /** Draws all charts stacked in one SVG. Loads the drawing library only here. */

@@ -267,28 +267,44 @@ describe('a chart for the terminal', () => {
     expect(text).toMatch(/canary 5 %.*30 s.*5 %\s+in progress/)
     expect(text).toContain('failure budget: 3 of 50 used')
   })
-  it.each([0, 1, 3, 10_000])('keeps %i unusual items within the width', (n) => {
-    for (const value of [NaN, Infinity, 1e300, 0.1]) {
-      const odd = { name: scripted, value }
-      const texts = [
-        intervalsText(
-          list(n, (i) => interval(i, odd)),
-          { width: 120 },
-        ),
-        lossText(
-          list(n, (i) => epoch(i, odd)),
-          { width: 100 },
-        ),
-        evidenceText(list(n, (i) => evidence(i, odd))),
-        timelineText({ stages: list(Math.min(n, 50), (i) => stage(i, odd)), nowMs: start }),
-      ]
-      for (const line of texts.join('\n').split('\n')) {
-        expect(line.length).toBeLessThan(200)
-        expect(/NaN|Infinity|[\p{Cc}\p{Cf}]/u.test(line)).toBe(false)
+  const counts = [0, 1, 3, 10_000]
+  it.each([80, 90, 110].flatMap((width) => counts.map((n) => [n, width] as const)))(
+    'keeps %i unusual items within the width of %i',
+    (n, width) => {
+      for (const value of [NaN, Infinity, 1e300, -4.7e-5, 0.1]) {
+        const odd = { name: scripted, value }
+        const texts = [
+          intervalsText(
+            list(n, (i) => interval(i, odd)),
+            { width },
+          ),
+          lossText(
+            list(n, (i) => epoch(i, odd)),
+            { width },
+          ),
+          evidenceText(
+            list(n, (i) => evidence(i, odd)),
+            { width },
+          ),
+          ...(['pass', 'inconclusive', 'no_data', undefined] as const).map((verdict) =>
+            timelineText(
+              {
+                stages: list(Math.min(n, 50), (i) => ({ ...stage(i, odd), verdict })),
+                nowMs: start,
+              },
+              { width },
+            ),
+          ),
+        ]
+        for (const line of texts.join('\n').split('\n')) {
+          // This line is a sentence, which its reader breaks between words.
+          if (!line.startsWith('no evidence against it')) expect(line.length, line).toBeLessThanOrEqual(width)
+          expect(/NaN|Infinity|[\p{Cc}\p{Cf}]/u.test(line)).toBe(false)
+        }
+        for (const text of texts) expect(text).not.toBe('')
       }
-      for (const text of texts) expect(text).not.toBe('')
-    }
-  })
+    },
+  )
 })
 
 type ChartedVerdict = Parameters<typeof evidencePoints>[0][number]['verdict']

@@ -81,6 +81,41 @@ describe('the charts of a release', () => {
     expect(chartsText(unborn, { ...evaluation, report: {} }, { width: 90, nowMs })).toEqual([])
   })
 
+  it.each([80, 90, 110])('fit a terminal of %i columns, whatever the verdicts are', (width) => {
+    const names = ['errors', 'invalid outputs', 'slow (p95)', 'slow (p99)', 'score shift', 'wrong answers']
+    for (const verdict of ['better', 'not_worse', 'not_better', 'reported', 'error'] as const)
+      for (const kind of ['pass', 'fail', 'inconclusive', 'no_data', 'error']) {
+        const metrics = ['auc', 'averagePrecision'].map((metric) => ({
+          ...row,
+          metric,
+          verdict,
+          delta: -4.67e-5,
+          low: -0.0001,
+          high: 3.57e-5,
+          margin: 0.02,
+        }))
+        const decisions = release.decisions.map((each) => ({
+          ...each,
+          kind,
+          reasons: [
+            ...each.reasons,
+            ...names.map((name) => ({
+              code: 'evidence',
+              message: 'm',
+              values: { logE: 0, threshold: 3, name } as never,
+            })),
+          ],
+        }))
+        const charts = chartsText(
+          { ...release, decisions },
+          { ...evaluation, report: { metrics } },
+          { width, nowMs },
+        )
+        for (const line of charts.flatMap(({ text }) => text.split('\n')))
+          expect(line.length, line).toBeLessThanOrEqual(width)
+      }
+  })
+
   it('are one standalone SVG without overlaps', async () => {
     const svg = await chartsSvg(release, evaluation, { nowMs })
     const [, whole = '0'] = /^<svg [^>]* height="(\d+)"/.exec(svg) ?? []
