@@ -3,11 +3,12 @@ import { DomainError } from '../../domain/errors.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import { issueOfParent, type Compression } from '../../domain/model/compression.ts'
 import { findDeletedAt } from '../../store/registry/artifact-retention.ts'
+import { getModel } from '../../store/registry/models.ts'
 import { findVersion } from '../../store/registry/versions.ts'
 import type { Database } from '../../store/postgres.ts'
 
 /**
- * Throws `version_not_found` for a version of another model, `artifact_invalid` for one whose files cannot be compressed, and
+ * Throws `model_not_found` without the model, `version_not_found` for a version of another model, `artifact_invalid` for one whose files cannot be compressed, and
  * `command_refused` for one that was rolled back or whose files were deleted.
  */
 export async function compressedArtifact(
@@ -17,11 +18,15 @@ export async function compressedArtifact(
 ): Promise<BroughtArtifact> {
   const { version } = compression
   const parent = await findVersion(store, version)
-  if (parent?.model !== model)
+  const another = { remedy: `Compress another version: \`tenure versions ${model}\` lists them.` }
+  if (parent?.model !== model) {
+    await getModel(store, model)
     throw new DomainError(
       'version_not_found',
       `${JSON.stringify(version)} is not a version of ${JSON.stringify(model)}`,
+      another,
     )
+  }
   const { manifest, artifactDigest, rolledBackAt } = parent
   const issue = issueOfParent({ ...manifest, to: compression.to })
   if (issue !== undefined)
@@ -32,7 +37,6 @@ export async function compressedArtifact(
         remedy: 'Use a method that its artifact takes, or compress another version.',
       },
     )
-  const another = { remedy: `Compress another version: \`tenure versions ${model}\` lists them.` }
   if (rolledBackAt !== undefined)
     throw new DomainError(
       'command_refused',

@@ -1,5 +1,6 @@
 /** `tenure export`: writes a version as files that run without Tenure. */
 import { resolve } from 'node:path'
+import { groupedDigits } from '../../../domain/figures.ts'
 import { environmentWith, readCommandConfig, readConfig } from '../../../temporal.config.ts'
 import type { ModelAnswer, VersionAnswer } from '../../client/responses.ts'
 import { type Client, failure, path, usageError } from '../../client/client.ts'
@@ -20,7 +21,11 @@ export const exportCommand: CommandSpec = {
   async run({ terminal, api }, { args, options }) {
     const [model = '', second = '', third] = args
     const folder = resolve(third ?? second)
-    const version = await versionOf(api(), model, third === undefined ? undefined : second)
+    const { rolledBackAt, ...version } = await versionOf(
+      api(),
+      model,
+      third === undefined ? undefined : second,
+    )
     const { exportVersion } = await import('../../export/write.ts')
     const stateDir = findStateDir(readCommandConfig())
     const { artifactRoot, objectStore } = readConfig(
@@ -35,14 +40,22 @@ export const exportCommand: CommandSpec = {
       counters: options['counters'] === true,
     })
     terminal.answer(
-      done,
+      { ...done, rolled_back_at: rolledBackAt },
       [
         `Exported ${done.version} to ${done.folder}: ${Object.entries(done.files)
-          .map(([name, bytes]) => `${name} (${Math.ceil(bytes / 1_000)} kB)`)
+          .map(([name, bytes]) => `${name} (${groupedDigits(Math.ceil(bytes / 1_000))} kB)`)
           .join(', ')}`,
         done.issue === undefined
           ? `${done.golden} golden predictions match. Try it: cd ${done.folder} && python3 -m http.server`
           : terminal.paint('yellow', done.issue),
+        ...(rolledBackAt === undefined
+          ? []
+          : [
+              terminal.paint(
+                'yellow',
+                `! ${done.version} was rolled back at ${rolledBackAt}, and no server answers with it any more: export the champion with \`tenure export ${model} FOLDER\`, or do not publish this folder`,
+              ),
+            ]),
       ].join('\n'),
     )
   },
@@ -57,7 +70,11 @@ async function versionOf(api: Client, model: string, named: string | undefined) 
       `${version} is a version of ${found.model}, not of ${model}`,
       `See \`tenure versions ${model}\`.`,
     )
-  return { version: found.version, digest: found.artifact_digest }
+  return {
+    version: found.version,
+    digest: found.artifact_digest,
+    rolledBackAt: found.rolled_back_at,
+  }
 }
 
 async function championOf(api: Client, model: string): Promise<string> {

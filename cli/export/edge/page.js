@@ -55,7 +55,11 @@ try {
   document.title = manifest.version
   show('name', manifest.version)
   const { rows, worst } = predictor.checkGolden()
-  show('golden', `${rows} golden rows agree, the worst to ${worst.toExponential(1)}.`, 'good')
+  show(
+    'golden',
+    `${rows} golden rows agree${worst === 0 ? '' : `, the worst to ${worst.toExponential(1)}`}.`,
+    'good',
+  )
   const form = /** @type {HTMLFormElement} */ (find('row'))
   const example = manifest.golden.instances[0] ?? {}
   for (const [name, feature] of Object.entries(manifest.features))

@@ -146,11 +146,7 @@ function createPredictor({ manifest, files }: EdgeFiles, open: OpenAtEdge): Edge
   }
   const { run, worst } = expectGolden(chosen)
   return predictorOf(manifest, worst, {
-    predict: (rows, answer) =>
-      rows
-        .map((row, index) => encode(row, index))
-        .map(run)
-        .map(answer),
+    predict: (rows, answer) => encodeAll(rows, encode).map(run).map(answer),
     outputs: (row) => run(encode(row)),
   })
 }
@@ -169,8 +165,7 @@ async function createGraphPredictor({ manifest, files }: EdgeFiles, open: OpenGr
   const { worst } = expectGolden({ worst: worstOf(manifest, found) })
   return predictorOf(manifest, worst, {
     async predict(rows, answer) {
-      const encoded = rows.map((row, index) => encode(row, index))
-      return (await Promise.all(encoded.map(run))).map(answer)
+      return (await Promise.all(encodeAll(rows, encode).map(run))).map(answer)
     },
     outputs: async (row) => run(encode(row)),
   })
@@ -275,8 +270,14 @@ function expectInputs({ inputs }: { inputs: number }, { preprocessing }: EdgeMan
     refuse('artifact_invalid', `the model takes ${inputs} numbers, the features give ${width}`)
 }
 
+/** Throws `invalid_request` for what is no list of rows, such as a single row. */
+function encodeAll(rows: readonly EdgeRow[], encode: Encode): EncodedRow[] {
+  if (!Array.isArray(rows)) refuse('invalid_request', 'predict takes a list of rows: predict([row])')
+  return rows.map((row: EdgeRow, index) => encode(row, index))
+}
+
 const goldenRows = ({ golden }: EdgeManifest, encode: Encode): EncodedRow[] =>
-  golden.instances.map((row, index) => encode(row, index))
+  encodeAll(golden.instances, encode)
 
 function worstOf({ golden }: EdgeManifest, found: readonly Float32Array[]): number {
   let worst = 0

@@ -9,10 +9,12 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { gzipSync } from 'node:zlib'
 import { fileNameOf, formatOf, type ArtifactFiles } from '@tenure/predictors'
 import { formatOfFiles } from '@tenure/predictors/format-names'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { metadataOf } from '../../../api/inference/metadata.ts'
+import { exportCommand } from '../../../cli/commands/registry/export.ts'
 import { exportVersion } from '../../../cli/export/write.ts'
 import type { FeatureRow } from '../../../domain/model/features.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
@@ -28,6 +30,8 @@ import {
   seeded,
   type ArtifactSpec,
 } from '../../support/serving/artifact.ts'
+import { checkout } from '../../../temporal.config.ts'
+import { runCommand } from '../../support/command-line.ts'
 import { openExportPages, type ExportPages } from '../../support/servers/export-pages.ts'
 import { registerDigest } from '../../support/serving/registration.ts'
 import {
@@ -261,6 +265,8 @@ const refusedRows = [
   { hour: 1e300 },
 ].map((change) => ({ ...rowWithoutHour, ...change }) as unknown as FeatureRow)
 
+const noLists = [rowWithoutHour, null, 'row', 7]
+
 const codeOf = (work: () => unknown): unknown => {
   try {
     return work()
@@ -303,6 +309,21 @@ describe('an exported version in Node', () => {
     expect(bytesOf(folders.get('normalised')!) / bytesOf(folders.get(model)!)).toBeGreaterThan(times)
   })
 
+  it.each([
+    ['TensorFlow.js', 'iris'],
+    ['LightGBM, XGBoost, CatBoost', 'lightgbm'],
+    ['ONNX of trees and dense layers', 'onnx'],
+  ])('of %s has a predictor of the size that the page states', (row, model) => {
+    const file = readFileSync(join(folders.get(model)!, 'predictor.js'))
+    const page = readFileSync(join(checkout, 'docs', 'export.md'), 'utf8')
+    const stated = new RegExp(`^\\| ${row} \\|.*\\| (\\d+) kB, (\\d+) kB \\|$`, 'm')
+      .exec(page)!
+      .slice(1)
+      .map(Number)
+    for (const [place, bytes] of [file.length, gzipSync(file).length].entries())
+      expect(Math.abs(bytes / 1_000 / stated[place]! - 1), `${bytes} bytes`).toBeLessThan(0.1)
+  })
+
   it('refuses the same rows as the server, with the same code', async () => {
     const predictor = await (await moduleIn(folders.get('flight')!)).loadPredictor()
     for (const row of refusedRows) {
@@ -312,6 +333,15 @@ describe('an exported version in Node', () => {
     }
     expect(codeOf(() => predictor.predict([rowWithoutHour as unknown as FeatureRow]))).toBe('missing_feature')
   })
+
+  it.each(noLists)(
+    'refuses %j in place of a list of rows, with the same code as the server',
+    async (rows) => {
+      const predictor = await (await moduleIn(folders.get('flight')!)).loadPredictor()
+      expect(codeOf(() => replica.ask('flight', { instances: rows as never }))).toBe('invalid_request')
+      expect(codeOf(() => predictor.predict(rows as never))).toBe('invalid_request')
+    },
+  )
 })
 
 describe('an exported version asks a server for an update', () => {
@@ -350,6 +380,35 @@ describe('an exported version asks a server for an update', () => {
     })
   })
 })
+
+it.each([undefined, '2026-03-01T12:00:00Z'])(
+  'an export of a version that was rolled back at %s says so',
+  async (at) => {
+    const { artifactDigest } = await getVersion(fixture.store, 'iris_v1.0.0')
+    const answer = {
+      version: 'iris_v1.0.0',
+      model: 'iris',
+      artifact_digest: artifactDigest,
+      rolled_back_at: at,
+    }
+    const server = createServer((_, response) => {
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer))
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    vi.stubEnv('TENURE_ARTIFACTS', fixture.artifactRoot)
+    try {
+      const folder = mkdtempSync(join(root, 'told-'))
+      const { out } = await runCommand([exportCommand], ['export', 'iris', 'v1.0.0', folder, '--url', url])
+      expect(out).toMatch(/^Exported iris_v1\.0\.0 to /)
+      expect(out.includes('no server answers with it any more')).toBe(at !== undefined)
+      expect(out.includes('2026-03-01 12:00')).toBe(at !== undefined)
+    } finally {
+      vi.unstubAllEnvs()
+      server.close()
+    }
+  },
+)
 
 describe('an export that fails', () => {
   it('refuses a folder that is not empty', async () => {

@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { gzipSync } from 'node:zlib'
 import type { Runtimes } from '@tenure/predictors'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createInputBuffer } from '../../../api/serving/codec/input-buffer.ts'
@@ -34,6 +35,7 @@ import {
 import { greyPng } from '../../../packages/predictors/test/support/png-writer.ts'
 import { rowTexts } from '../../../packages/predictors/test/support/onnx-answers.ts'
 import { getArtifact, openArtifacts, putManifest } from '../../../store/artifacts.ts'
+import { checkout } from '../../../temporal.config.ts'
 import { seeded } from '../../support/serving/artifact.ts'
 import { openExportPages, type ExportPages } from '../../support/servers/export-pages.ts'
 import { openGraph } from '../../support/formats/graph-predictor.ts'
@@ -287,6 +289,18 @@ describe('an exported graph in Node', () => {
     const folder = join(root, 'counting')
     const { files } = await exportOf(digest, folder, { counters: true })
     expect(files[wasm]).toBe(statSync(join(folder, wasm)).size)
+    const page = readFileSync(join(checkout, 'docs', 'export.md'), 'utf8')
+    const stated =
+      /^\| \[other ONNX\].* \| (\d+) kB, (\d+) kB, with ([\d.]+) MB, ([\d.]+) MB of WebAssembly \|$/m.exec(
+        page,
+      )!
+    const sizes = ['predictor.js', wasm].flatMap((name) => {
+      const file = readFileSync(join(folder, name))
+      const unit = name === wasm ? 1e6 : 1e3
+      return [file.length / unit, gzipSync(file).length / unit]
+    })
+    for (const [place, size] of sizes.entries())
+      expect(Math.abs(size / Number(stated[place + 1]) - 1), `${size}`).toBeLessThan(0.1)
     const predictor = await load(folder)
     await predictor.predict(convolution.rows.slice(0, 3))
     const sent: { counts: { features: Record<string, number[]> }[] }[] = []

@@ -292,7 +292,8 @@ describe('a folder of code', () => {
 })
 
 describe('a request for a compressed version', () => {
-  const compress = (body: object) => api.request('POST', '/v1/models/iris/retrainings', { key: root, body })
+  const compress = (body: object, model = 'iris') =>
+    api.request('POST', `/v1/models/${model}/retrainings`, { key: root, body })
   beforeAll(async () => {
     await fixture.register(irisSpec())
     await fixture.store.query(
@@ -313,6 +314,13 @@ describe('a request for a compressed version', () => {
       /^"roses_v1\.0\.0" is not a version of "iris"$/,
     ],
     [
+      'a version of a model that does not exist',
+      { compress: { version: 'irs_v1.0.0', to: 'int8' } },
+      404,
+      /^there is no model "irs"$/,
+      'irs',
+    ],
+    [
       'hyperparameters beside it',
       { compress: { version: 'iris_v1.0.0', to: 'int8' }, hyperparameters: { units: 3 } },
       400,
@@ -324,8 +332,8 @@ describe('a request for a compressed version', () => {
       400,
       /trees, which only fewer-trees takes/,
     ],
-  ])('is refused for %s', async (_what, body, status, why) => {
-    const answer = await compress(body)
+  ])('is refused for %s', async (_what, body, status, why, model = 'iris') => {
+    const answer = await compress(body, model)
     expect(answer.status).toBe(status)
     expect((answer.json as { detail: string }).detail).toMatch(why)
   })
