@@ -5,7 +5,7 @@ import { redacted } from '../domain/redact.ts'
 import { readVersion } from '../temporal.config.ts'
 import { commandProblemOf, type Client } from './client/client.ts'
 import { connectToApi } from './client/connection.ts'
-import { didYouMean } from './client/did-you-mean.ts'
+import { didYouMean, withoutFarSuggestion } from './client/did-you-mean.ts'
 import { suggestModel } from './client/suggest-model.ts'
 import { exitCodeHelp, exitCodeOf, exitCodes, type ExitCode, type CommandProblem } from './exit-codes.ts'
 import { readTime } from './time-option.ts'
@@ -252,7 +252,10 @@ function describe(error: unknown, path: readonly string[]): CommandProblem {
   }
   if (error instanceof CommanderError) {
     if (error.code === 'commander.help') return { code: 'usage', detail: 'no command given', remedy }
-    return { code: 'usage', detail: error.message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' '), remedy }
+    const detail = withoutFarSuggestion(error.message)
+      .replace(/^error: /, '')
+      .replace(/\s*\n\s*/g, ' ')
+    return { code: 'usage', detail, remedy }
   }
   if (isError(error)) {
     const { status } = errorTable[error.code]

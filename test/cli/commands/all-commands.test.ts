@@ -201,12 +201,27 @@ describe('an unknown command', () => {
     expect(err).toContain(`Did you mean ${meant}?`)
   })
 
-  it('without a similar one points to the help', async () => {
-    const { code, err } = await tenure('xyzzy')
-    expect(code).toBe(exitCodes.usage)
-    expect(err).toContain("unknown command 'xyzzy'")
-    expect(err).not.toContain('Did you mean')
-  })
+  it.each([[['xyzzy']], [['predict']], [['deploy']], [['cancel']], [['keys', 'test']]])(
+    '%j without a similar one points to the help',
+    async (words) => {
+      const { code, err } = await tenure(...words)
+      expect(code).toBe(exitCodes.usage)
+      expect(err).toContain(`unknown command '${words.at(-1)}'`)
+      expect(err).not.toContain('Did you mean')
+      expect(err).toMatch(/See `tenure .*--help`/)
+    },
+  )
+
+  it.each(commands.map(({ name }) => wordOf(name)))(
+    '%s is suggested for each word with two of its letters swapped',
+    async (name) => {
+      for (let at = 0; at + 1 < name.length; at++) {
+        const word = `${name.slice(0, at)}${name[at + 1]}${name[at]}${name.slice(at + 2)}`
+        if (name.length < 3 || commands.some((each) => wordOf(each.name) === word)) continue
+        expect((await tenure(word)).err).toMatch(new RegExp(`Did you mean .*\\b${name}\\b.*\\?`))
+      }
+    },
+  )
 })
 
 it.each([
