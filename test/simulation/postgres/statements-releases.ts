@@ -186,7 +186,7 @@ export const releaseStatements: Statements = {
       return own === model && rolled_back_at !== null ? [{}] : []
     },
   ],
-  d0286aa6: [
+  e64f19be: [
     'findReleasable',
     (query, [version]) => {
       const row = query.find('versions', version as string)
@@ -207,7 +207,7 @@ export const releaseStatements: Statements = {
           withdrawn: row['rolled_back_at'] !== null,
           proven: row['known_good_at'] !== null,
           drill: row['drill'],
-          parent: ((row['lineage'] as Row)['compression'] as Row | undefined)?.['version'] ?? null,
+          lineage: row['lineage'],
           policy: (model['definition'] as Row)['release'] ?? null,
         },
       ]

@@ -240,7 +240,8 @@ export function createProperties(
       command === 'rollback' &&
       outcome === 'superseded' &&
       isOrderStored(memory, id) &&
-      /another writer|is rolled back|no longer that of/.test(reason ?? '')
+      (/another writer|no longer that of/.test(reason ?? '') ||
+        reason?.startsWith(`${version} was rolled back`))
     )
       fail('abort and rollback win', `${id} was rolled back by a user and ended as ${outcome}: ${reason}`)
     const route = memory.row('routing', model)?.['route'] as Route | undefined
