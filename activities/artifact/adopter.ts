@@ -267,6 +267,7 @@ async function storeStudent(
     data,
     training: {
       ...broughtFacts,
+      origin: 'distilled',
       hyperparameters: {},
       trainedOn: `what ${version} answers to ${taughtText(taught)}`,
       compression: { ...order, bytes, ...taught, counts: {} },

@@ -212,12 +212,12 @@ function servedOf({ source }: Snapshot): string | undefined {
   return served && servedText(served)
 }
 
-/** The number follows code changes; for a brought artifact without known code, it follows file changes. */
+/** The number follows code changes; for an artifact without known code, it follows file changes. */
 const numberedBy = ({ features, featureOrder, output, training, files }: Manifest): Numbered => ({
   features,
   order: featureOrder,
   output,
   snapshot: training.snapshot,
-  code: training.origin === 'brought' ? digestOfJson(files) : training.code,
+  code: training.origin === undefined ? training.code : digestOfJson(files),
   hyperparameters: training.hyperparameters,
 })

@@ -71,7 +71,7 @@ export async function certifyRelease(
     digests: {
       ...state.digests,
       snapshot: lineage.snapshot,
-      ...(lineage.origin !== 'brought' && { modelFile: lineage.code }),
+      ...(lineage.origin === undefined && { modelFile: lineage.code }),
     },
     approvals: state.approvals.map(({ by, atMs, digests = state.digests }) => ({
       by: participant(by),

@@ -44,9 +44,12 @@ export interface Manifest {
   training: TrainingFacts
 }
 
+/** Where an artifact is from that no training of its model file has made: brought from elsewhere, or a network that has learnt the answers of a version. */
+export type ForeignOrigin = 'brought' | 'distilled'
+
 export interface TrainingFacts {
-  /** Absent: trained here. Unknown facts about a brought artifact are absent or `unknown`. */
-  origin?: 'brought'
+  /** Absent: trained here by the model file. Unknown facts about another artifact are absent or `unknown`. */
+  origin?: ForeignOrigin
   /** `unknown` for a brought artifact: this is the snapshot it was trained on, not the one it was evaluated on. */
   snapshot: string
   seed?: number

@@ -138,7 +138,7 @@ function factsOf({ lineage, manifest, training, ...version }: ComparedVersion) {
     },
     origin: {
       ...(isNetwork ? {} : { format: manifest.artifact, library: manifest.library }),
-      ...(lineage.origin === undefined ? {} : { brought: true }),
+      ...(lineage.origin === 'brought' ? { brought: true } : {}),
       ...(lineage.trainedOn === undefined ? {} : { trained_on: lineage.trainedOn }),
       status: version.status,
       created_at: version.createdAt,

@@ -4,6 +4,7 @@
  */
 import { maxBytesOf, maxLengthOf, type Feature, type Features } from '../model/features.ts'
 import type { BundleOrigin } from '../model/bundle-origin.ts'
+import type { ForeignOrigin } from '../model/manifest.ts'
 import { compressOptions, type CompressionFacts } from '../model/compression.ts'
 import type { RefitLineage } from '../training/refit.ts'
 import type { Output } from '../tasks/output.ts'
@@ -44,8 +45,8 @@ export interface VersionLineage {
   requestedBy: string
   /** What started the training: schedule, manual, drift, quality or labels. */
   reason: string
-  /** Absent: trained here. For a brought artifact, data and code are unknown; `snapshot` holds the rows of its evaluation. */
-  origin?: 'brought'
+  /** Absent: trained here by the model file. Otherwise data and code are unknown; `snapshot` holds the rows of its evaluation. */
+  origin?: ForeignOrigin
   /** For a brought artifact, what the user states about its data; for served rows, which predictions they came from. */
   trainedOn?: string
   /** What the source installation states about it, for an imported bundle. */

@@ -42,19 +42,24 @@ describe('a card', () => {
   })
 
   it.each(compressionMethods)(
-    'says of a version by %s how it was made, and not that it came from elsewhere',
+    'says of a version by %s how it was made, and that its origin is that of its parent',
     (to) => {
       const compression = { version: 'iris_v0.9.0', artifact: 'sha256:5', to, counts: {} }
-      // A network is learnt here, whatever its parent is; a file made smaller is the parent's.
-      const origin = to === 'distil' ? ('brought' as const) : undefined
-      const card = modelCard({ ...bare, lineage: { origin, compression } })
-      expect(card.limits).toContain('Made to answer like iris_v0.9.0, with the limitations of that version.')
-      expect(`${card.limits.join()}${cardMarkdown(card)}`).not.toMatch(/elsewhere/)
-      const ofBrought = modelCard({ ...bare, lineage: { origin: 'brought', compression } })
-      expect(cardMarkdown(ofBrought)).toContain(
-        to === 'distil'
-          ? '- Origin: a network that has learnt here what another version answers'
-          : '- Origin: trained elsewhere and brought',
+      const of = (origin?: 'brought' | 'distilled') =>
+        modelCard({ ...bare, lineage: { origin, compression } })
+      for (const card of [of(), of('brought'), of('distilled')])
+        expect(card.limits).toContain(
+          'Made to answer like iris_v0.9.0, with the limitations of that version.',
+        )
+      const isElsewhere = (card: ReturnType<typeof of>) =>
+        [card.limits.join(), cardMarkdown(card)].map((text) => /elsewhere/.test(text))
+      expect([of(), of('brought'), of('distilled')].map(isElsewhere)).toEqual([
+        [false, false],
+        [true, true],
+        [false, false],
+      ])
+      expect(cardMarkdown(of('distilled'))).toContain(
+        '- Origin: a network that has learnt here what another version answers',
       )
     },
   )

@@ -119,13 +119,16 @@ it('a network that learnt what an endpoint answers is proven equal, faster, and 
   const version = await getVersion(store, outcome.version!)
   expect(Object.keys(version.manifest.files)).toEqual(['model.json', 'weights.bin'])
   expect(version.lineage).toMatchObject({
+    origin: 'distilled',
     compression: { version: parent },
     trainedOn: `what ${parent} answers to 1,200 training rows`,
   })
   const { card } = await readCard(store, version)
+  expect(card.data.origin).toBe('distilled')
+  expect(card.limits.join()).not.toMatch(/elsewhere/)
   expect(card.data.compressed).toMatch(
     new RegExp(
-      String.raw`^compressed from ${parent}, distil with its answers to 1,200 training rows: \d+\.\d\d × rows/s, compared on 600 test rows$`,
+      String.raw`^compressed from ${parent}, distil with its answers to 1,200 training rows: [\d.,]+ × rows/s, compared on 600 test rows$`,
     ),
   )
   await pipeline.endRelease(model)
