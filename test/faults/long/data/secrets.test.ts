@@ -304,13 +304,22 @@ describe('planted secrets', () => {
         [...(await dump())].some(([name, text]) => name.startsWith('predictions') && text.includes(person)),
       'the prediction in the log',
     )
+    const { supervision, store } = system
+    const restarts = supervision.restartsOf('postgres')
     system.signal('postgres', 'SIGKILL')
     await ask('POST', predict, { instances: [{ ...golden[0], origin: 'XNA' }] })
     await say('POST', `/v1/models/${model}/rollback`, { reason: reasons[0] })
+    await until(() => supervision.restartsOf('postgres') > restarts, 'its end')
     await until(
       async () => (await ask('GET', '/v1/models').catch(() => ({ status: 0 }))).status === 200,
       'its return',
     )
+    const returned = () =>
+      store.query(sql`select 1`).then(
+        () => true,
+        () => false,
+      )
+    await until(returned, 'its return to the connections of this process')
   })
 
   it('in a reason that bypassed the API are stored in no table', async () => {
