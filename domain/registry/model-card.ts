@@ -90,7 +90,7 @@ export function modelCard(source: CardSource) {
     asks: asksOf(manifest),
     answers: output === undefined ? 'unknown' : describeOutput(output),
     data: {
-      origin: lineage.origin ?? ('trained' as const),
+      origin: originOf(lineage),
       trainedOn: lineage.trainedOn ?? null,
       /** The parent, the method and the figures beside it; null unless the version is another one made smaller. */
       compressed:
@@ -125,6 +125,10 @@ export function modelCard(source: CardSource) {
     limits: limitsOf(source),
   }
 }
+
+/** Distilled networks were stored as brought before they had an origin of their own. */
+const originOf = ({ compression, origin }: Partial<VersionLineage>): 'trained' | 'brought' | 'distilled' =>
+  compression?.to === 'distil' ? 'distilled' : (origin ?? 'trained')
 
 const asksOf = ({ features = {}, featureOrder = [], preprocessing = [] }: Partial<Manifest>) =>
   featureOrder.map((name) => {
@@ -237,7 +241,7 @@ const fieldsOf = <T, K extends keyof T>(row: T, fields: readonly K[]) =>
 function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about, owner }: CardSource): string[] {
   const limits: string[] = []
   if (rolledBackAt !== undefined) limits.push(`Rolled back at ${rolledBackAt}; never routed again.`)
-  if (lineage.origin === 'brought')
+  if (originOf(lineage) === 'brought')
     limits.push('Trained elsewhere: its training rows and its code are not known here.')
   if (lineage.compression !== undefined)
     limits.push(`Made to answer like ${lineage.compression.version}, with the limitations of that version.`)
