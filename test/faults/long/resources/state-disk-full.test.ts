@@ -2,8 +2,8 @@
  * Tests a full disk under the whole state of a `tenure up`: Postgres, Temporal, logs, caches and artifacts. Requires root, for a disk of a
  * few hundred megabytes.
  */
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync, type ChildProcess } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -111,20 +111,14 @@ describe.skipIf(!isMounted)('a full disk under the whole state', () => {
   }
   let keys = 0
   const createKey = () => ask('/v1/keys', { name: `disk-${keys++}`, role: 'viewer' })
-  /** Kills processes of the supervisor whose command lines contain these words. */
-  const kill = (...words: string[]) => {
-    for (const pid of execFileSync('pgrep', ['-P', String(tenure.pid)], { encoding: 'utf8' })
-      .trim()
-      .split('\n')) {
-      const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
-      if (words.some((word) => command.includes(word))) process.kill(Number(pid), 'SIGKILL')
-    }
-  }
+  /** Kills the processes of the supervisor whose command lines match. One that ends meanwhile is none of them any more. */
+  const kill = (command: string) =>
+    spawnSync('pkill', ['-KILL', '-P', String(tenure.pid), '-f', '--', command])
   const restarts = (name: string) => output.join('').split(`${name} ended (`).length - 1
 
   it('predictions continue, writes are refused with the reason, and everything recovers when there is room, whichever process was killed', async () => {
     await fill()
-    kill('worker.ts', 'start-dev')
+    kill('worker\\.ts|start-dev')
     await waitUntil(() => ['control', 'train', 'temporal'].every((name) => restarts(name) > 0), 'restarts')
     let refusal = { status: 201, text: '' }
     await waitUntil(async () => (refusal = await createKey()).status !== 201, 'a refused write')
