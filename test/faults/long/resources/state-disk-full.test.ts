@@ -111,7 +111,7 @@ describe.skipIf(!isMounted)('a full disk under the whole state', () => {
   }
   let keys = 0
   const createKey = () => ask('/v1/keys', { name: `disk-${keys++}`, role: 'viewer' })
-  /** Kills the processes of the supervisor whose command lines match. One that ends meanwhile is none of them any more. */
+  /** Kills the processes of the supervisor whose command lines match this pattern; pkill skips a process that has ended. */
   const kill = (command: string) =>
     spawnSync('pkill', ['-KILL', '-P', String(tenure.pid), '-f', '--', command])
   const restarts = (name: string) => output.join('').split(`${name} ended (`).length - 1
