@@ -30,6 +30,7 @@ export const unit = [
   'test/api/serving/request/steps-of-a-message.test.ts',
   'test/config.test.ts',
   'test/project.test.ts',
+  'test/simulation/postgres/statements.test.ts',
   'test/support/reference/*.test.ts',
   'test/docs/{alert-channels,bring-your-model,figures,links,reference-pages,security,states}.test.ts',
   'test/cli/doctor/object-store.test.ts',

@@ -82,11 +82,6 @@ export const listChampionHistory = (database: Database, model: string, limit = 1
   )
 
 /** The change by which a release promoted its candidate; undefined when it has not. */
-export const findPromotion = (database: Database, releaseId: string) =>
-  rowsFrom(database).find<ChampionChange>(
-    sql`select ${changeColumns} from champion_history where release_id = ${releaseId} and cause = 'promotion'`,
-  )
-
 /** The rollback that withdrew a former champion. */
 export type Withdrawal = Pick<ChampionChange, 'version' | 'reason' | 'at'>
 

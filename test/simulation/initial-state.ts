@@ -53,9 +53,18 @@ export function fill({ memory }: Server, { policy, hasChampion, releases }: Scen
       report_digest: `report-${name}`,
       baseline_version: baseline,
     })
+    const [major, minor, patch] = name
+      .slice(name.indexOf('_v') + 2)
+      .split('.')
+      .map(Number)
     memory.load('versions', name, {
       version: name,
       model: simulatedModel,
+      major,
+      minor,
+      patch,
+      created_by: 'setup',
+      created_at: at,
       artifact_digest,
       evaluation_id: `eval-${name}`,
       training_id: `train-${name}`,

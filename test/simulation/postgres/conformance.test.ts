@@ -29,7 +29,6 @@ import { appendAudit, listAudit } from '../../../store/audit/audit-log.ts'
 import {
   findChampion,
   findIncompatibilities,
-  findPromotion,
   listChampionHistory,
   findRollbackTarget,
   findRecentRollback,
@@ -39,6 +38,7 @@ import {
   markVersionRolledBack,
   moveChampion,
 } from '../../../store/registry/champions.ts'
+import { findLatestVersion } from '../../../store/registry/versions.ts'
 import { findTicks, writeTicks } from '../../../store/release/evidence.ts'
 import {
   findFailVerdict,
@@ -53,6 +53,7 @@ import {
   findReleasable,
   findRelease,
   insertRelease,
+  listReleasesOfVersion,
   lockRelease,
   markRolledBack,
   saveRelease,
@@ -253,7 +254,6 @@ describe('the in-memory database', () => {
             actor: 'a',
             reason: 'r',
           }),
-        (on) => findPromotion(on, id),
         (on) => listChampionHistory(on, model, 2),
         (on) => findRecentRollback(on, model),
         (on) => findRollbackTarget(on, { model, from }),
@@ -261,6 +261,8 @@ describe('the in-memory database', () => {
         (on) => markKnownGood(on, version),
         (on) => markVersionRolledBack(on, version),
         (on) => findReleasable(on, version),
+        (on) => findLatestVersion(on, model),
+        (on) => listReleasesOfVersion(on, version),
         (on) => readMaking(on, made),
         (on) => insertRelease(on, { state: stateOf(id), workflowId: 'w', runId: 'r' }),
         (on) => insertRelease(on, { state: stateOf(id), workflowId: 'w', runId: 'r' }),

@@ -39,6 +39,25 @@ const schemaOf = (query: Query, version: unknown): Row | null => {
   return row ? { features, output } : null
 }
 
+const versionColumns = [
+  'version',
+  'model',
+  'major',
+  'minor',
+  'patch',
+  'artifact_digest',
+  'evaluation_id',
+  'training_id',
+  'lineage',
+  'created_by',
+  'signature',
+  'manifest',
+]
+
+/** Orders versions by their numbers. */
+const orderOf = (row: Row): number =>
+  ['major', 'minor', 'patch'].reduce((sum, part) => sum * 1_000 + (row[part] as number), 0)
+
 const changeRow = (row: Row): Row => ({ ...row, at: date(row['at']) })
 
 const championOf = (query: Query, model: unknown): Row[] => {
@@ -117,14 +136,6 @@ export const releaseStatements: Statements = {
         .slice(0, limit as number)
         .map(changeRow),
   ],
-  '56b87434': [
-    'findPromotion',
-    (query, [release]) =>
-      query
-        .all('champion_history')
-        .filter((row) => row['release_id'] === release && row['cause'] === 'promotion')
-        .map(changeRow),
-  ],
   fb54583b: [
     'findRollbackTarget',
     (query, [live, model, from]) => {
@@ -185,6 +196,21 @@ export const releaseStatements: Statements = {
       const { model: own, rolled_back_at = null } = query.find('versions', version as string) ?? {}
       return own === model && rolled_back_at !== null ? [{}] : []
     },
+  ],
+  '43faedb8': [
+    'findLatestVersion',
+    (query, [model]) =>
+      query
+        .all('versions')
+        .filter((row) => row['model'] === model)
+        .sort((one, other) => orderOf(other) - orderOf(one))
+        .slice(0, 1)
+        .map((row) => ({
+          ...Object.fromEntries(versionColumns.map((name) => [name, row[name] ?? null])),
+          created_at: date(row['created_at']),
+          known_good_at: date(row['known_good_at']),
+          rolled_back_at: date(row['rolled_back_at']),
+        })),
   ],
   e64f19be: [
     'findReleasable',
@@ -366,6 +392,20 @@ export const releaseStatements: Statements = {
       const row = query.find('releases', id as string)
       return row ? [releaseColumns(row)] : []
     },
+  ],
+  '817b1d78': [
+    'listReleasesOfVersion',
+    (query, [version]) =>
+      query
+        .all('releases')
+        .filter((row) => row['version'] === version)
+        .sort(
+          (one, other) =>
+            (other['started_at'] as number) - (one['started_at'] as number) ||
+            ((one['id'] as string) < (other['id'] as string) ? 1 : -1),
+        )
+        .slice(0, 20)
+        .map(releaseColumns),
   ],
   '72911a80': ['findOpenRelease', (query, [model]) => openOf(query, model).map(releaseColumns)],
   '809baac4': [

@@ -408,22 +408,6 @@ export const routingStatements: Statements = {
   ],
   '3bea86a8': ['listAlarmsAgainst, nothing', () => []],
   '470ffbb9': ['writeFallbacks, not read here', () => []],
-  ff9270b0: [
-    'acknowledgeFlag',
-    (query, [replica_id, model, revision, problem]) => {
-      demand(query, 'replicas', replica_id)
-      const key = `${replica_id as string} ${model as string}`
-      query.lock('kill_switch_acknowledgements', key)
-      query.put('kill_switch_acknowledgements', key, {
-        replica_id,
-        model,
-        revision,
-        problem,
-        at: query.nowMs,
-      })
-      return []
-    },
-  ],
   '7a356d1d': ['readSilence, without a drill', () => [{ ms: 0 }]],
 }
 
