@@ -67,7 +67,6 @@ describe('a planted violation is found', () => {
   it.each([
     ['a package in domain', 'domain/a.ts', `import pg from 'pg'`],
     ['Node in domain', 'domain/a.ts', `import { readFileSync } from 'node:fs'`],
-    ['jstat in domain', 'domain/evaluation/gate.ts', `import { jStat } from 'jstat'`],
     ['a package by its path', 'domain/a.ts', `import { auc } from '../packages/sequential/src/auc.ts'`],
     [
       'a package by its path, in a test of the product',

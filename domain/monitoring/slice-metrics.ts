@@ -217,7 +217,7 @@ function judgeSlices(
     const compared = { isShare: isShare(metric), value, limit: none.baseline - limit, rows }
     const error = errorOfChange(errorAtLimit(own, compared), { rows, baselineRows: baseline[name]!.rows })
     // The probability of a loss of this size on a slice whose true loss equals the limit.
-    const p = error === null ? 1 : error === 0 ? 0 : 1 - (normalCdf((loss - limit) / error) ?? 0)
+    const p = error === null ? 1 : error === 0 ? 0 : (normalCdf((limit - loss) / error) ?? 1)
     return { ...known, level: 'doubtful', p }
   }
   const { targets = [] } = policy

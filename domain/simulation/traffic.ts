@@ -119,7 +119,7 @@ const logLatencySpread = 0.5
 
 function slownessOf(factor: number): Slowness {
   const above = (quantile: number): number =>
-    1 - (normalCdf((normalQuantile(quantile) ?? 0) - Math.log(factor) / logLatencySpread) ?? 0)
+    normalCdf(Math.log(factor) / logLatencySpread - (normalQuantile(quantile) ?? 0)) ?? 0
   const share95 = above(0.95)
   return { share95, nested: above(0.99) / share95 }
 }

@@ -85,9 +85,9 @@ describe('the compiler of workflows', () => {
     const root = system('own', {
       '': ['webpack'],
       'node_modules/@tenure/sequential': [],
-      'node_modules/jstat': [],
+      'node_modules/counted': [],
       'node_modules/webpack': [],
-      'packages/sequential': ['jstat'],
+      'packages/sequential': ['counted'],
     })
     const lock = join(root, 'package-lock.json')
     const { packages } = JSON.parse(readFileSync(lock, 'utf8'))
@@ -95,7 +95,7 @@ describe('the compiler of workflows', () => {
     writeFileSync(lock, JSON.stringify({ packages }))
     expect(removeBundler(root)).toEqual(['node_modules/webpack'])
     expect(existsSync(join(root, 'packages/sequential'))).toBe(true)
-    expect(existsSync(join(root, 'node_modules/jstat'))).toBe(true)
+    expect(existsSync(join(root, 'node_modules/counted'))).toBe(true)
   })
 })
 

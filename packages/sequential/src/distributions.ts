@@ -2,10 +2,8 @@
  * Computes the distribution functions of all tests. Undefined values are null instead of NaN, because
  * every comparison with NaN is false, which reads as "no alarm".
  *
- * Normal and chi-square come from jstat. Its incomplete beta stops at 3e-7 and its binomial rounds to ten digits, so the functions
- * built on them are computed here, to better than 1e-10.
+ * A tail is computed as a tail, never as 1 − the rest: that difference has no digit left below 1e-16, and is 0 where the tail is 1e-19.
  */
-import jstat from 'jstat'
 
 const probability = (value: number): number | null =>
   Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : null
@@ -42,21 +40,74 @@ export function sumOf(values: Iterable<number>): number {
 }
 
 /** P(Z ≤ z) for a standard normal variable. */
-export const normalCdf = (z: number): number | null => probability(jstat.normal.cdf(z, 0, 1))
-
-/** P(|Z| > |z|). */
-export function normalTwoSided(z: number): number | null {
-  return probability(2 * jstat.normal.cdf(-Math.abs(z), 0, 1))
+export function normalCdf(z: number): number | null {
+  const beyond = normalTwoSided(z)
+  if (beyond === null) return null
+  return z < 0 ? beyond / 2 : 1 - beyond / 2
 }
 
+/** P(|Z| > |z|). */
+export const normalTwoSided = (z: number): number | null =>
+  Number.isNaN(z) ? null : gammaUpperTail(z ** 2 / 2, 0.5)
+
 /** The z with P(Z ≤ z) = p; null unless 0 < p < 1. */
-export const normalQuantile = (p: number): number | null =>
-  p > 0 && p < 1 ? jstat.normal.inv(p, 0, 1) : null
+export function normalQuantile(p: number): number | null {
+  if (!(p > 0 && p < 1)) return null
+  if (p === 0.5) return 0
+  const tail = Math.min(p, 1 - p)
+  // The first guess is right to 5e-4 (Abramowitz and Stegun, 26.2.23); each step of Newton on the log of the tail squares its error.
+  const t = Math.sqrt(-2 * Math.log(tail))
+  let z =
+    t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308)))
+  for (let step = 0; step < 4; step++) {
+    const above = normalTwoSided(z)! / 2
+    const beyond = z < 0 ? 1 - above : above
+    const density = Math.exp((-z * z) / 2) / Math.sqrt(2 * Math.PI)
+    z += (Math.log(beyond / tail) * beyond) / density
+  }
+  return p < 0.5 ? -z : z
+}
 
 /** P(X > x) for a chi-square variable. */
 export function chiSquareUpperTail(x: number, dof: number): number | null {
   if (!(x >= 0 && dof > 0 && x < Infinity)) return null
-  return probability(1 - jstat.chisquare.cdf(x, dof))
+  return gammaUpperTail(x / 2, dof / 2)
+}
+
+/** P(X > x) for a gamma variable of this shape and scale 1: a series below the mean, and a continued fraction above it. */
+function gammaUpperTail(x: number, shape: number): number {
+  if (x === 0) return 1
+  if (x === Infinity) return 0
+  const front = gammaFront(x, shape)
+  if (x < shape + 1) {
+    let term = 1 / shape
+    let sum = term
+    for (let n = 1; term > sum * 1e-17; n++) {
+      term *= x / (shape + n)
+      sum += term
+    }
+    return probability(1 - front * sum)!
+  }
+  // Lentz's method; x > shape + 1, so no denominator is 0.
+  let b = x + 1 - shape
+  let c = Infinity
+  let d = 1 / b
+  let value = d
+  for (let n = 1; Math.abs(c * d - 1) > 1e-16 && n < 100_000; n++) {
+    const numerator = n * (shape - n)
+    b += 2
+    d = 1 / (b + numerator * d)
+    c = b + numerator / c
+    value *= c * d
+  }
+  return probability(front * value)!
+}
+
+/** x^shape · e^−x / Γ(shape). For large shapes, terms that cancel are removed before rounding. */
+function gammaFront(x: number, shape: number): number {
+  if (shape < 10) return Math.exp(shape * Math.log(x) - x - logGamma(shape))
+  const off = (x - shape) / shape
+  return Math.sqrt(shape / (2 * Math.PI)) * Math.exp(shape * (Math.log1p(off) - off) - stirlingRest(shape))
 }
 
 /** The remainder of Stirling's formula for ln Γ(x), x ≥ 10. */
@@ -94,16 +145,20 @@ export function logBeta(a: number, b: number): number {
 }
 
 /** P(X ≤ x) for a beta variable: the regularised incomplete beta function, by its continued fraction. */
-export function betaCdf(x: number, a: number, b: number): number | null {
+export const betaCdf = (x: number, a: number, b: number): number | null => betaTails(x, a, b)?.lower ?? null
+
+/** P(X ≤ x) and P(X > x): the smaller one is computed, and the other is 1 − it. */
+function betaTails(x: number, a: number, b: number): { lower: number; upper: number } | null {
   if (!(a > 0 && b > 0 && a < Infinity && b < Infinity) || Number.isNaN(x)) return null
-  if (x <= 0) return 0
-  if (x >= 1) return 1
+  if (x <= 0) return { lower: 0, upper: 1 }
+  if (x >= 1) return { lower: 1, upper: 0 }
   const front = Math.exp(a * Math.log(x) + b * Math.log1p(-x) - logBeta(a, b))
-  return probability(
-    x < (a + 1) / (a + b + 2)
-      ? (front * betaFraction(x, a, b)) / a
-      : 1 - (front * betaFraction(1 - x, b, a)) / b,
-  )
+  if (x < (a + 1) / (a + b + 2)) {
+    const lower = probability((front * betaFraction(x, a, b)) / a)!
+    return { lower, upper: 1 - lower }
+  }
+  const upper = probability((front * betaFraction(1 - x, b, a)) / b)!
+  return { lower: 1 - upper, upper }
 }
 
 /** 1/(1+ d1/(1+ d2/(1+ …))) evaluated from the front, with the numerators of the incomplete beta function. */
@@ -138,14 +193,13 @@ export function studentTwoSidedQuantile(p: number, dof: number): number | null {
   return x === null || x === 0 ? null : Math.sqrt((dof * (1 - x)) / x)
 }
 
-/** The x with P(X ≤ x) = p: the guess of jstat, refined by bisection and Newton on betaCdf. */
+/** The x with P(X ≤ x) = p: the mean, or the quantile of the density near 0, refined by bisection and Newton on betaCdf. */
 export function betaQuantile(p: number, a: number, b: number): number | null {
   if (!(p >= 0 && p <= 1 && a > 0 && b > 0 && a < Infinity && b < Infinity)) return null
   if (p === 0 || p === 1) return p
   let low = 0
   let high = 1
-  const guess = jstat.beta.inv(p, a, b)
-  let x = guess > 0 && guess < 1 ? guess : a / (a + b)
+  let x = Math.min(a / (a + b), Math.exp((Math.log(p * a) + logBeta(a, b)) / a))
   for (let i = 0; i < 200; i++) {
     const off = (betaCdf(x, a, b) ?? 0) - p
     if (off === 0) return x
@@ -176,6 +230,5 @@ export function binomialCdf(k: number, n: number, p: number): number | null {
   if (!readable) return null
   if (k < 0) return 0
   if (k >= n) return 1
-  const above = betaCdf(p, k + 1, n - k)
-  return above === null ? null : 1 - above
+  return betaTails(p, k + 1, n - k)?.upper ?? null
 }

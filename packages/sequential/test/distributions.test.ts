@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { bootstrap, ownersOf, percentileInterval, pointValue, type Statistic } from '../src/bootstrap.ts'
 import { midranks, orderOf } from '../src/auc.ts'
-import { mcnemarP } from '../src/mcnemar.ts'
+import { mcnemar, mcnemarP } from '../src/mcnemar.ts'
 import { seededRandom } from '../src/random.ts'
 import {
   betaCdf,
@@ -14,6 +14,7 @@ import {
   logMeanExp,
   normalCdf,
   normalQuantile,
+  normalTwoSided,
   sumOf,
   studentTwoSided,
   studentTwoSidedQuantile,
@@ -39,6 +40,34 @@ describe('distribution functions (SciPy 1.17.1)', () => {
     expect(Math.abs(got! - wanted)).toBeLessThanOrEqual(1e-10 * Math.max(1, Math.abs(wanted)))
   })
 
+  // mpmath 1.4.1 with 50 digits; the quantiles and Student's tail are SciPy 1.17.1: norm.ppf, beta.ppf, 2·t.sf, binomtest.
+  it.each([
+    ['normalCdf(-1.75)', normalCdf(-1.75), 0.04005915686381709],
+    ['normalCdf(-8)', normalCdf(-8), 6.2209605742717841e-16],
+    ['normalCdf(-37)', normalCdf(-37), 5.7255712225245768e-300],
+    ['normalTwoSided(0.5)', normalTwoSided(0.5), 0.61707507745197379],
+    ['normalTwoSided(9)', normalTwoSided(9), 2.2571768119076813e-19],
+    ['normalTwoSided(-30)', normalTwoSided(-30), 9.8134278542963741e-198],
+    ['normalQuantile(1e-300)', normalQuantile(1e-300), -37.0470962993612],
+    ['normalQuantile(1e-12)', normalQuantile(1e-12), -7.034483825301131],
+    ['normalQuantile(0.3)', normalQuantile(0.3), -0.5244005127080409],
+    ['normalQuantile(1 - 1e-12)', normalQuantile(0.999999999999), 7.0344869100478356],
+    ['chiSquareUpperTail(80, 1)', chiSquareUpperTail(80, 1), 3.7440973842028988e-19],
+    ['chiSquareUpperTail(0.3, 1)', chiSquareUpperTail(0.3, 1), 0.58388242077036518],
+    ['chiSquareUpperTail(900, 100)', chiSquareUpperTail(900, 100), 6.9299165591195508e-129],
+    ['chiSquareUpperTail(1_400, 2)', chiSquareUpperTail(1_400, 2), 9.8596765437597709e-305],
+    ['binomialCdf(2, 60, 0.5)', binomialCdf(2, 60, 0.5), 1.5881393422567669e-15],
+    ['binomialCdf(9_000, 20_000, 0.5)', binomialCdf(9_000, 20_000, 0.5), 9.7704138529144807e-46],
+    ['binomialCdf(100, 1_000_000, 0.001)', binomialCdf(100, 1_000_000, 0.001), 4.0288797659339242e-293],
+    ['betaQuantile(1e-3, 0.1, 5)', betaQuantile(1e-3, 0.1, 5), 1.3321008721895315e-31],
+    ['betaQuantile(0.3, 0.01, 4)', betaQuantile(0.3, 0.01, 4), 8.295791544625626e-54],
+    ['betaQuantile(0.05, 1e6, 3)', betaQuantile(0.05, 1e6, 3), 0.9999937042324923],
+    ['studentTwoSided(40, 30)', studentTwoSided(40, 30), 1.3726045194406417e-27],
+    ['mcnemar(200, 20)', mcnemar(200, 20).pExact, 1.567901728147051e-38],
+  ])('%s has nine digits in the tail', (_, got, wanted) => {
+    expect(Math.abs(got! / wanted - 1)).toBeLessThan(1e-9)
+  })
+
   it.each([
     betaQuantile(0.5, 0, 1),
     betaQuantile(NaN, 1, 1),
@@ -52,6 +81,7 @@ describe('distribution functions (SciPy 1.17.1)', () => {
     chiSquareUpperTail(1, 0),
     chiSquareUpperTail(NaN, 2),
     normalCdf(NaN),
+    normalTwoSided(NaN),
     normalQuantile(0),
     normalQuantile(1),
   ])('are null where they are not defined (%#)', (value) => expect(value).toBeNull())
