@@ -163,14 +163,20 @@ interface ProvenRate {
   beside?: string | undefined
   logE: number
   threshold: number
+  /** The counts of the evidence, from the moment of the proof; absent where they are those before. */
+  proof?: { events: number; requests: number }
 }
 
 /** Describes a rate that is proven to be too high: "41 of 1,000 canary requests failed (4.1 %), control 0.5 %: logE 7.9 ≥ 4.6". */
-export function rateMessage({ events, requests, what, beside, logE, threshold }: ProvenRate): string {
+export function rateMessage({ events, requests, what, beside, logE, threshold, proof }: ProvenRate): string {
   const compared = beside === undefined ? '' : `, ${beside}`
+  const isOther = proof !== undefined && (proof.events !== events || proof.requests !== requests)
+  const proven = isOther
+    ? ` from ${groupedDigits(proof.events)} of ${groupedDigits(proof.requests)} since the release began`
+    : ''
   return (
     `${groupedDigits(events)} of ${groupedDigits(requests)} ${what} (${percentText(ratioOf(events, requests))})${compared}: ` +
-    `logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`
+    `logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}${proven}`
   )
 }
 

@@ -19,7 +19,8 @@ export interface StageCounts {
 
 export interface CanaryCounts {
   add(tick: CanaryTick): void
-  lastStartMs(): number | undefined
+  /** The newest tick. The served part of a tick may follow its copies. */
+  last(): Pick<CanaryTick, 'startMs' | 'shadow'> | undefined
   /** The totals of the compared arms. */
   exposure(): ExposureCounts
   /** The totals including targeted callers: everything that the candidate has served. */
@@ -48,6 +49,7 @@ const noTraffic = (whose: string, { startedMs }: CanaryStage): Reason => ({
 
 export function createCanaryCounts(): CanaryCounts {
   const startMs: number[] = []
+  let newest: CanaryTick | undefined
   // Cumulative counts before each tick, so that a stage is one subtraction.
   const sums: StageCounts[] = [{ canary: 0, control: 0, sharedCanary: 0, sharedControl: 0, targeted: 0 }]
   const byShare = new Map<number | null | 'shadow', ExposureCounts>()
@@ -67,6 +69,7 @@ export function createCanaryCounts(): CanaryCounts {
   return {
     add(tick) {
       const { canary, control, targeted, shareBp } = tick
+      newest = tick
       const last = sums.at(-1)!
       const shared = shareBp === null ? 0 : 1
       // The requests of one user are one draw of the router, however many there are.
@@ -92,7 +95,7 @@ export function createCanaryCounts(): CanaryCounts {
       }
       byShare.set(share, sofar)
     },
-    lastStartMs: () => startMs.at(-1),
+    last: () => newest,
     exposure: () => ({ ...compared }),
     served: () => [...byShare.values()].reduce(addExposure, emptyExposure()),
     excess: () =>
@@ -153,12 +156,13 @@ const countNames = ['requests', 'errors', 'invalid', 'slow95', 'slow99', 'keys']
 /** Why a tick is invalid, or undefined. */
 export function unreadableTick(
   tick: CanaryTick,
-  lastStartMs: number | undefined,
+  last: Pick<CanaryTick, 'startMs' | 'shadow'> | undefined,
   answersPerKey = 1,
 ): string | undefined {
   if (!Number.isFinite(tick.startMs)) return `a tick starts at ${tick.startMs}`
-  if (lastStartMs !== undefined && tick.startMs <= lastStartMs) {
-    return `the tick at ${tick.startMs} is not later than the tick at ${lastStartMs}`
+  const isRest = last?.shadow === true && tick.shadow !== true && tick.startMs === last.startMs
+  if (last !== undefined && tick.startMs <= last.startMs && !isRest) {
+    return `the tick at ${tick.startMs} is not later than the tick at ${last.startMs}`
   }
   if (tick.shareBp !== null && !(tick.shareBp >= 0 && tick.shareBp <= 10_000)) {
     return `the tick at ${tick.startMs} has a share of ${tick.shareBp} basis points`

@@ -41,7 +41,7 @@ import { lossDelta, meanLoss, notWorseLogE, worseLogE } from './holdback.ts'
 import { scoreShift, type ScoreShift } from './score-shift.ts'
 import { isAnswered, questionOf, type Reason, type Verdict, type VerdictKind } from '../verdict.ts'
 
-export const canaryJudge = 'canary@3'
+export const canaryJudge = 'canary@4'
 
 export interface IncrementalJudge {
   /** Adds the next tick. An invalid tick makes every later verdict an error. */
@@ -89,13 +89,13 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
   return {
     add(tick) {
       if (problems.length > 0) return
-      const lastStartMs = counts.lastStartMs()
-      const problem = unreadableTick(tick, lastStartMs, answersPerKey)
+      const last = counts.last()
+      const problem = unreadableTick(tick, last, answersPerKey)
       if (problem !== undefined) {
         problems.push(problem)
         return
       }
-      const restarts = isRestart(tick, lastStartMs)
+      const restarts = isRestart(tick, last?.startMs)
       counts.add(tick)
       for (const each of comparisons) {
         if (restarts) each.restart(tick.startMs)
@@ -104,7 +104,7 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
       for (const each of proofs) each.add(tick)
       shift?.add(tick)
       // The guard restarts at each tick, so that a canary that breaks after a good day is stopped as fast as a new one.
-      if (lastStartMs !== undefined) guard.restart()
+      if (last !== undefined) guard.restart()
       const served = servedIn(tick)
       guard.add(served.requests, served.bad)
       keepFirst(guardReason(policy, counts, guard.logE(), tick.startMs))

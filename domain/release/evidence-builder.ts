@@ -15,6 +15,7 @@ import { disagreementCode, type DisagreementEvidence } from '../canary/disagreem
 import { scoreShiftCode } from '../canary/score-shift.ts'
 import type { ArmLosses } from '../canary/holdback.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from '../canary/evidence.ts'
+import { sumOf } from '@tenure/sequential'
 import { isBreakGlass, observedStage, stepsOf, watchedPolicy, type JudgedState } from './state.ts'
 
 /** The counts of one version and arm in one tick of one generation, over all replicas. */
@@ -29,28 +30,33 @@ export interface CountedTick extends ArmCounts {
   lengthMs: number
 }
 
-/** All ticks in which the candidate was in the route, oldest first. */
+/**
+ * All ticks in which the candidate was in the route, oldest first. The tick in which a shadow ends becomes two, so that its copies, which
+ * are many, do not dilute the first served requests.
+ */
 export function canaryTicks(state: JudgedState, counted: readonly CountedTick[]): CanaryTick[] {
-  const ticks = new Map<number, { tick: CanaryTick; generations: Set<number> }>()
+  const ticks = new Map<string, { tick: CanaryTick; generations: Set<number> }>()
+  const shadows = new Set(
+    state.routings.filter(({ stage }) => stage === 'shadow').map((each) => each.generation),
+  )
   for (const row of counted) {
     const arm = sideOf(state, row)
     if (arm === undefined) continue
-    let found = ticks.get(row.tickMs)
+    const shadow = shadows.has(row.generation)
+    const key = `${row.tickMs} ${shadow}`
+    let found = ticks.get(key)
     if (found === undefined) {
-      const tick = { startMs: row.tickMs, shareBp: null, canary: nothing(), control: nothing() }
-      ticks.set(row.tickMs, (found = { tick, generations: new Set() }))
+      const tick: CanaryTick = { startMs: row.tickMs, shareBp: null, canary: nothing(), control: nothing() }
+      if (shadow) tick.shadow = true
+      ticks.set(key, (found = { tick, generations: new Set() }))
     }
     found.generations.add(row.generation)
     if (arm === 'targeted') found.tick.targeted ??= nothing()
     addCounts(found.tick[arm]!, row)
   }
   return [...ticks.values()]
-    .map(({ tick, generations }) => ({
-      ...tick,
-      shareBp: shareOf(state, generations),
-      ...(isShadow(state, generations) && { shadow: true }),
-    }))
-    .sort((a, b) => a.startMs - b.startMs)
+    .map(({ tick, generations }) => ({ ...tick, shareBp: shareOf(state, generations) }))
+    .sort((a, b) => a.startMs - b.startMs || Number(b.shadow ?? false) - Number(a.shadow ?? false))
 }
 
 /** Targeted callers are counted separately, because a difference may come from the callers and not from the version. */
@@ -74,12 +80,6 @@ function shareOf(state: JudgedState, generations: ReadonlySet<number>): number |
     routed.replicas !== undefined
     ? null
     : routed.shareBp
-}
-
-/** Whether the candidate received copies only during a tick. */
-function isShadow(state: JudgedState, generations: ReadonlySet<number>): boolean {
-  const routed = state.routings.filter(({ generation }) => generations.has(generation))
-  return routed.length > 0 && routed.every(({ stage }) => stage === 'shadow')
 }
 
 const nothing = (): ArmCounts => ({ requests: 0, errors: 0, invalid: 0, slow95: 0, slow99: 0 })
@@ -166,9 +166,8 @@ export function canaryEvidenceOf(
   const routed = state.routings.at(-1)
   const startedMs = routed?.startedMs ?? 0
   const lengthMs = new Map(counted.map((row) => [row.tickMs, row.lengthMs]))
-  const countedMs = ticks
-    .filter((tick) => tick.startMs >= startedMs)
-    .reduce((sum, tick) => sum + (lengthMs.get(tick.startMs) ?? 0), 0)
+  const inStage = new Set(ticks.map(({ startMs }) => startMs).filter((startMs) => startMs >= startedMs))
+  const countedMs = sumOf([...inStage].map((startMs) => lengthMs.get(startMs) ?? 0))
   const policy = watchedPolicy(state)
   const stage = observedStage(state)
   const nextShareBp = stage === 'canary' ? state.policy.stages[state.stageIndex + 1]?.shareBp : undefined

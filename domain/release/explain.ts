@@ -10,7 +10,7 @@ import { isBreakGlass, isWarming, releaseStages, watchedPolicy, type ReleaseStat
 
 /** A reason with counts and rates, without the test evidence, which is stored with the decision. */
 export const withoutEvidence = (reason: string): string =>
-  reason.replaceAll(/[:,] logE \S+ ≥ \d+(?:\.\d+)?/g, '')
+  reason.replaceAll(/[:,] logE \S+ ≥ \d+(?:\.\d+)?(?: from [\d,]+ of [\d,]+ since the release began)?/g, '')
 
 /** Explains what a release waits for; without its `verdict` where the verdict stands beside the sentence. */
 export function whyWaiting(state: ReleaseState, { verdict = true } = {}): string {

@@ -89,7 +89,7 @@ const countedBy: Readonly<Record<string, 'failures' | 'slow95' | 'slow99'>> = {
 
 /**
  * Words each rate of a failing verdict with the counts of its stage, which are what its callers saw. The tests pool the earlier stages,
- * with the copies of a shadow; those counts stay in the values of the reason. A tick counts for the stage of its route, because it may
+ * with the copies of a shadow; the evidence names its own counts, from the moment of the proof. A tick counts for the stage of its route, because it may
  * begin before the stage.
  */
 function withStageCounts(
@@ -136,6 +136,10 @@ function stageRate(
         : `control ${percentText(sumOf(control.map(eventsOf)) / controlRequests)}`,
     logE: Number(values['logE']),
     threshold: Number(values['threshold']),
+    proof: {
+      events: Number(values['bad'] ?? values['canaryEvents']),
+      requests: Number(values['requests'] ?? values['canaryRequests']),
+    },
   })
 }
 

@@ -154,6 +154,7 @@ it('a rollback has the figure of its own stage, in its reason and in its verdict
   const rates = verdict.reasons.filter(({ code }) => code === 'guard' || code === 'invalid_rate')
   expect(rates.map(({ message }) => withoutEvidence(message))).toEqual([figure, figure])
   expect(rates[0]!.values).toMatchObject({ bad: 30, requests: 4_100 })
+  expect(rates[0]!.message).toMatch(/: logE \S+ ≥ \S+ from 30 of 4,100 since the release began$/)
   expect(judged({ errors: 20, invalid: 10 }).reason).toBe(
     '60 of 200 canary requests failed (30 %), control 0 %',
   )
@@ -180,7 +181,7 @@ it('a decision repeated on the same counts is the same row', async () => {
   const [a, b] = (await listDecisions(deps.store, last.id)).map(({ id: _id, at: _at, ...row }) => row)
   expect(a).toEqual(b)
   expect(a).toMatchObject({
-    verdict: { kind: 'fail', judge: 'canary@3' },
+    verdict: { kind: 'fail', judge: 'canary@4' },
     inputs: { canary: { requests: 1_600 }, control: { requests: 4_800 } },
   })
 })

@@ -1,5 +1,7 @@
 /** Tests the input of the judge: separated by version, in time order, with a clock that gaps do not shorten. */
 import { describe, expect, it } from 'vitest'
+import { judgeCanary } from '../../../domain/canary/incremental-judge.ts'
+import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { canaryTicks, canaryEvidenceOf, type CountedTick } from '../../../domain/release/evidence-builder.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
 import {
@@ -38,6 +40,10 @@ const since = (state: ReleaseState, generation: number, startedMs = 100): Releas
   routings: [...state.routings.slice(0, -1), { ...state.routings.at(-1)!, generation, startedMs }],
 })
 
+const rows = [100, 110, 120].flatMap((at) => [row(at, candidate, 5, 5), row(at, baseline, 5, 95)])
+const look = (state: ReleaseState, watchedMs: number, counted = rows) =>
+  canaryEvidenceOf(state, { counted, staleMs: 1, watchedMs }).stage
+
 describe('ticks', () => {
   it('sum replicas and arms by version, and exclude other versions', () => {
     const state = since(routedCanary, 5)
@@ -59,7 +65,7 @@ describe('ticks', () => {
   it('have no share when it changed within them, is unknown, or when the candidate only received copies', () => {
     const state = since(second, 6)
     const [mixed, unknown] = canaryTicks(state, [
-      row(100, candidate, 4, 1),
+      row(100, candidate, 5, 1),
       row(100, candidate, 6, 1),
       row(110, candidate, 99, 1),
     ])
@@ -68,13 +74,41 @@ describe('ticks', () => {
     expect(copied).toMatchObject({ shareBp: null, shadow: true })
     expect(mixed).not.toHaveProperty('shadow')
   })
+
+  it('are two where the shadow ends, so that its copies do not hide that the first served requests fail', () => {
+    const { routings } = since(routedShadow, 7)
+    const canary = since(routedCanary, 8, 105)
+    const state = { ...canary, routings: [routings.at(-1)!, canary.routings.at(-1)!] }
+    const counted = [
+      row(90, candidate, 7, 100),
+      row(90, baseline, 7, 100),
+      row(100, candidate, 8, 11, 6),
+      row(100, candidate, 7, 58),
+      row(100, baseline, 8, 200),
+      row(100, baseline, 7, 58),
+    ]
+    const evidence = canaryEvidenceOf(state, { counted, staleMs: 1, watchedMs: 1_000 })
+    expect(
+      evidence.ticks.map(({ canary, control, shareBp, shadow }) => [
+        canary.requests,
+        control.requests,
+        shareBp,
+        shadow,
+      ]),
+    ).toEqual([
+      [100, 100, null, true],
+      [58, 58, null, true],
+      [11, 200, 100, undefined],
+    ])
+    const { kind, reasons } = judgeCanary(evidence, defaultCanaryPolicy)
+    const [guard] = reasons.filter(({ code }) => code === 'guard')
+    expect([kind, guard?.values['atMs']]).toEqual(['fail', 100])
+    // The length of the tick counts once for the stage.
+    expect(look(since(state, 8, 100), 1_000, counted).elapsedMs).toBe(10)
+  })
 })
 
 describe('the stage', () => {
-  const rows = [100, 110, 120].flatMap((at) => [row(at, candidate, 5, 5), row(at, baseline, 5, 95)])
-  const look = (state: ReleaseState, watchedMs: number, counted = rows) =>
-    canaryEvidenceOf(state, { counted, staleMs: 1, watchedMs }).stage
-
   it('lasts as long as it was both watched and counted', () => {
     const state = since(routedCanary, 5)
     expect(look(state, 25).elapsedMs).toBe(25)
