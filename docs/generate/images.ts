@@ -1,6 +1,6 @@
 /**
  * Takes the screenshots of the documentation from the demo: every page and every state of a release, at the width of a phone, a laptop and
- * a large display, in light and dark. Start `npm start`, wait until the demo has ended, and run `npm run docs:images [-- --only releases]
+ * a large display, in light and dark. Start `npm start`, wait until the demo has ended, and run `node --import tsx docs/generate/images.ts [--only releases]
  * [--all DIRECTORY]`. `--all` also writes each width in light and dark, for review.
  */
 import { mkdirSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-/** Tests the Helm chart: by itself, and, where Helm is in the cache, what it renders. `npm run test:chart` installs it on a real API server. */
+/** Tests the Helm chart: by itself, and, where Helm is in the cache, what it renders. `npm run bench -- chart` installs it on a real API server. */
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -126,7 +126,7 @@ const render = (...args: string[]) =>
     call('template', 'shop', '.', '--kube-version', '1.34.0', '--values', 'ci/values.yaml', ...args),
   )
 
-describe.skipIf(helm === undefined)('rendered by Helm, which `npm run test:chart` builds', () => {
+describe.skipIf(helm === undefined)('rendered by Helm, which `npm run bench -- chart` builds', () => {
   it.each([['ci/values.yaml'], ['ci/all.yaml']])('%s passes the strict linter', (values) => {
     const files = ['--values', 'ci/values.yaml', '--values', values]
     expect(call('lint', '--strict', '.', ...files)).toContain('0 chart(s) failed')

@@ -173,24 +173,48 @@ const guides = pages.filter(
   (page) => page.startsWith('docs/') || (!page.includes('/') && page !== 'CHANGELOG.md'),
 )
 
+const scriptsOf = (path: string): Record<string, string> =>
+  (JSON.parse(textOf(path)) as { scripts?: Record<string, string> }).scripts ?? {}
+const scripts = scriptsOf('package.json')
+const benches = new Set(
+  [...textOf('packages/lab/bench.ts').matchAll(/^ {2}'?([a-z-]+)'?: \[/gm)].map(([, name]) => name!),
+)
+
+/** Returns the scripts and benches that a text tells to run and that are not there. A page for projects may name theirs. */
+const issuesOfScripts = (text: string): string[] =>
+  [
+    ...text.matchAll(/npm run (?:-s )?([a-z][\w:-]*)(?: -w (\S+?)(?=[`\s]))?(?: -- ([a-z][a-z-]*))?/g),
+  ].flatMap(([line, script = '', workspace, bench]) => {
+    const own = workspace === undefined ? scripts : scriptsOf(`packages/${basename(workspace)}/package.json`)
+    const isThere =
+      script in own &&
+      (script !== 'bench' || bench === undefined || workspace !== undefined || benches.has(bench))
+    return isThere ? [] : [`${line} runs nothing`]
+  })
+
+/** Returns the metrics that a page names and that Tenure does not have. */
+const issuesOfMetrics = (text: string): string[] =>
+  codeOf(text).filter(
+    (code) =>
+      /^tenure_[a-z]+(?:_[a-z0-9]+)*_(?:total|seconds|bytes|rows|entries|open)$/.test(code) &&
+      !(code in metricTable),
+  )
+
 describe('every page', () => {
-  it.each(pages)('%s has existing link targets only', (page) =>
-    expect(issuesOfLinks(page, textOf(page))).toEqual([]),
-  )
-  it.each(pages)('%s names existing files only', (page) =>
-    expect(issuesOfPaths(page, textOf(page))).toEqual([]),
-  )
-  it.each(guides)('%s names existing identifiers, tables and codes only', (page) =>
-    expect(issuesOfNames(textOf(page))).toEqual([]),
-  )
-  it.each(pages)('%s names existing commands only', (page) =>
-    expect(issuesOfCommands(textOf(page))).toEqual([]),
-  )
-  it.each(pages)('%s names existing metrics only', (page) => {
-    const named = codeOf(textOf(page)).filter((code) =>
-      /^tenure_[a-z]+(?:_[a-z0-9]+)*_(?:total|seconds|bytes|rows|entries|open)$/.test(code),
-    )
-    expect(named.filter((name) => !(name in metricTable))).toEqual([])
+  it('has existing link targets only, and names existing files, names, commands, scripts and metrics only', () => {
+    const issues = pages.flatMap((page) => {
+      const text = textOf(page)
+      return [
+        ...issuesOfLinks(page, text),
+        ...issuesOfPaths(page, text),
+        ...(guides.includes(page) ? issuesOfNames(text) : []),
+        ...issuesOfCommands(text),
+        ...issuesOfScripts(text),
+        ...issuesOfMetrics(text),
+      ].map((issue) => `${page}: ${issue}`)
+    })
+    expect(pages.length).toBeGreaterThan(150)
+    expect(issues).toEqual([])
   })
 
   // The reference of the command line begins with how to type them.
@@ -250,6 +274,17 @@ describe('the link check detects', () => {
       'there is no command tenure sing',
     ])
     expect(() => blocksOf('```sh\nnpx tenure up')).toThrow('the block of line 1 has no end')
+  })
+
+  it('a script, a bench and a metric that are not there', () => {
+    const text =
+      '`npm run dance`, `npm run bench -- dance`, `npm run bench -- fleet links`, `npm run sing -w @tenure/lab`'
+    expect(issuesOfScripts(text)).toEqual([
+      'npm run dance runs nothing',
+      'npm run bench -- dance runs nothing',
+      'npm run sing -w @tenure/lab runs nothing',
+    ])
+    expect(issuesOfMetrics('`tenure_songs_total`')).toEqual(['tenure_songs_total'])
   })
 
   it('a block with what a test needs to know of it', () =>

@@ -1,6 +1,6 @@
 /**
  * Tests that a release ends the same way when its worker crashes between two statements. Tries a sample of crash points; `npm run
- * test:crash` tries all.
+ * bench -- crash` tries all.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { verifyAudit } from '../../store/audit/audit-log.ts'

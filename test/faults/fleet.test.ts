@@ -1,5 +1,5 @@
 /**
- * Tests three replicas as real processes on one port under load, as a short run of `npm run bench:fleet`.
+ * Tests three replicas as real processes on one port under load, as a short run of `npm run bench -- fleet`.
  * A rolling restart loses no request, a kill loses only requests in flight, and every replica follows a rollback and a kill switch.
  */
 import { readFile } from 'node:fs/promises'

@@ -1,4 +1,4 @@
-/** Tests Postgres and Temporal both down for seconds; `npm run bench:outage -- --minutes 10` runs minutes. */
+/** Tests Postgres and Temporal both down for seconds; `npm run bench -- outage --minutes 10` runs minutes. */
 import { expect, it } from 'vitest'
 import { outage } from '../support/servers/outage.ts'
 

@@ -1,4 +1,4 @@
-/** Tests two concurrent commands on one release: one wins, and writes one audit row. `npm run test:races` runs a thousand. */
+/** Tests two concurrent commands on one release: one wins, and writes one audit row. `npm run bench -- races` runs a thousand. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { verifyAudit } from '../../store/audit/audit-log.ts'
 import { reached } from './figures.ts'

@@ -49,7 +49,7 @@ export const faults: readonly FaultCase[] = [
     fault: 'worker killed during rollback, every history event',
     asked: '100 % of points; ≤ 25 s extra',
     shownBy: [{ file: 'test/faults/crash.test.ts' }],
-    reached: 'a sample here; every point by npm run test:crash (packages/lab/faults/faults.md)',
+    reached: 'a sample here; every point by npm run bench -- crash (packages/lab/faults/faults.md)',
   },
   {
     number: 'F4',
@@ -83,14 +83,14 @@ export const faults: readonly FaultCase[] = [
     ],
     reached:
       'only what was in flight is lost; at twice the peak 63 requests a kill, ready again in 1.6 s (packages/lab/fleet/fleet.md)',
-    weaker: 'two kills here, five at twice the peak; twenty by npm run bench:fleet -- kills',
+    weaker: 'two kills here, five at twice the peak; twenty by npm run bench -- fleet kills',
   },
   {
     number: 'F7',
     fault: 'rolling restart under load, 3 rounds',
     asked: '0 of ≥ 100,000 fail',
     shownBy: [{ file: fleet, tests: 'a rolling restart' }],
-    reached: 'no request fails; at length by npm run bench:fleet',
+    reached: 'no request fails; at length by npm run bench -- fleet',
   },
   {
     number: 'F8',
@@ -192,7 +192,7 @@ export const faults: readonly FaultCase[] = [
     asked: '≥ 99.99 %, p99 ≤ +10 %, RSS ≤ +200 MB',
     shownBy: [{ file: 'test/faults/outage.test.ts' }],
     reached:
-      'killed or frozen: no prediction fails, no row is lost uncounted; ten minutes by npm run bench:outage (packages/lab/outage/outage.md)',
+      'killed or frozen: no prediction fails, no row is lost uncounted; ten minutes by npm run bench -- outage (packages/lab/outage/outage.md)',
   },
   {
     number: 'F17',
@@ -211,7 +211,7 @@ export const faults: readonly FaultCase[] = [
     fault: 'replica cut or frozen across a rollback',
     asked: 'the rolled-back version after the acknowledgement: 0 of ≥ 1,000,000',
     shownBy: [{ file: fleet, tests: 'after its rollback|the check' }],
-    reached: 'no answer in the short run; at length by npm run bench:fleet',
+    reached: 'no answer in the short run; at length by npm run bench -- fleet',
   },
   {
     number: 'F19',
@@ -236,7 +236,7 @@ export const faults: readonly FaultCase[] = [
     shownBy: [{ file: 'test/faults/long/network/links.test.ts' }],
     reached:
       'every replica follows the newest route, the release has ended, the audit is whole, the log equation exact',
-    weaker: '5 seeds here; 20 by npm run bench:fleet -- links',
+    weaker: '5 seeds here; 20 by npm run bench -- fleet links',
   },
   {
     number: 'F21',
@@ -251,7 +251,7 @@ export const faults: readonly FaultCase[] = [
     fault: 'two releases of one model at once',
     asked: '1,000 races: one owner',
     shownBy: [{ file: 'test/faults/races.test.ts' }],
-    reached: '1,000 by npm run test:races (packages/lab/faults/faults.md)',
+    reached: '1,000 by npm run bench -- races (packages/lab/faults/faults.md)',
   },
   {
     number: 'F23',
@@ -551,7 +551,7 @@ export const faults: readonly FaultCase[] = [
     asked: 'every invariant holds; ≤ 0.05 % failed outside planted faults; nothing stuck or mended by hand',
     shownBy: [{ file: 'packages/lab/test/long/chaos.test.ts' }],
     weaker:
-      '75 s of one seed at 100 requests a second; more by npm run test:chaos (packages/lab/fleet/fleet.md)',
+      '75 s of one seed at 100 requests a second; more by npm run bench -- chaos (packages/lab/fleet/fleet.md)',
   },
   {
     number: 'F53',

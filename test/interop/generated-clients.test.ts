@@ -1,6 +1,6 @@
 /**
  * Generates clients from `/openapi.json` with openapi-typescript and openapi-python-client, compiles them and makes every call on a whole
- * replica: `npm run test:interop`. Skipped without a network.
+ * replica: `npm run test:all -- test/interop`. Skipped without a network.
  */
 import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'

@@ -1,4 +1,4 @@
-/** Tests the Python clients of Triton, KServe and MLflow, installed from PyPI: `npm run test:interop`. Skipped without a network. */
+/** Tests the Python clients of Triton, KServe and MLflow, installed from PyPI: `npm run test:all -- test/interop`. Skipped without a network. */
 import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'

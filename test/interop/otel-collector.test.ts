@@ -1,6 +1,6 @@
 /**
  * Tests that the OpenTelemetry collector accepts the traces, metrics and logs of a system in which one version is released and the next is
- * rolled back: `npm run test:interop`. Skipped without Go or a network.
+ * rolled back: `npm run test:all -- test/interop`. Skipped without Go or a network.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { openShow, type Show } from '../support/fleet/fleet-fixture.ts'

@@ -1,5 +1,5 @@
 /**
- * Sends generated requests to every route and compares each response with `/openapi.json`: `npm run test:interop`. The number of examples of an
+ * Sends generated requests to every route and compares each response with `/openapi.json`: `npm run test:all -- test/interop`. The number of examples of an
  * operation is TENURE_TEST_EXAMPLES.
  */
 import { spawn, type ChildProcess } from 'node:child_process'

@@ -1,5 +1,5 @@
 /**
- * Tests that a stream loses and doubles no record through kills of the replica and of the broker; `npm run bench:streams` does it twenty
+ * Tests that a stream loses and doubles no record through kills of the replica and of the broker; `npm run bench -- streams` does it twenty
  * times.
  */
 import { describe, expect, it } from 'vitest'

@@ -1,5 +1,5 @@
 /**
- * Compares the fast path, the server without it and Node's own server on mutated requests. `npm run test:fuzz` sends 200,000 connections
+ * Compares the fast path, the server without it and Node's own server on mutated requests. `TENURE_TEST_CONNECTIONS=200000 npx vitest run packages/http-front/test/http-fuzz.test.ts` sends 200,000 connections
  * (TENURE_TEST_CONNECTIONS); TENURE_TEST_SEED repeats a run.
  */
 import { env } from 'node:process'

@@ -1,6 +1,6 @@
 /**
  * Measures how long a verification of the whole audit log takes, from the first row to the signed head:
- * `npm run bench:audit -- --rows 1000000 --runs 5`.
+ * `npm run bench -- audit --rows 1000000 --runs 5`.
  */
 import { headFiles, openHeads } from '../../../store/audit/signed-heads.ts'
 import { verifyAudit } from '../../../store/audit/audit-log.ts'

@@ -1,6 +1,6 @@
 /**
  * Measures batch prediction and writes packages/lab/batch/batch.md: 3,000,000 real flights scored by a Tenure batch and by a scikit-learn script with
- * the same network, and whether a kill loses or duplicates a row. `npm run bench:batch -- [--rounds 3] [--python PATH] [--out FILE]`; the
+ * the same network, and whether a kill loses or duplicates a row. `npm run bench -- batch [--rounds 3] [--python PATH] [--out FILE]`; the
  * Python needs scikit-learn, pandas and pyarrow.
  */
 import { textLiteral } from '../../../domain/sql-text.ts'
@@ -158,7 +158,7 @@ function report(): string {
   return [
     '# Batch prediction',
     '',
-    `Made by \`npm run bench:batch -- --rounds ${rounds}\` on ${machine}.`,
+    `Made by \`npm run bench -- batch --rounds ${rounds}\` on ${machine}.`,
     '',
     `Tenure and a scikit-learn script predict ${rows.toLocaleString('en')} real flights (\`flights-3m\` of vega-datasets, each once, with the six features of`,
     '`flight-delay`). They read one Parquet file and write the predictions with their ids to another one. Both use the same weights of a network of',

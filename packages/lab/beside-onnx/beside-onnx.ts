@@ -3,7 +3,7 @@
  * with a process that only computes. The last case separates the effect of the graph from the CPU time that it takes. Each round measures
  * all three, in changing order.
  *
- * `npm run bench:beside-onnx -- [--rounds 7] [--seconds 8] [--rate 500] [--callers 2] [--connections 64]`
+ * `npm run bench -- beside-onnx [--rounds 7] [--seconds 8] [--rate 500] [--callers 2] [--connections 64]`
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -175,7 +175,7 @@ function pageOf(rows: readonly Round[]): string {
   return `${[
     '# A compiled model beside a slow ONNX graph',
     '',
-    `Made by \`npm run bench:beside-onnx -- --rounds ${rounds} --seconds ${seconds} --rate ${rate} --callers ${callers} --connections ${connections}\` on ${machine}; the load average was ${loadBefore.toFixed(1)} before. The generators, the API process and ONNX Runtime share the machine.`,
+    `Made by \`npm run bench -- beside-onnx --rounds ${rounds} --seconds ${seconds} --rate ${rate} --callers ${callers} --connections ${connections}\` on ${machine}; the load average was ${loadBefore.toFixed(1)} before. The generators, the API process and ONNX Runtime share the machine.`,
     '',
     `A load generator requests one row of *iris*, a compiled model, ${load} in three situations. *alone*: nothing else runs. *graph*: ${callers} callers continuously request ${slowRows} rows of an ONNX graph with 6.8 million multiplications a row, the slow model of the last columns. *process*: a process that only computes runs on the same machine.`,
     '',

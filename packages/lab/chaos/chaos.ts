@@ -1,6 +1,6 @@
 /**
  * Injects faults drawn from a seed into a whole system, under load and with good and bad releases, and prints one table: `npm run
- * test:chaos -- --minutes 30 --seed S [--rate 200]`. Exits with 1 when an invariant is violated, when something is stuck, or when more than
+ * bench -- chaos --minutes 30 --seed S [--rate 200]`. Exits with 1 when an invariant is violated, when something is stuck, or when more than
  * 0.05 % of the requests fail outside planted faults.
  */
 import { readOptions } from '../harness/options.ts'

@@ -1,6 +1,6 @@
 /**
  * Runs one system under steady load while planned faults are injected and good and bad versions are released, then checks every invariant.
- * Shared by `npm run test:chaos` and its sample among the long tests.
+ * Shared by `npm run bench -- chaos` and its sample among the long tests.
  */
 import { setTimeout as pause } from 'node:timers/promises'
 import { isError } from '../../../domain/errors.ts'

@@ -1,6 +1,6 @@
 /**
  * Installs the Helm chart on a real Kubernetes API server, upgrades it in the middle of a canary, rolls it back and uninstalls it; writes
- * packages/lab/chart/chart.md. Requires root for the mounts of the pods. `npm run test:chart [-- --canary SECONDS --rate N]`
+ * packages/lab/chart/chart.md. Requires root for the mounts of the pods. `npm run bench -- chart [--canary SECONDS --rate N]`
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
@@ -29,7 +29,7 @@ const options = readOptions({
 })
 
 if (process.getuid?.() !== 0)
-  throw new Error('test:chart needs root: the pods get mounts and a user of their own')
+  throw new Error('the bench of the chart needs root: the pods get mounts and a user of their own')
 const say = (line: string): void => console.log(line)
 const [helmProgram, programs] = [await prepareHelm(say), await prepareCluster(say)]
 // Pods cannot write into the checkout.
@@ -300,7 +300,7 @@ function page({ upgraded, reference }: NonNullable<typeof story>): string {
   return [
     '# The Helm chart on a real API server',
     '',
-    `Made by \`npm run test:chart\` on ${machine}. The machine was shared with other work.`,
+    `Made by \`npm run bench -- chart\` on ${machine}. The machine was shared with other work.`,
     '',
     `The test uses Helm ${helm}, and kube-apiserver and kube-controller-manager ${kubernetes} with etcd ${etcd}, built from pinned modules, with TLS on loopback. The`,
     `definitions of ScaledObject (KEDA ${keda}) and ServiceMonitor are those of their projects. There is no scheduler and no kubelet: the test binds each pod, runs its`,

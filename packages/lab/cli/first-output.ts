@@ -1,5 +1,5 @@
 /**
- * Times the first output of each command: `npm run bench:cli`, or with `-- --runs 9`. The help of every command needs no system; commands
+ * Times the first output of each command: `npm run bench -- cli`, or with `--runs 9`. The help of every command needs no system; commands
  * that only read also run against the system of `tenure up`, if one runs. On Linux, CPU time is judged instead of elapsed time, because a
  * busy machine delays every process. `node -e 0` alternates with the commands as the baseline.
  */

@@ -3,7 +3,7 @@
  * Postgres, Temporal and its tool run as processes, because their images come from a registry. Trains, releases and queries a model; then
  * replaces all containers on the same volumes. Writes packages/lab/compose/compose.md.
  *
- * `npm run image:compose [-- --build no --init /usr/bin/catatonit]`, as root; requires psql and the packages for `npm run image`.
+ * `npm run bench -- compose [--build no --init /usr/bin/catatonit]`, as root; requires psql and the packages for `npm run image`.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -42,7 +42,7 @@ if (options.inside) {
   const page = [
     '# compose.yaml',
     '',
-    `Made by \`npm run image:compose\` on ${machine}, which was shared with other work.`,
+    `Made by \`npm run bench -- compose\` on ${machine}, which was shared with other work.`,
     '',
     'The services of Tenure run in podman containers on a network of their own. Each has the image, command, environment, volumes, health check, user and order',
     'of compose.yaml. No image registry could be reached, so Postgres 18, the development server of Temporal and the command of `search-attributes` run as',

@@ -1,6 +1,6 @@
 /**
  * Makes twelve models smaller in each way that their files allow, and judges each child as the gate does: trees of LightGBM, dense networks and
- * ONNX, four sizes each, trained on real flights. Writes packages/lab/compression/compression.md. `npm run bench:compression -- [--rows 60000] [--out
+ * ONNX, four sizes each, trained on real flights. Writes packages/lab/compression/compression.md. `npm run bench -- compression [--rows 60000] [--out
  * FILE]`
  */
 import { execFileSync } from 'node:child_process'

@@ -1,6 +1,6 @@
 /**
  * Measures the canary judge and the documented rules of other controllers on the same simulated traffic, and writes
- * packages/lab/decisions/decisions.md. `npm run bench:decisions -- --seed 1 --releases 1000`
+ * packages/lab/decisions/decisions.md. `npm run bench -- decisions --seed 1 --releases 1000`
  */
 import { writeFile } from 'node:fs/promises'
 import { simulateReleases, type SimulationPlan } from '../../../cli/simulate/run.ts'
@@ -109,7 +109,7 @@ await writeFile(
   new URL('./decisions.md', import.meta.url),
   `# How well the release judge decides
 
-Made by \`npm run bench:decisions -- --seed ${seed} --releases ${releases}\` in ${Math.round((performance.now() - startedMs) / 60_000)} minutes; the same seed gives the same figures.
+Made by \`npm run bench -- decisions --seed ${seed} --releases ${releases}\` in ${Math.round((performance.now() - startedMs) / 60_000)} minutes; the same seed gives the same figures.
 The champion fails ${percent(defaultWorld.errorRate)} of ${defaultWorld.requestsPerSecond} requests/s. Tenure evaluates all metrics, with Σα = ${percent(totalAlpha(dayPolicy.limits.alpha))}.
 The other columns apply other rules to the same traffic; those of the two controllers are their documented examples:
 

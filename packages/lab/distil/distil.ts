@@ -1,6 +1,6 @@
 /**
  * Distils pipelines of scikit-learn on real flights: trained, judged and registered on the whole system, then learnt by a small network. Writes
- * packages/lab/distil/distil.md. `npm run bench:distil -- [--out FILE]`
+ * packages/lab/distil/distil.md. `npm run bench -- distil [--out FILE]`
  */
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { loadavg, tmpdir } from 'node:os'
@@ -127,7 +127,7 @@ function page(found: readonly Found[]): string {
   return [
     '# A small network in place of a pipeline of scikit-learn',
     '',
-    `Made by \`npm run bench:distil\` on ${machine}, load average ${loadavg()[0]!.toFixed(1)} at the end.`,
+    `Made by \`npm run bench -- distil\` on ${machine}, load average ${loadavg()[0]!.toFixed(1)} at the end.`,
     '',
     `Each teacher is trained on ${groupedDigits(found[0]!.compression.taughtRows!)} flights as an object of Python, judged and registered. Then \`tenure compress … --to distil --times 20\` has it answer`,
     'these flights, a network learns the answers, and the gate compares both on 25,000 later flights, of which neither has seen one. The models declare a margin of accuracy of 3 %, which is the limit',

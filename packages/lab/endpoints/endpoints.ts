@@ -1,6 +1,6 @@
 /**
  * Measures what Tenure adds to a call of an endpoint elsewhere, and what dead and slow endpoints cost a model of the same replica. Writes
- * packages/lab/endpoints/endpoints.md. `npm run bench:endpoints -- [--rounds 20] [--seconds 0.5] [--out FILE]`
+ * packages/lab/endpoints/endpoints.md. `npm run bench -- endpoints [--rounds 20] [--seconds 0.5] [--out FILE]`
  */
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -129,7 +129,7 @@ function report(
   return [
     '# Endpoints elsewhere',
     '',
-    `Made by \`npm run bench:endpoints -- --rounds ${rounds} --seconds ${seconds}\` on ${machine}; the replica, Postgres, the endpoint and the callers`,
+    `Made by \`npm run bench -- endpoints --rounds ${rounds} --seconds ${seconds}\` on ${machine}; the replica, Postgres, the endpoint and the callers`,
     `share them. Load before: ${loadavg()[0]!.toFixed(1)}. All take turns in each of ${rounds} rounds.`,
     '',
     '## What Tenure adds',

@@ -1,6 +1,6 @@
 /**
  * Kills the worker of a release at every event of its history, in every workflow task and around every side effect. Compares the result
- * with an undisturbed release. `npm run test:crash [-- --limit N --from K --slots S]`
+ * with an undisturbed release. `npm run bench -- crash [--limit N --from K --slots S]`
  */
 import { quantileOf } from '../../../test/support/figures.ts'
 import { readOptions } from '../harness/options.ts'

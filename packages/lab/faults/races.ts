@@ -1,6 +1,6 @@
 /**
  * Races two commands on one release: N pairs of real transactions, N pairs in the reducer, and updates to real releases for S seconds per
- * kind. Then races rollbacks of at most 100 real releases against the restore of a backup. `npm run test:races [-- --count N --seconds S
+ * kind. Then races rollbacks of at most 100 real releases against the restore of a backup. `npm run bench -- races [--count N --seconds S
  * --only restores]`
  */
 import { readOptions } from '../harness/options.ts'

@@ -1,6 +1,6 @@
 /**
- * Measures several replicas under load: `npm run bench:fleet`, or with the names of parts, such as
- * `npm run bench:fleet -- kills --kills 20 --every 12` or `-- links --seeds 20`.
+ * Measures several replicas under load: `npm run bench -- fleet`, or with the names of parts, such as
+ * `npm run bench -- fleet kills --kills 20 --every 12` or `links --seeds 20`.
  * Each part starts its own system and prints its figures as JSON; packages/lab/fleet/fleet.md holds those of one run.
  */
 import { mkdirSync } from 'node:fs'

@@ -2,7 +2,7 @@
  * Compares one process that serves LightGBM models over HTTP with one process each of FastAPI, MLServer and KServe with the same models.
  * The servers take turns within seconds; only ratios within a turn count.
  *
- * `npm run bench:forests -- [--rounds 5] [--seconds 2] [--peers fastapi,fastapi-ort,mlserver-w0,mlserver,kserve]`. The first run makes the
+ * `npm run bench -- forests [--rounds 5] [--seconds 2] [--peers fastapi,fastapi-ort,mlserver-w0,mlserver,kserve]`. The first run makes the
  * environments of the peers in the cache.
  */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -206,7 +206,7 @@ function pageOf(measured: readonly Measured[]): string {
   return [
     '# Forests served over HTTP',
     '',
-    `\`npm run bench:forests\`, ${machine}, load by ${generator}, ${options.seconds} s a measurement, ${options.rounds} rounds. Load average before: ${before.toFixed(1)}. Minimum / median / maximum.`,
+    `\`npm run bench -- forests\`, ${machine}, load by ${generator}, ${options.seconds} s a measurement, ${options.rounds} rounds. Load average before: ${before.toFixed(1)}. Minimum / median / maximum.`,
     '',
     'Each server predicts with the same LightGBM regression of 30 columns, in one process with one thread for the model. The load generator shares',
     'the machine with the servers. `fastapi` and `fastapi-ort` are FastAPI with JSON rows and LightGBM or ONNX Runtime. `mlserver` is MLServer with its',

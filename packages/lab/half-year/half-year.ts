@@ -2,7 +2,7 @@
  * Replays the real flights from February to June 2001 on a running system without an operator: late outcomes, quality alarms,
  * retrainings, gates, releases and rollbacks. It then scores the same flights with a model never retrained and one retrained weekly,
  * and writes docs/half-year.md.
- * `npm run bench:halfyear -- [--week 36] [--weeks 22] [--nth 6] [--together 5] [--out FILE] [--compare no] [--json FILE]`
+ * `npm run bench -- halfyear [--week 36] [--weeks 22] [--nth 6] [--together 5] [--out FILE] [--compare no] [--json FILE]`
  *
  * `--json` stores the figures; `--from FILE` writes the page from such a file.
  */

@@ -36,7 +36,7 @@ export function reportPage(lived: HalfYear, { tookMs, chart }: { tookMs: number;
   return [
     '# Half a year without an operator',
     '',
-    `Made by \`npm run bench:halfyear\` in ${minutes(tookMs)} on ${machine}, with other work beside it.`,
+    `Made by \`npm run bench -- halfyear\` in ${minutes(tookMs)} on ${machine}, with other work beside it.`,
     '',
     `${whole(sumBy(weeks, ({ rows }) => rows))} real flights from ${day(weeks[0]?.fromMs ?? 0)} to the end of June 2001 were predicted at their`,
     'moment, on the system as it ships: embedded Postgres and Temporal, both workers, one replica. The outcome of each flight was sent',

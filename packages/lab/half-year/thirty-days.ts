@@ -1,6 +1,6 @@
 /**
  * Replays thirty days of a model in a few minutes and checks memory, open handles, table growth and unacknowledged alerts. Writes
- * packages/lab/half-year/thirty-days.md. `npm run bench:thirty-days -- [--day 8] [--days 30] [--out FILE]`
+ * packages/lab/half-year/thirty-days.md. `npm run bench -- thirty-days [--day 8] [--days 30] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
 import { figureTable, machine, sumBy, roundedNumber } from '../../../test/support/figures.ts'
@@ -40,7 +40,7 @@ function page(lived: HalfYear): string {
   return [
     '# Thirty days in minutes',
     '',
-    `Made by \`npm run bench:thirty-days -- --day ${day} --days ${days}\` in ${Math.round((Date.now() - startedMs) / 60_000)} minutes on ${machine}, with nothing else on the machine.`,
+    `Made by \`npm run bench -- thirty-days --day ${day} --days ${days}\` in ${Math.round((Date.now() - startedMs) / 60_000)} minutes on ${machine}, with nothing else on the machine.`,
     '',
     `The run has ${days} recorded days with ${roundedNumber(requests)} requests and ${roundedNumber(lived.outcomes)} outcomes, ${windows.length} windows, ${retrainings.length} requests for a`,
     `retraining and ${releases.length} releases. Every duration of the policies is shortened by ${roundedNumber(lived.clock.ratio)} ([time scale](../docs/half-year.md#time-scale-and-its-limits)).`,

@@ -1,5 +1,5 @@
 /**
- * Runs the release story on five hosts and a load balancer, which are network namespaces of this machine: `npm run test:hosts`, as root,
+ * Runs the release story on five hosts and a load balancer, which are network namespaces of this machine: `npm run bench -- hosts`, as root,
  * with HAProxy. Prints one table and writes packages/lab/hosts/hosts.md with `--out`. Exits with 1 when a release ends unexpectedly, a response is
  * wrong, or an order takes longer than a second.
  */

@@ -60,7 +60,7 @@ export function hostsPage(
   return [
     '# Five hosts',
     '',
-    `Made by \`npm run test:hosts -- --seed ${seed} --out packages/lab/hosts/hosts.md\` in ${minutes.toFixed(0)} minutes on ${machine}, beside other work.`,
+    `Made by \`npm run bench -- hosts --seed ${seed} --out packages/lab/hosts/hosts.md\` in ${minutes.toFixed(0)} minutes on ${machine}, beside other work.`,
     '',
     'Two hosts with a replica each, two with a control and a training worker, one with Postgres, Temporal and an object store, and one with HAProxy.',
     temporal === 'cluster'

@@ -68,7 +68,7 @@ export function incidentsPage(seeds: readonly PlayedSeed[], { rows }: { rows: nu
   return [
     '# Ten kinds of failures, replayed',
     '',
-    `Made by \`npm run bench:incidents\` on ${machine}, at idle priority beside other work; ${seeds.length} seeds a case.`,
+    `Made by \`npm run bench -- incidents\` on ${machine}, at idle priority beside other work; ${seeds.length} seeds a case.`,
     '',
     'The bench plays ten kinds of failures that teams have reported of models in production, one at a time, for six release rules. It asks of each rule: how many answers',
     'did the failure harm, when was a person told, were there alarms before anything was wrong, and were good versions blocked? [Any system can be plugged in](protocol.md) by a small program.',

@@ -1,6 +1,6 @@
 /**
  * Measures how fast each road takes a table into a snapshot, and the memory it needs; writes packages/lab/intake/intake.md. Each road runs in a
- * process of its own. `npm run bench:intake -- [--rows 1000000] [--out FILE]`
+ * process of its own. `npm run bench -- intake [--rows 1000000] [--out FILE]`
  */
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -130,7 +130,7 @@ const page = (rows: readonly string[][]): string =>
   `${[
     '# Intake',
     '',
-    `\`npm run bench:intake\` on ${machine}: ${roundedNumber(options.rows)} rows of two numbers, two categories, key, time and label become a snapshot.`,
+    `\`npm run bench -- intake\` on ${machine}: ${roundedNumber(options.rows)} rows of two numbers, two categories, key, time and label become a snapshot.`,
     '',
     ...figureTable('Road | seconds | rows a minute | peak memory of the process, MB', rows),
     '',

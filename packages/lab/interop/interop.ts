@@ -1,5 +1,5 @@
 /**
- * Measures the cost of protocols other than HTTP, and of tracing, and writes packages/lab/interop/interop.md. `npm run bench:interop -- [--parts
+ * Measures the cost of protocols other than HTTP, and of tracing, and writes packages/lab/interop/interop.md. `npm run bench -- interop [--parts
  * grpc,streams,tracing] [--rounds 5] [--draws 4] [--records 100000] [--out FILE]`; the sections of other parts stay as they are.
  */
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
@@ -63,7 +63,7 @@ console.log(pageOf(known))
 
 function commandOf(part: Part): string {
   const sizes = { grpc: '', streams: ` --records ${records}`, tracing: ` --draws ${draws}` }
-  return `npm run bench:interop -- --parts ${part} --rounds ${rounds}${sizes[part]}`
+  return `npm run bench -- interop --parts ${part} --rounds ${rounds}${sizes[part]}`
 }
 
 /** Returns title → text of the sections. */
@@ -85,13 +85,13 @@ function pageOf(sections: ReadonlyMap<string, string>): string {
   return [
     '# Other protocols, streams and tracing',
     '',
-    'Made by `npm run bench:interop`; each section names its command. A cost is the processor time of all threads of the replica for each call, with eight',
+    'Made by `npm run bench -- interop`; each section names its command. A cost is the processor time of all threads of the replica for each call, with eight',
     'callers. Processor time depends little on other work on the machine. What is compared was measured in interleaved rounds.',
     '',
     ...list,
     '## The OpenTelemetry collector',
     '',
-    '`npm run test:interop` builds the OpenTelemetry collector (0.155.0, with its OTLP receiver and its OTLP exporter over HTTP) from its Go modules. The',
+    '`npm run test:all -- test/interop` builds the OpenTelemetry collector (0.155.0, with its OTLP receiver and its OTLP exporter over HTTP) from its Go modules. The',
     'collector stands between a receiver and a system with a replica, a control worker, callers, a release that is promoted and one that is rolled back.',
     '',
     'In the last run the collector received and exported 1,259 spans (140 of the release that was rolled back), 58 metrics and 66 log records, and logged no',
@@ -100,7 +100,7 @@ function pageOf(sections: ReadonlyMap<string, string>): string {
     '',
     '## Generated requests',
     '',
-    '`TENURE_TEST_EXAMPLES=65 npm run test:interop` lets [schemathesis](https://schemathesis.readthedocs.io) generate about ten thousand requests from',
+    '`TENURE_TEST_EXAMPLES=65 npm run test:all -- test/interop` lets [schemathesis](https://schemathesis.readthedocs.io) generate about ten thousand requests from',
     '`/openapi.json`, sends them to every route, and compares each response with the document. On a busy machine Postgres may not respond in time; the',
     'replica then answers 503, which schemathesis reports as a server error.',
     '',

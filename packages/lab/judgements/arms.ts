@@ -1,6 +1,6 @@
 /**
  * Measures how long the judge reads the outcomes of an A/B release or of a holdback, by the number of users, and writes
- * packages/lab/judgements/arms.md. `npm run bench:arms -- [--most 10000000] [--out FILE]`
+ * packages/lab/judgements/arms.md. `npm run bench -- arms [--most 10000000] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
@@ -75,7 +75,7 @@ writeFileSync(
   options.out,
   `# Reading the outcomes of a release
 
-\`npm run bench:arms\` writes this page. ${machine}. The machine had other work too: its load average was ${Math.round(loadavg()[1]!)} at the end.
+\`npm run bench -- arms\` writes this page. ${machine}. The machine had other work too: its load average was ${Math.round(loadavg()[1]!)} at the end.
 
 The judge of an A/B release, and of the holdback of a probation, reads the first request of each user to each version with its newest
 outcome, and keeps sums. Three users in ten come twice, one in twenty is in the holdback. Each reading begins anew, so a late or corrected

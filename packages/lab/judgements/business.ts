@@ -1,6 +1,6 @@
 /**
  * Simulates the judge of business metrics: its false alarms on good releases, evaluated after every tick together with all other judges,
- * and the number of users that it needs to detect a candidate whose users buy less. `npm run bench:business -- <releases> <seed> [releases
+ * and the number of users that it needs to detect a candidate whose users buy less. `npm run bench -- business <releases> <seed> [releases
  * | users]`.
  */
 import { judgeBusiness } from '../../../domain/canary/effects.ts'

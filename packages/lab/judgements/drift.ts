@@ -1,6 +1,6 @@
 /**
  * Counts the alarms of drift on simulated months in which nothing drifts, and the hours until a shift alarms:
- * `npm run bench:drift -- --months 30`. With `--zeros 0.95`, this share of each feature is 0.
+ * `npm run bench -- drift --months 30`. With `--zeros 0.95`, this share of each feature is 0.
  */
 import { parseArgs } from 'node:util'
 import { backtestDrift } from '../../../domain/monitoring/drift-backtest.ts'

@@ -1,6 +1,6 @@
 /**
  * Simulates the judge of external metrics together with all other judges: false alarms on good releases, an unavailable source, and the
- * minutes and requests until a worse candidate is rolled back. `npm run bench:external -- <releases> <seed>`.
+ * minutes and requests until a worse candidate is rolled back. `npm run bench -- external <releases> <seed>`.
  */
 import type { ExternalMetric } from '../../../domain/canary/external/external-policy.ts'
 import { alphaFor, totalAlpha } from '../../../domain/canary/alpha-split.ts'

@@ -1,6 +1,6 @@
 /**
  * Simulates the judge of fidelity: how often a child passes that breaks a limit by as little as it can, and after how many rows an equal one
- * is found; writes packages/lab/judgements/fidelity.md. `npm run bench:fidelity -- [--runs 20000] [--found 300] [--seed 1] [--out FILE]`
+ * is found; writes packages/lab/judgements/fidelity.md. `npm run bench -- fidelity [--runs 20000] [--found 300] [--seed 1] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
 import type { FidelityPolicy } from '../../../domain/evaluation/fidelity.ts'
@@ -80,7 +80,7 @@ writeFileSync(
   options.out,
   `# Children that answer like their parents, and children that do not
 
-\`npm run bench:fidelity -- --runs ${runs} --found ${options.found} --seed ${seed}\` writes this page. \`judgeFidelity\` judges each child after ${looks.slice(0, -1).join(', ')} and
+\`npm run bench -- fidelity --runs ${runs} --found ${options.found} --seed ${seed}\` writes this page. \`judgeFidelity\` judges each child after ${looks.slice(0, -1).join(', ')} and
 ${roundedNumber(looks.at(-1)!)} rows, until it decides: ε = 5 %, other decisions 5 %, α = 5 %. Each of these children breaks a limit by as little as it can: its mean distance is ε, or its
 decisions differ as often as is allowed. Whether it passes or is refused, the judge has claimed what is not so; ${roundedNumber(runs)} runs each, with the one-sided upper
 95 % bound of Clopper and Pearson.

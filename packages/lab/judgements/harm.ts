@@ -1,6 +1,6 @@
 /**
  * Searches a policy for a harm budget against five kinds of bad candidates, releases others under it, and compares their harm with the
- * budget; writes packages/lab/judgements/harm.md. `npm run bench:harm -- [--releases 1000] [--seed 1] [--harm 500]`
+ * budget; writes packages/lab/judgements/harm.md. `npm run bench -- harm [--releases 1000] [--seed 1] [--harm 500]`
  */
 import { writeFileSync } from 'node:fs'
 import { normalQuantile, quantileOfSorted, sumOf } from '@tenure/sequential'
@@ -85,7 +85,7 @@ writeFileSync(
   options.out,
   `# Harm under a searched policy
 
-\`npm run bench:harm -- --releases ${options.releases} --seed ${options.seed} --harm ${options.harm}\` writes this page. Harm is counted in failed
+\`npm run bench -- harm --releases ${options.releases} --seed ${options.seed} --harm ${options.harm}\` writes this page. Harm is counted in failed
 requests: those beyond the champion's rate, and answers that the champion would have had right. ${candidates.length} policies were simulated, 40
 releases each with a good candidate and with each of the five bad ones; the fastest that finds 95 % of each and whose mean harm stays below
 ${options.harm}, with its upper 95 % bound, is **${chosen.name}**. Other releases under it:

@@ -1,6 +1,6 @@
 /**
  * Simulates the judges that need no failures (score shift, disagreement, holdback). Prints their false alarms on good releases, evaluated after
- * every tick, and how much data each needs to detect a worse model. `npm run bench:judgements -- <releases> <seed> [release |
+ * every tick, and how much data each needs to detect a worse model. `npm run bench -- judgements <releases> <seed> [release |
  * disagreement | holdback]`.
  */
 import {

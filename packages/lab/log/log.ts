@@ -1,6 +1,6 @@
 /**
  * Measures the prediction log and writes packages/lab/log/log.md: the fastest method of ingestion, and whether the row account is exact after
- * repeated kills. `npm run bench:log -- [--rounds 3] [--kills 20] [--out FILE]`
+ * repeated kills. `npm run bench -- log [--rounds 3] [--kills 20] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
 import { figureTable, machine, roundedNumber } from '../../../test/support/figures.ts'
@@ -27,7 +27,7 @@ function report(all: readonly Measured[], killed: KillsReport): string {
   return [
     '# The prediction log',
     '',
-    `Made by \`npm run bench:log -- --rounds ${options.rounds} --kills ${options.kills}\` on ${machine};`,
+    `Made by \`npm run bench -- log --rounds ${options.rounds} --kills ${options.kills}\` on ${machine};`,
     'Postgres and the process share them, and every commit waits for the disk.',
     '',
     '## Write methods',

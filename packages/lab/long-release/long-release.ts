@@ -1,6 +1,6 @@
 /**
  * Watches releases in their canary until the histories of their workflow have 50,000 events together, lets one be promoted and one fail, and
- * compares both with releases that end at once; writes packages/lab/long-release/long-release.md. `npm run bench:long-release -- [--events 50000] [--only rolled_back] [--out FILE]`
+ * compares both with releases that end at once; writes packages/lab/long-release/long-release.md. `npm run bench -- long-release [--events 50000] [--only rolled_back] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
 import { insertKey } from '../../../store/access/api-keys.ts'
@@ -200,7 +200,7 @@ function page(found: readonly LongRelease[]): string {
   return [
     `# A release watched for ${whole(options.events)} events`,
     '',
-    `Made by \`npm run bench:long-release -- --events ${options.events}${options.only && ` --only ${options.only}`}\` on ${machine}. The machine was shared with other work.`,
+    `Made by \`npm run bench -- long-release --events ${options.events}${options.only && ` --only ${options.only}`}\` on ${machine}. The machine was shared with other work.`,
     '',
     'A release is in its first canary stage on a system of two replicas, one control worker, Postgres and Temporal. Signals that find nothing new, and a pause',
     `and a resume after every ${signals} of them, lengthen its history. Then either its candidate begins to answer half of the requests with invalid outputs, or`,

@@ -1,6 +1,6 @@
 /**
  * Starts a checkout with a thousand model files and measures how long `tenure up` and `tenure models sync` take; writes
- * packages/lab/many-models/many-models.md. `npm run bench:many-models -- [--models 1000] [--out FILE]`
+ * packages/lab/many-models/many-models.md. `npm run bench -- many-models [--models 1000] [--out FILE]`
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -171,7 +171,7 @@ function page(phases: Phase[]): string {
   return `${[
     '# A thousand models',
     '',
-    `\`npm run bench:many-models\` copies the checkout, adds ${count - 2} model files like models/iris.ts to the two of this project, and starts`,
+    `\`npm run bench -- many-models\` copies the checkout, adds ${count - 2} model files like models/iris.ts to the two of this project, and starts`,
     'it with empty data. *Up serves* when it prints its addresses: all models are stored, their schedules and monitors exist, and the API',
     `responds. *No work is left* when all processes together use less than ${calmCores} cores for ${calmMs / 1_000} s: every monitor has evaluated its model.`,
     '',

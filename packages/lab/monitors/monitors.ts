@@ -1,6 +1,6 @@
 /**
  * Runs the monitors of a thousand models on one control worker and measures lateness, history length and resources; writes
- * packages/lab/monitors/monitors.md. `npm run bench:monitors -- [--models 1000] [--minutes 4] [--every 120] [--fast 10] [--out FILE]`
+ * packages/lab/monitors/monitors.md. `npm run bench -- monitors [--models 1000] [--minutes 4] [--every 120] [--fast 10] [--out FILE]`
  */
 import sql from 'sql-template-tag'
 import { writeFileSync } from 'node:fs'
@@ -148,7 +148,7 @@ function page(measured: { startedMs: number; usages: ProcessUsage[]; found: Foun
   return [
     '# A thousand monitors',
     '',
-    `Made by \`npm run bench:monitors -- --models ${count} --minutes ${options.minutes} --every ${options.every} --fast ${fast}\` on ${machine},`,
+    `Made by \`npm run bench -- monitors --models ${count} --minutes ${options.minutes} --every ${options.every} --fast ${fast}\` on ${machine},`,
     'without other work. The system has the embedded Postgres and Temporal, one control worker with its usual limits, and one replica.',
     '',
     `Each of ${count} models has a monitor: ${count - fast} have windows of ${options.every} s (usually an hour), and ${fast} have windows of a second, so`,

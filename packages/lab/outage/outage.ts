@@ -1,7 +1,7 @@
 /**
  * Measures predictions while Postgres and Temporal are killed or frozen, beside the same load without an outage, and the prediction
  * log under overload with a frozen Postgres; writes packages/lab/outage/outage.md.
- * `npm run bench:outage -- --minutes 10 [--rate 2000] [--kinds killed,frozen,overload] [--out FILE]`
+ * `npm run bench -- outage --minutes 10 [--rate 2000] [--kinds killed,frozen,overload] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
 import { figureTable, machine, roundedNumber as whole } from '../../../test/support/figures.ts'
@@ -36,7 +36,7 @@ function page(): string {
   return [
     '# Postgres and Temporal unavailable',
     '',
-    `Made by \`npm run bench:outage -- --minutes ${options.minutes} --rate ${options.rate}\` on ${machine}.`,
+    `Made by \`npm run bench -- outage --minutes ${options.minutes} --rate ${options.rate}\` on ${machine}.`,
     'One API process serves 32 callers of the load generator over sockets; Postgres and Temporal run on the same machine. *Killed* means SIGKILL to every',
     'process of both servers, *frozen* means SIGSTOP. *Before* and *after* are the same load in the same run. A p99 is the median of the p99 of each ten seconds.',
     '',

@@ -1,7 +1,7 @@
 /**
  * Measures the first contentful paint of each dashboard page in a real browser on a full database, and on a phone with an empty cache at
  * 1.6 Mbit/s and 150 ms to the server, with what it loads:
- * `npm run bench:pages -- --versions 10000 --audit 1000000 --releases 200 --models 0 --runs 7`. `--models`: further models that serve.
+ * `npm run bench -- pages --versions 10000 --audit 1000000 --releases 200 --models 0 --runs 7`. `--models`: further models that serve.
  */
 import sql from 'sql-template-tag'
 import type { Page } from 'playwright-core'

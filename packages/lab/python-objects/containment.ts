@@ -1,6 +1,6 @@
 /**
  * Measures what faults of a model in Python cost another one, and what a process for each version costs, on real processes, in turns. Writes
- * packages/lab/python-objects/containment.md. `npm run bench:python-containment -- [--rounds 3] [--ms 2000] [--out FILE]`
+ * packages/lab/python-objects/containment.md. `npm run bench -- python-containment [--rounds 3] [--ms 2000] [--out FILE]`
  */
 import { readdirSync, readFileSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
@@ -129,7 +129,7 @@ function report(): string {
   return [
     '# Faults of a model in Python, and what they cost another one',
     '',
-    `Made by \`npm run bench:python-containment -- --rounds ${options.rounds} --ms ${options.ms}\` on ${machine}, load average ${loadavg()[0]!.toFixed(1)} at the end.`,
+    `Made by \`npm run bench -- python-containment --rounds ${options.rounds} --ms ${options.ms}\` on ${machine}, load average ${loadavg()[0]!.toFixed(1)} at the end.`,
     '',
     'One model in a Python process is asked a row every 2 ms, while the process of another one has a fault, again and again. Both are run as a replica',
     'runs them. The 99th percentile of its answers, and of the delay of the event loop of the replica, as smallest / median / largest of the rounds, in turns. A process that only computes is the',

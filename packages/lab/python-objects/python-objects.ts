@@ -1,6 +1,6 @@
 /**
  * Measures a pipeline of scikit-learn as an object of Python, served by Tenure with keys, arms and the log, beside FastAPI and MLServer with the
- * same object, in turns. Writes packages/lab/python-objects/python-objects.md. `npm run bench:python-objects -- [--rounds 3] [--seconds 3] [--out FILE]`
+ * same object, in turns. Writes packages/lab/python-objects/python-objects.md. `npm run bench -- python-objects [--rounds 3] [--seconds 3] [--out FILE]`
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -185,7 +185,7 @@ function report(found: Measured): string {
   return [
     '# A pipeline of scikit-learn as an object of Python',
     '',
-    `Made by \`npm run bench:python-objects -- --rounds ${options.rounds} --seconds ${options.seconds}\` on ${machine}, load average ${loadavg()[0]!.toFixed(1)} at the end.`,
+    `Made by \`npm run bench -- python-objects --rounds ${options.rounds} --seconds ${options.seconds}\` on ${machine}, load average ${loadavg()[0]!.toFixed(1)} at the end.`,
     '',
     'One-hot encoding, a transformer of the script, scaling and a logistic regression, trained, judged and released by Tenure. Tenure checks the key, routes by arms,',
     'counts and logs; its process of the model sees no network and no other file. FastAPI (uvicorn, uvloop, httptools) and MLServer (without workers) load the same object from the',

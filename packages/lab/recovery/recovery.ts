@@ -1,6 +1,6 @@
 /**
  * Measures the cost of losing everything: rows since the last copy (RPO) and the time until predictions are served again (RTO); writes
- * packages/lab/recovery/recovery.md. `npm run bench:recovery -- --rounds 3 --seconds 60 [--out FILE]`
+ * packages/lab/recovery/recovery.md. `npm run bench -- recovery --rounds 3 --seconds 60 [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
 import { figureTable, machine, roundedNumber as whole } from '../../../test/support/figures.ts'
@@ -23,7 +23,7 @@ function page(): string {
   return [
     '# Everything deleted, and restored',
     '',
-    `Made by \`npm run bench:recovery -- --rounds ${options.rounds} --seconds ${options.seconds}\` on ${machine}.`,
+    `Made by \`npm run bench -- recovery --rounds ${options.rounds} --seconds ${options.seconds}\` on ${machine}.`,
     '',
     'A system of two replicas, a control worker, Postgres and Temporal serves predictions, and a release is in its canary. The test kills all processes and',
     'deletes the whole state: database, artifacts, heads of the audit log, Temporal. It puts back the signing keys, as [Backup](../../docs/backup.md) requires.',

@@ -1,7 +1,7 @@
 /**
  * Measures what a refit is worth: payments of which a third of a percent are fraud, known weeks later, go the whole way of a retraining, and the
  * judged and the refitted weights are compared, on the payments of the four weeks after it, with the same LightGBM trained on all labels known by
- * then. Writes packages/lab/refit/refit.md. `npm run bench:refit -- [--seeds 8] [--python PYTHON] [--out FILE]`
+ * then. Writes packages/lab/refit/refit.md. `npm run bench -- refit [--seeds 8] [--python PYTHON] [--out FILE]`
  */
 import { execFileSync } from 'node:child_process'
 import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
@@ -194,7 +194,7 @@ function page(found: readonly Found[]): string {
   return [
     '# What a refit is worth',
     '',
-    `Made by \`npm run bench:refit -- --seeds ${options.seeds}\` on ${machine}.`,
+    `Made by \`npm run bench -- refit --seeds ${options.seeds}\` on ${machine}.`,
     '',
     'Payments of 119 days, 2,521 a day, 0.33 % of them fraud. A charge-back comes after 2 to 45 days, and a payment without one is genuine after 45. The model',
     `has \`${split}\` and \`refit: 'matured'\`, and trains LightGBM in Python. Each run is a retraining on the whole`,

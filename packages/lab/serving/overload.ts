@@ -1,6 +1,6 @@
 /**
  * Measures good responses within the deadline under overload and beside slow clients; writes packages/lab/serving/overload.md.
- * `npm run bench:overload -- [--rounds 3] [--seconds 5] [--part overload|slow] [--connections 2000]`
+ * `npm run bench -- overload [--rounds 3] [--seconds 5] [--part overload|slow] [--connections 2000]`
  */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -197,7 +197,7 @@ function page(parts: readonly string[]): string {
   return [
     '# Overload and slow clients',
     '',
-    `Made by \`npm run bench:overload -- --rounds ${rounds} --seconds ${seconds} --connections ${connections}\` on ${machine}; the load average was ${loadBefore.toFixed(1)} before. The generator, the API process and Postgres share the machine.`,
+    `Made by \`npm run bench -- overload --rounds ${rounds} --seconds ${seconds} --connections ${connections}\` on ${machine}; the load average was ${loadBefore.toFixed(1)} before. The generator, the API process and Postgres share the machine.`,
     '',
     `The *peak* is the rate of a closed load, in which each caller waits for its response. Then requests arrive at a constant rate on at most ${roundedNumber(connections)} connections. Each request tells the server its deadline of ${deadlineMs} ms; only a successful response within the deadline is *good*. A request for which no connection is free is not sent, but counts as offered. After each overload, ${recoveryS} s at 0.7 × the peak follow. *Good again* is the time after which at least 99 % of the requests are good until the end.`,
     '',

@@ -190,7 +190,7 @@ export function pageOf(slices: readonly CellSlice[], all: readonly Measurement[]
     '',
     ...floorShares(all),
     '',
-    '`npm run bench:overload` measures [overload and slow clients](overload.md).',
+    '`npm run bench -- overload` measures [overload and slow clients](overload.md).',
     '',
     '## Every cell',
     '',

@@ -2,8 +2,8 @@
  * Measures the serving path with keys, metrics, arms and the prediction log, beside echo servers and installed model servers. Results
  * are appended to a file, so that a long measurement can be split into short runs; packages/lab/serving/serve.md is written from all.
  *
- * `npm run bench:serve -- [--rounds 3] [--seconds 3] [--only bars|iris:1:64,…] [--peers DIR --names fastapi,kserve] [--fresh]`
- * and `npm run bench:serve -- --report` to write the page again.
+ * `npm run bench -- serve [--rounds 3] [--seconds 3] [--only bars|iris:1:64,…] [--peers DIR --names fastapi,kserve] [--fresh]`
+ * and `npm run bench -- serve --report` to write the page again.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -67,7 +67,7 @@ if (options.fresh) rmSync(options.data, { force: true })
 if (!options.report) await run()
 const { slices, measured } = readData()
 if (slices.length === 0) throw new Error(`nothing has been measured yet: ${options.data}`)
-writeFileSync(options.out, pageOf(slices, measured, 'npm run bench:serve'))
+writeFileSync(options.out, pageOf(slices, measured, 'npm run bench -- serve'))
 console.log(barTable(measured))
 
 async function run(): Promise<void> {

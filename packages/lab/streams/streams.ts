@@ -1,6 +1,6 @@
 /**
  * Measures predictions on a Kafka topic and writes packages/lab/streams/streams.md: records per second relative to a loop that only consumes and
- * produces, and whether records are lost or duplicated after repeated kills. `npm run bench:streams -- [--rounds 3] [--records 100000]
+ * produces, and whether records are lost or duplicated after repeated kills. `npm run bench -- streams [--rounds 3] [--records 100000]
  * [--kills 20] [--out FILE]`
  */
 import { writeFileSync } from 'node:fs'
@@ -51,7 +51,7 @@ function report(rates: LoopRates, killed: StreamKills): string {
   return [
     '# Predictions for a topic',
     '',
-    `Made by \`npm run bench:streams -- --rounds ${options.rounds} --records ${options.records} --kills ${options.kills}\` on ${machine}.`,
+    `Made by \`npm run bench -- streams --rounds ${options.rounds} --records ${options.records} --kills ${options.kills}\` on ${machine}.`,
     'A replica reads requests from a Kafka topic and writes its answers to another one. A Kafka 4.1.0 broker, Postgres, the replica and the load',
     'generator share the machine. A record is a request with one row of iris. One transaction holds the answers and offsets of at most 2,000 records.',
     '',

@@ -1,7 +1,7 @@
 /**
  * Does what a team does on its first day, by the commands of the documentation: three tables become three served models, from empty folders and in
  * Python alone; then requests, late outcomes, the log, a rollback's evidence and a second laptop. Measures each step and writes
- * packages/lab/team-day/team-day.md. `npm run bench:team-day -- [--out FILE]`. Packages for Python come from the registry.
+ * packages/lab/team-day/team-day.md. `npm run bench -- team-day [--out FILE]`. Packages for Python come from the registry.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -230,7 +230,7 @@ function page(): string {
   return [
     "# A team's first day",
     '',
-    `Made by \`npm run bench:team-day\` on ${machine}.`,
+    `Made by \`npm run bench -- team-day\` on ${machine}.`,
     '',
     'Three tables become three models from empty folders: churn (60,000 rows, names with blanks and signs, two columns that leak), demand (300,000 rows,',
     'German dates, three quantiles) and fraud (300,000 payments, a quarter of a percent of them fraud, chargebacks 2 to 45 days late). The model files are in',

@@ -1,4 +1,4 @@
-/** Tests the cases of `npm run bench:incidents`: each is repeatable and hurts, and a program gets the verdicts of the rule it implements. */
+/** Tests the cases of `npm run bench -- incidents`: each is repeatable and hurts, and a program gets the verdicts of the rule it implements. */
 import { readFileSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'

@@ -1,4 +1,4 @@
-/** Tests, with the bench's simulator, that no good champion would be rolled back. `npm run bench:watch` runs the years. */
+/** Tests, with the bench's simulator, that no good champion would be rolled back. `npm run bench -- watch` runs the years. */
 import { expect, it } from 'vitest'
 import { patterns, simulateChampion, ticksAYear } from '../watch/years.ts'
 

@@ -2,7 +2,7 @@
  * Measures trainings: the flights of the example model in Tenure, TensorFlow in Python, LightGBM and scikit-learn, and up to ten million
  * similar rows, in training and in evaluation. Contenders take turns; only CPU time and ratios within a round count.
  *
- * `npm run bench:train -- [--rounds 5] [--sizes 100000,1000000,10000000] [--python PYTHON] [--out FILE] [--keep DIR]`. Without `--python`,
+ * `npm run bench -- train [--rounds 5] [--sizes 100000,1000000,10000000] [--python PYTHON] [--out FILE] [--keep DIR]`. Without `--python`,
  * an environment with the peers is made in the cache.
  */
 import { execFileSync } from 'node:child_process'
@@ -42,7 +42,7 @@ try {
 const page = [
   '# Trainings',
   '',
-  `\`npm run bench:train\`, ${machine}, load average ${loadavg()[1]!.toFixed(0)}. Seconds of processor time, as minimum / median / maximum.`,
+  `\`npm run bench -- train\`, ${machine}, load average ${loadavg()[1]!.toFixed(0)}. Seconds of processor time, as minimum / median / maximum.`,
   '',
   ...lines,
 ].join('\n')

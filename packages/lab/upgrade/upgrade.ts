@@ -1,7 +1,7 @@
 /**
  * Upgrades a system from an older commit to this build in the middle of a canary and under load, with a good and with a bad candidate, and
  * compares the endings with those of the older commit alone; writes packages/lab/upgrade/upgrade.md.
- * `npm run test:upgrade [-- --from COMMIT --canary SECONDS --rate N --only good]`
+ * `npm run bench -- upgrade [--from COMMIT --canary SECONDS --rate N --only good]`
  */
 import { isDeepStrictEqual } from 'node:util'
 import { writeFileSync } from 'node:fs'
@@ -102,7 +102,7 @@ function page(): string {
   return [
     '# An upgrade in mid-canary',
     '',
-    `Made by \`npm run test:upgrade\` on ${machine}. The machine was shared with other work.`,
+    `Made by \`npm run bench -- upgrade\` on ${machine}. The machine was shared with other work.`,
     '',
     `A system of the commit ${former.commit} (${former.date}) runs two replicas on one port, two control workers, a training worker, Postgres and Temporal. A`,
     `release is in its first canary stage at 20 %, and callers send ${options.rate} predictions a second. First \`tenure upgrade check\` of this build runs, then`,

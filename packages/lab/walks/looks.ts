@@ -1,6 +1,6 @@
 /**
  * Photographs ten pages of the dashboard at two widths, in light and dark, and lays the pictures of two commits beside each other:
- * `npm run bench:looks -- --take DIRECTORY` on each commit, then `npm run bench:looks -- --before DIRECTORY --after DIRECTORY`, which writes
+ * `npm run bench -- looks --take DIRECTORY` on each commit, then `npm run bench -- looks --before DIRECTORY --after DIRECTORY`, which writes
  * one picture for each page to docs/images.
  */
 import { randomUUID } from 'node:crypto'

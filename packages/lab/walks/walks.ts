@@ -1,5 +1,5 @@
 /**
- * Measures how long users need for the tasks of a person on call, on a phone screen in a real browser: `npm run bench:walks`. A step costs the
+ * Measures how long users need for the tasks of a person on call, on a phone screen in a real browser: `npm run bench -- walks`. A step costs the
  * page's time, measured, and the reader's time, estimated by the keystroke-level model: 1.35 s to decide, 1.1 s per tap, 0.28 s per key, and
  * four words per second.
  */

@@ -1,6 +1,6 @@
 /**
  * Measures the watch of champions: false alarms in simulated years of good champions, the expected delay at quiet traffic, and incidents on
- * real processes; writes packages/lab/watch/watch.md. `npm run bench:watch -- [--years 100] [--simulated-only] [--seed 1] [--out FILE]`; the years are those
+ * real processes; writes packages/lab/watch/watch.md. `npm run bench -- watch [--years 100] [--simulated-only] [--seed 1] [--out FILE]`; the years are those
  * of each pattern.
  */
 import { writeFileSync } from 'node:fs'
@@ -66,7 +66,7 @@ function page(failing: readonly FailingChampionRun[], incidents: readonly Incide
   return `${[
     '# The watch of champions',
     '',
-    `\`npm run bench:watch\` on ${machine}.`,
+    `\`npm run bench -- watch\` on ${machine}.`,
     '',
     '## Incidents on real processes',
     '',

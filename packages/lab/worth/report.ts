@@ -32,7 +32,7 @@ export function worthPage(years: readonly YearResult[], { rows, gate, campaigns 
   return [
     '# Is judging worth having?',
     '',
-    `Made by \`npm run bench:worth\` on ${machine}, at idle priority beside other work.`,
+    `Made by \`npm run bench -- worth\` on ${machine}, at idle priority beside other work.`,
     '',
     ...howItIsPlayed(years, rows),
     '',

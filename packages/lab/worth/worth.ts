@@ -1,6 +1,6 @@
 /**
  * Simulates a year of three streams, calm and with twelve incidents, for Tenure and for contenders with the same trainer and data. `npm run
- * bench:worth -- [--streams sea,hyperplane,flights] [--weeks 52] [--rows 7000] [--seed 1] [--json FILE] [--out FILE]`
+ * bench -- worth [--streams sea,hyperplane,flights] [--weeks 52] [--rows 7000] [--seed 1] [--json FILE] [--out FILE]`
  *
  * `--json` stores the figures after each week; `--from FILE,FILE` writes the page from such files. `--floods warn` uses another policy for
  * floods. `--campaigns FILE` simulates the campaigns of the flights, or reads them from the file if it exists.

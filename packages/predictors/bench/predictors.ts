@@ -3,7 +3,7 @@
  * turn of the request and in the process of ONNX Runtime, against direct calls of the library. All contenders take turns in each round, so
  * that other load affects them alike; only ratios within a round count.
  *
- * `npm run bench:predictors -- --python PYTHON [--rounds 40] [--only trees|sessions] [--graphs vectors,embedding] [--models DIR] [--out FILE]`. PYTHON needs lightgbm
+ * `npm run bench -w @tenure/predictors -- --python PYTHON [--rounds 40] [--only trees|sessions] [--graphs vectors,embedding] [--models DIR] [--out FILE]`. PYTHON needs lightgbm
  * and onnx.
  */
 import { execFileSync, spawn } from 'node:child_process'
@@ -56,7 +56,7 @@ try {
 const page = [
   '# Predictors alone',
   '',
-  `\`npm run bench:predictors\`, ${processors}, Node ${process.versions.node}, load average ${loadavg()[1]!.toFixed(0)}. ${rounds} interleaved rounds. Figures are microseconds, and ratios within a round, as minimum / median / maximum.`,
+  `\`npm run bench -w @tenure/predictors\`, ${processors}, Node ${process.versions.node}, load average ${loadavg()[1]!.toFixed(0)}. ${rounds} interleaved rounds. Figures are microseconds, and ratios within a round, as minimum / median / maximum.`,
   '',
   ...lines,
 ].join('\n')

@@ -1,5 +1,5 @@
 /**
- * Compares predictions of model files with those of LightGBM, XGBoost, CatBoost and, for scikit-learn, ONNX Runtime: `npm run test:parity
+ * Compares predictions of model files with those of LightGBM, XGBoost, CatBoost and, for scikit-learn, ONNX Runtime: `npm run parity -w @tenure/predictors
  * -- [--rows 22000] [--rounds 40] [--seeds 1] [--only trees|onnx]`. The libraries train the models from seeds, in a virtual environment in the cache.
  * `--pack FILE` also writes the models for the tests.
  */

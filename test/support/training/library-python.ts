@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { cacheDir, environmentWith } from '../../../temporal.config.ts'
 
-/** Returns the Python of `npm run test:parity`, or the one that TENURE_TEST_PYTHON names. */
+/** Returns the Python of `npm run parity -w @tenure/predictors`, or the one that TENURE_TEST_PYTHON names. */
 export function findLibraryPython(): string | undefined {
   const given = environmentWith({})['TENURE_TEST_PYTHON']
   const names = existsSync(cacheDir()) ? readdirSync(cacheDir()) : []

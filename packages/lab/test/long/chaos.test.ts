@@ -1,4 +1,4 @@
-/** Runs a minute of faults drawn from one seed; `npm run test:chaos -- --minutes 30 --seed S` runs longer. */
+/** Runs a minute of faults drawn from one seed; `npm run bench -- chaos --minutes 30 --seed S` runs longer. */
 import { expect, it } from 'vitest'
 import { runChaos } from '../../chaos/loop.ts'
 import { reached } from '../../../../test/faults/figures.ts'

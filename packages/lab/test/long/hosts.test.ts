@@ -1,5 +1,5 @@
 /**
- * Runs the release story on five hosts and a load balancer as network namespaces, briefly (`npm run test:hosts` runs it in full): links are
+ * Runs the release story on five hosts and a load balancer as network namespaces, briefly (`npm run bench -- hosts` runs it in full): links are
  * cut and hosts are lost.
  */
 import { describe, expect, it } from 'vitest'

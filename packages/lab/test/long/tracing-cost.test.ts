@@ -1,4 +1,4 @@
-/** Tests that tracing costs a replica little, and prints the figures; `npm run bench:interop` measures them at length. */
+/** Tests that tracing costs a replica little, and prints the figures; `npm run bench -- interop` measures them at length. */
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { measureTracedReplicas } from '../../interop/tracing-cost.ts'
 import { quantileOf } from '../../../../test/support/figures.ts'

@@ -16,10 +16,10 @@ export interface ParityCase {
   answers: (number | number[])[]
 }
 
-/** Reads 46 models of the three libraries, as `npm run test:parity -- --only trees --pack` wrote them. */
+/** Reads 46 models of the three libraries, as `npm run parity -w @tenure/predictors -- --only trees --pack` wrote them. */
 export const readCases = (): ParityCase[] => readPack('tree-models.json.gz')
 
-/** Reads ONNX models of scikit-learn and others with ONNX Runtime's outputs, as `npm run test:parity -- --only onnx --pack` wrote them. */
+/** Reads ONNX models of scikit-learn and others with ONNX Runtime's outputs, as `npm run parity -w @tenure/predictors -- --only onnx --pack` wrote them. */
 export const readOnnxCases = (): ParityCase[] => readPack('onnx-models.json.gz')
 
 /** Reads models of older library versions, as `packages/predictors/tools/older_models.py` wrote them. */

@@ -1,4 +1,4 @@
-/** Tests the prediction log when the process itself is killed; `npm run bench:log` kills it twenty times. */
+/** Tests the prediction log when the process itself is killed; `npm run bench -- log` kills it twenty times. */
 import { expect, it, onTestFinished } from 'vitest'
 import { openDatabase, prepareServing } from '../../../support/servers/private-database.ts'
 import { killAgainAndAgain } from '../../../support/serving/log-kills.ts'

@@ -1,6 +1,6 @@
 /**
  * Cuts and heals every link between a process and Postgres or Temporal, in a different order for each seed. Five seeds run here; `npm run
- * bench:fleet -- links` runs twenty.
+ * bench -- fleet links` runs twenty.
  */
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { cutAllLinks, linkedStage, type LinkResult } from '../../../support/fleet/links.ts'

@@ -1,4 +1,4 @@
-/** Tests a rollback during the restore of a backup that holds the candidate as champion. `npm run test:races` runs a hundred. */
+/** Tests a rollback during the restore of a backup that holds the candidate as champion. `npm run bench -- races` runs a hundred. */
 import { expect, it } from 'vitest'
 import { verifyAudit } from '../../../../store/audit/audit-log.ts'
 import { raceRestore } from '../../../support/races/restores.ts'
