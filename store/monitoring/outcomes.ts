@@ -228,5 +228,7 @@ export async function listLatestOutcomes(
     where not exists (
       select from outcomes as other where other.prediction_id = newest.prediction_id
         and (other.observed_at, other.revision) > (newest.observed_at, newest.revision)
+      -- Asked for each of the newest; without this, Postgres reads all outcomes once.
+      offset 0
     )`)
 }

@@ -133,9 +133,18 @@ export async function measureSlow(database: Database): Promise<void> {
       order by measured_at nulls first limit 1
     ), buckets as (
       select key::bigint as bound, sum(value::bigint) as count
-      from due join tick_counters using (model, version), jsonb_each_text(latency)
-      where arm <> 'shadow' and tick > clock_timestamp() - interval '7 days' and tick < clock_timestamp() - interval '10 minutes'
-        and (floor(extract(epoch from tick) / 10)::bigint % 20 = 0 or tick > clock_timestamp() - interval '3 hours')
+      from due
+        cross join (
+          select at, at + interval '10 seconds' as until from generate_series(
+            to_timestamp(floor(extract(epoch from statement_timestamp() - interval '7 days') / 200) * 200),
+            statement_timestamp() - interval '3 hours', interval '200 seconds') as at
+          union all
+          select statement_timestamp() - interval '3 hours', statement_timestamp() - interval '10 minutes'
+        ) as sampled
+        join tick_counters on tick_counters.model = due.model and tick_counters.version = due.version
+          and tick >= sampled.at and tick < sampled.until,
+        jsonb_each_text(latency)
+      where arm <> 'shadow'
       group by 1
     ), running as (
       select bound, sum(count) over (order by bound) as reached, sum(count) over () as total from buckets
@@ -154,7 +163,7 @@ export async function readLastMinute(
     select model, sum(requests)::float8 as requests, sum(errors + invalid)::float8 as failed
     from tick_counters
     where model = any(${[...models]}::text[]) and arm <> 'shadow' and requests > 0
-      and tick > clock_timestamp() - interval '70 seconds'
+      and tick > statement_timestamp() - interval '70 seconds'
     group by model`)
   return new Map(rows.map(({ model, ...minute }) => [model, minute]))
 }
