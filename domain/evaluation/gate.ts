@@ -34,6 +34,7 @@ import {
   repetitionReasons,
   shiftReasons,
   searchReasons,
+  unjudgedSlices,
   unknownReasons,
   splitReasons,
   useReasons,
@@ -336,6 +337,7 @@ export function concludeGate(
   const warnings = [
     ...(isLossBetter ? uncalibrated : []),
     ...own.warnings,
+    ...unjudgedSlices(slices, policy),
     ...fairnessReasons(fairness, policy, 'doubtful'),
     ...repetitionReasons(leakage.differentRows, rows),
     ...shiftReasons(leakage.classShift, policy),

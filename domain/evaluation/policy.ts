@@ -68,18 +68,18 @@ export interface GatePolicy {
     positives: number
     /** Rows of the negative class. */
     negatives: number
-    /** Rows of a slice; smaller slices are reported, but not judged. */
+    /** Rows of a slice. A smaller slice is stopped by certain harm, and is otherwise named as not judged. */
     sliceRows: number
-    /** Positive rows of a slice. */
+    /** Positive rows of a slice, likewise. */
     slicePositives: number
   }
   /** The limits of slices. */
   slices: {
     /** The metric that compares slices. */
     metric: SliceMetric
-    /** The loss of a slice that blocks, relative to the champion for metrics where lower is better … */
+    /** The loss that a slice may have, relative to the champion for metrics where lower is better. A larger one blocks … */
     points: number
-    /** … when it is certain at this level after Holm's correction. */
+    /** … when "the loss is at most the limit" is rejected at this level after Holm's correction. */
     alpha: number
   }
   /** The limits of calibration; `'off'` where the output is not a probability. */

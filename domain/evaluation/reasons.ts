@@ -4,7 +4,7 @@ import type { GateCalibration } from './calibration.ts'
 import { decidingMeasures, measureText, type Estimate, type GateFairnessRow } from './fairness.ts'
 import type { ComparedNumbers, GateInput, GateSearch } from './input.ts'
 import type { GatePolicy } from './policy.ts'
-import { sliceLimitText, type GateSliceRow } from './slices.ts'
+import { provableText, sliceLimitText, worstSlicesFirst, type GateSliceRow } from './slices.ts'
 import type { ClassShift } from './leakage.ts'
 import { comparedValue, type GateMetricRow } from './metric-table.ts'
 import {
@@ -57,12 +57,32 @@ export function sliceReasons(slices: readonly GateSliceRow[], policy: GatePolicy
       return [{ code: 'slice_missing', message: `slice "${name}" has no rows`, values: { slice: name } }]
     }
     if (slice.verdict !== 'blocked') return []
+    const limit = sliceLimitText(policy.slices)
     const message =
       `slice "${name}": ${metricName(metric)} ${metricText(challenger)} vs champion ${metricText(champion)}, worse by more than ` +
-      `${sliceLimitText(policy.slices)}: adjusted p ${pValueText(adjustedP)}, below ${alpha}`
+      `${limit}: adjusted p ${pValueText(adjustedP)} for "the loss is at most ${limit}", below ${alpha}`
     const values = { slice: name, metric, champion, challenger, delta, adjustedP }
     return [{ code: 'slice_worse', message, values }]
   })
+}
+
+/** The slices that a warning names. */
+const maxNamed = 5
+
+/** Which slices have too few rows to prove that they are within the limit, the largest losses first. */
+export function unjudgedSlices(slices: readonly GateSliceRow[], policy: GatePolicy): Reason[] {
+  const unjudged = worstSlicesFirst(slices).filter(
+    ({ verdict, champion }) => verdict === 'insufficient' && champion !== null,
+  )
+  if (unjudged.length === 0) return []
+  const named = unjudged.slice(0, maxNamed).map((row) => {
+    const { name, champion, challenger } = row
+    return `"${name}" (${counted(row.rows, 'row')}, ${metricText(challenger)} vs champion ${metricText(champion)}, ${provableText(row, policy.slices)})`
+  })
+  const more = unjudged.length - named.length
+  const rest = more === 0 ? '' : ` and ${counted(more, 'other slice')}`
+  const message = `too few rows to judge by ${metricName(policy.slices.metric)}: ${named.join(', ')}${rest}`
+  return [{ code: 'slices_unjudged', message, values: { slices: unjudged.length } }]
 }
 
 export function calibrationReasons(calibration: GateCalibration | null, policy: GatePolicy): Reason[] {

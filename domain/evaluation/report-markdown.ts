@@ -187,7 +187,7 @@ function sliceTable({
   if (slices.length === 0) return markup``
   return titledTable(
     markup`## Slices by ${metricName(metric)} (worst first)`,
-    ['slice', 'rows', 'champion', 'challenger', 'gain', 'adjusted p', 'verdict'],
+    ['slice', 'rows', 'champion', 'challenger', 'gain', 'adjusted p', 'smallest provable loss', 'verdict'],
     worstSlicesFirst(slices, metric).map((row) => [
       row.name,
       groupedDigits(row.rows),
@@ -195,6 +195,7 @@ function sliceTable({
       metricText(row.challenger),
       gainText(row.delta),
       pValueText(row.adjustedP),
+      metricText(row.provable ?? null),
       row.verdict === 'blocked' || row.verdict === 'missing'
         ? markup`**${sliceVerdictText(row.verdict)}**`
         : sliceVerdictText(row.verdict),

@@ -420,7 +420,7 @@ export function gateParts({
   const [worst] = worstSlicesFirst(slices, metric)
   if (worst !== undefined && metric !== undefined)
     lines.push(
-      `worst slice of ${slices.length}: ${worst.name}: ${worst.verdict}; ${metric} ${figure(worst.challenger)}, champion ${figure(worst.champion)}, ${counted(worst.rows, 'row')}`,
+      `worst slice of ${slices.length}: ${worst.name}: ${worst.verdict}; ${metric} ${figure(worst.challenger)}, champion ${figure(worst.champion)}, ${counted(worst.rows, 'row')}${worst.provable == null ? '' : `, smallest provable loss ${figure(worst.provable)}`}`,
     )
   if (calibration)
     lines.push(

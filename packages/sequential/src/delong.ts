@@ -6,7 +6,7 @@
 import { midranks } from './auc.ts'
 import { nullsOf } from './nulls.ts'
 import { ownersOf, sumByUnit } from './bootstrap.ts'
-import { normalQuantile, normalTwoSided, studentTwoSided, sumOf } from './distributions.ts'
+import { normalQuantile, normalTwoSided, sumOf } from './distributions.ts'
 
 /** Both AUCs, their variances and covariance, and the test of their difference. */
 export interface DeLong {
@@ -76,22 +76,30 @@ export function delong(
   }
 }
 
+/** A difference with its standard error, and the degrees of freedom of Student's distribution that it is compared with. */
+export interface DifferenceError {
+  difference: number
+  error: number
+  dof: number
+}
+
 /**
- * The two-sided p of equal AUCs where the rows of an entity vary together: the terms of DeLong's variance are summed by entity first
- * (Obuchowski, 1997), and compared with Student's distribution, because entities may be few. Null when a class has fewer than two entities.
+ * The difference of two AUCs where the rows of an entity vary together: the terms of DeLong's variance are summed by entity first
+ * (Obuchowski, 1997). Student's distribution has as many degrees of freedom as the class with the fewest entities, so that a test keeps its
+ * level from two entities of each class on. Without entities, each row is one. Null when a class has fewer than two.
  */
 export function delongByEntity(
   y: ArrayLike<number>,
   first: ArrayLike<number>,
   second: ArrayLike<number>,
-  entities: readonly (string | number)[],
-): number | null {
+  entities?: readonly (string | number)[],
+): DifferenceError | null {
   const [positives, negatives] = rowsByLabel(y)
   if (positives.length === 0 || negatives.length === 0) return null
   const a = placements(first, positives, negatives)
   const b = placements(second, positives, negatives)
   const difference = a.auc - b.auc
-  const owners = ownersOf(entities)
+  const owners = entities && ownersOf(entities)
   const terms = new Float64Array(y.length)
   const countsOfClasses = (
     [
@@ -99,16 +107,15 @@ export function delongByEntity(
       [negatives, a.negative, b.negative],
     ] as const
   ).map(([rows, x, z]) => {
-    const count = new Set(Array.from(rows, (row) => owners[row]!)).size
+    const count = owners === undefined ? rows.length : new Set(Array.from(rows, (row) => owners[row]!)).size
     const scale = Math.sqrt(count / (count - 1)) / rows.length
     for (let i = 0; i < rows.length; i++) terms[rows[i]!] = (x[i]! - z[i]! - difference) * scale
     return count
   })
-  if (countsOfClasses.some((count) => count < 2)) return null
-  const draws = sumByUnit(terms, owners)
-  const variance = draws.reduce((sum, term) => sum + term ** 2, 0)
-  if (!(variance > 1e-20)) return difference === 0 ? 1 : 0
-  return studentTwoSided(difference / Math.sqrt(variance), draws.length - 1)
+  const dof = Math.min(...countsOfClasses) - 1
+  if (dof < 1) return null
+  const draws = owners === undefined ? terms : sumByUnit(terms, owners)
+  return { difference, error: Math.sqrt(draws.reduce((sum, term) => sum + term ** 2, 0)), dof }
 }
 
 /** The rows with label 1, and the others. */

@@ -33,7 +33,7 @@ export { thresholdFor, splitAlpha } from './alpha.ts'
 // Metrics and their uncertainty
 export { midranks, orderOf, auc } from './auc.ts'
 export { aucInterval, aucError } from './auc-interval.ts'
-export { type DeLong, delong, delongByEntity } from './delong.ts'
+export { type DeLong, type DifferenceError, delong, delongByEntity } from './delong.ts'
 export { type McNemar, mcnemar, mcnemarP } from './mcnemar.ts'
 export { type Calibration, calibration, crossFittedGaps } from './calibration.ts'
 export { type Recalibration, fitRecalibration, recalibrated } from './platt-scaling.ts'

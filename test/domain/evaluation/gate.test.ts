@@ -261,7 +261,9 @@ describe('a challenger is stopped', () => {
       { challenger: spoiled, champion: good, slices: [{ name: 'night', rows: night }] },
       { margins: { auc: 1 } },
     )
-    expect(report.reasons[0]!.message).toMatch(/^slice "night": AUC 0\.\d{4} vs .* p < 0\.001, below 0\.05$/)
+    expect(report.reasons[0]!.message).toMatch(
+      /^slice "night": AUC 0\.\d{4} vs .* p < 0\.001 for "the loss is at most 0\.02", below 0\.05$/,
+    )
     expect(report.slices[0]).toMatchObject({ name: 'night', rows: 375, verdict: 'blocked' })
     expect(report.slices[0]!.delta).toBeLessThan(-0.05)
   })

@@ -278,6 +278,7 @@ export const Slices = ({ report }: { report: GateReport }): PageElement => (
         { head: 'Challenger', numeric: true, cell: ({ challenger }) => metricText(challenger) },
         { head: 'Δ', numeric: true, cell: ({ delta }) => gainText(delta) },
         { head: 'Adjusted p', numeric: true, cell: ({ adjustedP }) => pValueText(adjustedP) },
+        { head: 'Provable loss', numeric: true, cell: ({ provable = null }) => metricText(provable) },
         { head: 'Verdict', cell: ({ verdict }) => <SliceVerdict verdict={verdict} /> },
       ]}
     />
