@@ -16,6 +16,11 @@ export interface Reason {
   values: Record<string, number | string | null>
 }
 
+/** The shares of the answers have moved. */
+export const scoreShiftCode = 'score_shift'
+/** The versions answer the same requests differently. */
+export const disagreementCode = 'disagreement'
+
 /** The question of a reason: its code, with the metric when it is about one. */
 export const questionOf = ({ code, values: { metric } }: Reason): string =>
   metric === undefined ? code : `${code}/${metric}`

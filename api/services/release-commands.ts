@@ -8,7 +8,12 @@ import { requesterIssue } from '../../domain/release/approval.ts'
 import { DomainError, isError, requireFound } from '../../domain/errors.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
-import type { ReleaseDigests, ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
+import {
+  asksAboutAnswers,
+  type ReleaseDigests,
+  type ReleaseStage,
+  type ReleaseState,
+} from '../../domain/release/state.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findRelease, type Release } from '../../store/release/releases.ts'
 import {
@@ -201,7 +206,7 @@ async function rollBackRelease(
 function untilOf(command: CommandName, state: ReleaseState): number | undefined {
   const effect = nextEffect(state)
   if (command !== 'approve' && command !== 'resume') return undefined
-  return 'untilMs' in effect ? effect.untilMs : undefined
+  return 'untilMs' in effect && !asksAboutAnswers(state) ? effect.untilMs : undefined
 }
 
 /** Throws `release_not_found`. */

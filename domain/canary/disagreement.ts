@@ -14,7 +14,7 @@ import {
   thresholdFor,
   type ValueCounts,
 } from '@tenure/sequential'
-import type { Reason, Verdict } from '../verdict.ts'
+import { disagreementCode, type Reason, type Verdict } from '../verdict.ts'
 
 export interface DisagreementPolicy {
   /**
@@ -27,8 +27,6 @@ export interface DisagreementPolicy {
 }
 
 export const defaultDisagreement: DisagreementPolicy = { max: 0.2, action: 'ask' }
-
-export const disagreementCode = 'disagreement'
 
 /** The pairs of all requests or of one slice. A routing key counts once. */
 export interface DisagreementPart {

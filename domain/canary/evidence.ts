@@ -6,6 +6,7 @@ import type { BreakerCounts } from '../serving/circuit-breaker.ts'
 import type { BusinessEvidence } from './business-metric.ts'
 import type { DisagreementEvidence } from './disagreement.ts'
 import type { ArmLosses } from './holdback.ts'
+import type { PredictedAnswers } from './predicted-answers.ts'
 import type { ExternalEvidence } from './external/external-metric.ts'
 
 /** Counts of one arm in one complete tick. A routing key counts as failed at most once per metric and release. */
@@ -91,8 +92,12 @@ export interface CanaryEvidence {
   answerNames?: readonly string[]
   /** In how many bins one answer is counted: one per number. Default: 1. */
   answersPerKey?: number
+  /** What the gate has seen of both versions' answers to its test rows; absent when the gate has not compared them. */
+  predicted?: PredictedAnswers
   /** The questions that an approver has answered; they no longer hold the release. */
   accepted?: readonly string[]
+  /** Whether an admin has ordered the promotion, which answers questions, but no finding against the candidate. */
+  breakGlass?: true
   /** The circuit breakers of the replicas that serve the candidate; absent when none is counted. */
   breakers?: BreakerCounts
   stage: CanaryStage

@@ -38,8 +38,16 @@ import { harmReason, nextShareBp } from './harm-budget.ts'
 import { effectsOf } from './effects.ts'
 import { judgeDisagreement } from './disagreement.ts'
 import { lossDelta, meanLoss, notWorseLogE, worseLogE } from './holdback.ts'
+import type { PredictedAnswers } from './predicted-answers.ts'
 import { scoreShift, type ScoreShift } from './score-shift.ts'
-import { isAnswered, questionOf, type Reason, type Verdict, type VerdictKind } from '../verdict.ts'
+import {
+  isAnswered,
+  questionOf,
+  scoreShiftCode,
+  type Reason,
+  type Verdict,
+  type VerdictKind,
+} from '../verdict.ts'
 
 export const canaryJudge = 'canary@4'
 
@@ -56,7 +64,11 @@ type Statistics = Verdict['statistics']
 /** The harm budget must stop small but lasting damage, so its bets begin lower than those of the two-arm rate test. */
 const harmGrid = geometric(1.05, 4, 16)
 
-export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): IncrementalJudge {
+export function incrementalJudge(
+  policy: CanaryPolicy,
+  answersPerKey = 1,
+  predicted?: PredictedAnswers,
+): IncrementalJudge {
   const problems = checkCanaryPolicy(policy).map((issue) => `invalid policy: ${issue}`)
   const counts = createCanaryCounts()
   const comparisons = problems.length > 0 ? [] : rateMetrics.map((metric) => compareArms(metric, policy))
@@ -68,7 +80,7 @@ export function incrementalJudge(policy: CanaryPolicy, answersPerKey = 1): Incre
   const shift =
     problems.length > 0 || policy.scoreShift === 'off'
       ? undefined
-      : scoreShift(policy.scoreShift, policy.alpha.scoreShift, answersPerKey)
+      : scoreShift(policy.scoreShift, policy.alpha.scoreShift, { perKey: answersPerKey, predicted })
   // The rate of an invalid policy may be none; its verdict is an error without a test.
   const guard = oneArmRateTest(problems.length > 0 ? 0.5 : policy.guardRate)
   const harm = twoArmRateTest({ grid: harmGrid })
@@ -145,7 +157,7 @@ function judgeStage(
   counts: CanaryCounts,
   { found, comparisons, proofs, shift, guard, harm }: Tests,
 ): Verdict {
-  const { stage, staleMs, paired, pairedLosses, accepted = [], answerNames } = evidence
+  const { stage, staleMs, paired, pairedLosses, accepted = [], breakGlass = false, answerNames } = evidence
   const inStage = counts.since(stage.startedMs)
   const statistics = statisticsOf(evidence, counts, inStage)
   const judged: Judged = { policy, stage, inStage, counts, paired, pairedLosses, statistics }
@@ -164,12 +176,14 @@ function judgeStage(
     judge: canaryJudge,
   })
 
+  // An approver who has accepted a shift has accepted it at each of its levels. A break-glass order accepts no finding.
+  const isShiftAccepted = accepted.includes(scoreShiftCode) && !breakGlass
   const against = [
     ...found.values(),
     ...comparisons.map((each) => each.finding()),
     dropped?.isCertain ? dropped.reason : null,
     pairedReason(judged),
-    shift?.finding(answerNames) ?? null,
+    isShiftAccepted ? null : (shift?.finding(answerNames) ?? null),
     policy.disagreement !== 'off' && policy.disagreement.action === 'rollback' ? differing : null,
     ...effects.against,
   ].filter((reason) => reason !== null)
@@ -193,8 +207,10 @@ function judgeStage(
       ...verdict('inconclusive', [...questions, ...pending]),
       questions: [...new Set(questions.map(questionOf))],
     }
-  if (pending.length > 0) return verdict('inconclusive', pending)
-  return verdict('pass', [passReason(judged)])
+  const reported = stage.shadow === true ? (shift?.report(answerNames) ?? null) : null
+  const told = reported === null ? [] : [reported]
+  if (pending.length > 0) return verdict('inconclusive', [...pending, ...told])
+  return verdict('pass', [passReason(judged), ...told])
 }
 
 /** The evidence of one verdict. Each reason adds its figures to the statistics. */
@@ -380,7 +396,7 @@ function affordableShareBp({ policy, stage, inStage, counts }: Judged): number |
 
 /** The verdict on the evidence; `error` when the evidence or the policy is invalid. */
 export function judgeCanary(evidence: CanaryEvidence, policy: CanaryPolicy): Verdict {
-  const judge = incrementalJudge(policy, evidence.answersPerKey)
+  const judge = incrementalJudge(policy, evidence.answersPerKey, evidence.predicted)
   for (const tick of evidence.ticks) judge.add(tick)
   return judge.judge(evidence)
 }

@@ -1,6 +1,7 @@
 /**
  * Compares the answers of canary and control without outcomes: the share of each answer, by the two-arm rate test in both directions. A model whose output
- * is off by a factor of ten fails no request, so failure counts cannot detect it.
+ * is off by a factor of ten fails no request, so failure counts cannot detect it. A better model may answer otherwise too: by default a shift is a question,
+ * and in a shadow, where no caller gets the answers, it is only reported.
  *
  * A routing key counts once per stage, because the requests of one user are not independent. At the next share it counts again: stage j
  * is a separate comparison with the weight 1/(j(j+1)), which stays valid when users always get the same answer.
@@ -8,7 +9,8 @@
 import { fourDigits, groupedDigits, percentText, ratioOf } from '../figures.ts'
 import { geometric, logMeanExp, sumOf, thresholdFor } from '@tenure/sequential'
 import type { CanaryTick } from './evidence.ts'
-import type { Reason, Verdict } from '../verdict.ts'
+import type { PredictedAnswers } from './predicted-answers.ts'
+import { scoreShiftCode, type Reason, type Verdict } from '../verdict.ts'
 
 export interface ScoreShiftPolicy {
   /** How far the share of an answer may move, relative to the control's. */
@@ -17,7 +19,7 @@ export interface ScoreShiftPolicy {
   minDelta: number
   /** What a shift beyond the tolerance does: holds the stage until an approver decides, or rolls back. */
   action: 'ask' | 'rollback'
-  /** A share this many times the control's, or its reciprocal, always rolls back. `null`: never. */
+  /** A share this many times the control's, or its reciprocal, rolls back, but not in a shadow, and not what an approver has accepted. `null`: never. */
   rollbackRatio: number | null
 }
 
@@ -25,7 +27,7 @@ export const defaultScoreShift: ScoreShiftPolicy = {
   tolerance: 0.1,
   minDelta: 0.01,
   action: 'ask',
-  rollbackRatio: 3,
+  rollbackRatio: null,
 }
 
 /**
@@ -35,14 +37,14 @@ export const defaultScoreShift: ScoreShiftPolicy = {
 const shiftGrid = geometric(0.03, 39, 16).map((excess) => 1 + excess)
 const fallGrid = shiftGrid.map((ratio) => 1 / ratio)
 
-export const scoreShiftCode = 'score_shift'
-
 export interface ScoreShift {
   add(tick: CanaryTick): void
   /** The shift that rolls the canary back, from the first tick that proved it. */
   finding(names: readonly string[] | undefined): Reason | null
   /** The shift that an approver must decide on. */
   question(names: readonly string[] | undefined): Reason | null
+  /** The shift of a shadow, which nothing follows from. */
+  report(names: readonly string[] | undefined): Reason | null
   describe(statistics: Verdict['statistics']): void
 }
 
@@ -50,12 +52,19 @@ export interface ScoreShift {
 interface Shift {
   answer: number
   values: Reason['values']
-  /** Whether the candidate answered copies, so that no caller got its answers. */
-  inShadow: boolean
 }
 
-/** `perKey`: in how many bins one answer is counted. */
-export function scoreShift(policy: ScoreShiftPolicy, alpha: number, perKey = 1): ScoreShift {
+interface Counted {
+  /** In how many bins one answer is counted. Default: 1. */
+  perKey?: number
+  predicted?: PredictedAnswers
+}
+
+export function scoreShift(
+  policy: ScoreShiftPolicy,
+  alpha: number,
+  { perKey = 1, predicted: _predicted }: Counted = {},
+): ScoreShift {
   const { tolerance, minDelta, action, rollbackRatio } = policy
   // Half of the α for each level.
   const threshold = thresholdFor(alpha / 2)
@@ -63,14 +72,14 @@ export function scoreShift(policy: ScoreShiftPolicy, alpha: number, perKey = 1):
     { ratio: 1 + tolerance, acts: action },
     ...(rollbackRatio === null ? [] : [{ ratio: rollbackRatio, acts: 'rollback' as const }]),
   ]
-  const found: { ask?: Shift; rollback?: Shift } = {}
+  const found: { ask?: Shift; rollback?: Shift; report?: Shift } = {}
   let stage: ReturnType<typeof compareStage> | undefined
   let stages = 0
   let current: number | null | undefined
 
   return {
     add(tick) {
-      const { canary, control, shareBp, startMs } = tick
+      const { canary, control, shareBp, startMs, shadow = false } = tick
       if (canary.answers === undefined || control.answers === undefined) return
       const bins = canary.answers.length
       if (bins === 0 || control.answers.length !== bins) return
@@ -83,16 +92,18 @@ export function scoreShift(policy: ScoreShiftPolicy, alpha: number, perKey = 1):
       }
       stage.add(canary.answers, control.answers)
       const needed = threshold + Math.log(stages * (stages + 1))
-      for (const [place, { acts, ratio }] of levels.entries()) {
+      for (const [place, { acts: action, ratio }] of levels.entries()) {
+        const acts = shadow ? 'report' : action
         if (found[acts] !== undefined || stage.atMost(place) < needed) continue
         const { logE, answer } = stage.evidence(place, minDelta)
         if (answer === undefined || logE < needed) continue
         const values = { ...stage.figures(answer), logE, threshold: needed, ratio, minDelta, atMs: startMs }
-        found[acts] = { answer, values, inShadow: shareBp === null }
+        found[acts] = { answer, values }
       }
     },
     finding: (names) => reasonOf(found.rollback, names),
     question: (names) => reasonOf(found.ask, names),
+    report: (names) => reasonOf(found.report, names, 'users in the shadow'),
     describe(statistics) {
       if (stage === undefined) return
       const { logE, answer } = stage.evidence(0, 0)
@@ -106,12 +117,16 @@ export function scoreShift(policy: ScoreShiftPolicy, alpha: number, perKey = 1):
   }
 }
 
-function reasonOf(shift: Shift | undefined, names: readonly string[] | undefined): Reason | null {
+function reasonOf(
+  shift: Shift | undefined,
+  names: readonly string[] | undefined,
+  whose = 'canary users',
+): Reason | null {
   if (shift === undefined) return null
-  const { answer, values, inShadow } = shift
+  const { answer, values } = shift
   const name = names?.[answer] ?? `${answer + 1}`
   const message =
-    `the answer "${name}" went to ${percentText(Number(values['canaryShare']))} of ${groupedDigits(Number(values['canaryKeys']))} ${inShadow ? 'users in the shadow' : 'canary users'}, ` +
+    `the answer "${name}" went to ${percentText(Number(values['canaryShare']))} of ${groupedDigits(Number(values['canaryKeys']))} ${whose}, ` +
     `control ${percentText(Number(values['controlShare']))} of ${groupedDigits(Number(values['controlKeys']))}: ` +
     `logE ${fourDigits(Number(values['logE']))} ≥ ${fourDigits(Number(values['threshold']))}`
   return { code: scoreShiftCode, message, values: { ...values, answer: name } }

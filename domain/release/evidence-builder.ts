@@ -11,11 +11,11 @@ import {
   externalUnreadCode,
   type ExternalEvidence,
 } from '../canary/external/external-metric.ts'
-import { disagreementCode, type DisagreementEvidence } from '../canary/disagreement.ts'
-import { scoreShiftCode } from '../canary/score-shift.ts'
+import type { DisagreementEvidence } from '../canary/disagreement.ts'
 import type { ArmLosses } from '../canary/holdback.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from '../canary/evidence.ts'
 import { sumOf } from '@tenure/sequential'
+import { disagreementCode, scoreShiftCode } from '../verdict.ts'
 import { isBreakGlass, observedStage, stepsOf, watchedPolicy, type JudgedState } from './state.ts'
 
 /** The counts of one version and arm in one tick of one generation, over all replicas. */
@@ -190,6 +190,6 @@ export function canaryEvidenceOf(
     },
     ...evidence,
     // Break-glass answers every question; findings against the candidate still count.
-    accepted: isBreakGlass(state) ? questionCodes : state.accepted,
+    ...(isBreakGlass(state) ? { accepted: questionCodes, breakGlass: true } : { accepted: state.accepted }),
   }
 }

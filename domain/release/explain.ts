@@ -6,7 +6,14 @@ import type { ServedShares } from '../serving/served.ts'
 import { targetText } from '../serving/target.ts'
 import type { Verdict } from '../verdict.ts'
 import { nextEffect } from './next-effect.ts'
-import { isBreakGlass, isWarming, releaseStages, watchedPolicy, type ReleaseState } from './state.ts'
+import {
+  asksAboutAnswers,
+  isBreakGlass,
+  isWarming,
+  releaseStages,
+  watchedPolicy,
+  type ReleaseState,
+} from './state.ts'
 
 /** A reason with counts and rates, without the test evidence, which is stored with the decision. */
 export const withoutEvidence = (reason: string): string =>
@@ -117,7 +124,8 @@ const named = ({ policy: { approval } }: ReleaseState): string =>
   approval.from === undefined ? '' : `; only ${approval.from.join(', ')} may approve`
 
 function watching(state: ReleaseState, untilMs: number | undefined, verdict: boolean): string {
-  const until = untilMs === undefined ? '' : `; rolls back automatically at ${time(untilMs)}`
+  const until =
+    untilMs === undefined || asksAboutAnswers(state) ? '' : `; rolls back automatically at ${time(untilMs)}`
   if (state.stage === 'awaiting_decision') {
     const reason = withoutEvidence(state.lastVerdict?.reason ?? releaseStages.awaiting_decision)
     return `Approve, resume or roll back${until}${verdict ? `: ${reason}` : '.'}`

@@ -71,7 +71,7 @@ export interface WatchPolicy {
   exposureMs: number
   /** How long a routing change waits for the replicas' acknowledgements before a retry. */
   acknowledgeMs: number
-  /** How long an inconclusive or paused stage waits for a decision before the release is rolled back. */
+  /** How long an inconclusive or paused stage waits for a decision before the release is rolled back. A question about answers waits longer. */
   decisionMs: number
 }
 

@@ -23,6 +23,7 @@ import {
 } from './approval.ts'
 import { remainingText } from './explain.ts'
 import {
+  asksAboutAnswers,
   commandRoles,
   isBreakGlass,
   promotesByProof,
@@ -350,6 +351,8 @@ function timedOut(state: ReleaseState, event: Step<'timed_out'>): Advance {
   const expired = breakGlassExpired(state, event.atMs)
   if (expired === undefined && state.stage !== 'awaiting_decision' && !state.paused)
     return impossible(state, event, `${state.stage}, not paused`)
+  if (expired === undefined && asksAboutAnswers(state))
+    return applied({ ...state, enteredMs: event.atMs }, 'a question about answers waits for its approver')
   const reason =
     expired ??
     (state.paused

@@ -6,7 +6,7 @@ import type { QualificationCost } from '../model/cost.ts'
 import type { DrillKind } from '../drill.ts'
 import type { ProbationPolicy, ReleasePolicy, StagePolicy, Strategy } from './policy.ts'
 import type { Role } from '../roles.ts'
-import type { VerdictKind } from '../verdict.ts'
+import { disagreementCode, scoreShiftCode, type VerdictKind } from '../verdict.ts'
 
 export type ReleaseId = `rel_${string}`
 /** Derives the release id from the workflow run, so that the starter knows it at once. */
@@ -251,6 +251,18 @@ export interface ReleaseState {
   /** Increases with each change, so that a late writer cannot overwrite a newer state. */
   revision: number
 }
+
+/**
+ * Whether a stage waits for an approver only because the answers differ, which is no harm: no deadline rolls it back. Its workflow still wakes up
+ * at each deadline, as the histories of releases under way do.
+ */
+export const asksAboutAnswers = ({
+  stage,
+  lastVerdict,
+}: Pick<ReleaseState, 'stage' | 'lastVerdict'>): boolean =>
+  stage === 'awaiting_decision' &&
+  (lastVerdict?.questions ?? []).length > 0 &&
+  lastVerdict!.questions!.every((question) => question === scoreShiftCode || question === disagreementCode)
 
 /** What the judges of a stage read of a release. */
 export interface JudgedState extends Pick<

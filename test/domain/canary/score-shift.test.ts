@@ -49,11 +49,23 @@ describe('the shares of the answers', () => {
     expect(judge(many(300, [8, 2], [72, 18])).kind).toBe('pass')
   })
 
-  it('of copies are those of users in the shadow, whom no canary has answered', () => {
-    const [reason] = judge(many(300, [7, 3], [72, 18], null)).reasons
-    expect(reason!.message).toMatch(
-      /^the answer "yes" went to 30 % of [\d,]+ users in the shadow, control 20 %/,
-    )
+  it('of a shadow are reported, and nothing follows from them whatever the policy says', () => {
+    const copies = many(300, [2, 8], [72, 18], null).map((each) => ({ ...each, shadow: true }))
+    const shadow = { stage: { ...stage, shadow: true } }
+    for (const scoreShift of [
+      defaultScoreShift,
+      { ...defaultScoreShift, rollbackRatio: 3 },
+      { ...defaultScoreShift, action: 'rollback' },
+    ]) {
+      const verdict = judge(copies, shadow, { scoreShift })
+      expect([verdict.kind, verdict.questions]).toEqual(['pass', undefined])
+      expect(verdict.reasons.at(-1)!.message).toMatch(
+        /^the answer "yes" went to 80 % of [\d,]+ users in the shadow, control 20 %/,
+      )
+    }
+    // Nor later: a canary with equal answers passes.
+    const later = many(300, [8, 2], [72, 18]).map((each, i) => ({ ...each, startMs: (300 + i) * 10_000 }))
+    expect(judge([...copies, ...later]).kind).toBe('pass')
   })
 
   it('that moved beyond the tolerance hold the stage, and only an approver is missing', () => {
@@ -77,10 +89,14 @@ describe('the shares of the answers', () => {
     expect(needsApprover(verdict)).toBe(false)
   })
 
-  it('that moved by a factor roll the canary back within a hundred users', () => {
-    const verdict = judge(many(8, [2, 8], [80, 10]))
-    expect(verdict).toMatchObject({ kind: 'fail', reasons: [{ code: 'score_shift' }] })
-    expect(judge(many(8, [2, 8], [80, 10]), { accepted: ['score_shift'] }).kind).toBe('fail')
+  it('that moved by a factor ask by default, and roll back within a hundred users where the policy says so', () => {
+    const moved = many(8, [2, 8], [80, 10])
+    expect(judge(moved)).toMatchObject({ kind: 'inconclusive', questions: ['score_shift'] })
+    const policy = { scoreShift: { ...defaultScoreShift, rollbackRatio: 3 } }
+    expect(judge(moved, {}, policy)).toMatchObject({ kind: 'fail', reasons: [{ code: 'score_shift' }] })
+    // An approver has accepted the shift, also at this level; a break-glass order has not.
+    expect(judge(moved, { accepted: ['score_shift'] }, policy).kind).not.toBe('fail')
+    expect(judge(moved, { accepted: ['score_shift'], breakGlass: true }, policy).kind).toBe('fail')
   })
 
   it('roll back at the tolerance where the policy says so, and never where it is off', () => {

@@ -143,6 +143,24 @@ describe('the path to promotion', () => {
     expect(advance(ends, event).state.rollbackOrder?.reason).toMatch(/^no approver is asked by the policy: /)
   })
 
+  it('waits without a deadline for the answer to a question about answers, and rolls back at that of any other', () => {
+    const asked = (...questions: string[]) =>
+      advanceAll(routedCanary, { ...judgedEvent('inconclusive'), questions } as never)
+    const late = { kind: 'timed_out', atMs: 1e9 } as const
+    for (const questions of [['score_shift'], ['disagreement'], ['score_shift', 'disagreement']]) {
+      const held = asked(...questions)
+      const again = advanceAll(held, late)
+      expect(again).toMatchObject({ stage: 'awaiting_decision', enteredMs: 1e9, undecidedStage: 'canary' })
+      // Its workflow waits anew, with another timer.
+      expect(nextEffect(again).key).not.toBe(nextEffect(held).key)
+      expect(whyWaiting(again)).not.toMatch(/automatically/)
+    }
+    for (const questions of [['business_worse/conversion'], ['score_shift', 'external_worse/complaints']]) {
+      expect(advanceAll(asked(...questions), late).stage).toBe('rolling_back')
+      expect(whyWaiting(asked(...questions))).toMatch(/automatically/)
+    }
+  })
+
   it('lasts in probation as long as outcomes take, where its policy says so', () => {
     const policy = { ...releasePolicy, probation: { ...releasePolicy.probation!, coverLabels: true } }
     const late = { ...probated, policy, labelsMs: 864_000_000 }

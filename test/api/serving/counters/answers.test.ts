@@ -140,17 +140,17 @@ async function ask(state: ReleaseState, count: number): Promise<void> {
   }, 'the counts')
 }
 
-it('a number that is off by a factor of ten is rolled back in the shadow', async () => {
+it('a number that is off by a factor of ten is reported in the shadow', async () => {
   const model = uniqueName('model')
   const state = await shadowed(model, [numberSpec(model, 1), numberSpec(model, 10)])
   await ask(state, 800)
   const observation = { ...(await createObserver({ store: fixture.store }, state)()), watchedMs: 1_000 }
   const { verdict, inputs } = judge(state, observation)
-  expect(verdict).toMatchObject({ kind: 'fail', reasons: [{ code: 'score_shift' }] })
+  expect([verdict.kind, verdict.reasons.at(-1)!.code]).toEqual(['pass', 'score_shift'])
   expect(inputs['answers']).toMatchObject({ names: ['below 92', 'from 92', 'from 100', 'from 108'] })
 })
 
-it('the second of two numbers, off by a factor, is rolled back, and differs in units of its own range', async () => {
+it('the second of two numbers, off by a factor, holds the shadow for an approver, and differs in units of its own range', async () => {
   const model = uniqueName('model')
   const state = await shadowed(model, [numbersSpec(model, 1), numbersSpec(model, 10)])
   await ask(state, 800)
@@ -161,8 +161,7 @@ it('the second of two numbers, off by a factor, is rolled back, and differs in u
   )
   const observation = { ...(await createObserver({ store: fixture.store }, state)(true)), watchedMs: 1_000 }
   const { verdict, inputs } = judge(state, observation)
-  expect(verdict).toMatchObject({ kind: 'fail', reasons: [{ code: 'score_shift' }] })
-  expect(verdict.reasons[0]!.message).toMatch(/^the answer "near /)
+  expect(verdict).toMatchObject({ kind: 'inconclusive', questions: ['disagreement'] })
   expect(inputs['answers']).toMatchObject({
     names: ['far', 'near'].flatMap((name) =>
       ['below 92', 'from 92', 'from 100', 'from 108'].map(
@@ -201,7 +200,7 @@ it('a number that the candidate does not answer is left out, and the other is co
   )
   const observation = { ...(await createObserver({ store: fixture.store }, state)(true)), watchedMs: 1_000 }
   const { verdict, inputs } = judge(state, observation)
-  expect(verdict).toMatchObject({ kind: 'fail', reasons: [{ code: 'score_shift' }] })
+  expect(verdict).toMatchObject({ kind: 'inconclusive', questions: ['disagreement'] })
   expect(inputs['answers']).toMatchObject({
     names: ['below 92', 'from 92', 'from 100', 'from 108'].map((range) => `near ${range}`),
     perKey: undefined,
