@@ -6,7 +6,7 @@
 import { totalmem } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { LongestFirst } from './test/support/longest-first.ts'
-import { atLength, byHand, programs, unit } from './test/tiers.ts'
+import { atLength, byHand, packages, programs, unit } from './test/tiers.ts'
 
 const processes = 'test/support/compiled.ts'
 const servers = { globalSetup: [processes, 'test/support/global-setup.ts'] }
@@ -40,11 +40,12 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'real',
-          include: ['{test,packages/*/test}/**/*.test.ts'],
+          include: ['test/**/*.test.ts'],
           exclude: [...unit, ...programs, ...atLength],
           ...servers,
         },
       },
+      { extends: true, test: { name: 'packages', include: packages, exclude: atLength } },
       { extends: true, test: { name: 'long', include: atLength, exclude: Object.keys(byHand), ...servers } },
       { extends: true, test: { name: 'by-hand', include: Object.keys(byHand), ...servers } },
     ],

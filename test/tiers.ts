@@ -5,8 +5,7 @@
 
 /** Files that need no server and start few processes: `npm run test:unit`. Patterns, relative to the checkout. */
 export const unit = [
-  // Those of packages/embedded start servers.
-  'packages/!(embedded)/test/**/*.test.ts',
+  'packages/lab/test/**/*.test.ts',
   'test/domain/**/*.test.ts',
   'test/activities/data/**/*.test.ts',
   'test/activities/privacy/**/*.test.ts',
@@ -26,7 +25,7 @@ export const unit = [
   'test/deploy/{chart,containers,monitoring,temporal-cluster-settings}.test.ts',
   'test/api/charts/**/*.test.ts',
   'test/models/{trainer,behaviour-tests,printed-model,triggers,python-model}.test.ts',
-  'test/{tidy,tiers}.test.ts',
+  'test/{changed,tidy,tiers}.test.ts',
   'test/api/serving/request/steps-of-a-message.test.ts',
   'test/config.test.ts',
   'test/project.test.ts',
@@ -40,15 +39,12 @@ export const unit = [
   'test/support/kept-threads.test.ts',
 ]
 
+/** Files of packages, which import nothing of the product: `npm run test:packages`, and `npm test -w @tenure/…` those of one. */
+export const packages = ['packages/!(lab)/test/**/*.test.ts']
+
 /** Files of `unit` that start programs, talk over sockets or read large files: `npm test` runs them, `npm run test:unit` does not. */
 export const programs = [
-  'packages/http-front/test/{fast-path,http-fuzz,http-server}.test.ts',
   'packages/lab/test/{incidents,watched-years}.test.ts',
-  'packages/predictors/test/formats/{onnx-columns,onnx-sessions}.test.ts',
-  'packages/predictors/test/formats/onnx/session/{rows-apart,session-host}.test.ts',
-  'packages/predictors/test/tensorflow/tfjs-models.test.ts',
-  'packages/sequential/test/pages.test.ts',
-  'packages/simulator/test/temporal.test.ts',
   'test/activities/artifact/{compress-trees,store-foreign,unknown-categories}.test.ts',
   'test/activities/data/{bad-files,parquet-files,rows}.test.ts',
   'test/activities/telemetry/telemetry.test.ts',

@@ -70,7 +70,7 @@ function mayUse(word: string, path: string): boolean {
   if (word === 'console')
     return (
       ['cli', 'docs', 'packages/lab'].includes(layerOf(path)) ||
-      /^(packages\/[^/]+\/examples\/|deploy\/(package|temporal-cluster)\/|deploy\/promote-build\.ts$|test\/(check\.mjs|simulation\/simulate\.ts|workflows\/replay\.ts)$)/.test(
+      /^(packages\/[^/]+\/examples\/|deploy\/(package|temporal-cluster)\/|deploy\/promote-build\.ts$|test\/(changed\.ts|check\.mjs|simulation\/simulate\.ts|workflows\/replay\.ts)$)/.test(
         path,
       )
     )
