@@ -16,10 +16,10 @@ import {
   type ReturnReport,
   type TopAnswer,
 } from '../../domain/monitoring/decay.ts'
-import { lossOf } from '../../domain/canary/holdback.ts'
+import { lossOf, scoredAlike, type LossQuestion } from '../../domain/canary/holdback.ts'
 import { DomainError } from '../../domain/errors.ts'
 import { percentText } from '../../domain/figures.ts'
-import { answerProfiles, scoreRanges, binner, defaultCountMs } from '../../domain/model/reference-profile.ts'
+import { answerProfiles, binner, defaultCountMs } from '../../domain/model/reference-profile.ts'
 import { answerCounts } from '../../domain/monitoring/drift-window.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
 import { digestText, valuesOfLogged } from '../../domain/model/logged-rows.ts'
@@ -38,6 +38,7 @@ import { openPublicKeys } from '../../store/signing/signing-key.ts'
 import type { Database } from '../../store/postgres.ts'
 import type { Deps } from '../deps.ts'
 import { runServingChild } from '../runtime/serving-child.ts'
+import { findJudgedLoss } from '../evaluation/judged-loss.ts'
 import { findMaturity } from './matured-window.ts'
 import { scoreOfAnswer, numbersOf, truthWidth } from '../../domain/tasks/tasks.ts'
 
@@ -154,7 +155,11 @@ async function compareQuality(
   if (rows.length === 0) return 'no matured rows to compare on'
   const values = valuesOfLogged(rows, Object.keys(target.manifest.features))
   if ('digested' in values) return notCompared(target, values.digested)
-  return judgeReturn(differencesOf(rows, champion, await answersBy(deps, target, values)), target.version)
+  const by = scoredAlike(target.manifest.output, manifest)
+  if (by === undefined) return `${target.version} gives other answers, whose losses cannot be compared`
+  const judged = await findJudgedLoss(store, champion)
+  const pairs = differencesOf(rows, await answersBy(deps, target, values), { by, judged })
+  return judgeReturn(pairs, { to: target.version, judged })
 }
 
 const notCompared = ({ version }: Version, digested: readonly string[]): string =>
@@ -252,18 +257,19 @@ interface Scored {
   problems: Record<number, string>
 }
 
+/** The champion's losses minus those of the previous version, whose answers are `answers`. */
 function differencesOf(
   rows: readonly MaturedRow[],
-  { manifest: { output, profile } }: Version,
   answers: readonly (number[] | null)[],
+  { by, judged }: Pick<LossQuestion, 'by' | 'judged'>,
 ): ValueCounts {
-  const scales = scoreRanges(profile)
   return countDifferences(
     rows.flatMap(({ outputs, value }, i) => {
       const again = answers[i]
       if (again == null) return []
-      const [champion, before] = [outputs, again].map((given) => lossOf({ output, scales }, given, value))
-      return champion == null || before == null ? [] : [champion - before]
+      const champion = lossOf(judged, by.control, { outputs, value })
+      const before = lossOf(judged, by.canary, { outputs: again, value })
+      return champion === null || before === null ? [] : [champion - before]
     }),
   )
 }

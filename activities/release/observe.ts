@@ -2,7 +2,7 @@
 import { outputWidth } from '@tenure/predictors/features'
 import { isAbMetric } from '../../domain/canary/ab-test.ts'
 import { cohortCounter, type AbPrediction, type CohortQuestion } from '../../domain/canary/ab-cohorts.ts'
-import { answerBins, decisionNames, sharedBins } from '../../domain/tasks/tasks.ts'
+import { answerBins, sharedBins } from '../../domain/tasks/tasks.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import {
   blocksOf,
@@ -19,12 +19,12 @@ import {
   readReleaseAnswers,
   findReplicaReports,
   findTicks,
-  countPairs,
   listMaturedPairs,
 } from '../../store/release/evidence.ts'
 import { findGateway } from '../../store/serving/gateways.ts'
 import type { Database } from '../../store/postgres.ts'
 import { getVersion } from '../../store/registry/versions.ts'
+import { findJudgedLoss } from '../evaluation/judged-loss.ts'
 import type { Deps } from '../deps.ts'
 import { businessReader } from './evidence/business-events.ts'
 import type { ExternalReader } from './evidence/external-metrics.ts'
@@ -116,32 +116,19 @@ const pageByPage = <T>(reader: { next(): Promise<T>; rest(): Promise<T> } | unde
     () => reader.rest(),
   )
 
-/** Reads the shadow pairs with a known outcome: which version was right, or the losses of both where no answer is right or wrong. */
+/** Reads the losses of both versions on the shadow pairs with a known outcome. */
 function pairReader(
   { store }: Pick<Deps, 'store'>,
   { id: release, version, baseline, policy }: ReleaseState,
-): (whole: boolean) => Promise<Pick<Observation, 'paired' | 'pairedLosses'>> {
+): (whole: boolean) => Promise<Pick<Observation, 'pairedLosses'>> {
   const isReversed = policy.probation?.shadowBp !== undefined
   if (baseline === undefined || (policy.shadow === undefined && !isReversed)) return () => Promise.resolve({})
   const shadow = { release, served: baseline, shadow: version }
   // In probation the previous champion runs in the shadow, so the sides of a pair are swapped.
   const reverse = { release, served: version, shadow: baseline }
-  const counted = async () => {
-    const pairs = await countPairs(store, shadow)
-    const { b, c, same } = isReversed ? await countPairs(store, reverse) : { b: 0, c: 0, same: 0 }
-    return { b: pairs.b + c, c: pairs.c + b, same: pairs.same + same }
-  }
-  let by: ReturnType<typeof scoredAlike> | 'decisions' | undefined
-  const readBy = async () => {
-    const [candidate, champion] = await bothManifests(store, version, baseline)
-    return decisionNames(champion.output).length > 0 ? 'decisions' : scoredAlike(candidate.output, champion)
-  }
+  let compared: Awaited<ReturnType<typeof comparisonOf>> | undefined
   return sparingly(async () => {
-    by ??= await readBy()
-    if (by === 'decisions') {
-      const paired = await counted()
-      return paired.b + paired.c + paired.same > 0 ? { paired } : {}
-    }
+    const { by, judged } = (compared ??= await comparisonOf(store, version, baseline))
     if (by === undefined) return {}
     const pairs = await listMaturedPairs(store, shadow)
     const reversed = isReversed ? await listMaturedPairs(store, reverse) : []
@@ -149,7 +136,7 @@ function pairReader(
       ...pairs.map((pair) => ({ ...pair, canary: pair.shadow, control: pair.served })),
       ...reversed.map((pair) => ({ ...pair, canary: pair.served, control: pair.shadow })),
     ]
-    return { pairedLosses: pairedLosses(asked, by) }
+    return { pairedLosses: pairedLosses(asked, { by, judged }) }
   })
 }
 
@@ -169,17 +156,29 @@ function cohortReader(
   if (!isAbMetric(metric) || metric === 'errors') return undefined
   const spanMs = Math.max(policy.watch.tickMs, Math.round(split.deadlineMs / 100))
   return unhurriedly(async () => {
-    const [candidate, champion] = await bothManifests(store, version, baseline)
-    const outputs = { canary: candidate.output, control: champion.output }
+    const { outputs, by, judged } = await comparisonOf(store, version, baseline)
     const asked = { release, model, version, baseline, outputs }
-    if (metric === 'loss') {
-      const by = scoredAlike(candidate.output, champion)
-      return { losses: by && (await lossesOf(store, asked, { by, blocks: blocksOf(split.shareBp) })) }
-    }
+    if (metric === 'loss')
+      return { losses: by && (await lossesOf(store, asked, { by, judged, blocks: blocksOf(split.shareBp) })) }
     const counter = cohortCounter({ metric, outputs, spanMs })
     const maturedMs = await readArms(store, asked, counter.add)
     return { cohorts: counter.cohorts(maturedMs) }
   })
+}
+
+/** How both versions are scored: by the loss of the candidate's gate, which every stage judges. `by`: undefined where nothing can be compared. */
+async function comparisonOf(
+  store: Database,
+  version: string,
+  baseline: string,
+): Promise<Pick<LossQuestion, 'judged'> & Pick<CohortQuestion, 'outputs'> & { by?: LossQuestion['by'] }> {
+  const [candidate, { manifest }] = [await getVersion(store, version), await getVersion(store, baseline)]
+  const { output } = candidate.manifest
+  return {
+    judged: await findJudgedLoss(store, candidate),
+    outputs: { canary: output, control: manifest.output },
+    by: scoredAlike(output, manifest),
+  }
 }
 
 async function bothManifests(
@@ -238,11 +237,9 @@ function holdbackReader({ store }: Pick<Deps, 'store'>, state: ReleaseState): Ou
   const fromMs = since.startedMs
   return unhurriedly(async () => {
     if (!(await hasHoldbackOutcome(store, { model, release, baseline, fromMs }))) return {}
-    const [candidate, champion] = await bothManifests(store, version, baseline)
-    const by = scoredAlike(candidate.output, champion)
+    const { outputs, by, judged } = await comparisonOf(store, version, baseline)
     if (by === undefined) return {}
-    const outputs = { canary: candidate.output, control: champion.output }
     const asked = { release, model, version, baseline, outputs, fromMs }
-    return { holdback: await lossesOf(store, asked, { by, blocks }) }
+    return { holdback: await lossesOf(store, asked, { by, judged, blocks }) }
   })
 }

@@ -173,7 +173,7 @@ export const glossary: readonly GlossaryEntry[] = [
     term: 'Paired quality',
     words: ['Paired quality'],
     meaning:
-      'Requests that both versions answered and whose outcome is known: how often only one of them was right.',
+      'Requests that both versions answered and whose outcome is known: which of them loses more, by the loss of the primary metric or its stand-in.',
   },
   {
     term: 'Precision',

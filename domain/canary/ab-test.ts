@@ -7,7 +7,7 @@ import { inverseGrid, isRateTick, ratioGrid, thresholdFor, twoArmRateTest } from
 import { fourDigits, percentText, ratioOf } from '../figures.ts'
 import { policyIssues } from '../policy-issues.ts'
 import type { AbCohort } from './ab-cohorts.ts'
-import { meanLoss, notWorseLogE, worseLogE, type ArmLosses } from './holdback.ts'
+import { lossNote, meanLoss, notWorseLogE, worseLogE, type ArmLosses } from './holdback.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 
 /**
@@ -90,7 +90,7 @@ export function judgeAbLosses(
     better: losses === undefined ? 0 : notWorseLogE(losses, 0),
     canary: arm(candidate),
     control: arm(control),
-    compared: `mean loss ${text(candidate)} on the candidate, ${text(control)} on the champion`,
+    compared: `mean loss ${lossNote(losses ?? {})}${text(candidate)} on the candidate, ${text(control)} on the champion`,
   })
 }
 

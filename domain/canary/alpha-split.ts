@@ -18,7 +18,7 @@ export interface AlphaSplit {
   slow99: number
   /** Invalid outputs: not finite, or outside of the schema. */
   invalid: number
-  /** Paired predictions that only the champion got right, or the losses of paired numbers. */
+  /** The losses of both versions on the same requests. */
   paired: number
   /** Matured outcomes of the two arms: an A/B release by accuracy, loss or errors, and a probation. */
   quality: number

@@ -75,13 +75,10 @@ export function armNoun({ shadow, promoted }: Pick<CanaryStage, 'shadow' | 'prom
 export interface CanaryEvidence {
   /** All ticks since the canary began, over all stages, in order. Stages do not reset them. */
   ticks: CanaryTick[]
-  /**
-   * Requests with a label and a prediction of both models. b: only the champion is right; c: only the challenger is right; same: both
-   * right or both wrong, when counted.
-   */
-  paired?: { b: number; c: number; same?: number }
-  /** The same of a model that makes no decisions: the losses of both versions on the same requests. */
+  /** The losses of both versions on the same requests, whose outcomes have come. */
   pairedLosses?: ArmLosses
+  /** Such requests in evidence stored by earlier versions: `b` where only the champion is right, `c` where only the candidate, else `same`. */
+  paired?: { b: number; c: number; same?: number }
   /** Answers of both versions to the same requests. */
   disagreement?: DisagreementEvidence
   /** What users did after their first request, by metric. */

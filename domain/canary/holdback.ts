@@ -22,9 +22,12 @@ import {
 } from '@tenure/sequential'
 import type { Reason } from '../verdict.ts'
 import type { AbPrediction } from './ab-cohorts.ts'
+import { lossText, type JudgedLoss } from '../tasks/losses.ts'
 import { sharedOutput, numbersOf, outputsOfAnswer, taskOf, truthWidth } from '../tasks/tasks.ts'
 
 export interface ArmLosses {
+  /** The loss. Absent in evidence that was stored before releases were judged by that of their gate. */
+  judged?: JudgedLoss
   /** Of candidate − control: one for each block of users, or for each pair. */
   differences: ValueCounts
   /** How many outcomes are known, and the sum of their losses. */
@@ -47,9 +50,12 @@ export interface ScoredVersion {
   output: Output
   /** The range of each number that counts as 1; 0 for one that does not count, empty where it is unknown. */
   scales?: readonly number[]
+  /** The output of the other version, whose classes are known outcomes too: of one that this version lacks, every answer is wrong. */
+  other?: Output
 }
 
 export interface LossQuestion {
+  judged: JudgedLoss
   by: Readonly<Record<AbPrediction['arm'], ScoredVersion>>
   /** Fixed by the shares, and not by the users who came. */
   blocks: BlockSizes
@@ -63,7 +69,7 @@ export interface LossCounter {
 }
 
 /** Sums the losses of predictions that are added one by one. Memory grows only with the blocks by which one arm is ahead of the other. */
-export function lossCounter({ by, blocks }: LossQuestion): LossCounter {
+export function lossCounter({ judged, by, blocks }: LossQuestion): LossCounter {
   const differences = differenceCounter()
   const arms = {
     canary: { total: 0, loss: 0, blockLoss: 0 },
@@ -75,7 +81,7 @@ export function lossCounter({ by, blocks }: LossQuestion): LossCounter {
   return {
     add({ arm, outputs, value }) {
       matured++
-      const loss = value === null ? null : lossOf(by[arm], outputs, value)
+      const loss = value === null ? null : lossOf(judged, by[arm], { outputs, value })
       if (loss === null) return
       const own = arms[arm]
       own.total++
@@ -96,7 +102,12 @@ export function lossCounter({ by, blocks }: LossQuestion): LossCounter {
       const { canary, control } = arms
       const known = canary.total + control.total
       if (matured === 0 || known < defaultLabelPolicy.minCoverage * matured) return undefined
-      return { differences: differences.counts(), candidate: counted(canary), control: counted(control) }
+      return {
+        judged,
+        differences: differences.counts(),
+        candidate: counted(canary),
+        control: counted(control),
+      }
     },
   }
 }
@@ -113,10 +124,13 @@ export interface AnsweredPair extends Readonly<
 const totalOf = (losses: number[]) => ({ total: losses.length, loss: sumOf(losses) })
 
 /** The losses of both versions on the same requests; undefined where no outcome shows any. */
-export function pairedLosses(pairs: readonly AnsweredPair[], by: LossQuestion['by']): ArmLosses | undefined {
+export function pairedLosses(
+  pairs: readonly AnsweredPair[],
+  { judged, by }: Omit<LossQuestion, 'blocks'>,
+): ArmLosses | undefined {
   const lossOfArm = (arm: AbPrediction['arm'], pair: AnsweredPair): number | null => {
     const outputs = outputsOfAnswer(by[arm].output, pair[arm])
-    return outputs === undefined ? null : lossOf(by[arm], outputs, pair.value)
+    return outputs === undefined ? null : lossOf(judged, by[arm], { outputs, value: pair.value })
   }
   const losses = pairs.flatMap((pair) => {
     const canary = lossOfArm('canary', pair)
@@ -125,21 +139,33 @@ export function pairedLosses(pairs: readonly AnsweredPair[], by: LossQuestion['b
   })
   if (losses.length === 0) return undefined
   return {
+    judged,
     differences: countDifferences(losses.map(({ canary, control }) => canary - control)),
     candidate: totalOf(losses.map(({ canary }) => canary)),
     control: totalOf(losses.map(({ control }) => control)),
   }
 }
 
-/** The task's own loss, in units of the scales for numbers; null where the outcome does not show it. */
+/** The losses of pairs by which version was right: `b` where only the control, `c` where only the candidate, `same` where both or neither. */
+export function lossesOfDecisions({ b, c, same = 0 }: { b: number; c: number; same?: number }): ArmLosses {
+  const total = b + c + same
+  return {
+    judged: { loss: 'accuracy' },
+    differences: [c, same, b],
+    candidate: { total, loss: b },
+    control: { total, loss: c },
+  }
+}
+
+/** The loss of an answer; null where the outcome does not show it. */
 export function lossOf(
-  { output, scales = [] }: ScoredVersion,
-  outputs: readonly number[],
-  value: OutcomeValue,
+  { loss, threshold }: JudgedLoss,
+  { output, scales = [], other }: ScoredVersion,
+  { outputs, value }: Pick<AbPrediction, 'outputs'> & { value: OutcomeValue },
 ): number | null {
-  const truths = truthOf(value, output)
-  if (truths === null) return null
-  return taskOf(output).loss(output, outputs, truths, scales)
+  const isElsewhere = other !== undefined && truthOf(value, other) !== null
+  const truths = truthOf(value, output) ?? (isElsewhere ? [-1] : null)
+  return truths && (taskOf(output).losses[loss]?.(output, outputs, truths, { scales, threshold }) ?? null)
 }
 
 /**
@@ -151,7 +177,11 @@ export function scoredAlike(
   { output: baseline, profile }: Pick<Manifest, 'output' | 'profile'>,
 ): LossQuestion['by'] | undefined {
   const shared = sharedOutput(baseline, candidate)
-  if (shared === undefined) return undefined
+  if (shared === undefined)
+    // Versions that decide between other classes are right or wrong all the same.
+    return baseline.kind === candidate.kind && taskOf(baseline).decides !== undefined
+      ? { canary: { output: candidate, other: baseline }, control: { output: baseline, other: candidate } }
+      : undefined
   const ranges = scalesOfNumbers(baseline, profile)
   const scalesOf = (output: Output) => {
     const names = numbersOf(output)
@@ -214,11 +244,15 @@ export function judgeHoldback(losses: ArmLosses, alpha: number, minDelta: number
   if (logE < threshold || delta < minDelta) return { logE, reason: null }
   const blocks = Math.round(drawsOf(differences))
   const message =
-    `the mean loss of ${candidate.total} matured outcomes is ${fourDigits(meanLoss(candidate))}, of ${control.total} of the ` +
+    `the mean loss ${lossNote(losses)}of ${candidate.total} matured outcomes is ${fourDigits(meanLoss(candidate))}, of ${control.total} of the ` +
     `holdback ${fourDigits(meanLoss(control))}: worse by ${fourDigits(delta)} over ${blocks} blocks, ` +
     `logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}`
   return { logE, reason: { code: 'holdback_quality', message, values: { delta, blocks, logE, threshold } } }
 }
+
+/** The loss in parentheses, before the rest of a sentence. */
+export const lossNote = ({ judged }: Pick<ArmLosses, 'judged'>): string =>
+  judged === undefined ? '' : `(${lossText(judged)}) `
 
 export const meanLoss = ({ total, loss }: ArmLosses['candidate']): number | null =>
   total > 0 ? loss / total : null

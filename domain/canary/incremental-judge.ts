@@ -4,10 +4,8 @@
  */
 import {
   geometric,
-  nonInferiorityEvidence,
   oneArmRateTest,
   type OneArmRateTest,
-  pairedEvidence,
   srmEvidence,
   thresholdFor,
   twoArmRateTest,
@@ -37,7 +35,7 @@ import { breakerReason } from '../serving/circuit-breaker.ts'
 import { harmReason, nextShareBp } from './harm-budget.ts'
 import { effectsOf } from './effects.ts'
 import { judgeDisagreement } from './disagreement.ts'
-import { lossDelta, meanLoss, notWorseLogE, worseLogE } from './holdback.ts'
+import { lossDelta, lossesOfDecisions, lossNote, meanLoss, notWorseLogE, worseLogE } from './holdback.ts'
 import type { PredictedAnswers } from './predicted-answers.ts'
 import { scoreShift, type ScoreShift } from './score-shift.ts'
 import {
@@ -157,10 +155,11 @@ function judgeStage(
   counts: CanaryCounts,
   { found, comparisons, proofs, shift, guard, harm }: Tests,
 ): Verdict {
-  const { stage, staleMs, paired, pairedLosses, accepted = [], breakGlass = false, answerNames } = evidence
+  const { stage, staleMs, paired, accepted = [], breakGlass = false, answerNames } = evidence
+  const pairedLosses = evidence.pairedLosses ?? (paired && lossesOfDecisions(paired))
   const inStage = counts.since(stage.startedMs)
   const statistics = statisticsOf(evidence, counts, inStage)
-  const judged: Judged = { policy, stage, inStage, counts, paired, pairedLosses, statistics }
+  const judged: Judged = { policy, stage, inStage, counts, pairedLosses, statistics }
   const differing = judgeDisagreement(evidence, policy, statistics)
   const effects = effectsOf(evidence, policy, statistics)
   const dropped = breakerReason(evidence.breakers)
@@ -214,7 +213,7 @@ function judgeStage(
 }
 
 /** The evidence of one verdict. Each reason adds its figures to the statistics. */
-interface Judged extends Pick<CanaryEvidence, 'stage' | 'paired' | 'pairedLosses'> {
+interface Judged extends Pick<CanaryEvidence, 'stage' | 'pairedLosses'> {
   policy: CanaryPolicy
   inStage: StageCounts
   counts: CanaryCounts
@@ -260,27 +259,19 @@ function guardReason(policy: CanaryPolicy, counts: CanaryCounts, logE: number, a
   return { code: 'guard', message, values: { bad, requests, limit: policy.guardRate, logE, threshold, atMs } }
 }
 
-/** Paired quality: the champion alone is right more often than the canary alone, or the canary loses more on the same requests. */
-function pairedReason({ policy, paired, pairedLosses, statistics }: Judged): Reason | null {
+/** Paired quality: the canary loses more on the same requests. */
+function pairedReason({ policy, pairedLosses, statistics }: Judged): Reason | null {
+  if (pairedLosses === undefined) return null
   const threshold = thresholdFor(policy.alpha.paired)
-  if (pairedLosses !== undefined) {
-    const logE = worseLogE(pairedLosses)
-    const delta = lossDelta(pairedLosses)
-    statistics['pairedLogE'] = logE
-    if (logE < threshold || delta < policy.minDelta) return null
-    const { candidate, control } = pairedLosses
-    const message =
-      `the mean loss of ${groupedDigits(candidate.total)} pairs is ${fourDigits(meanLoss(candidate) ?? 0)}, of the champion ` +
-      `${fourDigits(meanLoss(control) ?? 0)}: ${compared(logE, '≥', threshold)}`
-    return { code: 'paired_quality', message, values: { delta, pairs: candidate.total, logE, threshold } }
-  }
-  if (paired === undefined) return null
-  const { b, c } = paired
-  const logE = pairedEvidence(b, c) ?? 0
+  const logE = worseLogE(pairedLosses)
+  const delta = lossDelta(pairedLosses)
   statistics['pairedLogE'] = logE
-  if (logE < threshold) return null
-  const message = `only the champion was right in ${groupedDigits(b)} pairs, only the canary in ${groupedDigits(c)}: ${compared(logE, '≥', threshold)}`
-  return { code: 'paired_quality', message, values: { b, c, logE, threshold } }
+  if (logE < threshold || delta < policy.minDelta) return null
+  const { candidate, control } = pairedLosses
+  const message =
+    `the mean loss ${lossNote(pairedLosses)}of ${groupedDigits(candidate.total)} pairs is ${fourDigits(meanLoss(candidate) ?? 0)}, of the ` +
+    `champion ${fourDigits(meanLoss(control) ?? 0)}: ${compared(logE, '≥', threshold)}`
+  return { code: 'paired_quality', message, values: { delta, pairs: candidate.total, logE, threshold } }
 }
 
 /** Sample ratio mismatch: the arms cannot be compared. */
@@ -343,30 +334,19 @@ function promotionReasons({ policy, stage }: Judged, proofs: readonly PromotionP
   })
 }
 
-/**
- * Non-inferiority: the last stage needs proof that the accuracy is not lower, or the loss not higher, by more than the margin, when the
- * policy requires it.
- */
-function qualityReason({ policy, stage, paired, pairedLosses, statistics }: Judged): Reason | null {
+/** Non-inferiority: the last stage needs proof that the loss is not higher by more than the margin, when the policy requires it. */
+function qualityReason({ policy, stage, pairedLosses, statistics }: Judged): Reason | null {
   const { nonInferiority } = policy
   if (!nonInferiority || !stage.last) return null
   const { margin, logE: threshold } = nonInferiority
-  const { b = 0, c = 0, same } = paired ?? {}
-  const logE =
-    pairedLosses !== undefined
-      ? notWorseLogE(pairedLosses, margin)
-      : same === undefined
-        ? 0
-        : (nonInferiorityEvidence({ lost: b, same, won: c }, margin) ?? 0)
+  const logE = pairedLosses === undefined ? 0 : notWorseLogE(pairedLosses, margin)
   statistics['nonInferiorityLogE'] = logE
   if (stage.promoted === true || logE >= threshold) return null
-  const pairs = pairedLosses?.candidate.total ?? b + c + (same ?? 0)
-  const claim = pairedLosses === undefined ? 'accuracy falls' : 'the loss rises'
+  const pairs = pairedLosses?.candidate.total ?? 0
   const message =
-    `not yet proven on ${groupedDigits(pairs)} pairs that ${claim} by less than ${percentText(margin)}: ` +
+    `not yet proven on ${groupedDigits(pairs)} pairs that the loss ${lossNote(pairedLosses ?? {})}rises by less than ${fourDigits(margin)}: ` +
     compared(logE, '<', threshold)
-  const counted: Reason['values'] = pairedLosses === undefined ? { b, c, same: same ?? null } : { pairs }
-  return { code: 'quality_evidence', message, values: { ...counted, margin, logE, threshold } }
+  return { code: 'quality_evidence', message, values: { pairs, margin, logE, threshold } }
 }
 
 function passReason(judged: Judged): Reason {

@@ -68,11 +68,10 @@ export interface CanaryPolicy {
    */
   promotion: PromotionPolicy | 'off'
   /**
-   * The proof that the last stage needs from paired predictions of a shadow: the candidate's accuracy is not lower, or the loss of its
-   * numbers not higher, by more than `margin`. Only for models whose labels arrive within the release.
+   * The proof that the last stage needs from paired predictions of a shadow: the candidate's loss is not higher by more than `margin`. Only for models whose labels arrive within the release.
    */
   nonInferiority?: {
-    /** How much lower the accuracy, or higher the loss, may be, 0..1. */
+    /** How much higher the loss may be, 0..1. */
     margin: number
     /** The required log evidence. */
     logE: number

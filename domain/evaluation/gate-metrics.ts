@@ -57,6 +57,9 @@ export const rangeOf = (metric: string): MetricScale['range'] | undefined =>
 /** The metrics that can compare slices: those with a test for their difference. */
 export type SliceMetric = 'accuracy' | 'auc' | 'brier' | 'logLoss' | 'rmse' | 'mae' | 'pinball'
 
+/** The losses of a row by which stages judge outcomes: of the metrics that are averages over rows, and the cost of decisions. */
+export type RowLoss = 'accuracy' | 'brier' | 'logLoss' | 'cost' | 'rmse' | 'mae' | 'pinball'
+
 /** A limit of the policy, which judges rates (0 or 1 a row) or errors. */
 export type FairnessLimit = 'selectionRatio' | 'rateDifference' | 'errorDifference'
 

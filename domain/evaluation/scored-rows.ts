@@ -57,6 +57,10 @@ export function correctness({ y, predicted }: ScoredRows): Uint8Array {
 /** The machine epsilon that keeps the log loss of a certain, wrong row finite. */
 const epsilon = 2 ** -52
 
+/** A log loss in [0, 1]: in units of ln 1,000, so that all probabilities of the outcome below 0.001 count as 1. */
+export const scaledSurprise = (probability: number): number =>
+  Number.isNaN(probability) ? NaN : Math.min(1, surprise(probability) / Math.log(1_000))
+
 /** The log loss of a row: −ln of the probability of the outcome, clipped at machine precision. */
 export const surprise = (probability: number): number =>
   -Math.log(Math.min(1 - epsilon, Math.max(epsilon, probability)))

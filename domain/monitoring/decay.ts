@@ -4,6 +4,7 @@
  * parent once its answers are proven to differ (`parent-drift.ts`). Failing responses are judged at the tick (`champion-watch.ts`).
  */
 import { fourDigits, groupedDigits, percentText } from '../figures.ts'
+import { lossText, type JudgedLoss } from '../tasks/losses.ts'
 import { drawsOf, meanAboveEvidence, meanOf, type ValueCounts } from '@tenure/sequential'
 
 /** The probability that a previous version that is no better seems better on the rows of a window. */
@@ -111,13 +112,16 @@ export interface ReturnReport {
  * Compares the losses of the champion and the previous version on the same rows. `counts[i]` rows have the difference (champion −
  * previous) −1 + 2i/(length − 1). H0: the champion does not lose more.
  */
-export function judgeReturn(differences: ValueCounts, to: string): ReturnReport {
+export function judgeReturn(
+  differences: ValueCounts,
+  { to, judged }: { to: string; judged: JudgedLoss },
+): ReturnReport {
   const rows = Math.round(drawsOf(differences))
   const mean = meanOf(differences)
   const logE = meanAboveEvidence(differences, 0.5) ?? 0
   const threshold = Math.log(1 / comparisonAlpha)
   const isBetter = logE >= threshold
   const delta = mean === null ? null : 2 * mean - 1
-  const message = `${to} loses ${isBetter ? '' : 'not provably '}less on the same ${rows} rows: by ${delta === null ? 'nothing known' : fourDigits(delta)}, logE ${fourDigits(logE)}, needed ${fourDigits(threshold)}`
+  const message = `${to} loses ${isBetter ? '' : 'not provably '}less on the same ${rows} rows (${lossText(judged)}): by ${delta === null ? 'nothing known' : fourDigits(delta)}, logE ${fourDigits(logE)}, needed ${fourDigits(threshold)}`
   return { rows, delta, logE, isBetter, message }
 }

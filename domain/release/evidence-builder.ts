@@ -113,10 +113,10 @@ export interface Observation {
   watchedMs: number
   /** The circuit breakers of the live replicas that serve the candidate; absent where none is counted. */
   breakers?: BreakerCounts
-  /** Requests with an outcome and predictions of both versions; absent without such requests. */
-  paired?: { b: number; c: number; same: number }
-  /** The losses of both versions on such requests, of a model that makes no decisions. */
+  /** The losses of both versions on requests that both answered and whose outcomes have come; absent without such requests. */
   pairedLosses?: ArmLosses
+  /** Such requests in looks stored by earlier versions, by which version was right. */
+  paired?: { b: number; c: number; same: number }
   /** Answers of both versions to the same requests; absent without any. */
   disagreement?: DisagreementEvidence
   /** What users of both arms did after their first request; absent when the policy has no business metric. */

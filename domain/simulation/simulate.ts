@@ -10,7 +10,7 @@ import type { CanaryStage, CanaryTick } from '../canary/evidence.ts'
 import type { ReleasePolicy, StagePolicy } from '../release/policy.ts'
 import { isLastStage } from '../release/evidence-builder.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../release/state.ts'
-import { blocksOf, judgeHoldback } from '../canary/holdback.ts'
+import { blocksOf, judgeHoldback, lossesOfDecisions } from '../canary/holdback.ts'
 import type { Reason } from '../verdict.ts'
 import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
 import { drawsOf, type Uniform } from '@tenure/sequential'
@@ -116,7 +116,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
     const verdict = judge.judge({
       stage: stageOf(state, limits, elapsedMs),
       staleMs: lastTickMs === null ? null : atMs - lastTickMs,
-      paired: traffic.paired(atMs),
+      pairedLosses: lossesOfDecisions(traffic.paired(atMs)),
       ...beside.evidence(state, atMs),
       // The simulated system has one replica.
       breakers: { open: guard.isOpen() ? 1 : 0, replicas: 1 },

@@ -6,7 +6,7 @@ import { likeliest, likeliestClass, type OutputOf } from './output.ts'
 import type { Decides, Task, GateRules } from './task.ts'
 import { answerReader, answerWidth } from '../metrics/answers.ts'
 import type { GroupMeasure } from '../evaluation/gate-metrics.ts'
-import { emptyScores, surprise } from '../evaluation/scored-rows.ts'
+import { emptyScores, scaledSurprise, surprise } from '../evaluation/scored-rows.ts'
 
 type Classes = OutputOf<'classes'>
 
@@ -34,6 +34,7 @@ const gate: GateRules = {
   name: 'multiclass',
   primary: 'accuracy',
   metrics: ['accuracy', 'logLoss', 'brier', 'macroF1'],
+  standIns: { macroF1: 'brier' },
   sliceMetrics: ['accuracy', 'brier', 'logLoss'],
   tooGood: 'accuracy',
   hasPositives: false,
@@ -169,8 +170,16 @@ export const classes: Task<Classes> = {
     )
     return place < 0 ? null : [place]
   },
-  lossName: 'wrong decisions',
-  loss: (_output, outputs, truths) => Number(likeliestClass(outputs) !== truths[0]),
+  losses: {
+    accuracy: (_output, outputs, truths) => Number(likeliestClass(outputs) !== truths[0]),
+    brier(_output, outputs, [truth]) {
+      // A class that only the other version knows has no probability here.
+      let squares = Number(truth === -1)
+      for (let k = 0; k < outputs.length; k++) squares += (outputs[k]! - Number(k === truth)) ** 2
+      return squares / 2
+    },
+    logLoss: (_output, outputs, [truth]) => scaledSurprise(outputs[truth!] ?? 0),
+  },
   gate,
   facts: () => ({}),
   bins: (output) => ({

@@ -5,9 +5,10 @@
 import type { Output } from './output.ts'
 import type { FairnessLimit } from '../evaluation/gate-metrics.ts'
 import type { Task } from './task.ts'
-import { builtInPrimary, hasCustomPrimary, type GatePolicy } from '../evaluation/policy.ts'
+import { builtInPrimary, defaultGatePolicy, hasCustomPrimary, type GatePolicy } from '../evaluation/policy.ts'
 import { metricName } from '../figures.ts'
-import { taskOf, tasks } from './tasks.ts'
+import { judgedLoss, rowLosses } from './losses.ts'
+import { taskOf } from './tasks.ts'
 
 /** What is judged, or why the word is refused and what to write instead. */
 export type Judged = { by: string } | { refused: string }
@@ -36,6 +37,11 @@ export interface JudgedWord {
 
 const always = (by: string) => (): Judged => ({ by })
 const names = (of: readonly string[]): Judged => ({ by: of.map((each) => `\`${each}\``).join(', ') })
+/** The loss of the default primary metric. */
+const judgedBy = ({ gate }: Task<Output>): Judged => {
+  const { loss } = judgedLoss(defaultGatePolicy(gate.name))
+  return { by: `the loss of the primary metric ([by default](#one-loss) ${rowLosses[loss].name})` }
+}
 const isAb =
   (metric: string): NonNullable<JudgedWord['isDeclared']> =>
   ({ release }) =>
@@ -110,12 +116,12 @@ export const judgedWords = {
   paired: {
     stage: 'shadow, reverse shadow of a probation',
     word: '(paired quality)',
-    of: ({ decides, lossName }) => ({ by: decides ? 'who alone is right' : lossName }),
+    of: judgedBy,
   },
   nonInferiority: {
     stage: 'last stage, by the pairs of the shadow',
     word: '`limits.nonInferiority`',
-    of: ({ decides, lossName }) => ({ by: decides ? 'accuracy' : lossName }),
+    of: judgedBy,
   },
   scoreShift: {
     stage: 'canary, A/B, probation',
@@ -132,7 +138,7 @@ export const judgedWords = {
     field: 'ab.metric',
     isDeclared: isAb('accuracy'),
   },
-  loss: { stage: 'A/B', word: "`metric: 'loss'`", of: ({ lossName }) => ({ by: lossName }) },
+  loss: { stage: 'A/B', word: "`metric: 'loss'`", of: judgedBy },
   conversions: {
     stage: 'A/B',
     word: "`metric: 'conversions'`",
@@ -146,7 +152,7 @@ export const judgedWords = {
   errors: { stage: 'A/B', word: "`metric: 'errors'`", of: always('failed requests') },
   business: { stage: 'canary, A/B, probation', word: '`business`', of: always('events of users') },
   external: { stage: 'canary, A/B, probation', word: '`external`', of: always('values of other systems') },
-  holdback: { stage: 'probation', word: '(holdback)', of: ({ lossName }) => ({ by: lossName }) },
+  holdback: { stage: 'probation', word: '(holdback)', of: judgedBy },
   quality: {
     stage: 'after the probation',
     word: '`monitor.quality`',
@@ -174,6 +180,5 @@ export function issuesOfWords(declared: Declared, output: Output): { field: stri
 /** What judges where a custom primary metric cannot; undefined where the primary metric is one of the task. */
 export function standInText(policy: GatePolicy): string | undefined {
   if (!hasCustomPrimary(policy)) return undefined
-  const { lossName } = Object.values(tasks).find(({ gate }) => gate.name === policy.task)!
-  return `${policy.primary} is a function of the model file, which runs in the gate and in sweeps only: ${metricName(builtInPrimary(policy))} stands in for it in windows of the monitor, slices and the importance of features, and shadow, A/B test and probation judge outcomes by ${lossName}`
+  return `${policy.primary} is a function of the model file, which runs in the gate and in sweeps only: ${metricName(builtInPrimary(policy))} stands in for it in windows of the monitor, slices and the importance of features, and shadow, A/B test and probation judge outcomes by ${rowLosses[judgedLoss(policy).loss].name}`
 }

@@ -1,6 +1,6 @@
 /** One real number a row. */
 import { numberCounter } from './answer-bins.ts'
-import { inUnit, numeric, scaledLoss, constantOf, numericGate, constantWithin } from './numeric.ts'
+import { inUnit, numeric, constantOf, errorLosses, numericGate, constantWithin } from './numeric.ts'
 import type { OutputOf } from './output.ts'
 import type { Task, GateRules } from './task.ts'
 import { answerReader } from '../metrics/answers.ts'
@@ -11,6 +11,7 @@ const gate: GateRules = {
   name: 'regression',
   primary: 'rmse',
   metrics: ['rmse', 'mae', 'r2'],
+  standIns: { r2: 'rmse' },
   sliceMetrics: ['rmse', 'mae'],
   mostPerDistance: { mae: 1 },
   baselineIssue: undefined,
@@ -41,8 +42,7 @@ export const number: Task<OutputOf<'number'>> = {
   form: ({ unit }) => [unit ?? null],
   described: (output) => `a number${inUnit(output)}`,
   job: () => ({}),
-  lossName: 'absolute error',
-  loss: (_output, outputs, [truth], scales) => scaledLoss([Math.abs((outputs[0] ?? NaN) - truth!)], scales),
+  losses: errorLosses,
   gate,
   facts: () => ({}),
   counter: (_output, bins) => numberCounter(bins, 1, () => 0),

@@ -4,9 +4,9 @@ import {
   inUnit,
   numeric,
   issueOfNumber,
-  scaledLoss,
   shown,
   constantOf,
+  errorLosses,
   errorMeasures,
   numericGate,
   isListOf,
@@ -22,6 +22,7 @@ const gate: GateRules = {
   // Has no unit, so no number outweighs the others.
   primary: 'r2',
   metrics: ['r2', 'rmse', 'mae'],
+  standIns: { r2: 'rmse' },
   sliceMetrics: ['mae'],
   mostPerDistance: { mae: 1 },
   groupMeasures: ({ parts }) => parts.flatMap((part) => errorMeasures(part, ` of ${part.name}`)),
@@ -93,12 +94,7 @@ export const numbers: Task<OutputOf<'numbers'>> = {
     const truths = names.map((name) => value[name]!)
     return truths.every(Number.isFinite) ? truths : null
   },
-  lossName: 'mean absolute error',
-  loss: (_output, outputs, truths, scales) =>
-    scaledLoss(
-      truths.map((truth, k) => Math.abs((outputs[k] ?? NaN) - truth)),
-      scales,
-    ),
+  losses: errorLosses,
   bins: ({ names }, profile) => numberBins(names, profile),
   gate,
   facts: ({ names }) => ({ targets: names }),

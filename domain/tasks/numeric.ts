@@ -10,8 +10,8 @@ import {
   type NumberRange,
 } from './output.ts'
 import { numberBins } from './answer-bins.ts'
-import type { Task, GateRules } from './task.ts'
-import type { GateMetric, GroupMeasure } from '../evaluation/gate-metrics.ts'
+import type { GateRules, LossOf, Outputs, Task } from './task.ts'
+import type { GateMetric, GroupMeasure, RowLoss } from '../evaluation/gate-metrics.ts'
 import type { ScoredRows } from '../evaluation/scored-rows.ts'
 
 /** The minimum share of rows within the range of a number. */
@@ -47,6 +47,21 @@ export function scaledLoss(losses: readonly number[], scales: readonly number[])
   const shares = losses.flatMap((loss, k) => (scales[k]! > 0 ? [Math.min(1, loss / scales[k]!)] : []))
   return shares.length === 0 ? null : sumOf(shares) / shares.length
 }
+
+/** The losses of the errors of one number or of several, each by its own scale. */
+export const errorLosses = {
+  mae: (_output, outputs, truths, { scales }) => scaledLoss(errorsOf(outputs, truths), scales),
+  rmse(_output, outputs, truths, { scales }) {
+    const squares = errorsOf(outputs, truths).map((error) => error ** 2)
+    return scaledLoss(
+      squares,
+      scales.map((scale) => scale ** 2),
+    )
+  },
+} satisfies Partial<Record<RowLoss, LossOf<Output>>>
+
+const errorsOf = (outputs: Outputs, truths: readonly number[]): number[] =>
+  truths.map((truth, k) => Math.abs((outputs[k] ?? NaN) - truth))
 
 export const isListOf = (width: number, answer: unknown): boolean =>
   Array.isArray(answer) && answer.length === width && answer.every(Number.isFinite)

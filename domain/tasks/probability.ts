@@ -4,7 +4,7 @@ import { numberOf, shown, constantWithin, issueOfNone } from './numeric.ts'
 import { decisionText, type OutputOf } from './output.ts'
 import type { Decides, Task, GateRules } from './task.ts'
 import { answerReader } from '../metrics/answers.ts'
-import { emptyScores, surprise } from '../evaluation/scored-rows.ts'
+import { emptyScores, scaledSurprise, surprise } from '../evaluation/scored-rows.ts'
 import { classShares } from './classes.ts'
 
 type Probability = OutputOf<'probability'>
@@ -39,6 +39,16 @@ const gate: GateRules = {
     'recallAtTop',
     'precisionAtTop',
   ],
+  standIns: {
+    auc: 'brier',
+    averagePrecision: 'brier',
+    recallAtTop: 'brier',
+    precisionAtTop: 'brier',
+    f1: 'cost',
+    precision: 'cost',
+    recall: 'cost',
+    own: 'cost',
+  },
   sliceMetrics: ['accuracy', 'auc', 'brier', 'logLoss'],
   tooGood: 'auc',
   hasPositives: true,
@@ -140,8 +150,16 @@ export const probability: Task<Probability> = {
     const number = numberOf(value)
     return number === undefined ? null : [Number(number !== 0)]
   },
-  lossName: 'Brier score',
-  loss: (_output, outputs, truths) => ((outputs[0] ?? NaN) - truths[0]!) ** 2,
+  losses: {
+    brier: (_output, outputs, truths) => ((outputs[0] ?? NaN) - truths[0]!) ** 2,
+    logLoss: (_output, [p = NaN], truths) => scaledSurprise(truths[0] === 1 ? p : 1 - p),
+    accuracy: (output, outputs, truths) => Number(decides.of(output, outputs) !== truths[0]),
+    // Deciding for the positive class from the threshold on is best where a false alarm costs t and a miss 1 − t (Elkan, IJCAI 2001).
+    cost(output, outputs, truths, { threshold = output.threshold }) {
+      if (decides.of(output, outputs) === truths[0]) return 0
+      return (truths[0] === 1 ? 1 - threshold : threshold) / Math.max(threshold, 1 - threshold)
+    },
+  },
   gate,
   facts: ({ threshold }) => ({ threshold }),
   bins: (output) => ({ names: [...decides.names(output)], perAnswer: 1, numbers: [] }),

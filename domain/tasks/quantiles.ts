@@ -13,6 +13,7 @@ const gate: GateRules = {
   name: 'quantiles',
   primary: 'pinball',
   metrics: ['pinball', 'coverageError', 'mae'],
+  standIns: { coverageError: 'pinball' },
   sliceMetrics: ['pinball', 'mae'],
   // The loss of a level has a slope of at most 1.
   mostPerDistance: { pinball: 1 },
@@ -84,10 +85,13 @@ export const quantiles: Task<OutputOf<'quantiles'>> = {
       { length: labels.length * levels.length },
       (_, at) => labels[Math.floor(at / levels.length)]!,
     ),
-  lossName: 'pinball loss',
-  // Twice the pinball loss of the median is its absolute error.
-  loss: ({ levels }, outputs, [truth], scales) =>
-    scaledLoss([2 * pinballLoss(truth!, outputs, levels)], scales),
+  losses: {
+    // Twice the pinball loss of the median is its absolute error.
+    pinball: ({ levels }, outputs, [truth], { scales }) =>
+      scaledLoss([2 * pinballLoss(truth!, outputs, levels)], scales),
+    mae: ({ levels }, outputs, [truth], { scales }) =>
+      scaledLoss([Math.abs((outputs[middlePlace(levels)] ?? NaN) - truth!)], scales),
+  },
   gate,
   facts: ({ levels }) => ({ levels }),
   counter: ({ levels }, bins) => numberCounter(bins, levels.length, () => middlePlace(levels)),

@@ -4,11 +4,32 @@ import type { Expectation } from '../validation/expectations.ts'
 import type { DeclaredKind } from '../values/readings.ts'
 import type { AnswerBins, AnswerCounter } from './answer-bins.ts'
 import type { OutcomeValue, Output, TaskName, AnswerField, NumberRange } from './output.ts'
-import type { FairnessLimit, GateMetric, GroupMeasure, SliceMetric } from '../evaluation/gate-metrics.ts'
+import type {
+  FairnessLimit,
+  GateMetric,
+  GroupMeasure,
+  RowLoss,
+  SliceMetric,
+} from '../evaluation/gate-metrics.ts'
 import type { ScoredRows } from '../evaluation/scored-rows.ts'
 import type { ModelAnswers } from '../metrics/answers.ts'
 
 export type Outputs = readonly number[] | Float32Array
+
+/** `truths`: as `truth` returns them; −1 for a class that only another version knows. */
+export type LossOf<O extends Output> = (
+  output: O,
+  outputs: Outputs,
+  truths: readonly number[],
+  facts: LossFacts,
+) => number | null
+
+export interface LossFacts {
+  /** The range of each number that counts as 1; 0 for one that does not count. */
+  scales: readonly number[]
+  /** The probability from which the declared costs call for the positive decision: a false alarm costs as much, a miss the rest of 1. */
+  threshold?: number
+}
 
 export interface Task<O extends Output> {
   /** The word of a model file that declares the label. */
@@ -82,10 +103,8 @@ export interface Task<O extends Output> {
   readText: (output: O, text: string) => OutcomeValue | undefined
   /** The truth of a canonical value as the gate counts it; null for any other value. */
   truth: (output: O, value: OutcomeValue) => number[] | null
-  /** What the loss measures. */
-  lossName: string
-  /** The loss of an answer from 0 to 1, in units of `scales` for numbers; null where no number has a scale. */
-  loss: (output: O, outputs: Outputs, truths: readonly number[], scales: readonly number[]) => number | null
+  /** The losses of an answer from 0 to 1; null where no number has a scale. `losses.ts` chooses the one that judges. */
+  losses: Partial<Record<RowLoss, LossOf<O>>>
 
   // The offline gate.
 
@@ -122,6 +141,8 @@ export interface GateRules {
   /** The metric that decides by default. */
   primary: GateMetric
   metrics: readonly GateMetric[]
+  /** The losses that judge outcomes in place of metrics that are no averages over rows; `own`: of a function of the model file. */
+  standIns: Partial<Record<GateMetric | 'own', RowLoss>>
   /** The metrics that compare slices. The first is the default of a primary metric that cannot. */
   sliceMetrics: readonly SliceMetric[]
   /** The metric whose implausibly large gain hints at a leak; undefined without a limit for one. */

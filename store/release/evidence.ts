@@ -268,16 +268,6 @@ export const listLoggedPredictions = (
         and predictions.at < (select max(prediction_time(id)) + interval '1 hour' from unnest(${ids}::uuid[]) as id)
     where instance_index(asked.id) < instances`)
 
-/** Counts of the pairs with a known outcome, by which version was right. */
-export interface PairCounts {
-  /** Only the served version was right. */
-  b: number
-  /** Only the shadow version was right. */
-  c: number
-  /** Both were right, or both wrong. */
-  same: number
-}
-
 /**
  * The share of outcomes that must have arrived before any pair is counted, and the quantile of outcome delays that a counted pair must
  * exceed.
@@ -294,9 +284,9 @@ interface PairQuery {
 /**
  * The first pair of each entity, as repeated requests of one user are no further evidence, if it is older than most outcome delays, measured
  * on the older half of the pairs. A late flight becomes known late, so young pairs with an outcome are mostly negative, which would favour a
- * model that always predicts "on time". `having`: a condition on the pairs.
+ * model that always predicts "on time".
  */
-const maturedFirsts = ({ release, served, shadow }: PairQuery, having = empty) => sql`
+const maturedFirsts = ({ release, served, shadow }: PairQuery) => sql`
     half as (
       select min(at) + (clock_timestamp() - min(at)) / 2 as until from shadow_pairs
       where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
@@ -314,43 +304,9 @@ const maturedFirsts = ({ release, served, shadow }: PairQuery, having = empty) =
     firsts as (
       select distinct on (entity) prediction_id, served, shadow, at
       from shadow_pairs cross join mature
-      where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow}
-        ${having} and at <= mature.until
+      where release_id = ${release} and served_version = ${served} and shadow_version = ${shadow} and at <= mature.until
       order by entity, at, prediction_id
     )`
-
-const newestOfPair = sql`(
-          select value from outcomes where outcomes.prediction_id = pairs.prediction_id order by ${newestOutcomeFirst} limit 1
-        ) as newest`
-
-/** Counts the matured pairs of decisions with a known outcome. Models that predict a number have no right or wrong pairs. */
-export async function countPairs(database: Database, query: PairQuery): Promise<PairCounts> {
-  const rows = await database.query<PairCounts>(sql`
-    with ${maturedFirsts(query, sql`and served ? 'label' and shadow ? 'label'`)},
-    known as (
-      select pairs.served -> 'label' as served, pairs.shadow -> 'label' as shadow,
-        case jsonb_typeof(newest.value)
-          when 'boolean' then newest.value
-          when 'number' then case jsonb_typeof(pairs.served -> 'label')
-            when 'boolean' then to_jsonb((newest.value)::numeric <> 0) else newest.value end
-          else case jsonb_typeof(pairs.served -> 'label')
-            when 'boolean' then to_jsonb(newest.value #>> '{}' = positive.name) else newest.value end
-        end as truth
-      from firsts as pairs
-        cross join (
-          select manifest #>> '{output,positive}' as name, manifest #> '{output,classes}' as classes
-          from versions where version = ${query.shadow}
-        ) as positive
-        join lateral ${newestOfPair} on true
-      -- Of a class that there is not, told before the prediction was in the log, both would be wrong, and so alike.
-      where positive.classes is null or positive.classes ? (newest.value #>> '{}')
-    )
-    select count(*) filter (where served = truth and shadow <> truth)::integer as b,
-      count(*) filter (where served <> truth and shadow = truth)::integer as c,
-      count(*) filter (where (served = truth) = (shadow = truth))::integer as same
-    from known`)
-  return rows[0]!
-}
 
 /** A pair with its newest outcome; the answers are as they were returned. */
 export interface MaturedPair {
@@ -369,7 +325,9 @@ export const listMaturedPairs = (
     with ${maturedFirsts(query)}
     select pairs.served, pairs.shadow, newest.value
     from (select * from firsts order by at, prediction_id limit ${limit}) as pairs
-      join lateral ${newestOfPair} on true`)
+      join lateral (
+        select value from outcomes where outcomes.prediction_id = pairs.prediction_id order by ${newestOutcomeFirst} limit 1
+      ) as newest on true`)
 
 // Reads the newest comparison of a release's answers with the champion's, as the judge recorded it.
 

@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import sql from 'sql-template-tag'
 import { blocksOf, judgeHoldback, lossCounter } from '../../../domain/canary/holdback.ts'
+import { judgedLossOf } from '../../../domain/tasks/losses.ts'
 import { readReleaseAnswers } from '../../../store/release/evidence.ts'
 import { figureTable, machine } from '../../../test/support/figures.ts'
 import { openDatabase } from '../../../test/support/servers/private-database.ts'
@@ -42,7 +43,11 @@ for (const users of sizes) {
   try {
     await fill(database.store, users)
     const by = { output: { kind: 'probability' as const, positive: 'yes', threshold: 0.5 } }
-    const counter = lossCounter({ by: { canary: by, control: by }, blocks: blocksOf(9_500) })
+    const counter = lossCounter({
+      judged: judgedLossOf(by.output),
+      by: { canary: by, control: by },
+      blocks: blocksOf(9_500),
+    })
     globalThis.gc?.()
     const before = process.memoryUsage().rss
     let most = before

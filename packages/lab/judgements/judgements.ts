@@ -145,7 +145,12 @@ function holdback(
 ): number | undefined {
   const output: Output = task === 'number' ? { kind: task } : { kind: task, positive: 'yes', threshold: 0.5 }
   const by = { output, scales: [1] }
-  const counter = lossCounter({ by: { canary: by, control: by }, blocks: blocksOf(9_500) })
+  const counter = lossCounter({
+    // The loss of numbers is that of a gate by MAE.
+    judged: { loss: task === 'number' ? 'mae' : 'brier' },
+    by: { canary: by, control: by },
+    blocks: blocksOf(9_500),
+  })
   for (let i = 0; i < users; i++) {
     const arm = uniform() < 0.05 ? ('control' as const) : ('canary' as const)
     const p = uniform()

@@ -17,6 +17,7 @@ import type { Observation } from '../../../domain/release/evidence-builder.ts'
 import { openingState, type ReleaseState } from '../../../domain/release/state.ts'
 import { judgedWords } from '../../../domain/tasks/judged-words.ts'
 import type { OutcomeValue, OutputKind } from '../../../domain/tasks/output.ts'
+import { judgedLossOf } from '../../../domain/tasks/losses.ts'
 import { decisionOf, taskOf } from '../../../domain/tasks/tasks.ts'
 import { truthOf } from '../../../domain/model/outcome.ts'
 import { readNow } from '../../../store/database/clock.ts'
@@ -149,10 +150,14 @@ function lossesOfRows(
   manifest: Manifest,
 ) {
   const by = scoredAlike(outputOf(kind), manifest)!
+  const judged = judgedLossOf(outputOf(kind))
   const blocks = blocksOf(candidateBp)
   const of = (arm: 'canary' | 'control') =>
     matured.flatMap((each) => {
-      const loss = each.arm !== arm || each.value === null ? null : lossOf(by[arm], each.outputs, each.value)
+      const loss =
+        each.arm !== arm || each.value === null
+          ? null
+          : lossOf(judged, by[arm], { outputs: each.outputs, value: each.value })
       return loss === null ? [] : [loss]
     })
   const total = (losses: number[]) => losses.reduce((sum, loss) => sum + loss, 0)
@@ -209,7 +214,8 @@ function cohortsOfRows(
 
 const close = (value: unknown): unknown =>
   typeof value === 'number' && !Number.isInteger(value)
-    ? expect.closeTo(value, 6)
+    ? // Stored answers have 32 bits.
+      expect.closeTo(value, 5)
     : typeof value === 'object' && value !== null && !Array.isArray(value)
       ? Object.fromEntries(Object.entries(value).map(([name, each]) => [name, close(each)]))
       : value

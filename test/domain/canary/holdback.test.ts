@@ -29,7 +29,11 @@ function lived(users: number, candidate: (truth: number) => number, control: (tr
 const good = (truth: number) => 0.3 + 0.4 * truth
 const bad = (truth: number) => 0.7 - 0.4 * truth
 const evidenceOf = (answered: AnsweredUser[]) => {
-  const counter = lossCounter({ by: { canary: { output }, control: { output } }, blocks: blocksOf(9_500) })
+  const counter = lossCounter({
+    judged: { loss: 'brier', standsInFor: 'auc' },
+    by: { canary: { output }, control: { output } },
+    blocks: blocksOf(9_500),
+  })
   maturedAnswers(answered, answered.length * 60_000)?.matured.forEach(counter.add)
   return counter.losses()!
 }
@@ -47,7 +51,7 @@ describe('the holdback', () => {
     const { reason } = judgeHoldback(evidenceOf(lived(1_000, bad, good)), 0.004, 0.001)
     expect(reason).toMatchObject({ code: 'holdback_quality', values: { blocks: 49 } })
     expect(reason!.message).toMatch(
-      /^the mean loss of 940 matured outcomes is 0.49, of 50 of the holdback 0.09: worse by 0.4/,
+      /^the mean loss \(Brier score in place of AUC\) of 940 matured outcomes is 0.49, of 50 of the holdback 0.09: worse by 0.4/,
     )
     expect(judgeHoldback(evidenceOf(lived(1_000, good, bad)), 0.004, 0.001).reason).toBeNull()
   })
@@ -68,25 +72,26 @@ describe('the holdback', () => {
 
 describe('the loss of an answer', () => {
   it('is the Brier score, the error of a class, or the distance of a number in its scale', () => {
-    expect(lossOf({ output }, [0.7], true)).toBeCloseTo(0.09, 10)
+    expect(lossOf({ loss: 'brier' }, { output }, { outputs: [0.7], value: true })).toBeCloseTo(0.09, 10)
     const classes: Output = { kind: 'classes', classes: ['a', 'b'] }
     expect([
-      lossOf({ output: classes }, [0.2, 0.8], 'b'),
-      lossOf({ output: classes }, [0.2, 0.8], 'a'),
+      lossOf({ loss: 'accuracy' }, { output: classes }, { outputs: [0.2, 0.8], value: 'b' }),
+      lossOf({ loss: 'accuracy' }, { output: classes }, { outputs: [0.2, 0.8], value: 'a' }),
     ]).toEqual([0, 1])
-    expect(lossOf({ output: classes }, [0.2, 0.8], 'c')).toBeNull()
+    expect(lossOf({ loss: 'accuracy' }, { output: classes }, { outputs: [0.2, 0.8], value: 'c' })).toBeNull()
     const number: Output = { kind: 'number' }
-    expect(lossOf({ output: number, scales: [8] }, [12], 10)).toBe(0.25)
-    expect([lossOf({ output: number, scales: [8] }, [99], 10), lossOf({ output: number }, [99], 10)]).toEqual(
-      [1, null],
-    )
+    expect(lossOf({ loss: 'mae' }, { output: number, scales: [8] }, { outputs: [12], value: 10 })).toBe(0.25)
+    expect([
+      lossOf({ loss: 'mae' }, { output: number, scales: [8] }, { outputs: [99], value: 10 }),
+      lossOf({ loss: 'mae' }, { output: number }, { outputs: [99], value: 10 }),
+    ]).toEqual([1, null])
   })
 
   it('of several numbers is the mean of their losses, each in its own scale', () => {
     const numbers: Output = { kind: 'numbers', names: ['a', 'b', 'same'] }
     const truth = { a: 10, b: 0.5, same: 1 }
     const loss = (scales: number[], value: OutcomeValue = truth) =>
-      lossOf({ output: numbers, scales }, [12, 0.6, 9], value)
+      lossOf({ loss: 'mae' }, { output: numbers, scales }, { outputs: [12, 0.6, 9], value })
     expect(loss([8, 0.2, 0])).toBeCloseTo((0.25 + 0.5) / 2, 10)
     expect(loss([0, 0, 0])).toBeNull()
     expect(loss([8, 0.2, 0], { a: 10 })).toBeNull()
@@ -113,8 +118,8 @@ describe('two versions of several numbers', () => {
       )
     return (
       by && [
-        lossOf(by.control, [20, 3_800], truth(champion.output)),
-        lossOf(by.canary, outputs, truth(candidate)),
+        lossOf({ loss: 'mae' }, by.control, { outputs: [20, 3_800], value: truth(champion.output) }),
+        lossOf({ loss: 'mae' }, by.canary, { outputs, value: truth(candidate) }),
       ]
     )
   }

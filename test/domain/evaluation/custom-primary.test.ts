@@ -17,6 +17,7 @@ import { truthOf } from '../../../domain/model/outcome.ts'
 import { gateIssues } from '../../../domain/release/certificate.ts'
 import type { OutputKind } from '../../../domain/tasks/output.ts'
 import { standInText } from '../../../domain/tasks/judged-words.ts'
+import { judgedLoss, rowLosses } from '../../../domain/tasks/losses.ts'
 import { taskOf } from '../../../domain/tasks/tasks.ts'
 import { seededRandom } from '@tenure/sequential'
 import { answeringKinds, answeringModels, outputOf, skills } from '../../support/tasks/answering.ts'
@@ -135,7 +136,7 @@ describe.each(answeringKinds)('a custom primary metric of %s', (kind) => {
 
   it('is named with what stands in for it', () => {
     const sentence = standInText(policyOf(kind))
-    expect(sentence).toContain(`by ${taskOf(outputOf(kind)).lossName}`)
+    expect(sentence).toContain(`by ${rowLosses[judgedLoss(policyOf(kind)).loss].name}`)
     const page = gateMarkdown(judged(kind, inputOf(kind, 'best')), {
       model: 'm',
       challenger: 'c',

@@ -97,18 +97,30 @@ describe('lost quality of a champion', () => {
   })
 
   it.each([
-    ['is proven better', [0, 0, 10, 90], true, /^m_v1 loses less on the same 100 rows: by 0\.9333, logE/],
-    ['loses as much', [25, 25, 25, 25], false, /^m_v1 loses not provably less on the same 100 rows: by 0/],
+    [
+      'is proven better',
+      [0, 0, 10, 90],
+      true,
+      /^m_v1 loses less on the same 100 rows \(Brier score\): by 0\.9333, logE/,
+    ],
+    [
+      'loses as much',
+      [25, 25, 25, 25],
+      false,
+      /^m_v1 loses not provably less on the same 100 rows \(Brier score\): by 0/,
+    ],
     ['loses more', [90, 10, 0, 0], false, /not provably less/],
-    ['has no row', [0, 0, 0, 0], false, /on the same 0 rows: by nothing known/],
+    ['has no row', [0, 0, 0, 0], false, /on the same 0 rows \(Brier score\): by nothing known/],
   ] as const)('the version before %s on the same rows', (_name, differences, isBetter, message) => {
-    const report = judgeReturn(differences, 'm_v1')
+    const report = judgeReturn(differences, { to: 'm_v1', judged: { loss: 'brier' } })
     expect(report.isBetter).toBe(isBetter)
     expect(report.message).toMatch(message)
   })
 
   it('the version before is better from evidence of 10,000 to 1 on', () => {
-    const reports = Array.from({ length: 60 }, (_, n) => judgeReturn([n, 0, 3 * n], 'm_v1'))
+    const reports = Array.from({ length: 60 }, (_, n) =>
+      judgeReturn([n, 0, 3 * n], { to: 'm_v1', judged: { loss: 'brier' } }),
+    )
     const first = reports.findIndex(({ isBetter }) => isBetter)
     expect(reports[first]!.logE).toBeGreaterThanOrEqual(Math.log(10_000))
     expect(reports[first - 1]!.logE).toBeLessThan(Math.log(10_000))

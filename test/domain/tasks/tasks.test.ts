@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { outputNames, outputWidth } from '@tenure/predictors/features'
 import type { Output, OutputKind, OutputOf } from '../../../domain/tasks/output.ts'
+import { judgedLossOf } from '../../../domain/tasks/losses.ts'
 import {
   decisionNames,
   decisionOf,
@@ -83,7 +84,7 @@ const samples: { [Kind in OutputKind]: Sample & { output: OutputOf<Kind> } } = {
     targets: [2.5],
     other: [1],
     distance: 2,
-    loss: 0.25,
+    loss: 0.0625,
     profiled: 3,
     labelKind: 'number',
     job: {},
@@ -154,7 +155,8 @@ describe.each(Object.values(samples).map((sample) => [sample.output.kind, sample
         sample.distance,
       )
       const scales = sample.truth.map(() => 2)
-      expect(task.loss(output, sample.answer, sample.truth, scales)).toBeCloseTo(sample.loss, 12)
+      const { loss } = judgedLossOf(output)
+      expect(task.losses[loss]!(output, sample.answer, sample.truth, { scales })).toBeCloseTo(sample.loss, 12)
     })
 
     it('tells a source, a training program and a profile what its label and its answers are', () => {

@@ -367,7 +367,8 @@ export const routingStatements: Statements = {
     ],
   ],
   cd8bbb45: ['hasHoldbackOutcome, of none', () => [{ known: false }]],
-  dd7123d8: ['countPairs, of none', () => [{ b: 0, c: 0, same: 0 }]],
+  e3a4897c: ['listMaturedPairs, of none', () => []],
+  '2f8cbfa4': ['findEvaluation, of none', () => []],
   cb39ec3d: [
     'findReplicaReports',
     (query, [model, tickModel, release]) => {

@@ -26,10 +26,8 @@ const outside: Readonly<Record<string, readonly string[]>> = {
     'readSimulatedOutage',
     'recordFailure',
   ],
-  'each model has a policy of its own': ['findEvaluation'],
   'no policy has a hold-back, a shadow comparison or a metric of outcomes, events or another system': [
     'findLabelTime',
-    'listMaturedPairs',
     'readReleaseAnswers',
     'listLoggedPredictions',
     'listUserEvents',

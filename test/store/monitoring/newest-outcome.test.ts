@@ -9,7 +9,7 @@ import { maturedCohort } from '../../../domain/monitoring/label-maturity.ts'
 import { listLatestOutcomes, insertOutcomes } from '../../../store/monitoring/outcomes.ts'
 import { listAnswered, listMaturedRows } from '../../../store/monitoring/matured-outcomes.ts'
 import type { Store } from '../../../store/postgres.ts'
-import { countPairs, insertPairs } from '../../../store/release/evidence.ts'
+import { insertPairs, listMaturedPairs } from '../../../store/release/evidence.ts'
 import { listKnown, upsertReviews } from '../../../store/review/reviews.ts'
 import { servedRequestsQuery } from '../../../store/training/served-requests.ts'
 import { insertModel } from '../../support/release/candidates.ts'
@@ -81,8 +81,9 @@ it.each<[string, () => Promise<unknown>]>([
 })
 
 it('a shadow', async () => {
-  const counts = () => countPairs(store, { release: 'rel_1', served: version, shadow })
-  await expect.poll(counts).toEqual({ b: 1, c: 0, same: 0 })
+  const pairs = () => listMaturedPairs(store, { release: 'rel_1', served: version, shadow })
+  // A pair counts once it is older than the outcome delay learnt so far.
+  await expect.poll(pairs).toMatchObject([{ value: true }])
 })
 
 it('training rows, before a review', async () => {

@@ -22,6 +22,7 @@ import { searchText, type SliceSearch } from '../../../../domain/evaluation/slic
 import { worstSlicesFirst, type GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import { metricVerdictText, sliceVerdictText } from '../../../../domain/evaluation/verdict-words.ts'
 import { standInText } from '../../../../domain/tasks/judged-words.ts'
+import { judgedLoss, lossText } from '../../../../domain/tasks/losses.ts'
 import type { PageElement } from '../../page.ts'
 import {
   capitalized,
@@ -90,7 +91,8 @@ export const Gates = ({
   chart: ChartSizes | undefined
 }): PageElement => {
   const percent = levelPercent(report.policy.confidence)
-  const standIn = standInText(report.policy)
+  const standIn =
+    standInText(report.policy) ?? `Stages judge outcomes by ${lossText(judgedLoss(report.policy))}`
   const table = (
     <DataTable
       caption="Gates"
@@ -124,7 +126,7 @@ export const Gates = ({
     <section aria-labelledby="gates-heading">
       <h2 id="gates-heading">Gates</h2>
       <p class="quiet small">{countText(report.rows)} held-out rows. Positive = challenger is better.</p>
-      {standIn !== undefined && <p class="quiet small">{standIn}.</p>}
+      <p class="quiet small">{standIn}.</p>
       {chart === undefined ? (
         table
       ) : (

@@ -1,4 +1,5 @@
 /** Collects what the judges of a simulated release read: counters, pairs of the shadow, matured outcomes and rows scored again. */
+import { judgedLossOf } from '../../../../domain/tasks/losses.ts'
 import { blocksOf, lossCounter, type ArmLosses } from '../../../../domain/canary/holdback.ts'
 import type { DisagreementEvidence } from '../../../../domain/canary/disagreement.ts'
 import { maturedAnswers, type AnsweredUser } from '../../../../test/support/release/matured-answers.ts'
@@ -80,7 +81,11 @@ export function collectEvidence(
       if (isProbation && looks++ % looksPerHoldback === 0) {
         const output = yesNoOutput(stream)
         const by = { canary: { output }, control: { output } }
-        const counter = lossCounter({ by, blocks: blocksOf(10_000 - holdbackBp) })
+        const counter = lossCounter({
+          judged: judgedLossOf(output),
+          by,
+          blocks: blocksOf(10_000 - holdbackBp),
+        })
         maturedAnswers(knownAt(answered, nowMs), nowMs)?.matured.forEach(counter.add)
         holdback = counter.losses()
       }

@@ -162,7 +162,10 @@ export function judgeDay(
     .slice(-maxRows)
   const again = before.answer(rows.map(({ features }) => features))
   const differences = rows.map(({ answer, told }, i) => (answer - told) ** 2 - (again[i]! - told) ** 2)
-  const { isBetter, message } = judgeReturn(countDifferences(differences), before.id)
+  const { isBetter, message } = judgeReturn(countDifferences(differences), {
+    to: before.id,
+    judged: { loss: 'brier' },
+  })
   return { state: judged.state, back: isBetter ? `${judged.finding.message}; ${message}` : undefined }
 }
 
