@@ -1,5 +1,6 @@
 /** Stores events of users. Rows are only added, so that a verdict can be reproduced. */
 import sql from 'sql-template-tag'
+import { partsOf } from '../database/parts.ts'
 import type { Database } from '../postgres.ts'
 
 export interface UserEvent {
@@ -25,8 +26,21 @@ export async function insertEvents(
   database: Database,
   { events, source }: { events: readonly UserEvent[]; source: string },
 ): Promise<{ stored: number; taken: Set<string> }> {
+  const result = { stored: 0, taken: new Set<string>() }
+  for (const part of partsOf(events))
+    for (const { id, stored, taken } of await insertPart(database, { events: part, source })) {
+      if (stored) result.stored++
+      if (taken) result.taken.add(id)
+    }
+  return result
+}
+
+async function insertPart(
+  database: Database,
+  { events, source }: { events: readonly UserEvent[]; source: string },
+): Promise<{ id: string; stored: boolean; taken: boolean }[]> {
   const column = <T>(of: (event: UserEvent) => T) => events.map(of)
-  const rows = await database.query<{ id: string; stored: boolean; taken: boolean }>(sql`
+  return database.query(sql`
     with sent as (
       select * from unnest(
         ${column(({ id }) => id)}::text[],
@@ -46,10 +60,6 @@ export async function insertEvents(
     )
     select sent.id, added.id is not null as stored, coalesce(events.digest <> decode(sent.digest, 'hex'), false) as taken
     from sent left join added on added.id = sent.id left join events on events.id = sent.id`)
-  return {
-    stored: rows.filter(({ stored }) => stored).length,
-    taken: new Set(rows.flatMap(({ id, taken }) => (taken ? [id] : []))),
-  }
 }
 
 /** Returns which of these names are models. */

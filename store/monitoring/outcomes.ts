@@ -2,6 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import sql, { raw, type Sql } from 'sql-template-tag'
 import type { OutcomeValue, Output } from '../../domain/tasks/output.ts'
+import { partsOf } from '../database/parts.ts'
 import type { Database } from '../postgres.ts'
 
 export interface Outcome {
@@ -27,6 +28,15 @@ const isSame = (stored: string): Sql => sql`${raw(stored)}.value = sent.value
  * also after a correction. A call has at most one outcome per prediction.
  */
 export async function insertOutcomes(
+  database: Database,
+  { outcomes, source }: { outcomes: readonly Outcome[]; source: string },
+): Promise<number> {
+  let stored = 0
+  for (const part of partsOf(outcomes)) stored += await insertPart(database, { outcomes: part, source })
+  return stored
+}
+
+async function insertPart(
   database: Database,
   { outcomes, source }: { outcomes: readonly Outcome[]; source: string },
 ): Promise<number> {
@@ -58,7 +68,7 @@ export async function insertOutcomes(
   // Another call stored this revision in the meantime: the outcome is compared with it and becomes the next one.
   const lost = new Set(rows.flatMap((row) => (row.stored ? [] : [row.id])))
   const again = outcomes.filter(({ predictionId }) => lost.has(predictionId.toLowerCase()))
-  return stored + (await insertOutcomes(database, { outcomes: again, source }))
+  return stored + (await insertPart(database, { outcomes: again, source }))
 }
 
 export interface AnsweredPrediction {
@@ -77,7 +87,15 @@ export async function findAnswered(
   database: Database,
   predictionIds: readonly string[],
 ): Promise<Map<string, AnsweredPrediction>> {
-  const rows = await database.query<{ id: string; model: string; version: string; key: string | null }>(sql`
+  const found = new Map<string, AnsweredPrediction>()
+  for (const part of partsOf(predictionIds))
+    for (const { id, model, version, key } of await findAnsweredPart(database, part))
+      found.set(id, { model, version, keyId: key ?? undefined })
+  return found
+}
+
+const findAnsweredPart = (database: Database, predictionIds: readonly string[]) =>
+  database.query<{ id: string; model: string; version: string; key: string | null }>(sql`
     select sent.id, known.model, known.version, known.key_id as key from unnest(${predictionIds}::uuid[]) as sent (id)
     join lateral (
       select model, version, instances, key_id from predictions
@@ -87,8 +105,6 @@ export async function findAnswered(
       select model, version, instances, key_id from predictions
       where prediction_time(sent.id) is null and predictions.id = request_of(sent.id)
     ) as known on instance_index(sent.id) < known.instances`)
-  return new Map(rows.map(({ id, model, version, key }) => [id, { model, version, keyId: key ?? undefined }]))
-}
 
 export interface ReferencedRequest extends AnsweredPrediction {
   id: string
@@ -114,8 +130,33 @@ export async function awaitReferenced(
   const found = names.map((): ReferencedRequest[] => [])
   let places = [...names.keys()]
   while (places.length > 0) {
-    const sought = places.map((place) => names[place]!)
-    const rows = await database.query<ReferencedRow>(sql`
+    const missing: number[] = []
+    for (const part of partsOf(places)) {
+      const sought = part.map((place) => names[place]!)
+      for (const {
+        nth,
+        id,
+        model,
+        version,
+        instances,
+        key_id: key,
+        is_recent: isRecent,
+      } of await findReferenced(database, sought, { keyId, limit }))
+        if (id !== null) found[part[nth]!]!.push({ id, model, version, instances, keyId: key ?? undefined })
+        else if (isRecent) missing.push(part[nth]!)
+    }
+    places = missing
+    if (places.length > 0) await pause(pollMs)
+  }
+  return found
+}
+
+const findReferenced = (
+  database: Database,
+  sought: readonly ReferenceName[],
+  { keyId, limit }: { keyId: string | undefined; limit: number },
+) =>
+  database.query<ReferencedRow>(sql`
       select (sent.nth - 1)::integer as nth, known.*, abs(extract(epoch from clock_timestamp() - observed_at)) * 1000 < ${logLagMs} as is_recent
       from unnest(
         ${sought.map(({ model }) => model)}::text[],
@@ -128,13 +169,6 @@ export async function awaitReferenced(
           and (${keyId ?? null}::text is null or key_id = ${keyId ?? null})
         limit ${limit}
       ) as known on true`)
-    for (const { nth, id, model, version, instances, key_id: key } of rows)
-      if (id !== null) found[places[nth]!]!.push({ id, model, version, instances, keyId: key ?? undefined })
-    places = rows.filter(({ id, is_recent }) => id === null && is_recent).map(({ nth }) => places[nth]!)
-    if (places.length > 0) await pause(pollMs)
-  }
-  return found
-}
 
 interface ReferencedRow {
   nth: number
