@@ -2,6 +2,8 @@
 import { outputWidth } from '@tenure/predictors/features'
 import { isAbMetric } from '../../domain/canary/ab-test.ts'
 import { cohortCounter, type AbPrediction, type CohortQuestion } from '../../domain/canary/ab-cohorts.ts'
+import { coverageCounter, type Coverage } from '../../domain/canary/coverage.ts'
+import type { AnswerBins } from '../../domain/tasks/answer-bins.ts'
 import { answerBins, sharedBins } from '../../domain/tasks/tasks.ts'
 import type { Manifest } from '../../domain/model/manifest.ts'
 import {
@@ -77,7 +79,8 @@ export function createObserver(
     if (places !== undefined) counted = counted.map((tick) => withAnswers(tick, places))
     // Replicas write counts also while the gateway, whose counts they are, cannot be read.
     const oldestMs = staleMs === null ? null : Math.max(staleMs, gateway?.silentMs ?? 0)
-    const read = { counted, staleMs: oldestMs, breakers, ...paired, ...outcomes, disagreement }
+    const coverage = { ...paired.coverage, ...outcomes?.coverage }
+    const read = { counted, staleMs: oldestMs, breakers, ...paired, ...outcomes, coverage, disagreement }
     const external = await readExternal?.(counted)
     return { ...read, business: done, external, ...names }
   }
@@ -120,7 +123,7 @@ const pageByPage = <T>(reader: { next(): Promise<T>; rest(): Promise<T> } | unde
 function pairReader(
   { store }: Pick<Deps, 'store'>,
   { id: release, version, baseline, policy }: ReleaseState,
-): (whole: boolean) => Promise<Pick<Observation, 'pairedLosses'>> {
+): (whole: boolean) => Promise<Pick<Observation, 'pairedLosses' | 'coverage'>> {
   const isReversed = policy.probation?.shadowBp !== undefined
   if (baseline === undefined || (policy.shadow === undefined && !isReversed)) return () => Promise.resolve({})
   const shadow = { release, served: baseline, shadow: version }
@@ -142,7 +145,7 @@ function pairReader(
 
 type OutcomeReader = (
   whole: boolean,
-) => Promise<Pick<Observation, 'cohorts' | 'losses' | 'holdback' | 'isUnread'>>
+) => Promise<Pick<Observation, 'cohorts' | 'losses' | 'holdback' | 'coverage' | 'isUnread'>>
 
 /** Reads the matured outcomes of both arms of an A/B release. */
 function cohortReader(
@@ -156,13 +159,17 @@ function cohortReader(
   if (!isAbMetric(metric) || metric === 'errors') return undefined
   const spanMs = Math.max(policy.watch.tickMs, Math.round(split.deadlineMs / 100))
   return unhurriedly(async () => {
-    const { outputs, by, judged } = await comparisonOf(store, version, baseline)
-    const asked = { release, model, version, baseline, outputs }
-    if (metric === 'loss')
-      return { losses: by && (await lossesOf(store, asked, { by, judged, blocks: blocksOf(split.shareBp) })) }
+    const { outputs, bins, by, judged } = await comparisonOf(store, version, baseline)
+    const asked = { release, model, version, baseline, outputs, bins }
+    if (metric === 'loss') {
+      if (by === undefined) return {}
+      const question = { by, judged, blocks: blocksOf(split.shareBp) }
+      const { losses, coverage } = await lossesOf(store, asked, question)
+      return losses === undefined ? {} : { losses, coverage: { losses: coverage } }
+    }
     const counter = cohortCounter({ metric, outputs, spanMs })
-    const maturedMs = await readArms(store, asked, counter.add)
-    return { cohorts: counter.cohorts(maturedMs) }
+    const { maturedMs, coverage } = await readArms(store, asked, counter.add)
+    return { cohorts: counter.cohorts(maturedMs), coverage: { cohorts: coverage } }
   })
 }
 
@@ -171,12 +178,13 @@ async function comparisonOf(
   store: Database,
   version: string,
   baseline: string,
-): Promise<Pick<LossQuestion, 'judged'> & Pick<CohortQuestion, 'outputs'> & { by?: LossQuestion['by'] }> {
+): Promise<Pick<LossQuestion, 'judged'> & Pick<AskedArms, 'outputs' | 'bins'> & { by?: LossQuestion['by'] }> {
   const [candidate, { manifest }] = [await getVersion(store, version), await getVersion(store, baseline)]
   const { output } = candidate.manifest
   return {
     judged: await findJudgedLoss(store, candidate),
     outputs: { canary: output, control: manifest.output },
+    bins: answerBins(manifest.output, manifest.profile),
     by: scoredAlike(output, manifest),
   }
 }
@@ -197,34 +205,47 @@ interface AskedArms extends Pick<ReleaseState, 'model' | 'version'> {
   release: string
   baseline: string
   outputs: CohortQuestion['outputs']
+  /** In which answers are counted, where they can be. */
+  bins: AnswerBins | undefined
   fromMs?: number
 }
 
-/** Reads the matured answers of both arms, each in the width of its own version, and returns the time before which answers are matured. */
+/**
+ * Reads the matured answers of both arms, each in the width of its own version, and returns the time before which answers are matured, and
+ * which of them have an outcome.
+ */
 async function readArms(
   store: Deps['store'],
-  { version, baseline, outputs, ...asked }: AskedArms,
+  { version, baseline, outputs, bins, ...asked }: AskedArms,
   take: (prediction: AbPrediction) => void,
-): Promise<number> {
+): Promise<{ maturedMs: number; coverage: Coverage }> {
   const widths = { canary: outputWidth(outputs.canary), control: outputWidth(outputs.control) }
   const width = Math.max(widths.canary, widths.control)
-  let until = -Infinity
+  const coverage = coverageCounter(outputs, bins)
+  let maturedMs = -Infinity
   await readReleaseAnswers(store, { ...asked, versions: [version, baseline], width }, (row) => {
     const arm = row.version === version ? 'canary' : 'control'
-    until = row.maturedMs
-    take({ arm, atMs: row.atMs, outputs: row.outputs.slice(0, widths[arm]), value: row.value })
+    maturedMs = row.maturedMs
+    const prediction = {
+      arm,
+      atMs: row.atMs,
+      outputs: row.outputs.slice(0, widths[arm]),
+      value: row.value,
+    } as const
+    coverage.add(prediction)
+    take(prediction)
   })
-  return until
+  return { maturedMs, coverage: coverage.counts() }
 }
 
 async function lossesOf(
   store: Deps['store'],
   asked: AskedArms,
   question: LossQuestion,
-): Promise<ArmLosses | undefined> {
+): Promise<{ losses: ArmLosses | undefined; coverage: Coverage }> {
   const counter = lossCounter(question)
-  await readArms(store, asked, counter.add)
-  return counter.losses()
+  const { coverage } = await readArms(store, asked, counter.add)
+  return { losses: counter.losses(), coverage }
 }
 
 /** Reads the matured outcomes of the new champion and of the holdback since the probation began. */
@@ -237,9 +258,10 @@ function holdbackReader({ store }: Pick<Deps, 'store'>, state: ReleaseState): Ou
   const fromMs = since.startedMs
   return unhurriedly(async () => {
     if (!(await hasHoldbackOutcome(store, { model, release, baseline, fromMs }))) return {}
-    const { outputs, by, judged } = await comparisonOf(store, version, baseline)
+    const { outputs, bins, by, judged } = await comparisonOf(store, version, baseline)
     if (by === undefined) return {}
-    const asked = { release, model, version, baseline, outputs, fromMs }
-    return { holdback: await lossesOf(store, asked, { by, judged, blocks }) }
+    const asked = { release, model, version, baseline, outputs, bins, fromMs }
+    const { losses, coverage } = await lossesOf(store, asked, { by, judged, blocks })
+    return losses === undefined ? {} : { holdback: losses, coverage: { holdback: coverage } }
   })
 }

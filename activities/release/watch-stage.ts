@@ -29,7 +29,7 @@ import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
 import type { Beat } from '../runtime/heartbeat.ts'
 import { externalReader } from './evidence/external-metrics.ts'
-import type { Observation } from '../../domain/release/evidence-builder.ts'
+import { heldComparisons, type Observation } from '../../domain/release/evidence-builder.ts'
 import { createObserver } from './observe.ts'
 import { releaseStep } from './release-step.ts'
 import { isRouteOf } from './route.ts'
@@ -221,13 +221,15 @@ const ofQuality: ReadonlySet<AlertKind> = new Set(['quality_lost', 'quality_floo
 export async function findAlarm(
   { store }: Pick<Deps, 'store'>,
   state: ReleaseState,
-  { holdback, isUnread }: Pick<Observation, 'holdback' | 'isUnread'> = {},
+  seen: Pick<Observation, 'holdback' | 'isUnread' | 'coverage'> = {},
 ): Promise<Reason | undefined> {
   const { model, version } = state
   if (observedStage(state) !== 'probation' || !state.promoted) return undefined
   // When the previous champion is equally wrong, the world has changed: a retraining helps, a rollback does not.
-  // Before the outcomes are read, that is unknown.
-  const isExcused = holdback === undefined ? isUnread === true : isHoldbackNoBetter(holdback)
+  // Before the outcomes are read, that is unknown; and where they are missing by the answer, the alarm may come from those.
+  const { holdback, isUnread } = seen
+  const isHeld = Object.hasOwn(heldComparisons(seen), 'holdback')
+  const isExcused = holdback === undefined ? isUnread === true : isHeld || isHoldbackNoBetter(holdback)
   const alarms = await listAlarmsAgainst(store, { model, version })
   const alarm = alarms.find(({ kind }) => !(isExcused && ofQuality.has(kind)))
   return (

@@ -11,6 +11,7 @@ import { sharedThreshold } from './alpha-split.ts'
 import type { MetricFindings, Reason } from '../verdict.ts'
 import type { AbFinding, AbPolicy } from './ab-test.ts'
 import type { BusinessMetric } from './business-policy.ts'
+import { countAnswer, noAnswers, type Coverage } from './coverage.ts'
 
 /** The measurements of one metric. Users without a counterpart in the other arm are counted but not yet compared. */
 export interface BusinessFigures {
@@ -24,6 +25,8 @@ export interface BusinessFigures {
   betterLogE: number
   /** The evidence that the candidate is not worse by more than `notWorse`; absent when the policy requires none. */
   notWorseLogE?: number
+  /** Of a mean: how many users that are due have a value. */
+  coverage?: Coverage
 }
 
 /** The figures by the name of the metric. */
@@ -51,6 +54,7 @@ export function businessTest(metric: BusinessMetric): BusinessTest {
   const marginWidth = Math.max(max - margin * min, margin * max - min)
   const tests = { worse: meanAboveZero(), better: meanAboveZero(), notWorse: meanAboveZero() }
   const users = { canary: 0, control: 0 }
+  const coverage = { canary: noAnswers(), control: noAnswers() }
   const sums = { canary: 0, control: 0 }
   let blocks = 0
   let stage: { index: number; matcher: BlockMatcher } | undefined
@@ -66,7 +70,9 @@ export function businessTest(metric: BusinessMetric): BusinessTest {
   }
   return {
     add(arm, value, { index, shareBp }) {
-      if (value === null || !Number.isFinite(value) || shareBp <= 0 || shareBp >= 10_000) return
+      if (shareBp <= 0 || shareBp >= 10_000) return
+      countAnswer(coverage[arm], value !== null)
+      if (value === null || !Number.isFinite(value)) return
       if (stage?.index !== index) stage = { index, matcher: blockMatcher(shareBp, compare) }
       users[arm]++
       stage.matcher(arm, Math.min(max, Math.max(min, value)))
@@ -78,6 +84,7 @@ export function businessTest(metric: BusinessMetric): BusinessTest {
       worseLogE: tests.worse.logE(),
       betterLogE: tests.better.logE(),
       notWorseLogE: notWorse === undefined ? undefined : tests.notWorse.logE(),
+      ...(metric.counts === 'mean' && { coverage }),
     }),
   }
 }

@@ -12,10 +12,11 @@ import {
   type ExternalEvidence,
 } from '../canary/external/external-metric.ts'
 import type { DisagreementEvidence } from '../canary/disagreement.ts'
+import { coverageReason, type Coverage } from '../canary/coverage.ts'
 import type { ArmLosses } from '../canary/holdback.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from '../canary/evidence.ts'
 import { sumOf } from '@tenure/sequential'
-import { disagreementCode, scoreShiftCode } from '../verdict.ts'
+import { disagreementCode, scoreShiftCode, type Reason } from '../verdict.ts'
 import { isBreakGlass, observedStage, stepsOf, watchedPolicy, type JudgedState } from './state.ts'
 
 /** The counts of one version and arm in one tick of one generation, over all replicas. */
@@ -105,6 +106,9 @@ const questionCodes = [
   externalUnreadCode,
 ]
 
+/** The comparisons of outcomes: fields of an observation. */
+export type OutcomeComparison = 'holdback' | 'cohorts' | 'losses'
+
 export interface Observation {
   counted: readonly CountedTick[]
   /** The age of the oldest last count over the live replicas, in milliseconds; null when no replica is live. */
@@ -132,8 +136,50 @@ export interface Observation {
   /** The matured outcomes of both arms of an A/B release: events, or losses, as its metric asks. */
   cohorts?: AbCohort[]
   losses?: ArmLosses
+  /** For which answers the outcomes of a comparison are known. */
+  coverage?: Partial<Record<OutcomeComparison, Coverage>>
   /** Outcomes are still being read, so that no stage passes yet. */
   isUnread?: true
+}
+
+/** The two sides of each comparison. */
+const sidesOf: Readonly<Record<OutcomeComparison, readonly [string, string]>> = {
+  holdback: ['answers of the champion', 'of the holdback'],
+  cohorts: ['answers of the candidate', 'of the champion'],
+  losses: ['answers of the candidate', 'of the champion'],
+}
+
+/** Why comparisons of outcomes are not judged; of a business metric by `business/NAME`. */
+export type HeldComparisons = Readonly<Record<string, Reason>>
+
+/** Finds the comparisons that have outcomes for different shares of the answers of their two sides. */
+export function heldComparisons({
+  coverage = {},
+  business = {},
+}: Pick<Observation, 'coverage' | 'business'>): HeldComparisons {
+  const held: Record<string, Reason> = {}
+  for (const [name, sides] of Object.entries(sidesOf)) {
+    const counts = coverage[name as OutcomeComparison]
+    const reason = counts && coverageReason(counts, sides)
+    if (reason !== undefined) held[name] = reason
+  }
+  for (const [metric, figures] of Object.entries(business)) {
+    const reason =
+      figures.coverage && coverageReason(figures.coverage, ['users of the candidate', 'of the control'])
+    if (reason === undefined) continue
+    const { code, message, values } = reason
+    held[`business/${metric}`] = { code, message: `${metric}: ${message}`, values: { ...values, metric } }
+  }
+  return held
+}
+
+/** The observation without those comparisons: no judge sees them, so that they neither fail a candidate nor prove anything for it. */
+export function withoutHeld(seen: Observation, held: HeldComparisons): Observation {
+  const rest = Object.fromEntries(Object.entries(seen).filter(([field]) => !Object.hasOwn(held, field)))
+  const business = Object.entries(seen.business ?? {}).filter(
+    ([metric]) => !Object.hasOwn(held, `business/${metric}`),
+  )
+  return { ...(rest as Observation), ...(seen.business && { business: Object.fromEntries(business) }) }
 }
 
 /** Whether the observed stage needs the proofs of the last one. Break-glass waits for none; findings against the candidate still count. */
@@ -158,6 +204,7 @@ export function canaryEvidenceOf(
     holdback: _holdback,
     cohorts: _cohorts,
     losses: _losses,
+    coverage: _coverage,
     isUnread: _isUnread,
     ...evidence
   }: Observation,

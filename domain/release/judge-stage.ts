@@ -21,7 +21,16 @@ import { judgeCanary } from '../canary/incremental-judge.ts'
 import { budgetCode } from '../drill.ts'
 import { percentText } from '../figures.ts'
 import { withoutEvidence } from './explain.ts'
-import { canaryEvidenceOf, canaryTicks, type CountedTick, type Observation } from './evidence-builder.ts'
+import {
+  canaryEvidenceOf,
+  canaryTicks,
+  heldComparisons,
+  withoutHeld,
+  type CountedTick,
+  type HeldComparisons,
+  type Observation,
+  type OutcomeComparison,
+} from './evidence-builder.ts'
 import { sumOf } from '@tenure/sequential'
 import { isBreakGlass, observedStage, type JudgedState } from './state.ts'
 import type { Reason, Verdict, VerdictKind } from '../verdict.ts'
@@ -34,15 +43,39 @@ export interface Judgement {
   inputs: Record<string, unknown>
 }
 
-export function judge(state: JudgedState, observation: Observation): Judgement {
+export function judge(state: JudgedState, seen: Observation): Judgement {
+  const held = heldComparisons(seen)
+  const observation = withoutHeld(seen, held)
   const evidence = canaryEvidenceOf(state, observation)
-  const finding = abFinding(state, evidence, observation)
+  const finding = abFinding(state, evidence, observation, held)
   const whole = judgeCanary(evidence, state.policy.limits)
   // A break-glass release must not be worse than the champion; it need not prove that it is better.
   const isOpen = finding === undefined || (isBreakGlass(state) && finding.kind !== 'worse')
   const verdict = withStageCounts(isOpen ? whole : withAb(whole, finding), evidence.stage, state, observation)
-  return withHoldback(state, observation, judgementOf(state, evidence, observation, verdict))
+  const judged = withHoldback(state, observation, judgementOf(state, evidence, observation, verdict))
+  return withHeldComparisons(judged, held)
 }
+
+/**
+ * Tells which outcomes were not compared. Those of arms hold the stage, as a sample ratio mismatch does; a shadow and a business metric
+ * only lack their own comparison.
+ */
+function withHeldComparisons(judgement: Judgement, held: HeldComparisons): Judgement {
+  const { verdict } = judgement
+  const untold = Object.values(held).filter((reason) => !verdict.reasons.includes(reason))
+  const isHeld = ofArms.some((name) => Object.hasOwn(held, name))
+  // A question is asked at once only where nothing but its answer is missing.
+  const isAsked = verdict.questions !== undefined && !isHeld
+  if (untold.length === 0 || verdict.kind === 'fail' || isAsked) return judgement
+  const told =
+    isHeld && verdict.kind === 'pass'
+      ? { ...verdict, kind: 'inconclusive' as const, reasons: untold }
+      : { ...verdict, reasons: [...verdict.reasons, ...untold] }
+  return { ...judgement, verdict: told, reason: reasonOf(told) }
+}
+
+/** The comparisons of outcomes of arms that are served beside each other. */
+const ofArms: readonly OutcomeComparison[] = ['holdback', 'cohorts', 'losses']
 
 function judgementOf(
   state: JudgedState,
@@ -226,10 +259,13 @@ function abFinding(
   state: JudgedState,
   { ticks, stage, business }: CanaryEvidence,
   { cohorts = [], losses }: Observation,
+  held: HeldComparisons,
 ): AbFinding | undefined {
   const { ab, limits } = state.policy
   if (state.strategy !== 'ab' || ab === undefined || observedStage(state) !== 'canary') return undefined
   const { metric } = ab
+  const reason = isAbMetric(metric) ? (held['cohorts'] ?? held['losses']) : held[`business/${metric}`]
+  if (reason !== undefined) return { kind: 'open', reason, statistics: {} }
   if (!isAbMetric(metric)) return abOfBusiness(metric, business?.[metric], ab)
   const quality = limits.alpha.quality / 2
   const { alpha } = ab

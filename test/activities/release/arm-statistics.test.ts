@@ -141,7 +141,7 @@ function firstsOf(
   })
 }
 
-type Sums = Pick<Observation, 'cohorts' | 'losses' | 'holdback'>
+type Sums = Pick<Observation, 'cohorts' | 'losses' | 'holdback' | 'coverage'>
 
 /** The losses of all rows at once, and of blocks of them. */
 function lossesOfRows(
@@ -259,8 +259,8 @@ it.each(answeringKinds.flatMap((kind) => [1, 2, 3].map((seed) => [kind, seed] as
         stage: at,
         routings: [{ generation: 4, stage: at, stageIndex: 0, shareBp: candidateBp, startedMs: 0 }],
       } as unknown as ReleaseState
-      const { cohorts, losses, holdback } = await createObserver({ store }, state)(true)
-      return { cohorts, losses, holdback }
+      const { cohorts, losses, holdback, coverage } = await createObserver({ store }, state)(true)
+      return { cohorts, losses, holdback, coverage }
     }
     const sums = Object.fromEntries(
       await Promise.all(
@@ -272,11 +272,19 @@ it.each(answeringKinds.flatMap((kind) => [1, 2, 3].map((seed) => [kind, seed] as
     const losses = close(lossesOfRows(kind, matured, manifest))
     expect(shapeOf(sums['holdback']!.holdback)).toEqual(losses)
     expect(shapeOf(sums['loss']!.losses)).toEqual(losses)
+    const armOf = (arm: 'canary' | 'control') => {
+      const own = matured.matured.filter((each) => each.arm === arm)
+      return { answers: own.length, outcomes: own.filter(({ value }) => value !== null).length }
+    }
+    const coverage = expect.objectContaining({ canary: armOf('canary'), control: armOf('control') })
+    expect(sums['holdback']!.coverage).toEqual({ holdback: coverage })
+    expect(sums['loss']!.coverage).toEqual({ losses: coverage })
     for (const metric of ['accuracy', 'conversions'] as const) {
       if (!metrics.includes(metric)) continue
       const cohorts = cohortsOfRows(kind, matured, metric)
       expect(cohorts.length).toBeGreaterThan(10)
       expect(sums[metric]!.cohorts).toEqual(cohorts)
+      expect(sums[metric]!.coverage).toEqual({ cohorts: coverage })
     }
   },
 )

@@ -58,6 +58,20 @@ it('lost quality that the holdback excuses hides no other alarm', async () => {
   expect(await found(asBad)).toBe('serving_skew')
 })
 
+it('lost quality does not count while outcomes are missing by the answer, and other alarms do', async () => {
+  await raise('quality_lost', 'quality')
+  const arm = (outcomes: number) => ({ answers: 5_000, outcomes })
+  const found = async (outcomes: number) => {
+    const coverage = { holdback: { canary: arm(4_500), control: arm(outcomes) } }
+    const holdback = { ...asBad, control: { total: 500, loss: 50 } }
+    return (await findAlarm({ store }, state, { holdback, coverage }))?.values['kind']
+  }
+  expect(await found(4_500)).toBe('quality_lost')
+  expect(await found(4_150)).toBeUndefined()
+  await raise('serving_skew', 'skew')
+  expect(await found(4_150)).toBe('serving_skew')
+})
+
 it('lost quality waits until the outcomes of the holdback have been read, and no other alarm does', async () => {
   await raise('quality_lost', 'quality')
   const unread = async () => (await findAlarm({ store }, state, { isUnread: true }))?.values['kind']

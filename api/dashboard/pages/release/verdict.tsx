@@ -1,6 +1,7 @@
 /** Says in one sentence how a release stands, and beside it what a reader has to know before its figures. */
 import { placeOf, traitsOf } from '../../../../domain/serving/gateway.ts'
 import { countText, spanText } from '../../../charts/figures.ts'
+import { coverageCode } from '../../../../domain/canary/coverage.ts'
 import { capitalized, metricName, numberText } from '../../../../domain/figures.ts'
 import { missingEvidence, servedBp, whyWaiting, withoutEvidence } from '../../../../domain/release/explain.ts'
 import { isBreakGlass, rollbackTime, watchedStages } from '../../../../domain/release/state.ts'
@@ -117,7 +118,7 @@ function runningLine(subject: ReleaseSubject): Line | undefined {
 }
 
 /** Reasons for which the requests of a stage are no evidence: the arms cannot be compared, or replicas have dropped the candidate. */
-const doubtCodes: ReadonlySet<string> = new Set(['srm', 'breaker'])
+const doubtCodes: ReadonlySet<string> = new Set(['srm', 'breaker', coverageCode])
 
 /** The reasons other than time and requests, which the track shows. */
 const openQuestions = ({ reasons }: ShownVerdict): string =>
