@@ -13,14 +13,14 @@ import {
   type LoggedRow,
 } from '../../domain/model/logged-rows.ts'
 import { computedColumns } from '../../domain/model/prepare.ts'
-import type { SkewReport } from '../../domain/monitoring/training-serving-skew.ts'
+import { skewText, type SkewReport } from '../../domain/monitoring/training-serving-skew.ts'
 import { resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { listLogged } from '../../store/monitoring/matured-outcomes.ts'
 import { insertServingJudgement } from '../../store/monitoring/monitor-windows.ts'
 import { bringCopies } from '../../store/objects/artifact-copies.ts'
 import { openPublicKeys } from '../../store/signing/signing-key.ts'
-import { getVersion } from '../../store/registry/versions.ts'
+import { getVersion, type Version } from '../../store/registry/versions.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import { openPreparer } from '../data/prepared-rows.ts'
 import type { Deps } from '../deps.ts'
@@ -67,39 +67,20 @@ export const checkServingSkew =
       const version = input.version ?? (await findChampion(store, model))?.version
       if (version === undefined) return nothing('no_champion')
       const registered = await getVersion(store, version)
-      verifyArtifact(openPublicKeys(config.signing, 'artifacts'), registered)
       const { manifest, artifactDigest } = registered
       const span = { model, version, fromMs: toMs - windowMs, toMs }
       const { preprocessing: fits, output } = manifest
       const logged = await listLogged(store, { ...span, fits, width: outputWidth(output) }, most)
       if (logged.length === 0) return { ...nothing('no_data'), version }
-      const digested = digestedIn(logged)
-      if (digested.length === fits.length)
-        return { ...nothing('not_checked'), version, reason: digestText(digested) }
-      await bringCopies(artifacts, { artifacts: [artifactDigest] })
-      const { rows, derived } = await withRecomputed(manifest.features, logged.map(valuesOf), digested)
-      const notCompared = digested.length === 0 ? [] : [...digested, ...derived, 'score']
-      const reason =
-        digested.length === 0
-          ? undefined
-          : `not compared: ${notCompared.join(', ')}, because ${digestReason(digested)}`
-      const found = await runServingChild<{ ok: true; report: SkewReport }>(
-        [config.artifactRoot, artifactDigest, version],
-        {
-          script: 'api/processes/skew-replayer.ts',
-          timeoutMs: childMs,
-          input: JSON.stringify({ rows, digested }),
-        },
-      )
+      const { report, notCompared, reason } = await replayLogged({ artifacts, config }, registered, logged)
       beat.check()
-      if (!found.ok)
-        throw new DomainError('artifact_invalid', `${version} cannot be replayed: ${found.message}`)
+      if (report === undefined) return { ...nothing('not_checked'), version, reason }
       const [first, last] = [logged[0]?.predictionId, logged.at(-1)?.predictionId]
       const { id, statistic } = await insertServingJudgement(store, {
         ...span,
         kind: 'skew',
-        verdict: found.report.status,
-        statistic: found.report,
+        verdict: report.status,
+        statistic: report,
         inputs: { artifactDigest, rows: logged.length, first, last, notCompared },
         policy: { tolerance, most },
         judge,
@@ -108,9 +89,6 @@ export const checkServingSkew =
       const result = { status, version, judgementId: id, compared, mismatchedRows, columns, reason }
       const except = reason === undefined ? '' : `; ${reason}`
       const dedupeKey = `skew/${model}`
-      const differing = columns.map(
-        ({ name, mismatches, example }) => `${name} in ${mismatches}, as in ${example}`,
-      )
       if (status === 'ok')
         await resolveAlert(
           store,
@@ -123,12 +101,59 @@ export const checkServingSkew =
           model,
           severity: 'critical',
           kind: 'serving_skew',
-          message: `${version}: ${mismatchedRows} of ${compared} rows differ from training: ${differing.join('; ')}${except}`,
+          message: `${version}: ${skewText(statistic)}${except}`,
           evidence: { judgementId: id, version, columns },
         })
       log.info({ ...result, model, to, windowMs }, 'skew checked')
       return result
     })
+
+/** A row as it is logged, with the outputs that were served. */
+export interface ServedRow {
+  predictionId: string
+  row: LoggedRow
+  outputs: number[]
+}
+
+export interface Replayed {
+  /** Absent where all features are logged as digests. */
+  report?: SkewReport
+  /** The columns that were not compared, and why. */
+  notCompared: string[]
+  reason?: string
+}
+
+/** Compares rows with the training path, in a process of its own. Throws where the artifact cannot be replayed. */
+export async function replayLogged(
+  { artifacts, config }: Pick<Deps, 'artifacts' | 'config'>,
+  registered: Pick<Version, 'version' | 'model' | 'artifactDigest' | 'signature' | 'manifest'>,
+  logged: readonly ServedRow[],
+): Promise<Replayed> {
+  verifyArtifact(openPublicKeys(config.signing, 'artifacts'), registered)
+  const { version, manifest, artifactDigest } = registered
+  const digested = digestedIn(logged)
+  if (digested.length === manifest.preprocessing.length)
+    return { notCompared: digested, reason: digestText(digested) }
+  await bringCopies(artifacts, { artifacts: [artifactDigest] })
+  const { rows, derived } = await withRecomputed(manifest.features, logged.map(valuesOf), digested)
+  const notCompared = digested.length === 0 ? [] : [...digested, ...derived, 'score']
+  const found = await runServingChild<{ ok: true; report: SkewReport }>(
+    [config.artifactRoot, artifactDigest, version],
+    {
+      script: 'api/processes/skew-replayer.ts',
+      timeoutMs: childMs,
+      input: JSON.stringify({ rows, digested }),
+    },
+  )
+  if (!found.ok) throw new DomainError('artifact_invalid', `${version} cannot be replayed: ${found.message}`)
+  return {
+    report: found.report,
+    notCompared,
+    ...(digested.length > 0 && {
+      reason: `not compared: ${notCompared.join(', ')}, because ${digestReason(digested)}`,
+    }),
+  }
+}
 
 /** The relative rounding error of a logged number, because the log stores 32-bit floats. */
 const rounding = 2 ** -24

@@ -31,6 +31,7 @@ import type { Deps } from '../deps.ts'
 import { businessReader } from './evidence/business-events.ts'
 import type { ExternalReader } from './evidence/external-metrics.ts'
 import { differenceReader } from './evidence/shadow-differences.ts'
+import type { ServedReader } from './evidence/served-rows.ts'
 import { sparingly, unhurriedly } from './evidence/sparing-reads.ts'
 
 /** Older ticks count as complete, so that a long release is not read in full at every look. */
@@ -46,6 +47,7 @@ export function createObserver(
   { store }: Pick<Deps, 'store'>,
   state: ReleaseState,
   readExternal?: ExternalReader,
+  readServed?: ServedReader,
 ): (whole?: boolean) => Promise<Omit<Observation, 'watchedMs'>> {
   const { id, model, policy } = state
   let settled: CountedTick[] = []
@@ -61,15 +63,17 @@ export function createObserver(
       settled = []
       settledMs = undefined
     }
-    const [recent, { staleMs, breakers }, gateway, paired, outcomes, disagreement, done] = await Promise.all([
-      findTicks(store, id, { model, sinceMs: settledMs }),
-      findReplicaReports(store, state),
-      findGateway(store, model),
-      pairs(whole),
-      outcomesOf?.(whole),
-      differences?.(whole),
-      business?.(whole),
-    ])
+    const [recent, { staleMs, breakers }, gateway, paired, outcomes, disagreement, done, served] =
+      await Promise.all([
+        findTicks(store, id, { model, sinceMs: settledMs }),
+        findReplicaReports(store, state),
+        findGateway(store, model),
+        pairs(whole),
+        outcomesOf?.(whole),
+        differences?.(whole),
+        business?.(whole),
+        readServed?.(whole),
+      ])
     let counted = [...settled, ...recent]
     const horizonMs = (recent.at(-1)?.tickMs ?? 0) - settleTicks * policy.watch.tickMs
     settled = counted.filter((row) => row.tickMs < horizonMs)
@@ -80,7 +84,16 @@ export function createObserver(
     // Replicas write counts also while the gateway, whose counts they are, cannot be read.
     const oldestMs = staleMs === null ? null : Math.max(staleMs, gateway?.silentMs ?? 0)
     const coverage = { ...paired.coverage, ...outcomes?.coverage }
-    const read = { counted, staleMs: oldestMs, breakers, ...paired, ...outcomes, coverage, disagreement }
+    const read = {
+      counted,
+      staleMs: oldestMs,
+      breakers,
+      ...paired,
+      ...outcomes,
+      coverage,
+      disagreement,
+      served,
+    }
     const external = await readExternal?.(counted)
     return { ...read, business: done, external, ...names }
   }

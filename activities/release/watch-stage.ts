@@ -29,6 +29,7 @@ import type { Deps } from '../deps.ts'
 import { auditStaleWrite } from './audit-fenced-write.ts'
 import type { Beat } from '../runtime/heartbeat.ts'
 import { externalReader } from './evidence/external-metrics.ts'
+import { servedReader } from './evidence/served-rows.ts'
 import { heldComparisons, type Observation } from '../../domain/release/evidence-builder.ts'
 import { createObserver } from './observe.ts'
 import { releaseStep } from './release-step.ts'
@@ -67,7 +68,7 @@ async function watchStage(
   if (state === undefined) return auditStaleWrite(deps, given, 'exposure', otherWriter)
   const { everyMs } = state.policy.watch
   const stage = observedStage(state)
-  const observe = createObserver(deps, state, externalReader(deps, state))
+  const observe = createObserver(deps, state, externalReader(deps, state), servedReader(deps, state))
   const isTemporalReachable = createTemporalReachability()
   let written = ''
   for (;;) {
@@ -89,7 +90,7 @@ async function watchStage(
     const isLate = flag && pinned ? isOver(flag, lookedMs, state) : watchedMs >= deadlineMs
     const due = !hold && (isLate || needsApprover(verdict))
     const final = verdict.kind === 'fail' || (!hold && (verdict.kind === 'pass' || due))
-    const { canary, control, targeted, external, breakers } = judgement.inputs
+    const { canary, control, targeted, external, breakers, served } = judgement.inputs
     const spent = await findSpent(deps, state, canary)
     const counted = JSON.stringify([
       spent?.code,
@@ -99,6 +100,7 @@ async function watchStage(
       targeted,
       external,
       breakers,
+      served,
       seen.behind,
     ])
     // A look without new data is not stored as a decision. A verdict that ends the watch is stored with all that it follows from.

@@ -26,8 +26,9 @@ interface LoggedRow {
   recomputed?: FeatureRow
 }
 
-/** The relative rounding error of a logged input, because the log stores 32-bit floats. */
+/** The rounding error of a logged input, because the log stores 32-bit floats: relative, and next to zero absolute. */
 const rounding = 2 ** -24
+const leastRounding = 2 ** -150
 
 const runtimes = createRuntimes({
   onError: (message, error) => process.stderr.write(`${message} ${String(error ?? '')}\n`),
@@ -117,7 +118,8 @@ async function slackOf(
   const slack = Array.from(outputs, (value) => goldenTolerance * Math.max(1, Math.abs(value)))
   for (const [name, value] of Object.entries(row)) {
     if (typeof value !== 'number') continue
-    for (const nudged of [value * (1 - rounding), value * (1 + rounding)])
+    const step = Math.max(Math.abs(value) * rounding, leastRounding)
+    for (const nudged of [value - step, value + step])
       for (const [place, output] of (await answer({ ...row, [name]: nudged })).entries())
         slack[place]! += Math.abs(output - outputs[place]!)
   }

@@ -8,6 +8,7 @@ import type { DisagreementEvidence } from './disagreement.ts'
 import type { ArmLosses } from './holdback.ts'
 import type { PredictedAnswers } from './predicted-answers.ts'
 import type { ExternalEvidence } from './external/external-metric.ts'
+import type { ServedRows } from '../monitoring/training-serving-skew.ts'
 
 /** Counts of one arm in one complete tick. A routing key counts as failed at most once per metric and release. */
 export interface ArmCounts {
@@ -85,6 +86,8 @@ export interface CanaryEvidence {
   business?: BusinessEvidence
   /** What other systems have measured for the arms, by metric. */
   external?: ExternalEvidence
+  /** The served rows of the stage beside the training path; absent where none are compared, as in a simulation. */
+  served?: ServedRows
   /** The names of the bins of `answers`. */
   answerNames?: readonly string[]
   /** In how many bins one answer is counted: one per number. Default: 1. */

@@ -38,6 +38,7 @@ import { judgeDisagreement } from './disagreement.ts'
 import { lossDelta, lossesOfDecisions, lossNote, meanLoss, notWorseLogE, worseLogE } from './holdback.ts'
 import type { PredictedAnswers } from './predicted-answers.ts'
 import { scoreShift, type ScoreShift } from './score-shift.ts'
+import { servedSkewReason, servedText } from '../monitoring/training-serving-skew.ts'
 import {
   isAnswered,
   questionOf,
@@ -155,11 +156,11 @@ function judgeStage(
   counts: CanaryCounts,
   { found, comparisons, proofs, shift, guard, harm }: Tests,
 ): Verdict {
-  const { stage, staleMs, paired, accepted = [], breakGlass = false, answerNames } = evidence
+  const { stage, staleMs, paired, served, accepted = [], breakGlass = false, answerNames } = evidence
   const pairedLosses = evidence.pairedLosses ?? (paired && lossesOfDecisions(paired))
   const inStage = counts.since(stage.startedMs)
   const statistics = statisticsOf(evidence, counts, inStage)
-  const judged: Judged = { policy, stage, inStage, counts, pairedLosses, statistics }
+  const judged: Judged = { policy, stage, inStage, counts, pairedLosses, served, statistics }
   const differing = judgeDisagreement(evidence, policy, statistics)
   const effects = effectsOf(evidence, policy, statistics)
   const dropped = breakerReason(evidence.breakers)
@@ -177,6 +178,8 @@ function judgeStage(
 
   // An approver who has accepted a shift has accepted it at each of its levels. A break-glass order accepts no finding.
   const isShiftAccepted = accepted.includes(scoreShiftCode) && !breakGlass
+  // The cause of the others, if there are any.
+  const skew = served === undefined ? null : servedSkewReason(served)
   const against = [
     ...found.values(),
     ...comparisons.map((each) => each.finding()),
@@ -186,7 +189,8 @@ function judgeStage(
     policy.disagreement !== 'off' && policy.disagreement.action === 'rollback' ? differing : null,
     ...effects.against,
   ].filter((reason) => reason !== null)
-  if (against.length > 0) return verdict('fail', inOrderFound(against.map(wordedFor(armNoun(stage)))))
+  const proven = inOrderFound(against.map(wordedFor(armNoun(stage))))
+  if (skew !== null || proven.length > 0) return verdict('fail', skew === null ? proven : [skew, ...proven])
   const missing = counts.missing(stage, staleMs, policy.maxStaleMs)
   if (missing !== null) return verdict('no_data', [missing])
   const pending = [
@@ -213,7 +217,7 @@ function judgeStage(
 }
 
 /** The evidence of one verdict. Each reason adds its figures to the statistics. */
-interface Judged extends Pick<CanaryEvidence, 'stage' | 'pairedLosses'> {
+interface Judged extends Pick<CanaryEvidence, 'stage' | 'pairedLosses' | 'served'> {
   policy: CanaryPolicy
   inStage: StageCounts
   counts: CanaryCounts
@@ -353,7 +357,8 @@ function passReason(judged: Judged): Reason {
   const { elapsedMs, targeted } = judged.stage
   const requests = requestsOf(judged)
   const found = targeted === true ? 'no harm found' : 'no regression'
-  const message = `${groupedDigits(requests)} ${requestsNoun(judged.stage)} in ${fourDigits(elapsedMs / 1000)} s, ${found}`
+  const served = judged.served === undefined ? '' : `; ${servedText(judged.served)}`
+  const message = `${groupedDigits(requests)} ${requestsNoun(judged.stage)} in ${fourDigits(elapsedMs / 1000)} s, ${found}${served}`
   return { code: 'stage_passed', message, values: { requests, elapsedMs } }
 }
 

@@ -14,6 +14,7 @@ import {
 import type { DisagreementEvidence } from '../canary/disagreement.ts'
 import { coverageReason, type Coverage } from '../canary/coverage.ts'
 import type { ArmLosses } from '../canary/holdback.ts'
+import type { ServedRows } from '../monitoring/training-serving-skew.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from '../canary/evidence.ts'
 import { sumOf } from '@tenure/sequential'
 import { disagreementCode, scoreShiftCode, type Reason } from '../verdict.ts'
@@ -127,6 +128,8 @@ export interface Observation {
   business?: BusinessEvidence
   /** What other systems have measured for the arms; absent when the policy has no external metric. */
   external?: ExternalEvidence
+  /** The served rows of the candidate in this stage beside the training path. */
+  served?: ServedRows
   /** The names of the bins of the answers. */
   answerNames?: readonly string[]
   /** In how many bins one answer is counted. Default: 1. */

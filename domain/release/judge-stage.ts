@@ -107,6 +107,7 @@ function judgementOf(
       disagreement: disagreementOf(evidence, state),
       business: businessOf(evidence, state),
       external: externalOf(evidence, state),
+      served: evidence.served,
     },
   }
 }
@@ -307,15 +308,22 @@ export function withReplicaCheck(judgement: Judgement, behind: readonly string[]
   return overruled(judgement, 'no_data', { code: 'replica_lagging', message, values })
 }
 
-/** Holds a pass until all outcomes have been read, which takes minutes for millions of users. */
-export const withUnread = (judgement: Judgement, { isUnread }: Pick<Observation, 'isUnread'>): Judgement =>
-  isUnread && judgement.verdict.kind === 'pass'
-    ? overruled(judgement, 'no_data', {
-        code: 'outcomes_unread',
-        message: 'the outcomes of its users are still being read',
-        values: {},
-      })
-    : judgement
+/**
+ * Holds a pass until all outcomes have been read, which takes minutes for millions of users, and until its served rows have been compared
+ * with training.
+ */
+export function withUnread(
+  judgement: Judgement,
+  { isUnread, served }: Pick<Observation, 'isUnread' | 'served'>,
+): Judgement {
+  if (judgement.verdict.kind !== 'pass') return judgement
+  const hold = (kind: VerdictKind, code: string, message: string) =>
+    overruled(judgement, kind, { code, message, values: {} })
+  if (isUnread) return hold('no_data', 'outcomes_unread', 'the outcomes of its users are still being read')
+  if (served?.isUnread)
+    return hold('inconclusive', 'served_unread', 'its served rows are still being compared with training')
+  return judgement
+}
 
 /** Ends a drill on live traffic when its harm budget is spent, even without a verdict. */
 export function withDrillBudget(state: JudgedState, judgement: Judgement): Judgement {

@@ -1,6 +1,6 @@
 /** Stores and reads what a release is judged by: counts per tick, shadow pairs, answers, readings of other systems and events. */
 import type { FeatureFit } from '@tenure/predictors/features'
-import sql, { empty } from 'sql-template-tag'
+import sql, { empty, type Sql } from 'sql-template-tag'
 import type { BreakerCounts } from '../../domain/serving/circuit-breaker.ts'
 import type { Arm } from '../../domain/serving/route.ts'
 import { prepared } from '../database/prepared.ts'
@@ -11,6 +11,11 @@ import { newestOutcomeFirst } from '../monitoring/outcomes.ts'
 import type { BusinessRow } from '../../domain/canary/business-metric.ts'
 import type { ExternalRow, ExternalReading } from '../../domain/canary/external/external-metric.ts'
 import type { DisagreementReport } from '../../domain/canary/disagreement.ts'
+import {
+  servedSkewReason,
+  servedText,
+  type ServedRows,
+} from '../../domain/monitoring/training-serving-skew.ts'
 import type { OutcomeValue } from '../../domain/tasks/output.ts'
 import { rowsFrom } from '../database/from-row.ts'
 
@@ -179,14 +184,19 @@ export interface Pair {
   difference?: number
   /** A hash of the routing key, because the pairs of one user count once. */
   entity: number
+  /** The row as the shadow version has read it, as bytes of the prediction log, with its outputs; absent for most pairs. */
+  features?: Uint8Array
+  outputs?: readonly number[]
 }
 
 /** Stores pairs. An existing pair stays unchanged, and those of erased requests are left out: a replica may hold them for minutes. */
 export async function insertPairs(database: Database, pairs: readonly Pair[]): Promise<void> {
   await database.query(sql`
     insert into shadow_pairs
-      (model, release_id, prediction_id, served_version, shadow_version, served, shadow, difference, entity)
-    select * from unnest(
+      (model, release_id, prediction_id, served_version, shadow_version, served, shadow, difference, entity, features, outputs)
+    select sent.model, sent.release_id, sent.prediction_id, served_version, shadow_version, served, shadow, difference, entity, features,
+      outputs::real[]
+    from unnest(
       ${pairs.map((pair) => pair.model)}::text[],
       ${pairs.map((pair) => pair.release)}::text[],
       ${pairs.map((pair) => pair.predictionId)}::uuid[],
@@ -195,8 +205,10 @@ export async function insertPairs(database: Database, pairs: readonly Pair[]): P
       ${pairs.map((pair) => JSON.stringify(pair.served))}::jsonb[],
       ${pairs.map((pair) => JSON.stringify(pair.shadow))}::jsonb[],
       ${pairs.map((pair) => pair.difference ?? null)}::double precision[],
-      ${pairs.map((pair) => pair.entity)}::bigint[]
-    ) as sent (model, release_id, prediction_id)
+      ${pairs.map((pair) => pair.entity)}::bigint[],
+      ${pairs.map((pair) => pair.features ?? null)}::bytea[],
+      ${pairs.map((pair) => (pair.outputs === undefined ? null : `{${pair.outputs.join()}}`))}::text[]
+    ) as sent (model, release_id, prediction_id, served_version, shadow_version, served, shadow, difference, entity, features, outputs)
     where not exists (select from erased_requests where erased_requests.id = request_of(sent.prediction_id))
     on conflict (release_id, prediction_id) do nothing`)
 }
@@ -252,6 +264,75 @@ export const listPairs = (
         ${after?.predictionId ?? '00000000-0000-0000-0000-000000000000'}::uuid)
       and at < clock_timestamp() - make_interval(secs => ${settleSeconds}::float8)
     order by at, prediction_id limit ${limit}`)
+
+/** A row that a version has served, with the bytes and the outputs of its request. */
+export interface ServedRequest {
+  id: string
+  /** Its time, in Postgres' text format. */
+  storedAt: string
+  features: Buffer
+  instances: number
+  outputs: number[]
+}
+
+interface ServedQuery {
+  release: string
+  version: string
+  after?: Pick<ServedRequest, 'storedAt' | 'id'> | undefined
+  /** Whether the oldest ones are read, and not the newest: a reader that has fallen behind leaves out those between. */
+  isFirst: boolean
+}
+
+const afterLast = ({ after }: ServedQuery) =>
+  sql`(${after?.storedAt ?? '-infinity'}::timestamptz, ${after?.id ?? '00000000-0000-0000-0000-000000000000'}::uuid)`
+
+/** The oldest first. */
+async function listServed(
+  database: Database,
+  found: Sql,
+  { isFirst }: ServedQuery,
+  limit: number,
+): Promise<ServedRequest[]> {
+  const direction = isFirst ? empty : sql`desc`
+  const rows = await database.query<ServedRequest>(
+    sql`${found} order by at ${direction}, id ${direction} limit ${limit}`,
+  )
+  return isFirst ? rows : rows.reverse()
+}
+
+/** Returns the next pairs of a release that are stored with the row of the shadow version, each as a request of one row. */
+export const listShadowRows = (
+  database: Database,
+  query: ServedQuery,
+  limit: number,
+): Promise<ServedRequest[]> =>
+  listServed(
+    database,
+    sql`
+    select prediction_id as id, at::text as "storedAt", features, 1 as instances, outputs from shadow_pairs
+    where release_id = ${query.release} and shadow_version = ${query.version} and features is not null
+      and (at, prediction_id) > ${afterLast(query)}
+      and at < clock_timestamp() - make_interval(secs => ${settleSeconds}::float8)`,
+    query,
+    limit,
+  )
+
+/** Returns the next requests to a version in a release, the oldest first: all of them, or by the hash of their ids one in `oneIn`. */
+export const listServedRequests = (
+  database: Database,
+  { model, fromMs, oneIn, ...query }: ServedQuery & { model: string; fromMs: number; oneIn: number },
+  limit: number,
+): Promise<ServedRequest[]> =>
+  listServed(
+    database,
+    sql`
+    select id, at::text as "storedAt", features, instances, outputs from predictions
+    where model = ${model} and version = ${query.version} and release_id = ${query.release}
+      and at >= to_timestamp(${fromMs}::float8 / 1000) and (at, id) > ${afterLast(query)}
+      and uuid_hash_extended(id, 0) % ${oneIn}::bigint = 0`,
+    query,
+    limit,
+  )
 
 /** Returns the features and outputs of predictions that are already in the log. */
 export const listLoggedPredictions = (
@@ -348,6 +429,8 @@ export interface AnswerEvidence {
   business?: BusinessRow[]
   /** What other systems have measured, by metric; absent when the policy has none. */
   external?: ExternalRow[]
+  /** The served rows of the last judged stage beside the training path, in one sentence. */
+  served?: string
 }
 
 export async function findAnswerEvidence(database: Database, release: string): Promise<AnswerEvidence> {
@@ -356,6 +439,7 @@ export async function findAnswerEvidence(database: Database, release: string): P
     answers: AnswerCounts | null
     business: BusinessRow[] | null
     external: ExternalRow[] | null
+    served: ServedRows | null
   }>(sql`
     select
       (select inputs -> 'disagreement' from decisions
@@ -365,13 +449,16 @@ export async function findAnswerEvidence(database: Database, release: string): P
       (select inputs -> 'business' from decisions
         where release_id = ${release} and inputs ? 'business' order by id desc limit 1) as business,
       (select inputs -> 'external' from decisions
-        where release_id = ${release} and inputs ? 'external' order by id desc limit 1) as external`)
-  const { disagreement, answers, business, external } = row ?? {}
+        where release_id = ${release} and inputs ? 'external' order by id desc limit 1) as external,
+      (select inputs -> 'served' from decisions
+        where release_id = ${release} and inputs ? 'served' order by id desc limit 1) as served`)
+  const { disagreement, answers, business, external, served } = row ?? {}
   return {
     disagreement: disagreement ?? undefined,
     answers: answers ?? undefined,
     business: business ?? undefined,
     external: external ?? undefined,
+    served: served ? (servedSkewReason(served)?.message ?? servedText(served)) : undefined,
   }
 }
 

@@ -18,7 +18,9 @@ import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import { canary, percent, promql } from '../../models/define.ts'
 import { compileRelease } from '../../models/define/release.ts'
 import { findLabelTime } from '../../store/monitoring/monitor-windows.ts'
+import { listDecisions } from '../../store/release/decisions.ts'
 import { findAnswerEvidence } from '../../store/release/evidence.ts'
+import { openStore } from '../../store/postgres.ts'
 import { startMonitor } from '../../workflows/client/permanent-workflows.ts'
 import { monitorWorkflowId, releaseWorkflowId } from '../../workflows/messages.ts'
 import { insertModel, insertPeople, type Registry } from '../support/release/candidates.ts'
@@ -39,13 +41,21 @@ const policy: ReleasePolicy = {
 }
 
 let system: RealSystem
+let ownerUrl: string | undefined
 const agent = new Agent({ keepAlive: true })
 /** Sends requests without `fetch`, which takes three times the CPU time; the test sends thousands. */
 const send = <Body>(url: string, body: object, headers: Record<string, string> = {}) =>
   sendJson<Body>(agent, url, body, { timeoutMs: 200_000, headers })
 let key: string
 beforeAll(async () => {
-  system = await startRealSystem({ replicas: 2, leaseMs: 5_000 })
+  system = await startRealSystem({
+    replicas: 2,
+    leaseMs: 5_000,
+    async changes(core) {
+      ownerUrl = core.ownerDatabaseUrl
+      return (spec) => spec
+    },
+  })
   await insertPeople(system.store, { anna: 'approver', olga: 'operator' })
   key = await insertKnownKey(system, { name: 'vera', role: 'viewer' })
 })
@@ -186,6 +196,63 @@ it('a number that is off by a factor of ten holds the shadow for an approver, an
   await callers!.stop()
   expect([...callers!.answered.keys()]).toEqual([first])
   expect(version).not.toBe(first)
+})
+
+/** Its answers are not compared with the champion's: they may differ. */
+const ownAnswers: ReleasePolicy = {
+  ...policy,
+  limits: { ...policy.limits, scoreShift: 'off', disagreement: 'off' },
+}
+
+it('a candidate that serves other answers than its artifact gives is rolled back in the shadow by its first rows', async () => {
+  const model = 'rent'
+  const output = { kind: 'number' } as const
+  // Planted by the owner of the database, behind what the replicas have computed.
+  const owner = openStore(ownerUrl!, { onError: () => {} })
+  await owner.query(sql`
+    create function plant_rent() returns trigger language plpgsql as $$ begin
+      if new.model = 'rent' then new.outputs := array(select each * 10 from unnest(new.outputs) as each); end if;
+      return new;
+    end $$`)
+  await owner.query(sql`
+    create trigger plant_rent before insert on shadow_pairs for each row execute function plant_rent()`)
+  await owner.close()
+  const { first, version, release } = await inShadow(
+    model,
+    spec(model, output, [10, 0, 100]),
+    spec(model, output, [10, 0, 100.001]),
+    { ...ownAnswers, shadow: { ...stage, minRequests: 1_000_000, shareBp: 10_000 } },
+  )
+  expect(await release.result()).toMatchObject({
+    outcome: 'rolled_back',
+    reason: expect.stringMatching(
+      /^what is served is not what was judged: (\d+) of \1 rows? differ from training: score in \1, as in /,
+    ) as string,
+  })
+  expect((await release.state()).routings.map(({ stage: at }) => at)).toEqual(['shadow'])
+  await callers!.stop()
+  expect([...callers!.answered.keys()]).toEqual([first])
+  expect(version).not.toBe(first)
+})
+
+it('a candidate whose own answers are others is promoted, and each stage says that its rows are served as judged', async () => {
+  const model = 'loan'
+  const output = { kind: 'probability', positive: 'yes', threshold: 0.5 } as const
+  const { release } = await inShadow(
+    model,
+    spec(model, output, [10, 0, 0]),
+    spec(model, output, [10, 0, 4]),
+    ownAnswers,
+  )
+  expect(await release.result()).toMatchObject({ outcome: 'promoted' })
+  const passed = (await listDecisions(system.store, release.id)).filter(
+    ({ verdict: { kind } }) => kind === 'pass',
+  )
+  expect(passed.map(({ stage: at }) => at).toSorted()).toEqual(['canary', 'shadow'])
+  for (const { verdict } of passed)
+    expect(verdict.reasons[0]!.message).toMatch(
+      /no regression; \d+ rows served as judged, at most [\d.]+ % differ$/,
+    )
 })
 
 it('a candidate whose users buy less is rolled back by their events, although all its responses are valid', async () => {

@@ -113,6 +113,27 @@ export function everyRowHas(
   return true
 }
 
+/** The numbers and the texts of one row, as sent. */
+export function rowAsSent(
+  input: InputBuffer,
+  { numbers, texts }: FeatureColumns,
+  row: number,
+): { numbers: Uint8Array; texts: Uint8Array } {
+  const endOf = (places: number, from: number): number => {
+    let at = from
+    for (let place = 0; place < places; place++) {
+      const length = input.texts.readUInt32LE(at)
+      at += 4 + (length === noText ? 0 : length)
+    }
+    return at
+  }
+  const from = endOf(row * texts, 0)
+  return {
+    numbers: input.numberBytes.subarray(row * numbers * 4, (row + 1) * numbers * 4),
+    texts: input.texts.subarray(from, endOf(texts, from)),
+  }
+}
+
 /** Writes a row that was checked. */
 export function writeRow(
   input: InputBuffer,

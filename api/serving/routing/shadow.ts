@@ -3,11 +3,13 @@
  * slow or broken candidate loses copies; lost copies are counted.
  */
 import { isError } from '../../../domain/errors.ts'
+import { isComparedCopy } from '../../../domain/monitoring/training-serving-skew.ts'
 import { hash32 } from '../../../domain/serving/route.ts'
 import type { Pair } from '../../../store/release/evidence.ts'
+import { loggedTexts } from '../../../store/serving/log-policy.ts'
 import { instanceSuffix } from '../prediction-ids.ts'
 import type { RunTicket } from '@tenure/predictors'
-import { createInputBuffer } from '../codec/input-buffer.ts'
+import { createInputBuffer, rowAsSent, type InputBuffer } from '../codec/input-buffer.ts'
 import { injectFault, type LoadedVersion, type ReadRequest } from '../version/loaded-version.ts'
 import type { ArmCounters, CounterRegistry } from '../counters/arm-counters.ts'
 import { numbersOf } from '../../../domain/tasks/tasks.ts'
@@ -38,6 +40,8 @@ const maxPendingShadows = 1_000
 const maxBytes = 67_108_864
 const emptyBody = Buffer.alloc(0)
 const maxPairs = 5_000
+/** A row with more bytes, such as an image, is not kept with its pair. */
+const maxRowBytes = 65_536
 /** The maximum number of copies in the worker thread; the others wait here, where they are counted. */
 const maxInWorker = 64
 const background: RunTicket = { background: true, cancelled: false, begunMs: 0 }
@@ -47,6 +51,8 @@ const turnMs = 1
 export function createShadow(counters: CounterRegistry) {
   const queue = createBoundedQueue()
   const pairs: Pair[] = []
+  /** The compared copies of each arm so far. */
+  const copies = new WeakMap<ArmCounters, number>()
   let scheduled = false
   const counts = { answered: 0, dropped: 0, droppedPairs: 0 }
   let input = createInputBuffer()
@@ -79,7 +85,8 @@ export function createShadow(counters: CounterRegistry) {
     try {
       const order = { ...background }
       const running = predictor.run(input.input, rows, outputs, order, input)
-      if (running === undefined) return judge(request, began, outputs, rows)
+      if (running === undefined) return judge(request, began, outputs, input)
+      const read = input
       // The worker still reads this input buffer.
       input = createInputBuffer()
       inWorker++
@@ -87,7 +94,7 @@ export function createShadow(counters: CounterRegistry) {
       void running
         .then(
           // The time in the queue of the worker is not part of the latency, because copies come after all requests.
-          () => judge(kept, order.begunMs, outputs, rows),
+          () => judge(kept, order.begunMs, outputs, read),
           () => settle(kept, began, 'errors'),
         )
         .finally(() => {
@@ -98,12 +105,12 @@ export function createShadow(counters: CounterRegistry) {
       settle(request, began, 'errors')
     }
   }
-  const judge = (request: ShadowRequest, began: number, outputs: Float32Array, rows: number): void => {
+  const judge = (request: ShadowRequest, began: number, outputs: Float32Array, of: InputBuffer): void => {
     const { loaded } = request.arm
     if (loaded.invalidShare > 0) injectFault(loaded, outputs)
-    if (hasInvalid(loaded, outputs, rows)) return settle(request, began, 'invalid')
+    if (hasInvalid(loaded, outputs, of.rows)) return settle(request, began, 'invalid')
     settle(request, began, undefined, outputs)
-    if (isComparable(request)) compare(request, outputs, rows)
+    if (isComparable(request)) compare(request, outputs, of)
   }
   const settle = (
     { arm, routingKey }: ShadowRequest,
@@ -115,10 +122,19 @@ export function createShadow(counters: CounterRegistry) {
     const latencyUs = Math.round((performance.now() - began) * 1_000)
     counters.count(arm.counters, latencyUs, routingKey, bad, outputs)
   }
-  const compare = (request: ShadowRequest, outputs: Float32Array, rows: number): void => {
+  const compare = (request: ShadowRequest, outputs: Float32Array, of: InputBuffer): void => {
+    const { rows } = of
     const added = Math.min(rows, maxPairs - pairs.length)
     counts.droppedPairs += rows - added
-    for (let i = 0; i < added; i++) pairs.push(pairOf(request, outputs, i))
+    const { counters: armCounters, loaded } = request.arm
+    const before = copies.get(armCounters) ?? 0
+    copies.set(armCounters, before + 1)
+    // Another row of each request, because rows may differ by their place.
+    const keptRow = isComparedCopy(before) ? before % rows : -1
+    for (let i = 0; i < added; i++) {
+      const pair = pairOf(request, outputs, i)
+      pairs.push(i === keptRow ? { ...pair, ...keptOf(loaded, outputs, of, i) } : pair)
+    }
   }
   return {
     /** Pairs not yet stored. */
@@ -175,6 +191,19 @@ const isAlike = ({ served, arm }: ShadowRequest): boolean => served.format.width
 const isComparable = (request: ShadowRequest): boolean =>
   request.arm.release !== undefined &&
   (isAlike(request) || numbersOf(request.served.manifest.output).length > 0)
+
+/** What the candidate has read and answered for a row, as the prediction log keeps it; nothing for a row that is too large. */
+function keptOf(
+  { columns, format, logPolicy }: LoadedVersion,
+  outputs: Float32Array,
+  of: InputBuffer,
+  row: number,
+): Pick<Pair, 'features' | 'outputs'> {
+  const { numbers, texts } = rowAsSent(of, columns, row)
+  const features = Buffer.concat([numbers, loggedTexts(texts, logPolicy)])
+  if (features.byteLength > maxRowBytes) return {}
+  return { features, outputs: [...outputs.subarray(row * format.width, (row + 1) * format.width)] }
+}
 
 /** Returns the outputs of both versions for a row. */
 function pairOf(request: ShadowRequest, shadow: Float32Array, row: number): Pair {

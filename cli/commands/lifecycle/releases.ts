@@ -327,9 +327,10 @@ function detailOf(
 /** Returns tables that compare the candidate's predictions with the champion's, worst slices first; empty before the first prediction. */
 export function answersTable(
   terminal: Terminal,
-  { disagreement, answers, business, external }: AnswerEvidence,
+  { disagreement, answers, business, external, served }: AnswerEvidence,
 ): string {
   const parts: string[] = []
+  if (served !== undefined) parts.push(`\n\n${terminal.paint('bold', 'Served as judged')}\n${served}`)
   if (disagreement !== undefined) {
     const { all, slices, max, changes } = disagreement
     const title = `Disagreement in the shadow (limit ${percentText(max)})`

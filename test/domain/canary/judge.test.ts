@@ -425,3 +425,32 @@ describe('a policy', () => {
     ])
   })
 })
+
+describe('the served rows of a candidate', () => {
+  const columns = [{ name: 'score', mismatches: 1, maxDifference: 0.45, example: 'p1' }]
+  const served = { compared: 50, mismatchedRows: 0, columns: [] }
+
+  it('fail it from the first one that differs from training, before all other findings', () => {
+    const differing = { compared: 1, mismatchedRows: 1, columns }
+    expect(codes({ served: differing })).toEqual(['fail', 'serving_skew'])
+    // Missing counts and a short stage do not hide it.
+    expect(codes({ served: differing, ticks: [], staleMs: null })).toEqual(['fail', 'serving_skew'])
+    expect(codes({ served: differing, ticks: ticks(360, () => ({ invalid: 5 })) })).toEqual([
+      'fail',
+      'serving_skew',
+      ...codes({ ticks: ticks(360, () => ({ invalid: 5 })) }).slice(1),
+    ])
+  })
+
+  it('are told in the sentence of a pass, compared or not', () => {
+    const said = (more: object) => {
+      const { kind, reasons } = judge({ served: { ...served, ...more } })
+      return [kind, reasons[0]!.message.split('; ').slice(1).join('; ')]
+    }
+    expect(said({})).toEqual(['pass', '50 rows served as judged, at most 6 % differ'])
+    expect(said({ compared: 0, problem: 'its process did not end' })).toEqual([
+      'pass',
+      'no served row was compared with training: its process did not end',
+    ])
+  })
+})

@@ -360,6 +360,8 @@ export const routingStatements: Statements = {
     },
   ],
   '232d0742': ['listPairs, of none', () => []],
+  '6a6e5f67': ['listShadowRows, of none', () => []],
+  '7db75424': ['listServedRequests, of none', () => []],
   bf631f76: [
     'findVersion, of a model that decides',
     (_query, [version]) => [

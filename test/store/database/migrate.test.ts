@@ -32,6 +32,7 @@ const pinned: Record<string, string> = {
   '0020_roles.sql': 'd5904f0023ee53dfa8a47bc1b109707b1ce701a96257e1e67818932ac21a226d',
   '0021_scopes.sql': '02ca1bf61e5b4cfeb19e824f30272ee057433ce73a07698c074d08692ae4baf3',
   '0022_expiry.sql': '74ec0c15435a08d1e5f5995aa8a092e41e898b5646ecebd4cba69c50b34a46e9',
+  '0023_shadow_rows.sql': '9f12a21058ee0d39494de158e27e9c1e4d2c7cc34a21d8b779a4a5fd1b6cfd45',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

@@ -124,6 +124,7 @@ function decisions(): CertifiedDecision[] {
       counted: [...counted],
       staleMs: 40,
       watchedMs: ticksOfStage * tickMs,
+      served: { compared: 50, mismatchedRows: 0, columns: [] },
       ...(stage === 'shadow' && { paired: { b: 12, c: 15, same: 400 } }),
       ...(stage === 'probation' && {
         holdback: { differences, candidate: { total: 80, loss: 9.5 }, control: { total: 40, loss: 4.75 } },

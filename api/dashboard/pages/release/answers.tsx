@@ -13,11 +13,12 @@ import type { PageElement } from '../../page.ts'
 import { Badge, DataTable } from '../../components/elements.tsx'
 
 export const AnswersSection = ({ evidence }: { evidence: AnswerEvidence }): PageElement => {
-  const { disagreement, answers, business, external } = evidence
-  if ((disagreement ?? answers ?? business ?? external) === undefined) return <></>
+  const { disagreement, answers, business, external, served } = evidence
+  if ((disagreement ?? answers ?? business ?? external ?? served) === undefined) return <></>
   return (
     <section aria-labelledby="answers-heading">
       <h2 id="answers-heading">Answers beside the champion</h2>
+      {served !== undefined && <p>Beside the training path: {served}.</p>}
       {disagreement !== undefined && <Disagreement report={disagreement} />}
       {answers !== undefined && <Shares answers={answers} />}
       {business !== undefined && <Business rows={business} />}
