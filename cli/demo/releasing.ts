@@ -15,7 +15,7 @@ import { demoModel, people, type DemoWorld } from './world.ts'
 
 const pollMs = 200
 /** Longer than the sum of all deadlines of the demo policy. */
-const maxWaitMs = 600_000
+const maxWaitMs = 6_000_000
 
 /** Waits until the release of a version needs approval, and returns it. Throws when it ends before, such as by its qualification. */
 export async function awaitApproval(world: DemoWorld, version: string): Promise<Release> {

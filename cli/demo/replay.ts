@@ -19,6 +19,10 @@ export interface Pace {
   requestsPerSecond: number
   /** Sends every n-th event; a larger value makes the replayed days pass faster. */
   everyNth: number
+  /** Earlier events are not sent. */
+  fromMs?: number | undefined
+  /** The replay waits before the first event from then on. */
+  untilMs?: number | undefined
 }
 
 export interface Served {
@@ -115,6 +119,7 @@ export function startReplay(options: ReplayOptions): Replay {
     }
   }
 
+  const isLater = ({ atMs }: LiveRequest) => atMs >= (pace.untilMs ?? Infinity)
   const run = async () => {
     let count = 0
     let owed = 0
@@ -125,8 +130,8 @@ export function startReplay(options: ReplayOptions): Replay {
         if (stopped) return
         nowMs = event.atMs
         count += 1
-        if (count % pace.everyNth !== 0) continue
-        while (owed < 1 || open >= maxOpen) {
+        if (count % pace.everyNth !== 0 && !isLater(event)) continue
+        while (owed < 1 || open >= maxOpen || isLater(event)) {
           await sleep(beatMs)
           if (stopped) return
           const now = performance.now()
@@ -138,6 +143,7 @@ export function startReplay(options: ReplayOptions): Replay {
             void report()
           }
         }
+        if (event.atMs < (pace.fromMs ?? 0)) continue
         owed -= 1
         void ask(event)
       }

@@ -40,6 +40,8 @@ const paces = {
 const passing = { requests: 4_000, requestsPerSecond: 300 } as const
 const flightsPerDay = 16_500
 const dayMs = 86_400_000
+/** A release begins with the flights of noon, however long its training takes: the replay waits for it there, or skips to it. */
+const noonMs = dayMs / 2
 /** The number of challengers that may fail the gate before an act ends without a release. */
 const maxTries = 3
 /** Share of invalid predictions of the faulty version. */
@@ -101,7 +103,7 @@ async function nextDays(world: DemoWorld, untilMs: number): Promise<void> {
   const fromMs = Math.max(world.replay?.nowMs() ?? 0, world.progress.replayedToMs)
   const flights = ((untilMs - fromMs) / dayMs) * flightsPerDay
   const everyNth = Math.max(1, Math.round(flights / passing.requests))
-  const replay = world.flow({ requestsPerSecond: passing.requestsPerSecond, everyNth })
+  const replay = world.flow({ requestsPerSecond: passing.requestsPerSecond, everyNth, untilMs })
   const before = replay.counts()
   const passed = async () => {
     while (replay.nowMs() < untilMs) await pause(100)
@@ -112,7 +114,7 @@ async function nextDays(world: DemoWorld, untilMs: number): Promise<void> {
     const counts = `${countText(requests - before.requests)} requests, ${countText(outcomes - before.outcomes)} outcomes`
     return `${narrator.bar((nowMs - fromMs) / (untilMs - fromMs))} ${timeText(nowMs)}  ${counts}`
   }, passed())
-  world.flow(paces.training)
+  world.flow({ ...paces.training, untilMs: untilMs + noonMs })
   await world.saveProgress()
 }
 
@@ -121,10 +123,10 @@ async function promotedChallenger(world: DemoWorld, story: DemoResult, asOfMs: n
   narrator.act(3, 'A challenger is promoted')
   const found = await challenger(world, story, asOfMs)
   if (found === undefined) return
-  const { release, evaluation } = found
+  const { release, evaluation, fromMs } = found
   narrator.print(`Rollout plan of ${release.state.version}: ${stagesOf(release.state)}`)
   await approveBySignal(world, release)
-  world.flow(paces.releasing)
+  world.flow({ ...paces.releasing, fromMs })
   const ended = await followRelease(world, release.state.id, {
     resumeReason: 'it is better on the same rows, so its answers may differ',
   })
@@ -137,11 +139,11 @@ async function faultyChallenger(world: DemoWorld, story: DemoResult, asOfMs: num
   narrator.act(5, 'A faulty challenger is rolled back')
   const found = await challenger(world, story, asOfMs)
   if (found === undefined) return
-  const { release, evaluation } = found
+  const { release, evaluation, fromMs } = found
   const { version, id } = release.state
   const champion = (await findChampion(store, demoModel))?.version
   await approveByApi(world, release)
-  world.flow(paces.releasing)
+  world.flow({ ...paces.releasing, fromMs })
   let injected = false
   const injectFault = async ({ stage }: ReleaseState) => {
     if (stage !== 'canary' || injected) return
@@ -163,12 +165,15 @@ async function faultyChallenger(world: DemoWorld, story: DemoResult, asOfMs: num
   world.flow(paces.training)
 }
 
-/** Retrains until a challenger passes the gate, at most `maxTries` times a week apart. The first run requires one to pass. */
+/**
+ * Retrains until a challenger passes the gate, at most `maxTries` times a week apart, and returns it with the time of the first flight of its
+ * release. The first run requires one to pass.
+ */
 async function challenger(
   world: DemoWorld,
   story: DemoResult,
   firstAsOfMs: number,
-): Promise<{ release: Release; evaluation?: Evaluation } | undefined> {
+): Promise<{ release: Release; evaluation?: Evaluation; fromMs: number } | undefined> {
   const { narrator, progress } = world
   for (let tries = 1, asOfMs = firstAsOfMs; ; tries += 1, asOfMs += 7 * dayMs) {
     const { retraining, evaluation } = await trainChallenger(world, asOfMs)
@@ -176,7 +181,8 @@ async function challenger(
       narrator.done(
         `${retraining.version} passed the gate${evaluation === undefined ? '' : `: ${gateVerdictText(evaluation.verdict, { isFirst: evaluation.baselineVersion === undefined })}`}`,
       )
-      return { release: await awaitApproval(world, retraining.version), evaluation }
+      const release = await awaitApproval(world, retraining.version)
+      return { release, evaluation, fromMs: asOfMs + noonMs }
     }
     if (retraining.outcome !== 'not_better' && retraining.outcome !== 'insufficient')
       throw new Error(`the retraining ended as ${retraining.outcome}: ${retraining.message}`)

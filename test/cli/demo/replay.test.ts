@@ -103,6 +103,19 @@ describe('the replay', () => {
     expect(replay.counts().outcomes).toBe(outcomes)
   })
 
+  it('waits before a moment, and continues with the first event from a moment on, wherever it was', async () => {
+    const numbers = () => received.flatMap(({ body }) => body.instances?.[0]?.n ?? []).sort((a, b) => a - b)
+    const pace = { requestsPerSecond: 2_000, everyNth: 7, untilMs: 20 * minute }
+    const replay = startReplay({ urls: [url], key: 'k', model: 'm', events: recorded(60, 0), pace })
+    await expect.poll(() => replay.nowMs()).toBe(20 * minute)
+    replay.pace({ ...pace, everyNth: 1, untilMs: 22 * minute })
+    await expect.poll(() => replay.nowMs()).toBe(22 * minute)
+    replay.pace({ ...pace, everyNth: 1, untilMs: undefined, fromMs: 57 * minute })
+    await replay.ended
+    await replay.stop()
+    expect(numbers()).toEqual([6, 13, 20, 21, 57, 58, 59])
+  })
+
   it('counts failed requests by version, and other failures by code', async () => {
     answer = (n) =>
       n % 3 === 0
