@@ -7,7 +7,7 @@ import { totalAlpha, type AlphaSplit } from '../canary/alpha-split.ts'
 import { issuesOfPolicy, type ReleasePolicy, type StagePolicy } from '../release/policy.ts'
 import { normalQuantile, quantileOfSorted, sumOf } from '@tenure/sequential'
 import { labelTimeOf } from './recorded-answers.ts'
-import type { SimulatedWorld, TrafficScenario } from './scenario.ts'
+import { betterScenario, parseScenario, type SimulatedWorld, type TrafficScenario } from './scenario.ts'
 import type { Simulated, SimulatedRelease } from './simulate.ts'
 
 /** The shares of the searched plans, in percent. */
@@ -216,6 +216,8 @@ export interface PolicyScore {
   hours: number | null
   /** The share of good candidates that a verdict rolled back. */
   falseRollbacks: number
+  /** The share of candidates that are better and answer otherwise that were rolled back, or about which a person was asked. */
+  betterStopped: number
   /** For each searched fault, the share of bad candidates that a verdict rolled back. */
   power: number[]
   /** The least of these, of the faults that a suggested plan must find. */
@@ -229,8 +231,15 @@ export interface PolicyScore {
 /** `bad` holds the releases of each searched fault. */
 export function scoreOf(
   name: string,
-  good: readonly SimulatedRelease[],
-  bad: readonly (readonly SimulatedRelease[])[],
+  {
+    good,
+    better,
+    bad,
+  }: {
+    good: readonly SimulatedRelease[]
+    better: readonly SimulatedRelease[]
+    bad: readonly (readonly SimulatedRelease[])[]
+  },
   faults: readonly SearchedFault[],
 ): PolicyScore {
   const byVerdict = (releases: readonly SimulatedRelease[]) =>
@@ -245,6 +254,7 @@ export function scoreOf(
     name,
     hours: median === null ? null : median / 60,
     falseRollbacks: byVerdict(good),
+    betterStopped: better.filter(({ outcome }) => outcome !== 'promoted').length / better.length,
     power: bad.map(byVerdict),
     leastPower: Math.min(...bad.filter((_, i) => isRequired(faults[i]!)).map(byVerdict)),
     expectedHarm: Math.max(...harms.map(({ mean }) => mean)),
@@ -328,7 +338,7 @@ export async function searchPolicies(
     const plans = more.flatMap(({ policy }) => {
       const scenarios = faults.map((fault) => scenarioOf(fault, { championRate, policy }))
       const ticked = worldFor(policy, world)
-      return [{ kind: 'good' } as const, ...scenarios].map((scenario) => ({
+      return [{ kind: 'good' } as const, parseScenario(betterScenario)!, ...scenarios].map((scenario) => ({
         policy,
         scenario,
         world: ticked,
@@ -336,9 +346,12 @@ export async function searchPolicies(
     })
     const played = await play(plans, what)
     for (const [i, plan] of more.entries()) {
-      const [good = [], ...bad] = played.slice(i * (faults.length + 1), (i + 1) * (faults.length + 1))
+      const [good = [], better = [], ...bad] = played.slice(
+        i * (faults.length + 2),
+        (i + 1) * (faults.length + 2),
+      )
       candidates.push(plan)
-      scores.push(scoreOf(plan.name, good, bad, faults))
+      scores.push(scoreOf(plan.name, { good, better, bad }, faults))
     }
   }
   await add(candidatePolicies(base, search), 'shares and times')

@@ -75,9 +75,11 @@ function numberShares(answers: RecordedAnswers | undefined, factor: number): num
 export const labelTimeOf = (labels: RecordedLabels | undefined): number | undefined =>
   labels && labels.delayMs + labels.windowMs
 
-/** How often the champion is right; 1 when no outcome is recorded. */
+const usualRightShare = 0.9
+
+/** How often the champion is right; nine times in ten when no outcome is recorded. */
 export const rightShare = ({ right, known }: Partial<RecordedLabels> = {}): number =>
-  right === undefined || !known ? 1 : right / known
+  right === undefined || !known ? usualRightShare : right / known
 
 /** The share of predictions whose outcome becomes known; 0 where too few do for a judgement. */
 export function outcomeShare({ predictions = 1, known = 1 }: Partial<RecordedLabels> = {}): number {

@@ -1,4 +1,5 @@
 /** Defines the scenarios of simulated releases and the world in which they happen. */
+import { normalCdf, sumOf } from '@tenure/sequential'
 import { percentText } from '../figures.ts'
 import { answerShares, rightShare, type RecordedAnswers, type RecordedLabels } from './recorded-answers.ts'
 
@@ -16,8 +17,12 @@ export type TrafficScenario =
   | { kind: 'measured'; by: number }
   /** The sources of the external metrics give no value. */
   | { kind: 'source-away' }
-  /** The candidate is wrong on this share of the requests that the champion predicts correctly. */
+  /** The candidate is wrong on this share of the requests that the champion predicts correctly, beyond what both lose to each other. */
   | { kind: 'worse'; by: number }
+  /** The candidate is right on this share of the requests that the champion predicts wrongly, and gives the last answer to them. */
+  | { kind: 'better'; by: number }
+  /** The share of the last answer among the truths has moved; the champion knows the old one, and the candidate the new one. */
+  | { kind: 'base-rate'; from: number; to: number }
   /**
    * A feature of the candidate stops updating: the share of the champion's correct predictions on which the candidate is wrong grows to
    * this value within `overMs`.
@@ -44,7 +49,7 @@ export interface SimulatedWorld {
   recorded?: readonly RecordedTick[]
   /** What the champion answered; replaces `positiveShare`. */
   answers?: RecordedAnswers
-  /** The outcomes of the champion. Absent: all become known at once, and the champion is always right. */
+  /** The outcomes of the champion. Absent: all become known at once, and the champion is right on nine of ten. */
   labels?: RecordedLabels
   /** How many failed requests one wrong answer costs. Default: 1. */
   wrongCost?: number
@@ -85,6 +90,15 @@ export function worldAt(
   return { requests, errorRate: of(errors), invalidRate: of(invalid) }
 }
 
+/** The requests of an average day. */
+export const requestsPerDayOf = ({ recorded, requestsPerSecond, tickMs }: SimulatedWorld): number =>
+  recorded === undefined || recorded.length === 0
+    ? requestsPerSecond * 86_400
+    : (sumOf(recorded.map(({ requests }) => requests)) * 86_400_000) / (recorded.length * tickMs)
+
+/** A candidate that is better and answers otherwise, with which a policy is simulated beside an equal one. */
+export const betterScenario = 'base-rate:0.2:0.3'
+
 /** The syntax of each scenario with its effect. */
 export const scenarioForms: Record<string, string> = {
   good: 'the canary is exactly as good as the champion',
@@ -101,7 +115,11 @@ export const scenarioForms: Record<string, string> = {
   'scale:FACTOR':
     'the canary answers a number that is FACTOR times too large; of several numbers the first alone',
   'worse:PART':
-    'the canary is wrong on PART (0..1) of the requests that the champion answers rightly; outcomes come as recorded, or at once',
+    'the canary is wrong on PART (0..1) of the requests that the champion answers rightly, beyond what both lose to each other; outcomes come as recorded, or at once',
+  'better:PART':
+    'the canary is right on PART (0..1) of the requests that the champion answers wrongly, and gives the last answer to them; outcomes come as recorded, or at once',
+  'base-rate:FROM:TO':
+    'the last answer is right on TO (0..1) of the requests instead of FROM (0..1), which the canary knows and the champion does not; outcomes come as recorded, or at once',
   'stale-feature:PART@HOURSh':
     'a feature of the canary is no longer updated: it is wrong on ever more of what the champion answers rightly, up to PART after HOURS hours; outcomes come as recorded, or at once',
   'slice:NAME:PART':
@@ -129,7 +147,7 @@ export function describeScenario(text: string): string {
   const words = form.match(/[A-Z]+/g) ?? []
   return words.reduce(
     (described, word, at) => described.replaceAll(word, valueText(word, values[at])),
-    (scenarioForms[form] ?? text).replace(' (0..1)', ''),
+    (scenarioForms[form] ?? text).replaceAll(' (0..1)', ''),
   )
 }
 
@@ -143,6 +161,12 @@ export function parseScenario(text: string): TrafficScenario | undefined {
   if (slice !== null) {
     const by = Number(slice[2])
     return by <= 1 ? { kind: 'slice', name: slice[1]!, by } : undefined
+  }
+  const moved = /^base-rate:([\d.]+):([\d.]+)$/.exec(text)
+  if (moved !== null) {
+    const [from, to] = [Number(moved[1]), Number(moved[2])]
+    const isShare = (share: number) => share > 0 && share < 1
+    return isShare(from) && isShare(to) ? { kind: 'base-rate', from, to } : undefined
   }
   const [, word, argument, hours] =
     /^([a-z-]+)(?::(-?[\d.]+)?(?:@([\d.]+)h)?)?$/.exec(text.replace(/^stale-at:/, 'stale-at:@')) ?? []
@@ -162,7 +186,8 @@ export function parseScenario(text: string): TrafficScenario | undefined {
     case 'error-at':
       return isRate && fromMs >= 0 ? { kind: 'error', rate: value, fromMs } : undefined
     case 'worse':
-      return isRate && hours === undefined ? { kind: 'worse', by: value } : undefined
+    case 'better':
+      return isRate && hours === undefined ? { kind: word, by: value } : undefined
     case 'stale-feature':
       return isRate && fromMs > 0 ? { kind: 'stale-feature', by: value, overMs: fromMs } : undefined
     case 'shift':
@@ -189,9 +214,107 @@ export function parseScenario(text: string): TrafficScenario | undefined {
 /** The share of the requests in the slice of a scenario. */
 export const sliceShare = 0.1
 
+/** Of all requests, those on which the champion alone is right, and those on which the candidate alone is. */
+export interface PairShares {
+  lost: number
+  won: number
+}
+
 /**
- * The share of all requests that only the champion predicts correctly, at this time, whether or not an outcome ever shows it. Where answers
- * move, each that is in another bin than the champion's is wrong as often as the champion's was right.
+ * Two versions that were trained on other rows are each alone right on this share of the requests, if they are equally good. Without it a
+ * worse candidate would never win a pair, and would be found too early.
+ */
+const tradedShare = 0.04
+
+/** Which version alone is right, by the outcomes that become known, at this time. */
+export function pairShares(
+  scenario: TrafficScenario,
+  atMs: number,
+  { labels }: Pick<SimulatedWorld, 'labels'>,
+): PairShares {
+  const right = rightShare(labels)
+  const traded = Math.min(tradedShare, right, 1 - right)
+  const both = (lost: number, won = 0) => ({
+    lost: Math.min(right, traded + lost),
+    won: Math.min(1 - right, traded + won),
+  })
+  switch (scenario.kind) {
+    case 'worse':
+      return both(scenario.by * right)
+    case 'stale-feature':
+      return both(scenario.by * right * Math.min(1, atMs / scenario.overMs))
+    case 'better':
+      return both(0, scenario.by * (1 - right))
+    case 'base-rate':
+      return movedBaseRate(scenario)
+    case 'label-shift': {
+      const shifted = traded * (atMs >= 6 * hourMs ? 2 : 1)
+      return { lost: shifted, won: shifted }
+    }
+    default:
+      return both(0)
+  }
+}
+
+/** How often the champion is right. */
+export const championRight = (
+  scenario: TrafficScenario,
+  { labels }: Pick<SimulatedWorld, 'labels'>,
+): number => (scenario.kind === 'base-rate' ? movedBaseRate(scenario).right : rightShare(labels))
+
+/** How often each version gives each answer. */
+export function answersOf(
+  scenario: TrafficScenario,
+  world: Pick<SimulatedWorld, 'answers' | 'positiveShare' | 'labels'>,
+): { champion: number[]; canary: number[] } {
+  switch (scenario.kind) {
+    case 'shift':
+      return answerShares(world, { shift: scenario.by })
+    case 'scale':
+      return answerShares(world, { factor: scenario.factor })
+    case 'better': {
+      const { lost, won } = pairShares(scenario, 0, world)
+      const last = answerShares(world, {}).champion.at(-1)!
+      return answerShares(world, { shift: last > 0 ? (won - lost) / last : 0 })
+    }
+    case 'base-rate': {
+      const { champion, canary } = movedBaseRate(scenario).lastAnswers
+      const last = answerShares(world, {}).champion.at(-1)!
+      const to = (share: number) => answerShares(world, { shift: share / Math.max(last, 1e-9) - 1 }).canary
+      return { champion: to(champion), canary: to(canary) }
+    }
+    default:
+      return answerShares(world, {})
+  }
+}
+
+/** The distance of the scores of both truths, in standard deviations: an AUC of 0.75. */
+const separation = 0.954
+
+/**
+ * Both versions rank requests alike, by a score that is normal for each truth, and decide at a probability of one half: the champion with the
+ * old share of the last answer, and the candidate with the new one.
+ */
+function movedBaseRate({ from, to }: { from: number; to: number }) {
+  const threshold = (share: number) => separation / 2 - Math.log(share / (1 - share)) / separation
+  const above = (score: number) => normalCdf(-score) ?? 0
+  const [old, now] = [threshold(from), threshold(to)]
+  /** Of all requests, those of one truth with a score above a threshold. */
+  const hits = (score: number) => to * above(score - separation)
+  const falseAlarms = (score: number) => (1 - to) * above(score)
+  const [moreHits, moreAlarms] = [hits(now) - hits(old), falseAlarms(now) - falseAlarms(old)]
+  return {
+    right: hits(old) + (1 - to) - falseAlarms(old),
+    won: to > from ? moreHits : -moreAlarms,
+    lost: to > from ? moreAlarms : -moreHits,
+    lastAnswers: { champion: hits(old) + falseAlarms(old), canary: hits(now) + falseAlarms(now) },
+  }
+}
+
+/**
+ * The share of all requests that the candidate answers wrongly and the champion would not, less those that it alone answers rightly, at this
+ * time, whether or not an outcome ever shows it. Where answers move without a better candidate, each that is in another bin than the
+ * champion's is wrong as often as the champion's was right.
  */
 export function harmedShare(scenario: TrafficScenario, atMs: number, world: SimulatedWorld): number {
   const right = rightShare(world.labels)
@@ -200,18 +323,20 @@ export function harmedShare(scenario: TrafficScenario, atMs: number, world: Simu
       return sliceShare * scenario.by * right
     case 'shift':
     case 'scale': {
-      const moved = scenario.kind === 'shift' ? { shift: scenario.by } : { factor: scenario.factor }
-      const { champion, canary } = answerShares(world, moved)
+      const { champion, canary } = answersOf(scenario, world)
       return (right * champion.reduce((sum, share, i) => sum + Math.abs(share - canary[i]!), 0)) / 2
     }
     default:
-      return wrongShare(scenario, atMs, world.labels)
+      return Math.max(0, netLoss(scenario, atMs, world))
   }
 }
 
-/** The share of all requests that only the champion predicts correctly, by the outcomes that become known, at this time. */
-export function wrongShare(scenario: TrafficScenario, atMs: number, labels?: RecordedLabels): number {
-  const right = rightShare(labels)
-  if (scenario.kind === 'worse') return scenario.by * right
-  return scenario.kind === 'stale-feature' ? scenario.by * right * Math.min(1, atMs / scenario.overMs) : 0
+/** How much more often the candidate is wrong than the champion, by the outcomes that become known; negative where it is better. */
+export function netLoss(
+  scenario: TrafficScenario,
+  atMs: number,
+  world: Pick<SimulatedWorld, 'labels'>,
+): number {
+  const { lost, won } = pairShares(scenario, atMs, world)
+  return lost - won
 }

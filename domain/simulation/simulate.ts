@@ -10,11 +10,20 @@ import type { CanaryStage, CanaryTick } from '../canary/evidence.ts'
 import type { ReleasePolicy, StagePolicy } from '../release/policy.ts'
 import { isLastStage } from '../release/evidence-builder.ts'
 import { openingState, watchedPolicy, type ReleaseState } from '../release/state.ts'
+import { judgeAbLosses, withAb, type AbFinding } from '../canary/ab-test.ts'
 import { blocksOf, judgeHoldback, lossesOfDecisions } from '../canary/holdback.ts'
 import type { Reason } from '../verdict.ts'
 import { baselineRule, type BaselineRuleName } from './baseline-rules.ts'
 import { drawsOf, type Uniform } from '@tenure/sequential'
-import { businessTraffic, externalTraffic, holdbackOutcomes, shadowPairs, trafficOf } from './traffic.ts'
+import {
+  armOutcomes,
+  businessTraffic,
+  externalTraffic,
+  predictionOf,
+  shadowPairs,
+  trafficOf,
+  type ArmOutcomes,
+} from './traffic.ts'
 import { labelTimeOf, recordedNumbers } from './recorded-answers.ts'
 import { harmedShare, worldAt, type TrafficScenario, type SimulatedWorld } from './scenario.ts'
 import { needsApprover, type VerdictKind } from '../verdict.ts'
@@ -23,6 +32,8 @@ export interface SimulatedRelease {
   /** `held`: the release needs a decision, which a simulation cannot make. */
   outcome: 'promoted' | 'rolled_back' | 'held' | 'expired'
   reason: string
+  /** The code of the test that rolled it back or asked; absent where none did. */
+  stoppedBy?: string
   /** Whether a failing verdict ended it, not a deadline. */
   byVerdict: boolean
   /** From the first canary request to the end. */
@@ -50,7 +61,8 @@ export interface Simulated {
 export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): SimulatedRelease {
   const { policy, world, uniform, scenario } = plan
   const traffic = trafficOf(scenario, world, uniform)
-  const judge = incrementalJudge(policy.limits, recordedNumbers(world.answers))
+  const predicted = predictionOf(scenario, world, uniform)
+  const judge = incrementalJudge(policy.limits, recordedNumbers(world.answers), predicted)
   const other = rule === undefined ? undefined : baselineRule(rule)
   const guard = breaker(policy.limits.guardRate, breakerAlpha(policy.limits.alpha))
   const harm = harmCounts(scenario, world)
@@ -58,6 +70,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   let state = opened(policy, world)
   let atMs = 0
   let lastTickMs: number | null = null
+  let stoppedBy: string | undefined
 
   const dispatch = (event: StepEvent) => {
     state = advance(state, event).state
@@ -65,6 +78,7 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
   const finish = (byVerdict: boolean, reason = state.reason ?? ''): SimulatedRelease => ({
     outcome: outcomeOf(state),
     reason,
+    ...(stoppedBy !== undefined && outcomeOf(state) !== 'promoted' && { stoppedBy }),
     byVerdict,
     minutes: atMs / 60_000,
     canaryRequests: harm.requests(),
@@ -113,15 +127,19 @@ export function simulateRelease(plan: Simulated, rule?: BaselineRuleName): Simul
       if (elapsedMs >= limits.minMs) dispatch(judged(atMs, 'pass', 'the minimum time has passed'))
       continue
     }
-    const verdict = judge.judge({
+    const whole = judge.judge({
       stage: stageOf(state, limits, elapsedMs),
       staleMs: lastTickMs === null ? null : atMs - lastTickMs,
       pairedLosses: lossesOfDecisions(traffic.paired(atMs)),
       ...beside.evidence(state, atMs),
+      predicted,
       // The simulated system has one replica.
       breakers: { open: guard.isOpen() ? 1 : 0, replicas: 1 },
     })
+    const compared = beside.ab(state, atMs)
+    const verdict = compared === undefined ? whole : withAb(whole, compared)
     const lost = beside.lost(state, atMs)
+    stoppedBy = verdict.kind === 'fail' || needsApprover(verdict) ? verdict.reasons[0]?.code : lost?.code
     if (lost !== null && verdict.kind !== 'fail') dispatch(judged(atMs, 'fail', lost.message))
     else if (verdict.kind === 'pass' || verdict.kind === 'fail' || due || needsApprover(verdict))
       dispatch(judged(atMs, verdict.kind, verdict.reasons[0]?.message ?? '', due || needsApprover(verdict)))
@@ -153,23 +171,42 @@ function harmCounts(scenario: TrafficScenario, world: SimulatedWorld) {
   }
 }
 
-/** The outcomes of a probation are judged again when this many times as many are known. */
+/** Outcomes are judged again when this many times as many are known. */
 const growth = 1.02
 
 /**
  * What the judge reads beside the ticks: pairs of the shadow, the outcomes of a probation, and what users and other systems tell of the
  * arms.
  */
-function evidenceBeside({ policy: { limits, probation, strategy }, scenario, world, uniform }: Simulated) {
+function evidenceBeside({
+  policy: { limits, probation, strategy, ab },
+  scenario,
+  world,
+  uniform,
+}: Simulated) {
   const business = limits.business && businessTraffic(limits.business, scenario, uniform)
   const external = limits.external && externalTraffic(limits, scenario, uniform)
   const pairs = shadowPairs(scenario, world, uniform)
-  const holdback =
-    probation && holdbackOutcomes(scenario, world, blocksOf(10_000 - probation.holdbackBp), uniform)
+  const holdback = probation && armOutcomes(scenario, world, blocksOf(10_000 - probation.holdbackBp), uniform)
   let dueBlocks = 1
+  const isOfOutcomes = strategy === 'ab' && (ab?.metric === 'accuracy' || ab?.metric === 'loss')
+  /** The arms of the A/B stage that runs, and their comparison with the newest outcomes. */
+  let arms: { stage: number; outcomes: ArmOutcomes; dueBlocks: number; found: AbFinding } | undefined
+  const armsOf = (state: ReleaseState) =>
+    !isOfOutcomes || state.stage !== 'canary'
+      ? undefined
+      : arms?.stage === state.stageIndex
+        ? arms
+        : (arms = {
+            stage: state.stageIndex,
+            outcomes: armOutcomes(scenario, world, blocksOf(state.shareBp), uniform),
+            dueBlocks: 1,
+            found: judgeAbLosses(undefined, ab!, limits.alpha.quality / 2),
+          })
   return {
     add(tick: CanaryTick, state: ReleaseState, atMs: number): void {
       if (state.stage === 'shadow') return pairs?.add(tick.canary.requests, atMs)
+      armsOf(state)?.outcomes.add(tick, atMs)
       if (state.stage === 'probation') holdback?.add(tick, atMs)
       business?.add(tick, { index: state.routings.length, shareBp: exposedBp(state) }, atMs)
       external?.add(tick, atMs)
@@ -179,6 +216,16 @@ function evidenceBeside({ policy: { limits, probation, strategy }, scenario, wor
       business: business?.evidence(atMs),
       external: stage === 'shadow' ? undefined : external?.evidence(),
     }),
+    /** How the arms of an A/B release compare by their outcomes; undefined where its policy asks for none. */
+    ab(state: ReleaseState, atMs: number): AbFinding | undefined {
+      const compared = armsOf(state)
+      const losses = compared?.outcomes.losses(atMs, compared.dueBlocks)
+      if (compared !== undefined && losses !== undefined) {
+        compared.dueBlocks = growth * drawsOf(losses.differences)
+        compared.found = judgeAbLosses(losses, ab!, limits.alpha.quality / 2)
+      }
+      return compared?.found
+    },
     /** Why the new champion is worse than the holdback; null where it is not, or where few outcomes are new. */
     lost({ stage }: ReleaseState, atMs: number): Reason | null {
       const losses = stage === 'probation' ? holdback?.losses(atMs, dueBlocks) : undefined

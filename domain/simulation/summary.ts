@@ -12,6 +12,8 @@ export interface SimulationSummary {
   /** Needs a decision of an approver. */
   held: number
   expired: number
+  /** How many each test rolled back or asked about, by its code. */
+  stopped: Record<string, number>
   /** The share of good candidates that a verdict rolled back, 0..1; null when the candidates are faulty. */
   falseRollbackRate: number | null
   canaryRequestsToDetect: Spread
@@ -44,10 +46,17 @@ export function summarizeReleases(
     rolledBack: count('rolled_back'),
     held: count('held'),
     expired: count('expired'),
+    stopped: countBy(releases.flatMap(({ stoppedBy }) => stoppedBy ?? [])),
     falseRollbackRate: harmless ? releases.filter((each) => each.byVerdict).length / releases.length : null,
     canaryRequestsToDetect: spread((each) => each.canaryRequestsToDetect),
     minutesToDetect: spread((each) => each.minutesToDetect),
     excessBad: spread((each) => each.excessBad),
     minutesToPromote: spread((each) => (each.outcome === 'promoted' ? each.minutes : undefined)),
   }
+}
+
+function countBy(codes: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {}
+  for (const code of codes) counts[code] = (counts[code] ?? 0) + 1
+  return counts
 }

@@ -9,23 +9,27 @@ import {
   poisson,
   seededRandom,
   standardNormal,
+  sumOf,
   type Uniform,
 } from '@tenure/sequential'
-import {
-  answerShares,
-  otherShares,
-  maturingPairs,
-  outcomeShare,
-  rightShare,
-  type SimulatedPairs,
-} from './recorded-answers.ts'
+import { otherShares, maturingPairs, outcomeShare, type SimulatedPairs } from './recorded-answers.ts'
 import type { ArmLosses, BlockSizes } from '../canary/holdback.ts'
-import { sliceShare, worldAt, wrongShare, type SimulatedWorld, type TrafficScenario } from './scenario.ts'
+import {
+  answersOf,
+  championRight,
+  netLoss,
+  pairShares,
+  sliceShare,
+  worldAt,
+  type SimulatedWorld,
+  type TrafficScenario,
+} from './scenario.ts'
 import { businessTest, type BusinessEvidence, type BusinessTest } from '../canary/business-metric.ts'
 import type { BusinessMetric } from '../canary/business-policy.ts'
 import { externalTest, type ExternalEvidence } from '../canary/external/external-metric.ts'
 import type { CanaryPolicy } from '../canary/policy.ts'
 import type { DisagreementEvidence } from '../canary/disagreement.ts'
+import type { PredictedAnswers } from '../canary/predicted-answers.ts'
 
 export interface SimulatedTraffic {
   /**
@@ -37,7 +41,6 @@ export interface SimulatedTraffic {
   paired(nowMs: number): SimulatedPairs
 }
 
-const hourMs = 3_600_000
 const stormRequests = 500
 /** Late enough that the evidence so far favours the canary. */
 const stormAtMs = 600_000
@@ -56,10 +59,7 @@ export function trafficOf(
   const champions = slownessOf(1)
   const canarys = scenario.kind === 'latency' ? slownessOf(scenario.factor) : champions
   const addStorm = scenario.kind === 'storm' ? createStorm(scenario.users, world.tickMs, uniform) : undefined
-  const shares = answerShares(world, {
-    shift: scenario.kind === 'shift' ? scenario.by : 0,
-    factor: scenario.kind === 'scale' ? scenario.factor : undefined,
-  })
+  const shares = answersOf(scenario, world)
   const others = otherShares(world.answers)
   /** The answers to the requests that did not fail, each from another user. */
   const answer = (arm: ArmCounts, first: readonly number[]): void => {
@@ -82,9 +82,10 @@ export function trafficOf(
       answer(canary, shares.canary)
       addStorm?.(canary, startMs)
       // Also drawn where there are none, so that all policies get the same requests.
-      const judged = canaryRequests * pairs.coverage * (pairedShare || 1)
-      const drawn = drawPairs(uniform, scenario, world, { startMs, judged })
-      if (pairedShare > 0) pairs.add(startMs, drawn)
+      const judged = binomial(uniform, canaryRequests, pairs.coverage * (pairedShare || 1))
+      const { lost, won } = pairShares(scenario, startMs, world)
+      const [b = 0, c = 0, same = 0] = multinomial(uniform, judged, [lost, won, 1 - lost - won])
+      if (pairedShare > 0) pairs.add(startMs, { b, c, same })
       if (scenario.kind === 'control-gone') return { startMs, shareBp, canary, control: none }
       const control = drawArm(uniform, total - canaryRequests, rates, champions)
       answer(control, shares.champion)
@@ -156,21 +157,6 @@ function createStorm(users: number, tickMs: number, uniform: Uniform) {
       canary.keys!++
     }
   }
-}
-
-/** Draws which of the two versions predicts the requests of the canary correctly. */
-function drawPairs(
-  uniform: Uniform,
-  scenario: TrafficScenario,
-  { labels }: SimulatedWorld,
-  { startMs, judged }: { startMs: number; judged: number },
-): SimulatedPairs {
-  const shifted = scenario.kind === 'label-shift' && startMs >= 6 * hourMs ? 2 : 1
-  const disagreeing = judged * 0.02 * shifted
-  const drawn = { b: poisson(uniform, disagreeing), c: poisson(uniform, disagreeing) }
-  const wrong = wrongShare(scenario, startMs, labels)
-  if (wrong > 0) drawn.b += poisson(uniform, judged * wrong)
-  return { ...drawn, same: Math.max(0, Math.round(judged) - drawn.b - drawn.c) }
 }
 
 // Generates what the users of a simulated release do after their first request. Each request comes from another user.
@@ -328,10 +314,75 @@ interface Measured {
 const measured = (): Measured => ({ requests: 0, sum: 0 })
 const meanOf = ({ requests, sum }: Measured): number => sum / requests
 
+// Generates what the gate has seen of the answers of both versions: the same world as that of the release, on rows of its own.
+
+const predictingBlocks = 10
+const rowsOfBlock = 1_000
+
+/**
+ * The prediction of the gate for a candidate that has learnt to answer otherwise. Undefined for the others: of an equal candidate, or of one
+ * whose fault does not show on test rows, the gate predicts the champion's answers.
+ */
+export function predictionOf(
+  scenario: TrafficScenario,
+  world: SimulatedWorld,
+  given: Uniform,
+): PredictedAnswers | undefined {
+  if (scenario.kind !== 'better' && scenario.kind !== 'base-rate') return undefined
+  const uniform = seededRandom(Math.floor(given() * 2 ** 32))
+  const { champion, canary } = answersOf(scenario, world)
+  const last = champion.length - 1
+  // Answers move between the last one and the others alone.
+  const moved = canary[last]! - champion[last]!
+  const share = (bin: number) =>
+    bin === last || champion[last] === 1 ? 0 : champion[bin]! / (1 - champion[last]!)
+  const cells = champion.flatMap((held, bin) => [
+    { champion: bin, candidate: bin, share: Math.min(held, canary[bin]!) },
+    ...(bin === last
+      ? []
+      : moved > 0
+        ? [{ champion: bin, candidate: last, share: moved * share(bin) }]
+        : [{ champion: last, candidate: bin, share: -moved * share(bin) }]),
+  ])
+  const counts = cells.map(() => 0)
+  const logRatios = champion.map((): number[] => [])
+  for (let block = 0; block < predictingBlocks; block++) {
+    const drawn = multinomial(
+      uniform,
+      rowsOfBlock,
+      cells.map((cell) => cell.share),
+    )
+    drawn.forEach((rows, i) => (counts[i]! += rows))
+    const rowsOf = (version: 'champion' | 'candidate', bin: number) =>
+      drawn.reduce((sum, rows, i) => sum + (cells[i]![version] === bin ? rows : 0), 0)
+    for (const [bin, ratios] of logRatios.entries())
+      ratios.push(Math.log((rowsOf('candidate', bin) + 0.5) / (rowsOf('champion', bin) + 0.5)))
+  }
+  const sdOf = (values: readonly number[]) => {
+    const mean = sumOf(values) / values.length
+    return Math.sqrt(sumOf(values.map((value) => (value - mean) ** 2)) / (values.length - 1))
+  }
+  const { lost, won } = pairShares(scenario, 0, world)
+  const names = world.answers?.names ?? champion.map((_, bin) => `${bin}`)
+  // A release does not read which version was right on its test rows.
+  const right = { championRight: 0, candidateRight: 0 }
+  return {
+    names,
+    rows: predictingBlocks * rowsOfBlock,
+    cells: cells.map(({ champion: from, candidate }, i) => ({
+      champion: from,
+      candidate,
+      rows: counts[i]!,
+      ...right,
+    })),
+    sd: logRatios.map(sdOf),
+    distances: [{ name: 'all requests', mean: lost + won, sd: 0 }],
+    blocks: { count: predictingBlocks, of: 'rows' },
+  }
+}
+
 // Generates the answers of both versions in a simulated shadow: which decisions differ, over all requests and in a slice.
 
-/** Two good versions decide differently on this share of the requests. */
-const usualShare = 0.04
 /** As many as the judge of a release reads. */
 const maxPairs = 100_000
 
@@ -342,14 +393,21 @@ export interface ShadowPairs {
   evidence(): DisagreementEvidence | undefined
 }
 
-/** Undefined for scenarios in which no decision differs, so that they draw the same traffic as before. */
+const differing: readonly TrafficScenario['kind'][] = [
+  'worse',
+  'better',
+  'base-rate',
+  'slice',
+  'stale-feature',
+]
+
+/** Undefined for scenarios in which no more decisions differ than those of equal versions, which no policy asks about. */
 export function shadowPairs(
   scenario: TrafficScenario,
-  { labels }: Pick<SimulatedWorld, 'labels'>,
+  world: Pick<SimulatedWorld, 'labels'>,
   given: Uniform,
 ): ShadowPairs | undefined {
-  if (scenario.kind !== 'worse' && scenario.kind !== 'slice' && scenario.kind !== 'stale-feature')
-    return undefined
+  if (!differing.includes(scenario.kind)) return undefined
   const uniform = seededRandom(Math.floor(given() * 2 ** 32))
   const name = scenario.kind === 'slice' ? scenario.name : undefined
   const parts = { slice: [0, 0], rest: [0, 0] }
@@ -360,7 +418,8 @@ export function shadowPairs(
   }
   return {
     add(requests, atMs) {
-      const everywhere = Math.min(1, usualShare + wrongShare(scenario, atMs, labels))
+      const { lost, won } = pairShares(scenario, atMs, world)
+      const everywhere = Math.min(1, lost + won)
       const inSlice = Math.min(1, everywhere + (scenario.kind === 'slice' ? scenario.by : 0))
       const [same, differ] = [0, 1].map((i) => parts.slice[i]! + parts.rest[i]!)
       const read = Math.min(requests, maxPairs - same! - differ!)
@@ -385,9 +444,9 @@ export function shadowPairs(
   }
 }
 
-// Generates the outcomes of a probation: how often the new champion and the holdback were wrong, in blocks of users as the judge compares.
+// Generates the outcomes of two arms: how often candidate and control were wrong, in blocks of users as the judge compares.
 
-export interface HoldbackOutcomes {
+export interface ArmOutcomes {
   /** Adds the users of a tick that ends at `atMs`. */
   add(tick: Pick<CanaryTick, 'startMs' | 'canary' | 'control'>, atMs: number): void
   /** The losses of users whose outcomes are due; undefined while they make fewer than `minBlocks` blocks. */
@@ -401,15 +460,16 @@ interface WrongBlocks {
   counts: number[]
 }
 
-export function holdbackOutcomes(
+export function armOutcomes(
   scenario: TrafficScenario,
-  { labels }: Pick<SimulatedWorld, 'labels'>,
+  world: Pick<SimulatedWorld, 'labels'>,
   { canary: ofCanary, control: ofControl }: BlockSizes,
   given: Uniform,
-): HoldbackOutcomes {
+): ArmOutcomes {
   const uniform = seededRandom(Math.floor(given() * 2 ** 32))
+  const { labels } = world
   const coverage = outcomeShare(labels)
-  const wrongBefore = 1 - rightShare(labels)
+  const wrongBefore = 1 - championRight(scenario, world)
   const cells = Array.from({ length: (ofCanary + 1) * (ofControl + 1) }, (_, cell) => ({
     canary: Math.floor(cell / (ofControl + 1)),
     control: cell % (ofControl + 1),
@@ -421,12 +481,18 @@ export function holdbackOutcomes(
   const waiting: WrongBlocks[] = []
   let taken = 0
   let blocks = 0
+  // A tick may have too few users for a block, so those that are in none yet wait for the next one.
+  const left = { canary: 0, control: 0 }
   return {
     add({ startMs, canary, control }, atMs) {
       const users = ({ requests, errors, invalid }: ArmCounts) => coverage * (requests - errors - invalid)
-      const whole = Math.floor(Math.min(users(canary) / ofCanary, users(control) / ofControl))
+      left.canary += users(canary)
+      left.control += users(control)
+      const whole = Math.floor(Math.min(left.canary / ofCanary, left.control / ofControl))
+      left.canary -= whole * ofCanary
+      left.control -= whole * ofControl
       const before = binomialShares(ofControl, wrongBefore)
-      const now = binomialShares(ofCanary, wrongBefore + wrongShare(scenario, startMs, labels))
+      const now = binomialShares(ofCanary, wrongBefore + netLoss(scenario, startMs, world))
       const shares = cells.map((cell) => now[cell.canary]! * before[cell.control]!)
       waiting.push({ dueMs: atMs + (labels?.delayMs ?? 0), counts: multinomial(uniform, whole, shares) })
     },

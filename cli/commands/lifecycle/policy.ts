@@ -108,7 +108,7 @@ async function suggest(
   terminal.answer(
     { model, ...search, suggestion: chosen?.name ?? null, ...settingsIn(chosen?.policy), front, scores },
     [
-      `${candidates.length} plans, ${releases} releases of each under each of ${faults.length + 1} conditions, on ${trafficText(world)}.`,
+      `${candidates.length} plans, ${releases} releases of each under each of ${faults.length + 2} conditions, on ${trafficText(world)}.`,
       'Plans that no other beats in time, failures and power:',
       '',
       frontTable(terminal, { front, chosen, faults }),
@@ -186,6 +186,7 @@ function frontTable(
     stages: 'name',
     'hours to promotion': ({ hours }) => (hours === null ? '–' : figure(hours)),
     'false rollbacks': (each) => percentText(each.falseRollbacks),
+    'better stopped or asked': (each) => percentText(each.betterStopped),
     'failures if bad': (each) => figure(each.expectedHarm),
     'at most (95 %)': (each) => figure(each.harmBound),
     ...Object.fromEntries(

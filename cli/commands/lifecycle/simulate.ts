@@ -12,11 +12,14 @@ import {
 } from '../../../domain/simulation/baseline-rules.ts'
 import {
   describeScenario,
+  betterScenario,
   parseScenario,
+  requestsPerDayOf,
   scenarioForm,
   scenarioForms,
   type SimulatedWorld,
 } from '../../../domain/simulation/scenario.ts'
+import { neverDecided, neverDecidedText } from '../../../domain/simulation/decidable.ts'
 import { summarizeReleases, type SimulationSummary, type Spread } from '../../../domain/simulation/summary.ts'
 import { loadModels } from '../../../models/index.ts'
 import { usageError } from '../../client/client.ts'
@@ -71,20 +74,34 @@ export const simulateCommand: CommandSpec = {
     const rule = ruleOf(options['compare'])
     const plan = { policy, scenario, world, seed, releases }
 
-    const summaryOf = async (by?: BaselineRuleName): Promise<SimulationSummary> => {
+    const summaryOf = async (by?: BaselineRuleName, under = name): Promise<SimulationSummary> => {
       const show = (done: number) =>
         terminal.progress(
           `${barOf(done / releases, 30)} ${done} of ${releases} releases${by ? ` under ${by}` : ''}`,
         )
-      const simulated = await simulateReleases(plan, show, by)
+      const simulating = parseScenario(under)!
+      const simulated = await simulateReleases({ ...plan, scenario: simulating }, show, by)
       terminal.progress(undefined)
-      return summarizeReleases(name, scenario, simulated)
+      return summarizeReleases(under, simulating, simulated)
     }
     const ours = await summaryOf()
     const theirs = rule === undefined ? undefined : await summaryOf(rule)
+    // A policy that never stops an equal candidate may still stop one that is better and answers otherwise.
+    const better = scenario.kind === 'good' ? await summaryOf(undefined, betterScenario) : undefined
+    const daily = Math.round(requestsPerDayOf(world))
+    const undecided = neverDecided(policy, daily)
+    const warning = neverDecidedText(undecided, daily, spanText)
     terminal.answer(
-      theirs === undefined ? ours : { ...ours, compare: { rule, ...theirs } },
-      explain(terminal, ours, policy, world, rule, theirs),
+      {
+        ...ours,
+        ...(better && { better }),
+        neverDecided: undecided,
+        ...(theirs && { compare: { rule, ...theirs } }),
+      },
+      [
+        explain(terminal, ours, { policy, world, rule, theirs, better }),
+        ...(warning === undefined ? [] : ['', warning]),
+      ].join('\n'),
     )
   },
 }
@@ -131,10 +148,19 @@ function ruleOf(named: Options[string]): BaselineRuleName | undefined {
 function explain(
   terminal: Terminal,
   ours: SimulationSummary,
-  policy: ReleasePolicy,
-  world: SimulatedWorld,
-  rule: BaselineRuleName | undefined,
-  theirs: SimulationSummary | undefined,
+  {
+    policy,
+    world,
+    rule,
+    theirs,
+    better,
+  }: {
+    policy: ReleasePolicy
+    world: SimulatedWorld
+    rule: BaselineRuleName | undefined
+    theirs: SimulationSummary | undefined
+    better: SimulationSummary | undefined
+  },
 ): string {
   const traffic = world.recorded
     ? `${groupedDigits(world.recorded.length)} recorded ticks, repeated`
@@ -152,8 +178,17 @@ function explain(
     [
       'false rollbacks',
       ({ falseRollbackRate: rate }) => (rate === null ? '–' : percent(rate)),
-      `good candidates rolled back on evidence; bound ${percent(totalAlpha(policy.limits.alpha))} (Σα)`,
+      `candidates that are no worse, rolled back on evidence; bound ${percent(totalAlpha(policy.limits.alpha))} (Σα)`,
     ],
+    ...(better === undefined
+      ? []
+      : [
+          [
+            'better releases rolled back or asked',
+            (s: SimulationSummary) => (s === ours ? stopsText(better) : none),
+            `of as many that are better and answer otherwise (${better.scenario})`,
+          ] satisfies [string, (summary: SimulationSummary) => string, string],
+        ]),
     [
       'canary requests to detect',
       (s) => spread(s.canaryRequestsToDetect),
@@ -185,6 +220,8 @@ function explain(
   ].join('\n')
 }
 
+const stopsText = ({ rolledBack, held, releases }: SimulationSummary): string =>
+  `${percent(rolledBack / releases)} and ${percent(held / releases)}`
 const percent = (value: number): string => `${Number((value * 100).toPrecision(3))} %`
 const share = (count: number, { releases }: SimulationSummary): string =>
   `${groupedDigits(count)} (${percent(count / releases)})`

@@ -119,10 +119,12 @@ describe('a score', () => {
       [release({ ...back, excessBad: 4 }), release({ excessBad: 20 })],
       [release({ ...back, excessBad: 3 }), release({ ...back, excessBad: 5 })],
     ]
-    expect(scoreOf('x', good, bad, faults)).toEqual({
+    const better = [release({}), release({ outcome: 'held' }), release(back), release({})]
+    expect(scoreOf('x', { good, better, bad }, faults)).toEqual({
       name: 'x',
       hours: 1.5,
       falseRollbacks: 0.25,
+      betterStopped: 0.5,
       power: [0.5, 1],
       leastPower: 1,
       expectedHarm: 12,
@@ -132,7 +134,8 @@ describe('a score', () => {
   })
 
   it('has no time where no good candidate was promoted', () => {
-    expect(scoreOf('x', [release({ outcome: 'held' })], [[release(back)]], faults).hours).toBeNull()
+    const held = [release({ outcome: 'held' })]
+    expect(scoreOf('x', { good: held, better: held, bad: [[release(back)]] }, faults).hours).toBeNull()
   })
 })
 
@@ -141,6 +144,7 @@ describe('the front', () => {
     name,
     hours,
     falseRollbacks: 0,
+    betterStopped: 0,
     power: [power, power],
     leastPower: power,
     expectedHarm,
@@ -178,7 +182,7 @@ describe('the front', () => {
           uniform: seededRandom(i + 1),
         }),
       )
-      return scoreOf(name, releases, [releases], faults).expectedHarm
+      return scoreOf(name, { good: releases, better: releases, bad: [releases] }, faults).expectedHarm
     }
     expect(harmOf('1 → 10 → 50 % in 4 h')).toBeLessThan(harmOf('25 → 50 % in 4 h'))
   })
@@ -187,17 +191,18 @@ describe('the front', () => {
 describe('a search', () => {
   it('by simulation finds a plan whose harm stays within the budget under other bad releases of five kinds', async () => {
     const kinds = searchedFaults('any')
-    const shadow = { shareBp: 10_000, minMs: hourMs, minRequests: 1_000, deadlineMs: 8 * hourMs }
+    const shadow = { shareBp: 10_000, minMs: 4 * hourMs, minRequests: 1_000, deadlineMs: 8 * hourMs }
     const probation = { holdbackBp: 500, minMs: 4 * hourMs, minRequests: 1_000, deadlineMs: 8 * hourMs }
     const world = { ...defaultWorld, tickMs: 120_000, requestsPerSecond: 20 }
     const play = (planned: readonly PlannedReleases[], seed: number) =>
       planned.map((plan) =>
         Array.from({ length: 3 }, (_, i) => simulateRelease({ ...plan, uniform: seededRandom(seed + i) })),
       )
-    const harmBudget = 300
+    // A candidate that comes to be wrong wins pairs too, so that it is found late.
+    const harmBudget = 3_000
     const { chosen } = await searchPolicies(
       { ...hourPolicy, shadow, probation },
-      { hours: [1], harmBudget, falseRollback: 0.05, world, faults: kinds, settings: [] },
+      { hours: [4], harmBudget, falseRollback: 0.05, world, faults: kinds, settings: [] },
       (planned) => Promise.resolve(play(planned, 1)),
     )
     const { policy } = chosen!

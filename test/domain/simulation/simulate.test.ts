@@ -6,8 +6,10 @@ import { compileRelease } from '../../../models/define/release.ts'
 import { businessAlpha } from '../../../domain/canary/alpha-split.ts'
 import { seededRandom } from '@tenure/sequential'
 import {
+  answersOf,
   defaultWorld,
   describeScenario,
+  pairShares,
   parseScenario,
   scenarioForms,
   worldAt,
@@ -68,6 +70,7 @@ describe('a simulated release', () => {
   it('with 2 % errors at a share of 5 % is rolled back within 1,400 canary requests in 95 % of runs', () => {
     const bad = run('error:0.02', 1_000, fromFivePercent)
     expect(bad.rolledBack).toBe(1_000)
+    expect(bad.stopped['error_rate']).toBeGreaterThan(900)
     expect(bad.canaryRequestsToDetect.p95).toBeLessThanOrEqual(1_400)
   })
 
@@ -149,7 +152,7 @@ describe('a simulated release', () => {
           uniform: seededRandom(seed),
         }),
       )
-    const [stale, wrong] = ['stale-feature:0.05@2h', 'worse:0.05'].map(releases)
+    const [stale, wrong] = ['stale-feature:0.1@2h', 'worse:0.1'].map(releases)
     for (const [i, { outcome, minutes }] of stale!.entries()) {
       expect(outcome).toBe('rolled_back')
       expect(minutes).toBeGreaterThan(wrong![i]!.minutes)
@@ -170,6 +173,33 @@ describe('a simulated release', () => {
     expect(wrong!.minutesToDetect.p50).toBeGreaterThan(60)
   })
 
+  it('that is worse is found at 1 request/s too, though a tick has fewer users than a block', () => {
+    const probation = { holdbackBp: 500, minMs: 48 * hourMs, minRequests: 1_000, deadlineMs: 72 * hourMs }
+    const stages = [{ shareBp: 2_500, minMs: hourMs / 2, minRequests: 100, deadlineMs: hourMs }]
+    const limits = { ...hourPolicy.limits, promotion: 'off' as const }
+    const policy = { ...hourPolicy, stages, limits, probation }
+    const world = { ...defaultWorld, requestsPerSecond: 1 }
+    const scenario = parseScenario('worse:0.08')!
+    const releases = [1, 2, 3].map((seed) =>
+      simulateRelease({ policy, scenario, world, uniform: seededRandom(seed) }),
+    )
+    expect(releases.map(({ outcome }) => outcome)).toEqual(['rolled_back', 'rolled_back', 'rolled_back'])
+  })
+
+  it('of an A/B compares the outcomes of its arms: a better one is promoted, a worse one rolled back, an equal one held', () => {
+    const stages = [{ shareBp: 5_000, minMs: hourMs, minRequests: 1_000, deadlineMs: 2 * hourMs }]
+    const ab: ReleasePolicy = {
+      ...hourPolicy,
+      strategy: 'ab',
+      stages,
+      ab: { metric: 'accuracy', alpha: 0.05 },
+    }
+    const [better, worse, equal] = ['better:0.2', 'worse:0.02', 'good'].map((scenario) =>
+      run(scenario, 5, ab),
+    )
+    expect([better!.promoted, worse!.rolledBack, equal!.promoted]).toEqual([5, 5, 0])
+  })
+
   it('harms by each wrong answer as by a failed request, or at its declared cost', () => {
     const harmOf = (text: string, world: Partial<SimulatedWorld> = {}) => {
       const scenario = parseScenario(text)!
@@ -183,13 +213,14 @@ describe('a simulated release', () => {
       return excessBad / canaryRequests
     }
     expect(harmOf('good')).toBeLessThan(0.001)
-    expect(harmOf('worse:0.5')).toBeCloseTo(0.5, 2)
-    expect(harmOf('worse:0.5', { wrongCost: 3 })).toBeCloseTo(1.5, 1)
+    expect(harmOf('worse:0.5')).toBeCloseTo(0.45, 2)
+    expect(harmOf('worse:0.5', { wrongCost: 3 })).toBeCloseTo(1.35, 1)
     const labels = { delayMs: 0, windowMs: 0, predictions: 100, known: 90, right: 45 }
     expect(harmOf('worse:0.5', { labels })).toBeCloseTo(0.25, 2)
-    expect(harmOf('slice:evening:0.5')).toBeCloseTo(0.05, 2)
+    expect(harmOf('slice:evening:0.5')).toBeCloseTo(0.045, 2)
     // One answer in five is "yes"; a tenth of them more.
-    expect(harmOf('shift:0.1')).toBeCloseTo(0.02, 2)
+    expect(harmOf('shift:0.1')).toBeCloseTo(0.018, 2)
+    expect([harmOf('better:0.2'), harmOf('base-rate:0.2:0.3')].every((harm) => harm < 0.001)).toBe(true)
   })
 
   it('ramps faster within its harm budget, and never through its last stage', () => {
@@ -209,6 +240,33 @@ describe('a simulated release', () => {
 
   it('is always rolled back within a day by the rule that counts bad minutes, although it is good', () => {
     expect(run('good', 3, dayPolicy, 'flagger')).toMatchObject({ rolledBack: 3, falseRollbackRate: 1 })
+  })
+})
+
+describe('two versions', () => {
+  const shares = (text: string) => pairShares(parseScenario(text)!, 0, defaultWorld)
+  const answers = (text: string) => answersOf(parseScenario(text)!, defaultWorld)
+
+  it('each win pairs, whichever is better', () => {
+    for (const text of ['good', 'worse:0.02', 'better:0.2', 'base-rate:0.2:0.3', 'base-rate:0.3:0.2']) {
+      const { lost, won } = shares(text)
+      expect(Math.min(lost, won), text).toBeGreaterThan(0.005)
+      if (text === 'good') expect(lost).toBe(won)
+      else expect(lost > won, text).toBe(text.startsWith('worse'))
+    }
+  })
+
+  it('answer otherwise where the candidate is better, as a moved base rate demands', () => {
+    const last = ({ champion, canary }: ReturnType<typeof answersOf>) => [champion.at(-1)!, canary.at(-1)!]
+    const [before, after] = last(answers('base-rate:0.16:0.29'))
+    // By hand, for an AUC of 0.75: the champion decides at a score of 2.215, the candidate at 1.416.
+    expect(before).toBeCloseTo(0.29 * 0.1037 + 0.71 * 0.0134, 3)
+    expect(after).toBeCloseTo(0.29 * 0.322 + 0.71 * 0.0784, 3)
+    expect(last(answers('base-rate:0.3:0.3'))[0]).toBeCloseTo(last(answers('base-rate:0.3:0.3'))[1]!, 12)
+    expect(last(answers('better:0.2'))[1]).toBeCloseTo(0.22, 9)
+    expect(last(answers('good'))).toEqual([0.2, 0.2])
+    for (const text of ['better:2', 'base-rate:0.2', 'base-rate:0:0.2', 'base-rate:0.2:1', 'better:0.1@2h'])
+      expect(parseScenario(text), text).toBeUndefined()
   })
 })
 
@@ -233,6 +291,8 @@ describe('a scenario', () => {
         .replace('FACTOR', '2')
         .replace('PART', '0.5')
         .replace('USERS', '4')
+        .replace('FROM', '0.1')
+        .replace('TO', '0.2')
       expect(parseScenario(text), form).toBeDefined()
     }
     expect(parseScenario('error-at:0.02@12h')).toEqual({ kind: 'error', rate: 0.02, fromMs: 12 * hourMs })
