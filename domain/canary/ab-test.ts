@@ -12,7 +12,7 @@ import type { Reason, Verdict } from '../verdict.ts'
 
 /**
  * - `accuracy`: wrong predictions among the matured outcomes; fewer are better.
- * - `loss`: the loss of the model's task on matured outcomes; less is better.
+ * - `loss`: the loss of the gate's primary metric, or its stand-in, on matured outcomes; less is better.
  * - `conversions`: desired outcomes among the matured ones; more are better.
  * - `errors`: failed requests, including invalid outputs; fewer are better.
  */

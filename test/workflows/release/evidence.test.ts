@@ -203,8 +203,8 @@ describe('evidence against a candidate rolls it back', () => {
         predictionId,
         servedVersion: first,
         shadowVersion: version,
-        served: { label: true },
-        shadow: { label: false },
+        served: { probability: 1, label: true },
+        shadow: { probability: 0, label: false },
         difference: 1,
         entity,
       })),
@@ -216,7 +216,9 @@ describe('evidence against a candidate rolls it back', () => {
     })
     expect(await release.result()).toMatchObject({
       outcome: 'rolled_back',
-      reason: expect.stringContaining('only the champion was right in 60 pairs') as string,
+      reason: expect.stringContaining(
+        '(Brier score in place of AUC) of 60 pairs is 1, of the champion 0',
+      ) as string,
     })
   })
 

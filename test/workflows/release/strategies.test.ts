@@ -183,8 +183,8 @@ describe('strategy shadow', () => {
         predictionId,
         servedVersion: champion,
         shadowVersion: candidate,
-        served: { label: right.champion },
-        shadow: { label: right.candidate },
+        served: { probability: Number(right.champion), label: right.champion },
+        shadow: { probability: Number(right.candidate), label: right.candidate },
         difference: 0,
         entity,
       })),
@@ -211,7 +211,10 @@ describe('strategy shadow', () => {
     const started = await approved(way)
     await started.release.reaches('shadow')
     await compared(started, { champion: true, candidate: false }, 200)
-    await taken(started, /only the champion was right/)
+    await taken(
+      started,
+      /^the mean loss \(Brier score in place of AUC\) of 200 pairs is 1, of the champion 0: logE/,
+    )
   })
   it('ends without a proof as its policy says, and the version can be released again', async () => {
     const started = await approved({
