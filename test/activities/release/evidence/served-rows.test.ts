@@ -275,14 +275,26 @@ it.each(['shadow', 'canary'] as const)(
   },
 )
 
-it('says that a comparison cannot run, and rolls nothing back for it', async () => {
+it('says that a comparison cannot run, rolls nothing back for it, and tries again with fewer rows', async () => {
   const state = await released('shadow', 'probability')
   expect((await observed(state)).served).toEqual({ compared: 0, mismatchedRows: 0, columns: [] })
-  await ask(state, 'shadow', 5)
-  await fixture.store.query(
-    sql`update versions set signature = 'wrong'::bytea where version = ${state.version}`,
-  )
-  const { served, verdict } = await observed(state)
-  expect(served).toMatchObject({ compared: 0, problem: expect.stringContaining(state.version) })
+  await ask(state, 'shadow', 30)
+  const sign = (signature: Buffer | null) =>
+    fixture.store.query(sql`update versions set signature = ${signature} where version = ${state.version}`)
+  const [{ signature }] = (await fixture.store.query<{ signature: Buffer }>(
+    sql`select signature from versions where version = ${state.version}`,
+  )) as [{ signature: Buffer }]
+  await sign(Buffer.from('wrong'))
+  const { read, served, verdict } = await observed(state)
+  expect(served).toMatchObject({ compared: 0, problem: expect.stringContaining(state.version) as string })
   expect(verdict.kind).not.toBe('fail')
+  await sign(signature)
+  let later = served
+  await until(
+    async () => (later = await read(true)).isUnread === undefined && later.compared > 0,
+    'a comparison',
+  )
+  expect(later.compared).toBeLessThanOrEqual(firstServedRows / 4)
+  await until(async () => (later = await read(true)).compared === 30, 'all rows')
+  expect(later).toEqual({ compared: 30, mismatchedRows: 0, columns: [] })
 })
