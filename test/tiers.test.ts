@@ -85,7 +85,7 @@ it('each test file is in one tier that CI runs, or in the list of those that it 
   expect(rows.length).toBeGreaterThan(9)
   for (const [row, fast, long] of rows) {
     const tiersOf = (cell = '') =>
-      [...cell.matchAll(/`(test\/.+?)`/g)].map(([, file = '']) => inTiers.get(file))
+      [...cell.matchAll(/`((?:test|packages)\/.+?)`/g)].map(([, file = '']) => inTiers.get(file))
     expect(tiersOf(fast), row).toEqual(
       tiersOf(fast).map(() => expect.stringMatching(/^(pure|programs|real|packages)$/) as string),
     )

@@ -20,6 +20,7 @@ import { standInText } from '../../../domain/tasks/judged-words.ts'
 import { judgedLoss, rowLosses } from '../../../domain/tasks/losses.ts'
 import { taskOf } from '../../../domain/tasks/tasks.ts'
 import { seededRandom } from '@tenure/sequential'
+import { mostOf, worldsOf } from '../../support/evaluation/worlds.ts'
 import { answeringKinds, answeringModels, outputOf, skills } from '../../support/tasks/answering.ts'
 
 const rows = 2_000
@@ -190,7 +191,7 @@ it('refuses a challenger whose champion does not answer all of its numbers, and 
 })
 
 describe('by simulation, of a challenger that is worse by exactly the margin', () => {
-  const [worlds, count, margin] = [300, 300, 0.05]
+  const [worlds, count, margin] = [worldsOf(300), 300, 0.05]
   /** The cost of a decision for each positive: a ratio, and no mean of rows. */
   const cost: MetricFunction = (y, answers) => {
     let [lost, positives] = [0, 0]
@@ -220,12 +221,11 @@ describe('by simulation, of a challenger that is worse by exactly the margin', (
     'at most 5 % pass, and at most 2.5 % of equal ones are called better, with the seed %i',
     (seed) => {
       const uniform = seededRandom(seed)
-      const rate = (share: number) => share + 3 * Math.sqrt((share * (1 - share)) / worlds)
       const verdicts = (loss: number) => Array.from({ length: worlds }, () => passes(uniform, loss))
       const passed = verdicts(margin).filter((each) => each === 'better' || each === 'not_worse').length
       const called = verdicts(0).filter((each) => each === 'better').length
-      expect(passed / worlds).toBeLessThanOrEqual(rate(0.05))
-      expect(called / worlds).toBeLessThanOrEqual(rate(0.025))
+      expect(passed).toBeLessThanOrEqual(mostOf(0.05, worlds))
+      expect(called).toBeLessThanOrEqual(mostOf(0.025, worlds))
     },
   )
 })

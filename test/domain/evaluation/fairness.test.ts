@@ -6,6 +6,7 @@ import { score } from '../../../domain/evaluation/metrics.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
 import type { TaskName } from '../../../domain/tasks/output.ts'
 import { seededRandom } from '@tenure/sequential'
+import { mostOf, worldsOf } from '../../support/evaluation/worlds.ts'
 
 const policy = defaultGatePolicy('binary')
 
@@ -37,10 +38,9 @@ function draw({ selected, rows, copies = 1 }: World, uniform: () => number) {
   }
 }
 
-const worlds = 100
+const worlds = worldsOf(100)
 const alpha = 1 - policy.confidence
-/** α plus three standard errors of the simulation. */
-const limit = alpha + 3 * Math.sqrt((alpha * (1 - alpha)) / worlds)
+const limit = mostOf(alpha, worlds) / worlds
 
 function refusedShare(world: World, { attributes = 1, confidence = policy.confidence } = {}): number {
   const uniform = seededRandom(world.rows + world.selected.length)
@@ -217,9 +217,10 @@ function fewEntities(
 
 describe('groups of few entities, which differ much', () => {
   it.each([2, 3, 5])('are not treated differently by chance: %i of each', (entities) => {
-    expect(fewEntities(entities, 'blocked', worlds, policy.confidence)).toBeLessThanOrEqual(alpha)
+    expect(fewEntities(entities, 'blocked', worlds, policy.confidence)).toBeLessThanOrEqual(limit)
     // At the level of a window: four of 300 have a probability of 0.03 %.
-    expect(fewEntities(entities, 'blocked', 300, 0.999)).toBeLessThan(4 / 300)
+    const windows = worldsOf(300)
+    expect(fewEntities(entities, 'blocked', windows, 0.999)).toBeLessThan(4 / windows)
   })
 })
 
@@ -242,7 +243,10 @@ describe('an unfair model is refused', () => {
 })
 
 /** The verdicts on this many worlds with groups of this selection rate and these rows. */
-function verdictsOf(groups: readonly { selected: number; rows: number }[], count = 60): GateFairnessRow[] {
+function verdictsOf(
+  groups: readonly { selected: number; rows: number }[],
+  count = worldsOf(60),
+): GateFairnessRow[] {
   const uniform = seededRandom(groups.length)
   return Array.from({ length: count }, () => {
     const drawn = groups.map(({ selected, rows }) => draw({ selected: [selected], rows }, uniform))

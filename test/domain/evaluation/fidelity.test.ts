@@ -23,6 +23,7 @@ import {
   rowsUntilEqual,
   untoldChild,
 } from '../../support/evaluation/children.ts'
+import { mostOf, worldsOf } from '../../support/evaluation/worlds.ts'
 
 const outputs: { [Kind in OutputKind]: Output } = {
   probability: { kind: 'probability', positive: 'late', threshold: 0.5 },
@@ -506,9 +507,8 @@ describe('the default limits', () => {
 
 describe('by simulation, of a child that breaks a limit by as little as it can', () => {
   const policy: FidelityPolicy = { epsilon: 0.05, flips: 0.05, alpha: 0.05 }
-  const sample = { runs: 250, looks: [60, 240], seed: 1 }
-  /** α plus three standard errors of the simulation. */
-  const limit = (0.05 + 3 * Math.sqrt((0.05 * 0.95) / sample.runs)) * sample.runs
+  const sample = { runs: worldsOf(250), looks: [60, 240], seed: 1 }
+  const limit = mostOf(0.05, sample.runs)
 
   it.each(brokenChildren)('at most 5 % pass or are refused: $name', (child) => {
     const { equal, notEqual } = countVerdicts(child, policy, sample)
@@ -522,7 +522,7 @@ describe('by simulation, of a child that breaks a limit by as little as it can',
 
 describe('several children of one parent, at the limit', () => {
   const policy: FidelityPolicy = { epsilon: 0.05, flips: 0.05, alpha: 0.2 }
-  const family = { children: 20, runs: 150, rows: 80, seed: 1 }
+  const family = { children: 20, runs: worldsOf(150), rows: 80, seed: 1 }
   const rare = brokenChildren.find(({ name }) => name === 'rare rows by 1')!
 
   it('pass in at most α of the runs, any of them, where each has a share of α', () =>

@@ -10,6 +10,7 @@ import {
 } from '../../../domain/monitoring/quality.ts'
 import type { OutputKind } from '../../../domain/tasks/output.ts'
 import { taskOf } from '../../../domain/tasks/tasks.ts'
+import { worldsOf } from '../../support/evaluation/worlds.ts'
 import { answeringKinds, answeringModels, outputOf, skills } from '../../support/tasks/answering.ts'
 
 const policy = { ...defaultGatePolicy('binary'), margins: { auc: 0.02 } }
@@ -71,7 +72,7 @@ it('a custom primary metric is measured by what stands in for it', () => {
 
 describe('the quality of an unchanged model', () => {
   it('is not lost by chance, although the metric is often below the margin', () => {
-    const reports = Array.from({ length: 300 }, (_, seed) => {
+    const reports = Array.from({ length: worldsOf(300) }, (_, seed) => {
       const evaluated = drawRows(10_000 + seed)
       const baseline = auc(
         evaluated.map(({ y }) => y),
@@ -80,7 +81,7 @@ describe('the quality of an unchanged model', () => {
       return judged(drawRows(seed), { baseline, baselineRows: rows })
     })
     const beyond = reports.filter(({ reasons }) => reasons.length > 0)
-    expect(beyond.length).toBeGreaterThan(50)
+    expect(beyond.length).toBeGreaterThan(worldsOf(300) / 6)
     expect(reports.filter(({ level }) => level === 'lost')).toEqual([])
     expect(beyond[0]).toMatchObject({ level: 'held', reasons: [{ code: 'loss_uncertain' }] })
     expect(beyond[0]!.reasons[0]!.message).toMatch(
@@ -213,7 +214,7 @@ describe('the metrics of a window beside the primary one', () => {
   it.each([0.1, 0.5, 0.9])('raise no alarm by chance when they are as good as their floor %d', (floor) => {
     const metrics = ['precision', 'recall', 'f1'] as const
     const chance = seededRandom(7)
-    const alarms = Array.from({ length: 300 }, () => {
+    const alarms = Array.from({ length: worldsOf(300) }, () => {
       // As many are predicted as are positive, so that precision, recall and F1 are equal.
       const wrong = ((1 - floor) * positives) / (rows - positives)
       const drawn = Array.from({ length: rows }, () => {

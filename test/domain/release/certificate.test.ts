@@ -5,6 +5,7 @@ import { signStatement } from '../../../api/services/release-certificate.ts'
 import { metricName } from '../../../domain/figures.ts'
 import { policyWithoutNames, type CertificateFile } from '../../../domain/release/certificate.ts'
 import type { CallerTarget } from '../../../domain/serving/target.ts'
+import { worldsOf } from '../../support/evaluation/worlds.ts'
 import { certificateKey, digestOf, exampleCertificate } from '../../support/release/certificates.ts'
 
 const [key, headKey, other] = [certificateKey(), certificateKey(), certificateKey()]
@@ -81,7 +82,7 @@ describe('the certificate of a release', () => {
   it('is refused when any of its values is changed, by the name of the field', () => {
     const leaves = leavesOf(file)
     expect(leaves.length).toBeGreaterThan(2_000)
-    const found = refusals(leaves, 1_000, (leaf) => withLeaf(file, leaf, verifyFile))
+    const found = refusals(leaves, worldsOf(1_000), (leaf) => withLeaf(file, leaf, verifyFile))
     expect(found.filter(({ leaf, fields }) => !fields.includes(leaf))).toEqual([])
   })
 

@@ -94,7 +94,8 @@ describe('rows', () => {
   })
 
   it('wait a moment if others have arrived recently, and no longer', async () => {
-    const { laneOf, log, goOn } = stage({ waitMs: 15 })
+    let nowMs = 0
+    const { laneOf, log, goOn } = stage({ waitMs: 15 }, () => nowMs)
     const lane = laneOf('a')
     const crowd = [lane.ask([1, 1]), lane.ask([2, 2])]
     await goOn()
@@ -103,7 +104,8 @@ describe('rows', () => {
     await turn()
     await turn()
     expect(log).toHaveLength(1)
-    while (log.length === 1) await new Promise((resolve) => setTimeout(resolve, 1))
+    nowMs = 15
+    while (log.length === 1) await turn()
     await goOn()
     expect(await alone).toEqual([6])
   })
