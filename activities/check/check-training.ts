@@ -6,13 +6,15 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DomainError, isError } from '../../domain/errors.ts'
-import { hasValidation, type ModelDefinition } from '../../domain/model-definition.ts'
+import { hasValidation, snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import { textLiteral } from '../../domain/sql-text.ts'
 import { isRemoteFile } from '../../domain/addresses/source-address.ts'
 import { planRows, snapshotQuery } from '../../models/define/data/query.ts'
 import { loadModel } from '../../models/index.ts'
 import { openArtifacts } from '../../store/artifacts.ts'
-import { withDuck } from '../data/duckdb.ts'
+import { withDuck, type Duck } from '../data/duckdb.ts'
+import { expectedNarrowMargin } from '../../domain/evaluation/expected-evidence.ts'
+import { readAs } from '../../domain/values/readings.ts'
 import { leakageReasons } from '../../domain/evaluation/leakage.ts'
 import { findLeakingFeatures } from '../evaluation/leakage-queries.ts'
 import { requireSlices } from '../data/check-sql.ts'
@@ -37,6 +39,8 @@ export interface CheckedTraining {
   skipped?: string
   /** Features that may contain the label, by the gate's limits, as the rows that were read tell. */
   leaks?: string[]
+  /** That the margin of the gate is narrower than the expected test rows can show. */
+  narrow?: string
 }
 
 const maxRows = 1_000
@@ -53,8 +57,8 @@ async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<Chec
   if (unread !== undefined) return { skipped: untrained === undefined ? unread : `${untrained}; ${unread}` }
   const root = await mkdtemp(join(tmpdir(), 'tenure-check-'))
   try {
-    const { digest: snapshotDigest, read, leaks } = await takeRows(definition, root)
-    if (untrained !== undefined) return { read, skipped: untrained, leaks }
+    const { digest: snapshotDigest, read, ...warnings } = await takeRows(definition, root)
+    if (untrained !== undefined) return { read, skipped: untrained, ...warnings }
     const { hyperparameters } = definition
     const job: TrainerJob = {
       model,
@@ -71,7 +75,7 @@ async function checkTraining({ model, modelsDirectory }: CheckJob): Promise<Chec
       signal: new AbortController().signal,
       silentMs,
     })
-    return { rows, leaks }
+    return { rows, ...warnings }
   } finally {
     await rm(root, { recursive: true, force: true })
   }
@@ -111,7 +115,7 @@ function reasonNotToRead({ source, views }: ModelDefinition): string | undefined
 async function takeRows(
   definition: ModelDefinition,
   root: string,
-): Promise<{ digest: string; read: number; leaks?: string[] }> {
+): Promise<{ digest: string; read: number } & Pick<CheckedTraining, 'leaks' | 'narrow'>> {
   const artifacts = openArtifacts(root)
   const { source, name } = definition
   const sampled: ModelDefinition = {
@@ -144,15 +148,41 @@ async function takeRows(
       const leaks = leakageReasons(await findLeakingFeatures(duck, sampled), sampled.evaluation.policy).map(
         ({ message }) => message,
       )
+      const narrow = await narrowMargin(duck, definition)
       return {
         digest: (await artifacts.take('snapshots', draft)).digest,
         read,
         leaks: leaks.length === 0 ? undefined : leaks,
+        narrow,
       }
     })
   } catch (error) {
     throw isError(error) ? error : asUnreadable(name, error)
   }
+}
+
+/** Counts the test rows that a retraining would have now, before any limit of their age, and asks what they can show. */
+async function narrowMargin(duck: Duck, definition: ModelDefinition): Promise<string | undefined> {
+  const { source, split, label, evaluation } = definition
+  const time = source.eventTime && readAs('time', source.eventTime)
+  const events = planRows(definition, { asOfMs }).known
+  const tested =
+    split.kind === 'hash' || time === undefined
+      ? 'count(*)'
+      : `count(*) filter (where newest - ${time} < to_milliseconds(${split.testMs}))`
+  const newest = time === undefined ? '' : `, max(${time}) over () as newest`
+  const [counted] = await duck.rows<{ n: number }>(
+    `select ${tested}::double as n from (select *${newest} from (${events}) as events)`,
+  )
+  const all = (counted?.n ?? 0) * (split.kind === 'hash' ? split.test : 1)
+  const rows = Math.round(Math.min(all, (split.kind === 'time' ? split.maxTest : undefined) ?? Infinity))
+  if (rows === 0) return undefined
+  if (label.output.kind !== 'probability')
+    return expectedNarrowMargin(evaluation.policy, { rows, positives: 0 })
+  const [labels] = await duck.rows<{ share: number | null }>(
+    `select avg(${snapshotColumns.label})::double as share from snapshot`,
+  )
+  return expectedNarrowMargin(evaluation.policy, { rows, positives: Math.round(rows * (labels?.share ?? 0)) })
 }
 
 takeJob<CheckJob, never, CheckedTraining>((job, parent) => whileAlive(parent, () => checkTraining(job)))

@@ -22,6 +22,8 @@ export interface CheckedModel {
   skipped?: string
   /** Features that may contain the label, as the rows that were read tell. */
   leaks?: string[]
+  /** That the margin of the gate is narrower than the expected test rows can show. */
+  narrow?: string
   note?: string
 }
 
@@ -109,6 +111,7 @@ export interface TrainedALittle {
   read?: number
   skipped?: string
   leaks?: string[]
+  narrow?: string
   /** Why the rows cannot be read or the training failed. */
   issue?: string
 }

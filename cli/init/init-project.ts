@@ -12,6 +12,8 @@ import {
   labelIssue,
   type InferredColumn,
 } from '../../domain/project/infer-columns.ts'
+import { expectedNarrowMargin } from '../../domain/evaluation/expected-evidence.ts'
+import { defaultGatePolicy } from '../../domain/evaluation/policy.ts'
 import { parseJson } from '../../domain/parse-json.ts'
 import { projectFile, readProject } from '../../project.mjs'
 import { checkout, readVersion } from '../../temporal.config.ts'
@@ -25,6 +27,7 @@ import {
   pythonRequirements,
   requirementsFile,
   type Language,
+  type PlannedSplit,
 } from './model-text.ts'
 import { packageJson, projectFiles, writeProject, type Written } from './write-project.ts'
 import { shown } from '../../domain/postgres-text.ts'
@@ -70,6 +73,8 @@ export interface Initialised extends Written {
   asOf?: string
   /** The assumption about the label, and how to change it. */
   note?: string
+  /** That the margin of the gate is narrower than the test rows can show. */
+  narrow?: string
   /** The checkout that packs Tenure, when the project names no package that it could install. */
   packedBy?: string
   /** Whether the types were inferred from only the first part of the file. */
@@ -158,6 +163,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
     columns,
     asOf,
     note,
+    narrow: narrowOf(label, split),
     packedBy: plan.tenure === readVersion() && existsSync(join(checkout, '.git')) ? checkout : undefined,
     cut: last.length > 0,
   }
@@ -195,6 +201,15 @@ const unusedColumns = (columns: readonly InferredColumn[]): string =>
     .slice(0, 20)
     .flatMap((each) => (each.use === 'none' ? [`${each.column}: ${each.why}`] : []))
     .join('; ')
+
+/** By the default margin, which the model file does not change. */
+function narrowOf(label: InferredColumn, { testRows: rows }: PlannedSplit): string | undefined {
+  const [task, share] =
+    label.use === 'flag' ? (['binary', label.positives] as const) : (['multiclass', 0] as const)
+  return label.use === 'number'
+    ? undefined
+    : expectedNarrowMargin(defaultGatePolicy(task), { rows, positives: Math.round(share * rows) })
+}
 
 /** Treats the label as classes or as an amount, with a note if its numbers allow both. */
 function labelOf(label: InferredColumn, kind: string | undefined): { label: InferredColumn; note?: string } {

@@ -27,6 +27,8 @@ import {
   calibrationReasons,
   fairnessReasons,
   floorReasons,
+  heavyTailReasons,
+  sharedFloorReasons,
   forReason,
   sliceReasons,
   implausiblyGood,
@@ -48,7 +50,7 @@ import { auc, aucInterval, effectiveRows } from '@tenure/sequential'
 import { pickInto } from '../statistics/pick-into.ts'
 import { gateOf } from '../tasks/tasks.ts'
 
-const gateJudge = 'gate@2'
+const gateJudge = 'gate@3'
 
 /**
  * - `better`: the interval of the gain lies above 0; for a first version, over the baseline.
@@ -61,8 +63,8 @@ export type GateVerdict = 'better' | 'not_worse' | 'not_better' | 'insufficient'
 export interface GateReport {
   verdict: GateVerdict
   /**
-   * Whether a user must check the challenger, whatever the verdict: the gain is implausibly large, or a behaviour test could not be
-   * computed.
+   * Whether a user must check the challenger, whatever the verdict: the gain is implausibly large, a floor is missed by the champion too, or
+   * a behaviour test could not be computed.
    */
   needsPerson: boolean
   /** The reasons for the verdict, blocking ones first. */
@@ -260,7 +262,7 @@ export function judgeGate(
     leakage: input.leakage ?? {},
     reversed: reversedReasons(input, policy),
     compared: [...own.against, ...compared.against],
-    basis: report.warnings,
+    basis: [...report.warnings, ...heavyTailReasons(challenger, policy)],
   })
   return { ...tables, ...conclusion }
 }
@@ -332,7 +334,11 @@ export function concludeGate(
     ...(isLossBetter ? [] : uncalibrated),
     ...fairnessReasons(fairness, policy, 'blocked'),
   ]
-  const suspicious = [...implausiblyGood(metrics, policy), ...openTestReasons(tests)]
+  const suspicious = [
+    ...sharedFloorReasons(metrics),
+    ...implausiblyGood(metrics, policy),
+    ...openTestReasons(tests),
+  ]
   const needsPerson = suspicious.length > 0
   const warnings = [
     ...(isLossBetter ? uncalibrated : []),

@@ -15,6 +15,7 @@ import {
   type Statistic,
 } from '@tenure/sequential'
 import { higherIsBetter, isMean, sharedScores, statisticOf, isCounted, rowLosses } from './metrics.ts'
+import { narrowMarginText } from './expected-evidence.ts'
 import { builtInPrimary, hasCustomPrimary, type GatePolicy, type Margin } from './policy.ts'
 import type { Reason } from '../verdict.ts'
 import { type ScoredRows, correctness } from './scored-rows.ts'
@@ -234,7 +235,7 @@ export function marginOf(
 
 /** The objection of a metric that is not proven to be good enough. */
 export function notBetter(
-  { metric, margin }: GateMetricRow,
+  { metric, margin, verdict }: GateMetricRow,
   what: 'primary' | 'guard' | 'anchor' | 'baseline',
   who: string,
   { challenger, reference, delta, low, oneSidedLow }: Gain,
@@ -247,8 +248,14 @@ export function notBetter(
   const figures = `${metricName(metric)} ${metricText(challenger)} vs ${who} ${metricText(reference)}`
   const worst =
     what === 'baseline' ? `worst case ${signedGain(low)}, limit 0` : worstCaseText(oneSidedLow, margin)
-  const ending = what === 'primary' || what === 'guard' ? 'not_better' : 'not_met'
-  return { code: `${what}_${ending}`, message: `${figures}: ${worst}`, values }
+  const isOfChampion = what === 'primary' || what === 'guard'
+  const narrow =
+    isOfChampion && verdict !== 'worse'
+      ? narrowMarginText({ shows: delta - oneSidedLow, margin: margin ?? 0 })
+      : undefined
+  const ending = isOfChampion ? 'not_better' : 'not_met'
+  const told = narrow === undefined ? '' : ` (${narrow})`
+  return { code: `${what}_${ending}`, message: `${figures}: ${worst}${told}`, values }
 }
 
 // Computes the gain of one model over another with its interval: DeLong for AUC, McNemar for accuracy, and the paired bootstrap for other

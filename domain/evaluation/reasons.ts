@@ -3,7 +3,9 @@ import { unknownCategoriesText, type UnknownCategories } from '../model/brought-
 import type { GateCalibration } from './calibration.ts'
 import { decidingMeasures, measureText, type Estimate, type GateFairnessRow } from './fairness.ts'
 import type { ComparedNumbers, GateInput, GateSearch } from './input.ts'
-import type { GatePolicy } from './policy.ts'
+import { rowLosses, scoresOfNumbers } from './metrics.ts'
+import { builtInPrimary, type GatePolicy } from './policy.ts'
+import type { ScoredRows } from './scored-rows.ts'
 import { provableText, sliceLimitText, worstSlicesFirst, type GateSliceRow } from './slices.ts'
 import type { ClassShift } from './leakage.ts'
 import { comparedValue, type GateMetricRow } from './metric-table.ts'
@@ -19,11 +21,13 @@ import {
   worstCaseText,
   signedGain,
 } from '../figures.ts'
-import { effectiveRows } from '@tenure/sequential'
+import { effectiveRows, sumOf } from '@tenure/sequential'
 import type { Reason } from '../verdict.ts'
 import { gateOf } from '../tasks/tasks.ts'
 
-/** The floors that the challenger misses. A first version must have at least one floor. */
+/**
+ * The floors that the challenger misses, apart from those that it shares with the champion. A first version must have at least one floor.
+ */
 export function floorReasons(
   metrics: readonly GateMetricRow[],
   policy: GatePolicy,
@@ -40,13 +44,50 @@ export function floorReasons(
   return (
     metrics
       // A metric that could not be measured has its own reason.
-      .filter((row) => row.floorMet === false && row.verdict !== 'error')
+      .filter((row) => row.floorMet === false && row.verdict !== 'error' && !isSharedMiss(row))
       .map(({ metric, challenger, floor, higherIsBetter }) => ({
         code: 'floor_missed',
         message: `${metricName(metric)} ${metricText(challenger)} misses its floor: ${higherIsBetter ? '≥' : '≤'} ${floor} required`,
         values: { metric, challenger, floor },
       }))
   )
+}
+
+/** Whether the champion misses the floor on the same rows too, and the challenger is not below it by more than the margin. */
+function isSharedMiss({ floor, floorMet, champion, delta, margin, higherIsBetter }: GateMetricRow): boolean {
+  if (floorMet !== false || floor === null || champion === null || delta === null) return false
+  const isMissed = higherIsBetter ? champion < floor : champion > floor
+  return isMissed && delta >= -(margin ?? 0)
+}
+
+/** The floors that champion and challenger miss: refusing the challenger would keep a champion that misses them too, so a person decides. */
+export const sharedFloorReasons = (metrics: readonly GateMetricRow[]): Reason[] =>
+  metrics.filter(isSharedMiss).map(({ metric, challenger, champion, floor, higherIsBetter }) => ({
+    code: 'floor_missed_by_both',
+    message: `${metricName(metric)} ${metricText(challenger)} misses its floor, and so does the champion's ${metricText(champion)} on the same rows: ${higherIsBetter ? '≥' : '≤'} ${floor} required, an approver decides`,
+    values: { metric, challenger, champion, floor },
+  }))
+
+/** So many rows should not carry … */
+const fewRows = 10
+/** … this share of the squared error. */
+const heavyShare = 0.5
+
+/** That a metric of squared errors, on which the verdict depends, is that of a few rows. */
+export function heavyTailReasons(challenger: ScoredRows, policy: GatePolicy): Reason[] {
+  const metric = (['rmse', 'r2'] as const).find(
+    (each) => builtInPrimary(policy) === each || policy.guards.includes(each),
+  )
+  if (metric === undefined) return []
+  return scoresOfNumbers(challenger).flatMap((part, k): Reason[] => {
+    const squares = (rowLosses('rmse', part) ?? new Float64Array()).toSorted()
+    const whole = sumOf(squares)
+    const share = whole > 0 ? sumOf(squares.slice(-fewRows)) / whole : 0
+    if (squares.length < 10 * fewRows || share < heavyShare) return []
+    const of = challenger.parts[k] === undefined ? '' : ` of ${challenger.parts[k].name}`
+    const message = `${fewRows} of ${groupedDigits(squares.length)} test rows carry ${percentText(share)} of the squared error${of}: ${metricName(metric)} says little of the others; mae is not decided by so few`
+    return [{ code: 'heavy_tails', message, values: { rows: squares.length, share } }]
+  })
 }
 
 export function sliceReasons(slices: readonly GateSliceRow[], policy: GatePolicy): Reason[] {

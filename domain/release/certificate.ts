@@ -200,7 +200,14 @@ function digestIssues(
 }
 
 /** The warnings that follow from the tables of a report; others say what was found on the rows, and are stated. */
-const concludedCodes = ['calibration', 'metric_error', 'fairness_doubtful', 'rows_repeat', 'class_shift']
+const concludedCodes = [
+  'calibration',
+  'metric_error',
+  'slices_unjudged',
+  'fairness_doubtful',
+  'rows_repeat',
+  'class_shift',
+]
 
 /** The verdict on each metric follows from its interval and its margin, and that of the gate from the tables of the report. */
 export function gateIssues({

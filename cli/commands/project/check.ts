@@ -51,7 +51,7 @@ export const checkCommand: CommandSpec = {
 
 function linesOf(
   { paint }: Terminal,
-  { name, issues, rows, read, skipped, leaks, note }: CheckedModel,
+  { name, issues, rows, read, skipped, leaks, narrow, note }: CheckedModel,
 ): string[] {
   if (issues.length > 0)
     return [
@@ -63,6 +63,6 @@ function linesOf(
   return [
     `${paint('green', '✓')} ${name}: ${how}`,
     ...(leaks ?? []).map((leak) => paint('yellow', `    ${leak}`)),
-    ...(note === undefined ? [] : [paint('yellow', `    ${note}`)]),
+    ...[narrow, note].flatMap((each) => (each === undefined ? [] : [paint('yellow', `    ${each}`)])),
   ]
 }

@@ -54,7 +54,17 @@ it('trains each model of a project on a few rows', () => {
   expect(check()).toMatchObject({
     code: 0,
     ok: true,
-    models: [{ name: 'iris', issues: [], trained: true, rows: expect.any(Number) as number }],
+    models: [
+      {
+        name: 'iris',
+        issues: [],
+        trained: true,
+        rows: expect.any(Number) as number,
+        narrow: expect.stringMatching(
+          /^Accuracy on about 3\d test rows: this test can show a loss of 0\.\d+ and the margin is 0\.01, so an equal challenger fails/,
+        ) as string,
+      },
+    ],
   })
 })
 

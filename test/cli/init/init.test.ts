@@ -147,7 +147,10 @@ describe('a label of few whole numbers', () => {
   const stars = ['size,stars', ...Array.from({ length: 40 }, (_, row) => `${row / 3},${row % 3}`)].join('\n')
 
   it('counts as classes, and the file and the answer say how to change it', async () => {
-    const { note } = await init({ from: csvOf('stars.csv', stars) })
+    const { note, narrow } = await init({ from: csvOf('stars.csv', stars) })
+    expect(narrow).toMatch(
+      /^Accuracy on about \d+ test rows: this test can show a loss of 0\.\d+ and the margin/,
+    )
     expect(note).toMatch(/^stars has the numbers 0, 1, 2 only.*--label-kind number --overwrite/)
     expect(textOf('models/stars.ts')).toContain(
       `  // ${note}\n  label: oneOf(['0', '1', '2'], { column: 'stars' }),`,

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { AnswerMatrix } from '../../../domain/metrics/answers.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import type { GateInput } from '../../../domain/evaluation/input.ts'
+import { gateIssues } from '../../../domain/release/certificate.ts'
 import { defaultGatePolicy, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import { seededRandom, standardNormal } from '@tenure/sequential'
 
@@ -213,6 +214,44 @@ describe('evidence', () => {
   })
 })
 
+it('a report with slices that are not judged, a floor that both miss and a narrow margin follows from its tables', () => {
+  const slices = [{ name: 'few', rows: indices((i) => i < 40) }]
+  const narrow = judge({ challenger: model(1.2), slices }, { floors: { auc: 0.99 }, margins: { auc: 0.001 } })
+  const passing = judge({ slices }, { floors: { auc: 0.99 } })
+  expect(passing.warnings.map(({ code }) => code)).toContain('slices_unjudged')
+  for (const report of [narrow, passing])
+    expect(
+      gateIssues({ report: JSON.parse(JSON.stringify(report)) as typeof report, inputs: { leakage: {} } }),
+    ).toEqual([])
+})
+
+describe('a floor', () => {
+  const floors = { auc: 0.99 }
+
+  it('that both versions miss asks a person, with both figures', () => {
+    const report = judge({}, { floors })
+    expect([report.verdict, report.needsPerson]).toEqual(['better', true])
+    expect(report.reasons.map(({ code }) => code)).toEqual(['floor_missed_by_both', 'better'])
+    expect(report.reasons[0]!.message).toMatch(
+      /^AUC 0\.\d{4} misses its floor, and so does the champion's 0\.\d{4} on the same rows: ≥ 0\.99 required, an approver decides$/,
+    )
+  })
+
+  it('that only the challenger misses, or misses by more than the champion and the margin, stops it', () => {
+    const [own, old] = judge({}, { floors }).metrics.map(({ challenger, champion }) => [
+      challenger!,
+      champion!,
+    ])[0]!
+    const between = { floors: { auc: (own! + old!) / 2 } }
+    expect(told({ challenger: middling, champion: good }, between)).toContain('floor_missed')
+    expect(told({ challenger: poor, champion: middling }, { floors })).toContain('floor_missed')
+    // A floor in a metric that decides nothing else is no smaller reason.
+    expect(
+      told({ challenger: poor, champion: middling }, { floors: { brier: 0.01 }, margins: { auc: 1 } }),
+    ).toContain('floor_missed')
+  })
+})
+
 describe('the first version of a model', () => {
   const first = { champion: null }
   it('meets its floors and beats the baseline', () => {
@@ -222,6 +261,10 @@ describe('the first version of a model', () => {
   it('is stopped by a floor, in the direction of the metric', () => {
     expect(told(first, { floors: { auc: 0.99 } })).toEqual(['not_better', 'floor_missed'])
     expect(told(first, { floors: { brier: 0.01 } })).toEqual(['not_better', 'floor_missed'])
+  })
+
+  it('has no champion to share a missed floor with', () => {
+    expect(judge(first, { floors: { auc: 0.99 } }).needsPerson).toBe(false)
   })
 
   it('is stopped when no floor is declared', () => {
@@ -500,5 +543,35 @@ describe('other tasks', () => {
       { ...number, range: { min: -1 } },
     )
     expect(inside.verdict).toBe('better')
+  })
+})
+
+describe('a metric of squared errors', () => {
+  const draw = seededRandom(5)
+  const sign = () => (draw() < 0.5 ? -1 : 1)
+  const errors = (error: () => number) => Array.from({ length: 3_000 }, () => [sign() * error()])
+  const judged = (error: () => number, metric: 'rmse' | 'r2' | 'mae') => {
+    const champion = errors(error)
+    const truths = champion.map((_, row) => row / 100)
+    const answers = (given: number[][]) => given.map(([each], row) => [truths[row]! + each!])
+    return judgeGate(
+      { y: truths, champion: answers(champion), challenger: answers(errors(error)) },
+      { ...defaultGatePolicy('regression'), primary: metric, resamples: 60 },
+    ).warnings.map(({ code, message }) => [code, message] as const)
+  }
+  const pareto = () => draw() ** (-1 / 1.5)
+
+  it('is a warning where ten rows carry half of it', () => {
+    const heavy = judged(pareto, 'rmse')
+    expect(heavy.map(([code]) => code)).toContain('heavy_tails')
+    expect(heavy.map(([, message]) => message).join()).toMatch(
+      /10 of 3,000 test rows carry [5-9]\d(\.\d)? % of the squared error: RMSE says little of the others/,
+    )
+    expect(judged(pareto, 'r2').map(([code]) => code)).toContain('heavy_tails')
+  })
+
+  it('is none for errors of a usual spread, and for a metric that does not square them', () => {
+    expect(judged(draw, 'rmse')).toEqual([])
+    expect(judged(pareto, 'mae')).toEqual([])
   })
 })
