@@ -172,6 +172,8 @@ export interface EvaluationDefinition {
   baseline?: string
   /** How the importance of features is measured. Default: the default rows and permutations. */
   importance?: ImportancePolicy | 'off'
+  /** False: no break-glass order registers a challenger that the gate refused. */
+  breakGlass?: false
 }
 
 export interface SliceDefinition {

@@ -4,6 +4,7 @@ import type { BatchSpec } from './model/batch-spec.ts'
 import type { LoadPlan } from './model/load-test.ts'
 import { codeFolder, type BroughtArtifact } from './model/brought-artifact.ts'
 import type { ReleasePolicy } from './release/policy.ts'
+import { commandRoles } from './release/state.ts'
 import { codeRoles, startRoles, type Role, type StartType } from './roles.ts'
 import type { HyperparameterValues } from './training/overrides.ts'
 
@@ -92,10 +93,14 @@ export interface StartInputs {
 }
 
 /** The roles that may start a workflow with this input. */
-export const rolesOfStart = (kind: StartType, input: object): readonly Role[] =>
-  kind === 'retrain' && (input as Partial<RetrainStart>).artifact?.file === codeFolder
+export function rolesOfStart(kind: StartType, input: object): readonly Role[] {
+  const { artifact } = input as Partial<RetrainStart>
+  if (kind !== 'retrain') return startRoles[kind]
+  if (artifact?.refused !== undefined) return commandRoles.promoteNow
+  return artifact?.file === codeFolder
     ? startRoles.retrain.filter((role) => codeRoles.includes(role))
     : startRoles[kind]
+}
 
 /** What the names in a start request meant to its user. */
 export interface StartBasis {

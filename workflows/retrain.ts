@@ -62,19 +62,23 @@ function throttled(model: string, progress: RetrainProgress, message: string): R
   return { outcome: 'throttled', message, model, retrainingId: progress.retrainingId ?? '' }
 }
 
+type Reach = (stage: RetrainProgress['stage'], more?: Partial<RetrainProgress>) => void
+
 /** Runs the stages in order; each reads what the one before it stored, and the end of the run is computed from it. */
 async function runStages(
   model: string,
   progress: RetrainProgress,
-  opened: TrainingQueues & { adopts: boolean; refits: boolean },
+  opened: TrainingQueues & { adopts: boolean; refits: boolean; registersRefused?: boolean },
 ): Promise<void> {
   const run = progress.retrainingId ?? ''
   const { trainingId, evaluationId } = idsOfRow(run)
-  const reach = (stage: RetrainProgress['stage'], more: Partial<RetrainProgress> = {}) => {
+  const reach: Reach = (stage, more = {}) => {
     Object.assign(progress, { stage }, more)
     setCurrentDetails(`${stage} of ${model}`)
   }
   const { adopt, evaluate } = training(opened.trainQueue)
+
+  if (opened.registersRefused === true) return registerVersion(model, progress, { run, reach })
 
   if (!(await takeRows(run, reach))) return
   // Workers of Tenure read an artifact, also of a model that is trained on a queue of its own.
@@ -92,6 +96,15 @@ async function runStages(
     if (!(await refitOn(opened, run))) return
   }
 
+  await registerVersion(model, progress, { run, reach })
+}
+
+/** Registers the challenger, and releases it unless an operator must. */
+async function registerVersion(
+  model: string,
+  progress: RetrainProgress,
+  { run, reach }: { run: string; reach: Reach },
+): Promise<void> {
   reach('register')
   const { version, mayRelease } = await short.register({ run })
   upsertSearchAttributes({ CandidateVersion: [version] })

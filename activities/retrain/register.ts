@@ -5,6 +5,7 @@
 import {
   aboveGiven,
   formatVersion,
+  isByBreakGlass,
   nextVersion,
   type VersionLineage,
   type VersionNumber,
@@ -13,7 +14,8 @@ import {
 import { DomainError } from '../../domain/errors.ts'
 import { issueOfMaking } from '../../domain/registry/registration.ts'
 import { issueOfReleasing, type RunIds } from '../../domain/training/runs.ts'
-import { findJudged, readMaking, type Run } from '../../store/training/runs.ts'
+import { upsertAlert } from '../../store/monitoring/alerts.ts'
+import { findJudged, getRun, readMaking, type Run } from '../../store/training/runs.ts'
 import { getModel } from '../../store/registry/models.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { digestOfJson, getManifest } from '../../store/artifacts.ts'
@@ -47,10 +49,23 @@ export interface RegisterResult {
 export const register =
   ({ store, artifacts, config, log }: Deps) =>
   async (
-    run: Pick<Run, 'id' | 'model' | 'snapshotDigest' | 'refitSnapshotDigest' | keyof RunIds>,
+    given: Pick<Run, 'id' | 'model' | 'artifact' | 'snapshotDigest' | 'refitSnapshotDigest' | keyof RunIds>,
   ): Promise<RegisterResult> => {
-    const { id: retrainingId, model, validationId, trainingId, evaluationId } = run
-    const issue = issueOfMaking(await readMaking(store, run))
+    const { id: retrainingId, model } = given
+    const refused = given.artifact?.refused
+    const run = refused === undefined ? given : await getRun(store, refused.retraining, ['retraining'])
+    const { validationId, trainingId, evaluationId } = run
+    const breakGlass = refused && { ...refused, artifact: given.artifact!.digest }
+    const judgedBy = breakGlass && (await getEvaluation(store, evaluationId))
+    if (
+      judgedBy !== undefined &&
+      !isByBreakGlass(
+        { breakGlass },
+        { artifact: judgedBy.artifactDigest, evaluation: judgedBy.reportDigest },
+      )
+    )
+      throw new DomainError('forbidden', `${retrainingId} names other digests than ${run.id} has`)
+    const issue = issueOfMaking(await readMaking(store, run), { isByBreakGlass: breakGlass !== undefined })
     if (issue !== undefined)
       throw new DomainError('forbidden', `${retrainingId} cannot register a version: ${issue}`)
     const training = await getTraining(store, trainingId)
@@ -68,14 +83,17 @@ export const register =
     for (const { digest } of Object.values(manifest.files)) await artifacts.get('artifacts', digest)
     const signer = await openSigner(config.signing, 'artifacts')
     const ids = { retrainingId, validationId, trainingId, evaluationId }
-    const lineage = lineageOf(ids, {
-      training,
-      evaluation,
-      retraining,
-      snapshot,
-      manifest: judgedManifest,
-      refit: refit?.lineage ?? (await refitOfParent(store, judgedManifest)),
-    })
+    const lineage: VersionLineage = {
+      ...lineageOf(ids, {
+        training,
+        evaluation,
+        retraining,
+        snapshot,
+        manifest: judgedManifest,
+        refit: refit?.lineage ?? (await refitOfParent(store, judgedManifest)),
+      }),
+      breakGlass,
+    }
     const registered = await store.transaction(async (database) => {
       await lockVersions(database, model)
       const known = await findVersionOfTraining(database, trainingId)
@@ -112,9 +130,19 @@ export const register =
           reportDigest: evaluation.reportDigest,
           baseline: lineage.baseline,
           compressedFrom: lineage.compression?.version,
+          breakGlass,
           allowUnknownCategories: manifest.training.allowUnknownCategories,
         },
       })
+      if (breakGlass !== undefined)
+        await upsertAlert(database, {
+          dedupeKey: `break_glass/${retrainingId}`,
+          model,
+          severity: 'critical',
+          kind: 'break_glass',
+          message: `Break-glass registration of ${version}, which the gate refused, by ${lineage.requestedBy}: ${lineage.note ?? ''}`,
+          evidence: { version, breakGlass },
+        })
       return stored
     })
     const { version, artifactDigest: artifact } = registered

@@ -85,6 +85,8 @@ export interface OpenResult extends TrainingQueues {
   adopts: boolean
   /** Whether the recipe is trained again on all matured rows after the gate. */
   refits: boolean
+  /** Whether it registers a challenger that the gate refused, by break-glass, and does nothing before. */
+  registersRefused?: boolean
 }
 
 /**
@@ -140,6 +142,7 @@ export const openRetraining =
       ...trainingQueues(deps, definition),
       adopts: artifact !== undefined,
       refits: refits(definition, artifact),
+      ...(artifact?.refused !== undefined && { registersRefused: true }),
     }
     const { cooldown } = definition.monitor ?? defaultMonitorPolicy
     const throttled = await throttle(store, { id: retrainingId, ...input }, cooldown)
@@ -163,8 +166,10 @@ export const openRetraining =
           reason: noteOf(evidence),
           asOf,
           overrides,
-          isBrought: artifact !== undefined && artifact.compression === undefined,
+          isBrought:
+            artifact !== undefined && artifact.compression === undefined && artifact.refused === undefined,
           compression: artifact?.compression,
+          breakGlass: artifact?.refused,
         },
       })
     })
@@ -290,6 +295,7 @@ export const endRetraining =
       ...(await readRunFacts(store, run)),
       isCancelled,
       isCompression: run.artifact?.compression !== undefined,
+      isRefused: run.artifact?.refused !== undefined,
       version,
       approvers: approval.approvers,
       release: released ?? (queued === undefined ? undefined : { queued }),

@@ -1,17 +1,21 @@
 /** Starts and cancels retrainings, for the API and the dashboard alike. */
 import { DomainError, requireFound } from '../../domain/errors.ts'
-import { notTrainedHere, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
+import { bundleManifest, notTrainedHere, type BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
+import type { ReleaseDigests } from '../../domain/release/state.ts'
 import { startRoles } from '../../domain/roles.ts'
 import { rolesOfStart } from '../../domain/starts.ts'
-import { runOfRetraining } from '../../domain/training/runs.ts'
+import { idsOfRow, runOfRetraining } from '../../domain/training/runs.ts'
 import { requireOverrides, type HyperparameterValues } from '../../domain/training/overrides.ts'
 import { requireModelFile } from '../../store/maintenance/expected-work.ts'
 import type { Database } from '../../store/postgres.ts'
+import { findChampion } from '../../store/registry/champions.ts'
 import { getModel, type StoredModel } from '../../store/registry/models.ts'
+import { findEvaluation } from '../../store/training/evaluations.ts'
 import { findRetraining } from '../../store/training/retrainings.ts'
 import { retrainWorkflowId } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
+import type { CommandDeps } from '../deps.ts'
 import { requireModelAccess } from '../auth/authorization.ts'
 import { startWorkflow } from '../temporal/start-workflow.ts'
 import { recordStart, type StartCommand } from './start-command.ts'
@@ -72,6 +76,50 @@ export const startRetraining: StartCommand<StartRetrainingInput, StartedRetraini
     log.info({ retraining: id, by: actor.name }, 'retraining started')
     return { id, model, workflowId, runId }
   },
+}
+
+/** What an admin orders of a challenger that the gate refused. The digests are those that the admin saw; absent: those of the evaluation. */
+export interface RefusedOrder {
+  retraining: string
+  reason: string | undefined
+  digests: Partial<ReleaseDigests>
+}
+
+/**
+ * Reads the input of the retraining that registers a refused challenger by break-glass. Throws `command_refused` when the gate did not refuse
+ * it, when the digests differ or the champion has changed, and when the model file forbids it.
+ */
+export async function refusedInput(
+  { store }: Pick<CommandDeps, 'store'>,
+  actor: Actor,
+  { retraining, reason = '', digests }: RefusedOrder,
+): Promise<StartRetrainingInput> {
+  const { model } = requireFound(runOfRetraining(retraining), { what: 'retraining', id: retraining })
+  requireModelAccess(actor, model)
+  const refuse = (why: string): never => {
+    throw new DomainError('command_refused', `${retraining} cannot be registered by break-glass: ${why}`, {
+      model,
+    })
+  }
+  const run = requireFound(await findRetraining(store, retraining), { what: 'retraining', id: retraining })
+  const { definition } = await getModel(store, model)
+  if (definition.evaluation.breakGlass === false)
+    return refuse('its model file forbids it (evaluation.breakGlass: false)')
+  if (reason.trim() === '') return refuse('it needs a reason')
+  const evaluation = await findEvaluation(store, idsOfRow(retraining).evaluationId)
+  const isRefused = run.outcome === 'not_better' || run.outcome === 'insufficient'
+  if (!isRefused || evaluation === undefined)
+    return refuse(`the gate has not refused it: it ended as ${run.outcome ?? 'nothing yet'}`)
+  const { artifactDigest: digest, reportDigest, baselineVersion } = evaluation
+  const { artifact = digest, evaluation: report = reportDigest } = digests
+  if (artifact !== digest || report !== reportDigest) return refuse('its digests are not those of the order')
+  const champion = (await findChampion(store, model))?.version
+  if (champion !== baselineVersion)
+    return refuse(
+      `it was compared with ${baselineVersion ?? 'no champion'}, and the champion is ${champion ?? 'none'}`,
+    )
+  const refused = { retraining, evaluation: reportDigest }
+  return { model, reason, artifact: { file: bundleManifest, digest, bytes: 1, refused } }
 }
 
 /** Throws `forbidden` for a version that is code and a key that may not bring code. */

@@ -277,16 +277,26 @@ export const splitReasons = (championSplitDiffers = false): Reason[] =>
 /**
  * What an approver has to weigh: what needs a check by a user, and the warnings, without the facts that the intervals take into account.
  */
-export const concernsOf = ({ needsPerson, reasons = [], warnings = [] }: ReportedConcerns): string[] =>
-  [...(needsPerson ? reasons : []), ...warnings]
+export const concernsOf = ({
+  verdict,
+  needsPerson,
+  reasons = [],
+  warnings = [],
+}: ReportedConcerns): string[] => {
+  // Only a break-glass order releases such a version.
+  const isRefused = verdict === 'not_better' || verdict === 'insufficient'
+  const told = [...(isRefused || needsPerson ? reasons : []), ...warnings]
     .filter(({ code }) => !neutralCodes.includes(code))
     .map(({ message }) => message)
+  return isRefused ? ['the gate refused this version, an admin registered it by break-glass', ...told] : told
+}
 
 /** The concerns as parts of a message. */
 export const gateWarnings = (report: ReportedConcerns = {}): string[] =>
   concernsOf(report).map((concern) => `the gate warns: ${concern}`)
 
 export interface ReportedConcerns {
+  verdict?: string
   needsPerson?: boolean
   reasons?: readonly Pick<Reason, 'code' | 'message'>[]
   warnings?: readonly Pick<Reason, 'code' | 'message'>[]

@@ -21,6 +21,16 @@ export interface BroughtArtifact {
   bundle?: BundleOrigin
   /** The version is made of this file, which is the first one of its parent, or of what the parent answers. */
   compression?: CompressionOrder
+  /** The artifact is that of a challenger that the gate refused, and that an admin registers by break-glass. */
+  refused?: RefusedChallenger
+}
+
+/** A challenger that the gate refused, and the evidence that the order of an admin is bound to. */
+export interface RefusedChallenger {
+  /** The retraining that it is of. */
+  retraining: string
+  /** The digest of the report that refused it. */
+  evaluation: string
 }
 
 export const bundleManifest = 'manifest.json'
@@ -51,7 +61,12 @@ const digestPattern = /^sha256:[0-9a-f]{64}$/
 /** Why a value is not a brought artifact; undefined when it is. */
 export function issueOfBrought(given: unknown): string | undefined {
   if (typeof given !== 'object' || given === null || Array.isArray(given)) return 'must be an object'
-  const { file, digest, bytes, columns, bundle, compression, ...notes } = given as Record<string, unknown>
+  const { file, digest, bytes, columns, bundle, compression, refused, ...notes } = given as Record<
+    string,
+    unknown
+  >
+  // An order of the API alone has it, and the registration reads the artifact of its evaluation.
+  if (refused !== undefined) return undefined
   if (typeof file !== 'string' || !(compression === undefined ? files : trainedFileNames).includes(file))
     return `must have a "file" of ${files.join(', ')}`
   if (typeof digest !== 'string' || !digestPattern.test(digest)) return 'must have a "digest" of 64 digits'

@@ -26,8 +26,11 @@ export interface Making {
   }
 }
 
-/** Why not; undefined when it may. */
-export function issueOfMaking(made: Making): string | undefined {
+/** Why not; undefined when it may. `isByBreakGlass`: an admin has ordered it although the gate refused this artifact by this report. */
+export function issueOfMaking(
+  made: Making,
+  { isByBreakGlass = false }: { isByBreakGlass?: boolean } = {},
+): string | undefined {
   const { model, snapshotDigest, artifactDigest, validation, training, evaluation, refit } = made
   const isOfRows = (row: { model: string; snapshotDigest: string }) =>
     row.model === model && row.snapshotDigest === snapshotDigest
@@ -44,7 +47,7 @@ export function issueOfMaking(made: Making): string | undefined {
   if (evaluation === undefined || !isOfRows(evaluation) || !evaluation.isOfTraining)
     return 'it has not been evaluated'
   if (evaluation.artifactDigest !== training.artifactDigest) return 'its evaluation judged another artifact'
-  return evaluation.verdict === 'better' || evaluation.verdict === 'not_worse'
+  return evaluation.verdict === 'better' || evaluation.verdict === 'not_worse' || isByBreakGlass
     ? undefined
     : `the verdict of the gate is ${evaluation.verdict}`
 }

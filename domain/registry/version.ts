@@ -55,7 +55,23 @@ export interface VersionLineage {
   compression?: CompressionFacts
   /** The reason that the requester gave. */
   note?: string
+  /** The gate refused it, and an admin registered it all the same: `requestedBy`, with `note` as the reason. */
+  breakGlass?: BreakGlassLineage
 }
+
+/** The evidence that the order was bound to, by its digests. */
+export interface BreakGlassLineage {
+  /** The retraining whose challenger was refused. */
+  retraining: string
+  artifact: string
+  evaluation: string
+}
+
+/** Whether a version was registered by break-glass, for this artifact and this report. */
+export const isByBreakGlass = (
+  { breakGlass }: Pick<Partial<VersionLineage>, 'breakGlass'>,
+  { artifact, evaluation }: { artifact: string; evaluation: string },
+): boolean => breakGlass?.artifact === artifact && breakGlass.evaluation === evaluation
 
 /** The facts that decide the number. */
 export interface Numbered {

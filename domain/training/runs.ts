@@ -90,6 +90,8 @@ export interface RetrainingFacts extends RunFacts {
   version?: string
   /** Whether it makes a version smaller. One that is refused says nothing of the model. */
   isCompression?: boolean
+  /** Whether it registers a challenger that the gate refused. */
+  isRefused?: boolean
   /** The approvals that its release needs. */
   approvers: number
   release?: 'open' | { refused: string } | { queued: string }
@@ -159,7 +161,10 @@ function endingOfVersion(facts: RetrainingFacts, version: string): RetrainingEnd
   const { model, evaluation, evaluationId, release, releaseId, failure } = facts
   const registered = (message: string): RetrainingEnding => ({ outcome: 'registered', message })
   if (release === 'open')
-    return { outcome: 'released', message: `${version} passed the gate: release ${releaseId} started` }
+    return {
+      outcome: 'released',
+      message: `${version} ${facts.isRefused === true ? 'was refused by the gate and registered by break-glass' : 'passed the gate'}: release ${releaseId} started`,
+    }
   if (release !== undefined)
     return registered(
       'refused' in release

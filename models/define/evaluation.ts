@@ -100,6 +100,11 @@ export interface EvaluationSpec {
    * approver anyway.
    */
   cost?: CostSpec
+  /**
+   * Whether an admin may register a challenger that the gate refused, [by break-glass](../how-to/look-after-a-release.md#commands).
+   * Default: true.
+   */
+  breakGlass?: boolean
 }
 
 const fields = fieldNames<EvaluationSpec>({
@@ -122,6 +127,7 @@ const fields = fieldNames<EvaluationSpec>({
   baseline: 0,
   importance: 0,
   cost: 0,
+  breakGlass: 0,
 })
 
 export function compileEvaluation(
@@ -210,9 +216,19 @@ export function compileEvaluation(
   if (slices.length > 50) report('evaluation.slices', `at most 50 slices are allowed, not ${slices.length}`)
   if (new Set(slices.map(({ name }) => name)).size !== slices.length)
     report('evaluation.slices', 'a name is listed twice')
-  const { groups = [], entity, baseline } = spec
+  const { groups = [], entity, baseline, breakGlass } = spec
+  if (breakGlass !== undefined && typeof breakGlass !== 'boolean')
+    report('evaluation.breakGlass', `true or false is required, not ${JSON.stringify(breakGlass)}`)
   const importance = compileImportance(report, spec.importance)
-  return { policy, slices, groups: [...groups], entity, baseline, importance }
+  return {
+    policy,
+    slices,
+    groups: [...groups],
+    entity,
+    baseline,
+    importance,
+    ...(breakGlass === false && { breakGlass }),
+  }
 }
 
 const importanceLimits: ImportancePolicy = { rows: 20_000, permutations: 200 }

@@ -7,7 +7,7 @@ import sql from 'sql-template-tag'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { issueOfMaking } from '../../domain/registry/registration.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
-import { commandOfAnother, type VersionLineage } from '../../domain/registry/version.ts'
+import { commandOfAnother, isByBreakGlass, type VersionLineage } from '../../domain/registry/version.ts'
 import type { ReleasePolicy } from '../../domain/release/policy.ts'
 import type { ReleaseOutcomeKind, ReleaseState, ReleaseBasis } from '../../domain/release/state.ts'
 import type { RunIds } from '../../domain/training/runs.ts'
@@ -96,7 +96,10 @@ export async function findCandidate(
   const changed = basisIssues({ version, champion }, releaseBasisOf(candidate, champion)).find(
     ({ kind }) => kind !== 'comparison' || !drill,
   )
-  const issue = changed?.message ?? (drill ? undefined : issueOfMaking(await readMaking(database, candidate)))
+  const { lineage, artifactDigest: artifact, evaluationDigest: evaluation } = candidate
+  const order = { isByBreakGlass: isByBreakGlass(lineage, { artifact, evaluation }) }
+  const issue =
+    changed?.message ?? (drill ? undefined : issueOfMaking(await readMaking(database, candidate), order))
   return issue === undefined ? { candidate, champion } : { issue }
 }
 

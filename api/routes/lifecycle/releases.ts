@@ -4,6 +4,7 @@ import { loadText } from '../../../domain/model/load-test.ts'
 import { findLoadTest } from '../../../store/registry/load-tests.ts'
 import { findRefitText } from '../../../store/registry/versions.ts'
 import { pinReason } from '../../../domain/serving/kill-switch.ts'
+import { runOfRetraining } from '../../../domain/training/runs.ts'
 import { commandRoles, releaseStages, type ReleaseStage } from '../../../domain/release/state.ts'
 import { servedBp, warningOf, whyWaiting } from '../../../domain/release/explain.ts'
 import * as schema from '../../../domain/schema.ts'
@@ -30,6 +31,8 @@ import { cursorText, decodeCursor, encodeCursor } from '../../http/page-cursor.t
 import { getRelease, sendReleaseCommand, signReleaseCommand } from '../../services/release-commands.ts'
 import { requireRole } from '../../auth/authentication.ts'
 import { cancelQueued, isQueueId, queuedRelease, queuedSummary } from '../../services/release-queue.ts'
+import { refusedInput, startRetraining } from '../../services/start-retraining.ts'
+import { runOrDefer } from '../../services/start-command.ts'
 import { startRelease } from '../../services/start-release.ts'
 import { whenDeferred, keepDeferred, respondToCommand, respondToStart } from '../command-response.ts'
 import {
@@ -54,7 +57,7 @@ const commandPaths: Readonly<Record<CommandName, readonly [path: string, summary
   rollback: ['/v1/releases/:id/rollback', 'Roll back the candidate of a release.'],
   promoteNow: [
     '/v1/releases/:id/promote-now',
-    'Promote by break-glass: skip approvals, minimum times and all stages but one. The probation stays. A reason is required.',
+    'Promote by break-glass: skip approvals, minimum times and all stages but one. The probation stays. A reason is required. With the id of a retraining whose challenger the gate refused (encode its slashes as %2F), register that challenger and start its release.',
   ],
 }
 
@@ -240,8 +243,20 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       ),
       deferredSchema: deferredCommand,
       body: command,
-      async handle({ actor, params, body, header, keep }) {
+      async handle({ actor, params, body, header, keep, commandId }) {
         const id = params['id']!
+        if (name === 'promoteNow' && runOfRetraining(id) !== undefined) {
+          const { reason, digests } = commandInput(body)
+          const input = await refusedInput(deps, actor!, { retraining: id, reason, digests })
+          const keepAnswer = keepDeferred(keep)
+          const done = await runOrDefer(deps, startRetraining, actor!, input, {
+            id: commandId,
+            keep: keepAnswer,
+          })
+          if ('deferred' in done) return respondToCommand(done)
+          const message = `${done.result.id} registers the challenger of ${id} and starts its release`
+          return { json: toWire({ release: id, accepted: true, message }) }
+        }
         if (name === 'abort' && isQueueId(id))
           return { json: toWire(await cancelQueued(deps, actor!, { id, reason: body.reason })) }
         const once = header(idempotencyHeader)

@@ -4,6 +4,7 @@
  */
 import { outcomeText } from '../../../domain/evaluation/verdict-words.ts'
 import { idempotencyHeader } from '../../../domain/request-headers.ts'
+import { idsOfRow, runOfRetraining } from '../../../domain/training/runs.ts'
 import { modelOfVersion } from '../../../domain/registry/version.ts'
 import { commandTerms, type CommandName } from '../../../domain/release/state.ts'
 import { randomUUID } from 'node:crypto'
@@ -37,9 +38,16 @@ const verbs: Readonly<Record<string, Verb>> = {
   abort: { command: 'abort', summary: 'Abort a release or its queue entry; the champion stays' },
   'promote-now': {
     command: 'promoteNow',
-    summary: 'Promote by break-glass: skip approvals, minimum times and all stages but one',
+    summary:
+      'Promote by break-glass: skip approvals, minimum times and all stages but one; or register a challenger that the gate refused, by the id of its retraining',
     example: 'the champion answers nonsense',
   },
+}
+
+interface RefusedAnswer {
+  artifact_digest: string
+  report_digest: string
+  report: { reasons: { message: string }[] }
 }
 
 const reasonQuestion = 'Reason, for the audit log: '
@@ -69,14 +77,30 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
     const named = String(args[0])
     const isQueued = named.startsWith('que_')
     // Looks before it asks.
-    const id = isQueued ? named : await findReleaseId(api(), named)
-    const shown = isQueued ? undefined : await api().get<ReleaseAnswer>(path`/v1/releases/${id}`)
+    const id = isQueued || named.startsWith('retrain/') ? named : await findReleaseId(api(), named)
+    const refused = name === 'promote-now' ? runOfRetraining(named) : undefined
+    const shown =
+      isQueued || refused !== undefined ? undefined : await api().get<ReleaseAnswer>(path`/v1/releases/${id}`)
     const given =
       options['reason'] ?? (isRequired ? await askOnTerminal(terminal, reasonQuestion) : undefined)
     if (isRequired && String(given ?? '').trim() === '')
       throw usageError(`tenure ${name} requires a reason; use --reason "…"`)
     const reason = { reason: given }
     const headers = { [idempotencyHeader]: randomUUID() }
+    if (refused !== undefined) {
+      const { evaluationId } = idsOfRow(named)
+      const judged = await api().get<RefusedAnswer>(path`/v1/evaluations/${evaluationId}`)
+      const { artifact_digest, report_digest, report } = judged
+      await confirm(
+        terminal,
+        options,
+        () =>
+          `The gate refused this challenger of ${refused.model}: ${report.reasons.map(({ message }) => message).join('; ')}. Register it all the same and start its release?`,
+      )
+      const body = { ...reason, artifact_digest, evaluation_digest: report_digest }
+      const answer = await api().post<CommandReply>(path`/v1/releases/${named}/${name}`, body, headers)
+      return terminal.answer(answer, deferredText(named, answer) ?? answer.message)
+    }
     if (shown === undefined) {
       if (options['stage'] !== undefined) throw usageError('--stage is for a release; a queue entry has none')
       const answer = await api().post<CommandReply>(path`/v1/releases/${named}/${name}`, reason, headers)

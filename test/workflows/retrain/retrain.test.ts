@@ -3,6 +3,10 @@ import { WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import sql from 'sql-template-tag'
 import { DomainError } from '../../../domain/errors.ts'
+import type { Actor } from '../../../api/auth/authentication.ts'
+import { refusedInput, type RefusedOrder } from '../../../api/services/start-retraining.ts'
+import { findRelease } from '../../../store/release/releases.ts'
+import { insertPeople } from '../../support/release/candidates.ts'
 import { register } from '../../../activities/retrain/register.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
 import { insertMonitorWindow } from '../../../store/monitoring/monitor-windows.ts'
@@ -275,6 +279,90 @@ describe('a retraining', () => {
     const pid = pipeline.lines.filter(({ message }) => message === 'trainer started').at(-1)?.fields['pid']
     expect(() => process.kill(Number(pid), 0)).toThrow('ESRCH')
     await syncExampleModel(pipeline.store, pipeline.models, { name: model })
+  })
+})
+
+describe('a challenger that the gate refused', () => {
+  const asAdmin = { id: 'key_ada', name: 'ada', role: 'admin' } as Actor
+  let refused: RetrainOutcome
+  const order = (more: Partial<RefusedOrder> = {}) =>
+    refusedInput(pipeline, asAdmin, {
+      retraining: refused.retrainingId,
+      reason: 'the champion answers nonsense',
+      digests: {},
+      ...more,
+    })
+
+  it('is registered by break-glass by no key but that of an admin, for its own digests', async () => {
+    await insertPeople(pipeline.store, { ada: 'admin' })
+    await syncExampleModel(pipeline.store, pipeline.models, { name: model, learningRate: 0.0001, epochs: 1 })
+    refused = await retrain(36)
+    expect(refused.outcome).toBe('not_better')
+    const code = (run: Promise<unknown>) =>
+      run.then(
+        () => 'accepted',
+        (error: DomainError) => error.code,
+      )
+    expect(await code(order({ reason: ' ' }))).toBe('command_refused')
+    expect(await code(order({ digests: { evaluation: `sha256:${'0'.repeat(64)}` } }))).toBe('command_refused')
+    const passed = (await listVersions(pipeline.store, { model })).at(0)!.lineage.retrainingId
+    expect(await code(order({ retraining: passed }))).toBe('command_refused')
+    const start = await order()
+    const asOperator = await pipeline.start({ ...start, requestedBy: 'olga' })
+    expect(await code(asOperator.result())).not.toBe('accepted')
+    // A row that names other digests than those of the refused challenger registers nothing.
+    const { artifact } = start
+    const forged = {
+      ...artifact!,
+      refused: { ...artifact!.refused!, evaluation: `sha256:${'0'.repeat(64)}` },
+    }
+    const other = await pipeline.start({ model, artifact: forged, requestedBy: 'ada' })
+    expect(await other.result()).toMatchObject({ outcome: 'failed' })
+  })
+
+  it('cannot be where the model file forbids it', async () => {
+    const file = { name: model, learningRate: 0.0001, epochs: 1 }
+    const more = `evaluation: { floors: { auc: 0.7 }, breakGlass: false },`
+    await syncExampleModel(pipeline.store, pipeline.models, { ...file, more })
+    await expect(order()).rejects.toThrow('its model file forbids it')
+    await syncExampleModel(pipeline.store, pipeline.models, file)
+  })
+
+  it('keeps the mark in its version, the audit log and an alert, and its release opens for approval', async () => {
+    const { reason, ...start } = await order()
+    const handle = await pipeline.start({ ...start, evidence: { reason }, requestedBy: 'ada' })
+    const done = await handle.result()
+    expect(done).toMatchObject({
+      outcome: 'released',
+      message: expect.stringContaining('was refused by the gate and registered by break-glass') as unknown,
+    })
+    const { lineage, artifactDigest } = await getVersion(pipeline.store, done.version!)
+    const evaluation = await getEvaluation(pipeline.store, `evl_${runOf(refused)}`)
+    const breakGlass = {
+      retraining: refused.retrainingId,
+      artifact: artifactDigest,
+      evaluation: evaluation.reportDigest,
+    }
+    expect(lineage).toMatchObject({ breakGlass, requestedBy: 'ada', note: reason })
+    const [registered] = await listAudit(pipeline.store, {
+      action: 'version.registered',
+      subject: done.version!,
+    })
+    expect(registered).toMatchObject({ actor: 'ada', detail: { verdict: 'not_better', breakGlass, reason } })
+    const alerts = await listAlerts(pipeline.store, { model, open: true })
+    expect(alerts).toContainEqual(
+      expect.objectContaining({
+        kind: 'break_glass',
+        severity: 'critical',
+        message: `Break-glass registration of ${done.version}, which the gate refused, by ada: ${reason}`,
+      }),
+    )
+    const release = await findRelease(pipeline.store, done.releaseId!)
+    expect(release?.state.digests).toMatchObject({
+      artifact: artifactDigest,
+      evaluation: evaluation.reportDigest,
+    })
+    await endRelease()
   })
 })
 

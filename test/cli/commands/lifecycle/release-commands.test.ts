@@ -9,10 +9,18 @@ import { runCommand } from '../../../support/command-line.ts'
 let server: Server
 let url: string
 let ordered: object
+let asked: string[] = []
 beforeAll(async () => {
-  const shown = { id: 'rel_1', version: 'iris_v2', stage: 'awaiting_approval', artifact_digest: 'sha256:a' }
+  const shown = {
+    id: 'rel_1',
+    version: 'iris_v2',
+    stage: 'awaiting_approval',
+    artifact_digest: 'sha256:a',
+    report_digest: 'sha256:r',
+  }
   server = createServer((request, response) => {
     const isOrder = request.method === 'POST'
+    asked.push(request.url ?? '')
     let sent = ''
     request.on('data', (chunk: Buffer) => (sent += chunk.toString()))
     request.on('end', () => {
@@ -43,6 +51,23 @@ it.each(['reject', 'promote-now'])('%s without a reason is sent nowhere', async 
     expect([code, err]).toEqual([exitCodes.usage, expect.stringContaining('requires a reason; use --reason')])
   }
   expect(ordered).toEqual({})
+})
+
+it('promote-now of a refused retraining is for the artifact and the report that the gate refused', async () => {
+  const run = '0a1b2c3d-0000-4000-8000-000000000000'
+  asked = []
+  const order = ['promote-now', `retrain/iris/${run}`, '--reason', 'nonsense', '--url', url]
+  const { code, out } = await runCommand(releaseCommands, order)
+  expect([code, out]).toEqual([0, expect.stringContaining('done')])
+  expect(ordered).toEqual({
+    reason: 'nonsense',
+    artifact_digest: 'sha256:a',
+    evaluation_digest: 'sha256:r',
+  })
+  expect(asked).toEqual([
+    `/v1/evaluations/evl_${run.replaceAll('-', '')}`,
+    `/v1/releases/retrain%2Firis%2F${run}/promote-now`,
+  ])
 })
 
 it('a script names the stage, so that a job that runs again passes no other one', async () => {
