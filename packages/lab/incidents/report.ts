@@ -87,7 +87,7 @@ export function incidentsPage(seeds: readonly PlayedSeed[], { rows }: { rows: nu
     `- *Flagger's rules* give the weekly version half of the traffic for an hour: ${rivalRules.flagger}.`,
     `- *Argo's rules* do the same: ${rivalRules.argo}.`,
     "- Both read failed and slow responses. No response of these cases fails, because the model fills missing values. Both accept metrics of one's own, and then decide what that metric says.",
-    "- *Tenure* retrains by its default triggers, validates the batch, judges the version at the gate, in shadow, canary and probation, and watches drift and quality. Its judges are the code of the product, as in [a year of models](../worth/worth.md), which describes the simulated people too. Nothing was adjusted to the cases. Its model file sets `outside: 'missing'`, so that a number out of its range is imputed.",
+    "- *Tenure* retrains by its default triggers, validates the batch, judges the version at the gate, in shadow, canary and probation, and watches drift and quality. Its judges are the code of the product, as in [a year of models](../worth/worth.md), which describes the simulated people too. Nothing was adjusted to the cases. Its model file sets `outside: 'missing'`, so that a number out of its range is imputed. The other rules do not, though any script could: most of the gain in *unit change* is of this setting. No case has a better version that answers otherwise.",
     '',
     '## Cases',
     '',

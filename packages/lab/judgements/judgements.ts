@@ -1,7 +1,7 @@
 /**
  * Simulates the judges that need no failures (score shift, disagreement, holdback). Prints their false alarms on good releases, evaluated after
  * every tick, and how much data each needs to detect a worse model. `npm run bench -- judgements <releases> <seed> [release |
- * disagreement | holdback]`.
+ * guards | disagreement | holdback]`.
  */
 import {
   defaultDisagreement,
@@ -22,6 +22,51 @@ const [releases = 1_000, seed = 1] = process.argv.slice(2, 4).map(Number)
 const only = process.argv[4]
 
 console.log(`Σα = ${totalAlpha(defaultAlpha)}, seed ${seed}\n`)
+
+/** Simulates what each guard stops: of equal candidates, of better ones that answer otherwise, and of bad ones. */
+function guardsTable(): void {
+  const hourMs = 3_600_000
+  const stage = { minMs: hourMs / 2, minRequests: 1_000, deadlineMs: 8 * hourMs }
+  const whole = {
+    ...hourPolicy,
+    shadow: { ...stage, shareBp: 10_000 },
+    probation: { ...stage, minMs: hourMs, holdbackBp: 500 },
+  }
+  const unshadowed = { ...whole, shadow: undefined }
+  printRow('scenario', 'releases', 'stopped by', 'requests of the candidate until then, copies included')
+  printRow('---', '--:', '---', '--:')
+  for (const [text, policy, of] of [
+    ['good', whole, releases],
+    ['base-rate:0.2:0.3', whole, releases],
+    ['base-rate:0.3:0.2', whole, releases],
+    ['better:0.2', whole, releases],
+    ['error:0.02', whole, releases / 4],
+    ['error:1', whole, releases / 4],
+    ['latency:1.5', whole, releases / 4],
+    ['worse:0.02', whole, releases / 4],
+    ['worse:0.05', unshadowed, releases / 4],
+    ['slice:evening:0.5', whole, releases / 4],
+    ['scale:10', whole, releases / 4],
+  ] as const) {
+    const stopped = new Map<string, number[]>()
+    for (let i = 0; i < of; i++) {
+      const { stoppedBy, minutes, canaryRequests } = simulateRelease({
+        policy,
+        scenario: parseScenario(text)!,
+        world: defaultWorld,
+        uniform: seededRandom(seed * 1e6 + i),
+      })
+      if (stoppedBy === undefined) continue
+      // In the shadow the candidate gets a copy of every second counted request.
+      const copied = policy.shadow === undefined ? 0 : Math.min(minutes, 30) * 60
+      const found = stopped.get(stoppedBy) ?? []
+      stopped.set(stoppedBy, [...found, canaryRequests + (copied * defaultWorld.requestsPerSecond) / 2])
+    }
+    const by = [...stopped].map(([code, requests]) => `${code} ${requests.length}`).join(', ')
+    const requests = [...stopped].map(([code, found]) => `${code} ${spreadText(found)}`).join(', ')
+    printRow(policy === whole ? text : `${text}, no shadow`, of, by || 'none', requests || '–')
+  }
+}
 
 /** Simulates releases of the whole policy: the reducer and all its judges. */
 function releaseTable(): void {
@@ -187,6 +232,7 @@ function holdbackTable(): void {
 
 const tables = {
   release: releaseTable,
+  guards: guardsTable,
   disagreement: disagreementTable,
   holdback: holdbackTable,
 }
