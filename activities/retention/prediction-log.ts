@@ -29,6 +29,7 @@ const withPredictions: readonly ExpiringTable[] = [
   'erased_requests',
   'model_files',
 ]
+const countedUnitsDays = 1
 const withJudgements: readonly ExpiringTable[] = [
   'prediction_log_accounts',
   'drift_judgements',
@@ -63,6 +64,7 @@ export const deleteExpired =
       }
     }
     for (const table of withPredictions) await forget(table, retention.predictionDays)
+    await forget('counted_units', countedUnitsDays)
     for (const table of withJudgements) await forget(table, retention.judgementDays)
     await forget('batch_predictions', retention.partitionDays)
     const partitions = await deleteExpiredPartitions(store, retention.partitionDays)

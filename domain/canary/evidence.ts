@@ -10,7 +10,7 @@ import type { PredictedAnswers } from './predicted-answers.ts'
 import type { ExternalEvidence } from './external/external-metric.ts'
 import type { ServedRows } from '../monitoring/training-serving-skew.ts'
 
-/** Counts of one arm in one complete tick. A routing key counts as failed at most once per metric and release. */
+/** Counts of one arm in one complete tick. A routing key counts as failed at most once per metric and release, over all replicas. */
 export interface ArmCounts {
   requests: number
   /** Failures caused by the model: 5xx and timeouts, never a client's 4xx. */

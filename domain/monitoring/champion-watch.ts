@@ -34,15 +34,13 @@ export interface WatchedTick {
   /** The end of the tick. */
   endMs: number
   requests: number
-  /** The callers with at least one failure, so that the retries of one caller count once in a tick. */
+  /** The callers with at least one failure, each once over all replicas, so that the retries of one caller count once in a tick. */
   failed: number
   /**
    * The requests of those callers after their first failure. Left out: a caller is watched in a tick until it fails, which is a stopping
    * time, so that the bound holds, and a model with a single caller is judged too.
    */
   repeats: number
-  /** The most of them that one replica has seen. */
-  callers: number
   /** Requests above the champion's own 99th percentile; null where that is not known. */
   slow: number | null
 }
@@ -97,7 +95,7 @@ export function watchTick(state: WatchState, tick: WatchedTick, limit: number): 
     isFailing: state.isFailing || failing.isAlarm,
     requests: state.requests + draws,
     failed: state.failed + failed,
-    callers: Math.max(state.callers, tick.callers),
+    callers: Math.max(state.callers, failed),
     calm: calm.evidence,
     calmSinceMs: calm.sinceMs,
   }

@@ -189,12 +189,12 @@ function answersOf({ ticks, answerNames: names, answersPerKey: perKey }: CanaryE
 }
 
 function disagreementOf(
-  { disagreement, predicted }: CanaryEvidence,
+  { disagreement }: CanaryEvidence,
   state: JudgedState,
 ): DisagreementReport | undefined {
   const { disagreement: policy, alpha } = state.policy.limits
   if (observedStage(state) !== 'shadow' || disagreement === undefined || policy === 'off') return undefined
-  const report = reportDisagreement(disagreement, policy, alpha.disagreement, predicted)
+  const report = reportDisagreement(disagreement, policy, alpha.disagreement)
   return { ...report, slices: report.slices.slice(0, maxSlices) }
 }
 

@@ -80,6 +80,10 @@ export function hash32(text: string, seed = 0): number {
   return (h ^ (h >>> 16)) >>> 0
 }
 
+/** 53 bits of a hash, which a number holds exactly. */
+export const hash53 = (text: string, seed = 0): number =>
+  hash32(text, seed) * 0x20_0000 + (hash32(text, ~seed) >>> 11)
+
 /** The position of a routing key, in [0, 10,000) basis points. */
 export function placeOf(salt: string, routingKey: string): number {
   return Math.floor((hash32(routingKey, hash32(salt)) / 0x1_0000_0000) * totalBp)

@@ -53,10 +53,10 @@ export const listWatched = (database: Database) =>
       ) as judged
       cross join lateral (
         select jsonb_agg(jsonb_build_object('endMs', place * ${watchTickMs}::float8, 'requests', requests, 'failed', failed,
-          'repeats', repeats, 'callers', callers, 'slow', case when watch.slow_us is not null then slow end) order by place) as ticks
+          'repeats', repeats, 'slow', case when watch.slow_us is not null then slow end) order by place) as ticks
         from (
           select ceil(extract(epoch from ends_at) * 1000 / ${watchTickMs}::float8) as place, sum(requests) as requests,
-            sum(failed_callers) as failed, sum(repeats) as repeats, max(failed_callers) as callers, coalesce(sum(slow), 0) as slow
+            sum(failed_callers) as failed, sum(repeats) as repeats, coalesce(sum(slow), 0) as slow
           from (
             select tick + tick_ms * interval '1 millisecond' as ends_at, requests, failed_callers, repeats, (
                 select sum(value::bigint) from jsonb_each_text(latency) where key::bigint > watch.slow_us

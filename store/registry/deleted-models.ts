@@ -24,6 +24,7 @@ export const sweptTables = [
   'failed_requests',
   'shadow_pairs',
   'tick_counters',
+  'counted_units',
   'feature_counts',
   ...acknowledgements,
 ] as const

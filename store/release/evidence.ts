@@ -46,16 +46,79 @@ export interface TickCounts {
   keys?: number
   /** How many of those keys got each answer. */
   answers?: number[]
+  /** The units with their first event at this replica in the tick, all of which the counts include. */
+  units?: readonly CountedUnits[]
   /** Whether the circuit breaker of the replica has dropped the candidate. */
   breakerOpen?: boolean
   /** Upper bound in microseconds → requests. */
   latency: Record<string, number>
 }
 
-export async function writeTicks(
+/** Units that have each added one to a count, and to each of the bins of the answers. */
+export interface CountedUnits {
+  counts: 'errors' | 'invalid' | 'slow95' | 'slow99' | 'keys' | 'failedCallers'
+  bins: readonly number[]
+  /** Hashes of the unit with what it counts for: the key, arm and stage, or the key and metric. */
+  units: number[]
+}
+
+/** Takes `repeated` of the units out of the counts again, because another replica has counted them. */
+function takeOut(tick: TickCounts, { counts, bins }: CountedUnits, repeated: number): void {
+  tick[counts] = (tick[counts] ?? 0) - repeated
+  for (const bin of bins) tick.answers![bin]! -= repeated
+  // The failure of a caller that has failed at another replica is a further request of it.
+  if (counts === 'failedCallers') tick.repeats = (tick.repeats ?? 0) + repeated
+}
+
+/** The counts of the ticks, in which each unit counts once over all replicas. `held`: how many units of each list this replica holds. */
+export function countedOnce(
+  ticks: readonly TickCounts[],
+  held: ReadonlyMap<CountedUnits, number>,
+): TickCounts[] {
+  return ticks.map(({ units = [], ...tick }) => {
+    const counted = { ...tick, ...(tick.answers && { answers: [...tick.answers] }) }
+    for (const each of units) takeOut(counted, each, each.units.length - (held.get(each) ?? 0))
+    return counted
+  })
+}
+
+/**
+ * Claims the units of ticks for a replica. The primary key makes one replica count each unit, and a tick that is written again holds the
+ * units that it has claimed before. All replicas insert in one order, so that none waits for another in a circle.
+ */
+async function claimUnits(
   database: Database,
   { replica, ticks }: { replica: string; ticks: readonly TickCounts[] },
+): Promise<Map<CountedUnits, number>> {
+  const lists = ticks.flatMap((tick) => (tick.units ?? []).map((each) => ({ tick, each })))
+  if (lists.length === 0) return new Map()
+  const held = await database.query<{ list: number; held: number }>(prepared`
+    with sent as materialized (
+      select list, unit, model, release_id, to_timestamp(tick_ms / 1000) as tick
+      from unnest(${lists.flatMap(({ each }, list) => each.units.map(() => list + 1))}::integer[],
+          ${lists.flatMap(({ each }) => each.units)}::bigint[]) as units (list, unit)
+        join unnest(${lists.map(({ tick }) => tick.model)}::text[],
+          ${lists.map(({ tick, each }) => (each.counts === 'failedCallers' ? '' : (tick.release ?? '')))}::text[],
+          ${lists.map(({ tick }) => tick.tickMs)}::float8[]) with ordinality as lists (model, release_id, tick_ms, list) using (list)
+    ), claimed as (
+      insert into counted_units (model, release_id, unit, replica_id, tick)
+      select model, release_id, unit, ${replica}, tick from sent order by release_id, unit
+      on conflict do nothing returning release_id, unit, tick
+    ), held as (
+      select release_id, unit, tick from claimed
+      union all
+      select release_id, unit, counted_units.tick from sent join counted_units using (release_id, unit)
+      where replica_id = ${replica} and counted_units.tick = sent.tick
+    )
+    select list::integer as list, count(*)::float8 as held from sent join held using (release_id, unit, tick) group by list`)
+  return new Map(held.map((row) => [lists[row.list - 1]!.each, row.held]))
+}
+
+export async function writeTicks(
+  database: Database,
+  { replica, ticks: counted }: { replica: string; ticks: readonly TickCounts[] },
 ): Promise<void> {
+  const ticks = countedOnce(counted, await claimUnits(database, { replica, ticks: counted }))
   await database.query(prepared`
     insert into tick_counters
       (replica_id, model, release_id, version, arm, generation, tick, tick_ms, requests, errors, invalid, slow95, slow99, latency, keys, answers,

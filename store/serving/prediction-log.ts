@@ -366,6 +366,8 @@ const forgettable = (before: Sql) =>
     failed_requests: sql`at < ${before}`,
     // The judge of an open release reads the counters since its start. They name no request, unlike pairs and events.
     tick_counters: sql`tick < ${before} and release_id not in (select id from releases where ended_at is null)`,
+    // A unit counts once as long as its release is open; a caller that fails between releases, for ten seconds.
+    counted_units: sql`tick < ${before} and release_id not in (select id from releases where ended_at is null)`,
     feature_counts: sql`hour < ${before}`,
     prediction_log_accounts: sql`settled_at < ${before}`,
     drift_judgements: sql`at < ${before}`,

@@ -131,7 +131,6 @@ export function createDeferredRequests(deps: DeferredRequestsDeps) {
       slot: RequestSlot,
       running: Promise<void> | undefined,
     ): Promise<ByteWriter> {
-      if (slot.key === '') slot.key = ids.prefix()
       const withinMs = request.withinMs ?? deps.maxWaitMs
       const deadline = createDeadline(withinMs, request.caller)
       const pending: PendingRequest = { protocol, request, slot, deadline, arm, running }
@@ -222,7 +221,6 @@ function createStoring({ slotsFor, ids, log, steps }: DeferredRequestsDeps, choo
      */
     store(stored: StoredRequest, take: TakeAnswer): undefined {
       const { request, slot, arm } = stored
-      if (slot.key === '') slot.key = ids.prefix()
       const settle: Settle = (outcome) => {
         let answer: ByteWriter | Error
         try {

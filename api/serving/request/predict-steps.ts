@@ -69,7 +69,7 @@ export function createSteps(deps: StepDeps) {
   /** Counts the failure of a model and returns the error for the response. */
   const failed = (live: LiveArm, slot: RequestSlot, error: unknown): DomainError => {
     const { loaded, arm, counters: armCounters, guard } = live
-    if (counters.count(armCounters, latencyOf(slot), slot.key, 'errors')) guard?.count(true)
+    if (counters.count(armCounters, latencyOf(slot), slot.input.routingKey, 'errors')) guard?.count(true)
     const answer = isError(error)
       ? error
       : new DomainError('internal', `${loaded.version} failed: ${(error as Error).message}`, { arm })
@@ -87,7 +87,7 @@ export function createSteps(deps: StepDeps) {
   /** Counts an answer, and keeps the request of an invalid one. Returns its error. */
   const count = (live: LiveArm, slot: RequestSlot, latencyUs: number, issue: string | undefined) => {
     const bad = issue === undefined ? undefined : 'invalid'
-    const isBad = counters.count(live.counters, latencyUs, slot.key, bad, slot.outputs)
+    const isBad = counters.count(live.counters, latencyUs, slot.input.routingKey, bad, slot.outputs)
     if (issue === undefined || isBad) live.guard?.count(isBad)
     if (issue === undefined) return undefined
     const { arm, loaded } = live
@@ -124,14 +124,15 @@ export function createSteps(deps: StepDeps) {
     return writer
   }
   const mirror = (protocol: Protocol, body: Buffer, table: RouteTable, arm: LiveArm, slot: RequestSlot) => {
-    if (table.shadow === undefined || !isShadowedRequest(table.shadow, slot.key)) return
+    if (table.shadow === undefined || !isShadowedRequest(table.shadow, slot.input.routingKey ?? ids.prefix()))
+      return
     // Probation compares callers that were drawn at random; targeted callers were chosen.
     if (arm.arm === 'targeted') return
     shadow.offer({
       arm: table.shadow.arm,
       read: protocol.read,
       body,
-      routingKey: slot.key,
+      routingKey: slot.input.routingKey,
       idPrefix: ids.prefix(),
       served: arm.loaded,
       outputs: slot.outputs.slice(0, slot.input.rows * arm.loaded.format.width),

@@ -90,9 +90,6 @@ export function createPredict(deps: PredictDeps): PredictFunctions & { counts():
     else ids.use(idOfRequest({ idempotencyKey, model, keyId, recordedAtMs }, log.waits))
     const arm = chooseArm(protocol, table, live, request, slot.input, ids)
     if (request.span !== undefined) note(request.span, arm)
-    // Creates the text of the id only where a release or a shadow needs it, because it takes longer than the id itself.
-    const isNamed = arm.counters.release !== undefined || table.shadow !== undefined
-    slot.key = slot.input.routingKey ?? (isNamed ? ids.prefix() : '')
     slot.began = request.sinceMs ?? began
     slot.keyId = keyId
     const running = steps.run(arm, slot)

@@ -9,8 +9,6 @@ import { createInputBuffer, type InputBuffer } from '../codec/input-buffer.ts'
 export interface RequestSlot {
   input: InputBuffer
   outputs: Float32Array
-  /** The routing key, or a substitute; empty where it is not needed. */
-  key: string
   /** Id of the key that asks. */
   keyId: string | undefined
   /** When the request arrived, on the monotonic clock. */
@@ -31,7 +29,6 @@ export function createRequestSlot(): RequestSlot {
   return {
     input: createInputBuffer(),
     outputs: new Float32Array(64),
-    key: '',
     keyId: undefined,
     began: 0,
     id: new Uint8Array(16),

@@ -26,7 +26,7 @@ export interface ShadowRequest {
   arm: ShadowArm
   read: ReadRequest
   body: Buffer
-  routingKey: string
+  routingKey: string | undefined
   idPrefix: string
   served: LoadedVersion
   /** The outputs of the response; the array is a copy. */
@@ -218,6 +218,6 @@ function pairOf(request: ShadowRequest, shadow: Float32Array, row: number): Pair
     served: served.format.answer(outputs, row),
     shadow: loaded.format.answer(shadow, row),
     difference: isAlike(request) ? loaded.format.difference(outputs, shadow, row) : undefined,
-    entity: hash32(routingKey),
+    entity: hash32(routingKey ?? idPrefix),
   }
 }

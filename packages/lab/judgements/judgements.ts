@@ -1,7 +1,7 @@
 /**
  * Simulates the judges that need no failures (score shift, disagreement, holdback). Prints their false alarms on good releases, evaluated after
- * every tick, and how much data each needs to detect a worse model. `npm run bench -- judgements <releases> <seed> [release |
- * guards | disagreement | holdback]`.
+ * every tick, how much data each needs to detect a worse model, and what several replicas make of a user. `npm run bench -- judgements
+ * <releases> <seed> [release | guards | disagreement | holdback | replicas]`.
  */
 import {
   defaultDisagreement,
@@ -16,6 +16,7 @@ import { defaultWorld, parseScenario } from '../../../domain/simulation/scenario
 import { simulateRelease } from '../../../domain/simulation/simulate.ts'
 import { binomial, seededRandom } from '@tenure/sequential'
 import { hourPolicy } from '../../../test/support/release/hour-policy.ts'
+import { shiftOfEqualVersions, verdictOnStorm } from '../../../test/support/serving/counted-replicas.ts'
 import { atMostText, printRow, spreadText } from './table.ts'
 
 const [releases = 1_000, seed = 1] = process.argv.slice(2, 4).map(Number)
@@ -82,15 +83,16 @@ function releaseTable(): void {
   )
   printRow('---', '--:', '--:', '--:', '--:', '--:', '--:', '--:')
   for (const [text, tolerance] of [
-    ['good', 0.5],
-    ['storm:1', 0.5],
-    ['shift:0.2', 0.5],
+    ['good', 0.1],
+    ['storm:1', 0.1],
+    ['shift:0.1', 0.1],
+    ['shift:0.1', 0.02],
     ['shift:0.2', 0.1],
-    ['shift:0.7', 0.5],
-    ['shift:1', 0.5],
-    ['scale:2', 0.5],
-    ['scale:10', 0.5],
-    ['scale:0.1', 0.5],
+    ['shift:0.3', 0.1],
+    ['shift:1', 0.1],
+    ['scale:2', 0.1],
+    ['scale:10', 0.1],
+    ['scale:0.1', 0.1],
   ] as const) {
     const scenario = parseScenario(text)!
     const limits = { ...hourPolicy.limits, scoreShift: { ...defaultScoreShift, tolerance } }
@@ -230,11 +232,38 @@ function holdbackTable(): void {
   }
 }
 
+/** Users whom a balancer spreads over all replicas: counted once over all, and at each replica by itself. */
+function replicasTable(): void {
+  printRow(
+    'replicas',
+    'a user counts',
+    'runs',
+    'equal: asked',
+    'rolled back',
+    'one caller fails',
+    'fifty fail',
+  )
+  printRow('--:', '---', '--:', '--:', '--:', '---', '---')
+  for (const replicas of [1, 2, 3, 4, 8, 10, 16])
+    for (const apart of [false, true]) {
+      const outcomes = Array.from({ length: releases }, (_, i) =>
+        shiftOfEqualVersions({ replicas, apart }, seed * 1e6 + i),
+      )
+      const share = (outcome: string) =>
+        `${Number(((100 * outcomes.filter((each) => each === outcome).length) / releases).toPrecision(3))} %`
+      const after = (callers: number) =>
+        verdictOnStorm({ replicas, apart }, callers).kind === 'fail' ? 'rolled back' : 'goes on'
+      const how = apart ? 'at each replica' : 'once'
+      printRow(replicas, how, releases, share('asked'), share('rolled back'), after(1), after(50))
+    }
+}
+
 const tables = {
   release: releaseTable,
   guards: guardsTable,
   disagreement: disagreementTable,
   holdback: holdbackTable,
+  replicas: replicasTable,
 }
 for (const [name, print] of Object.entries(tables)) {
   if (only !== undefined && only !== name) continue

@@ -92,7 +92,6 @@ export function simulateChampion({ trafficOf }: Pattern, ticks: number, seed: nu
       requests: requests + hopeless,
       failed: chance + hopeless,
       repeats: 0,
-      callers: chance + hopeless,
       slow: null,
     }
     const before: WatchState = state
@@ -191,11 +190,7 @@ function delays(
       const requests = poisson(uniform, rate * secondsATick * (tick === hour ? 1 - (begins % 1) : 1))
       if (requests === 0) continue
       const counts = countsOf(uniform, requests, isFaulty)
-      state = watchTick(
-        state,
-        { endMs: (tick + 1) * watchTickMs, requests, repeats: 0, callers: counts.failed, ...counts },
-        limit,
-      )
+      state = watchTick(state, { endMs: (tick + 1) * watchTickMs, requests, repeats: 0, ...counts }, limit)
       if (isFaulty && isProven(state)) return (tick + 1 - begins) * secondsATick
       if (tick > 100 * hour) return Infinity
     }

@@ -93,7 +93,7 @@ describe('the watch of a champion', () => {
     const failing = run(10, () => ({ requests: 40, failed: 40 })).state
     expect(failing.isFailing).toBe(true)
     const at = (endMs: number, requests: number, state: WatchState, failed = 0) =>
-      watchTick(state, { endMs, requests, failed, repeats: 0, callers: failed, slow: null }, limit)
+      watchTick(state, { endMs, requests, failed, repeats: 0, slow: null }, limit)
     const soon = at(1_000_000, 400, failing)
     expect(soon.isFailing).toBe(true)
     expect(at(2_000_000, 1, soon)).toMatchObject({ isFailing: false, failing: [], requests: 0, callers: 0 })
@@ -112,7 +112,7 @@ describe('the watch of a champion', () => {
   it('judges nothing where every request may fail', () => {
     const state = watchTick(
       freshWatch(0),
-      { endMs: 1, requests: 100, failed: 100, repeats: 0, callers: 9, slow: null },
+      { endMs: 1, requests: 100, failed: 100, repeats: 0, slow: null },
       1,
     )
     expect(state.isFailing).toBe(false)

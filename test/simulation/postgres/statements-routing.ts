@@ -294,6 +294,23 @@ export const routingStatements: Statements = {
       return [{ pg_notify: '' }]
     },
   ],
+  beb7d288: [
+    'claimUnits',
+    (query, [lists, units, models, releases, tickMs, replica_id]) => {
+      const [models_, releases_, ticks_] = [models as string[], releases as string[], tickMs as number[]]
+      const held = new Map<number, number>()
+      const sent = (units as number[]).map((unit, i) => ({ unit, list: (lists as number[])[i]! }))
+      for (const { unit, list } of sent) {
+        const [model, release_id, tick] = [models_[list - 1]!, releases_[list - 1]!, ticks_[list - 1]!]
+        const key = `${release_id} ${unit}`
+        insertOnce(query, 'counted_units', key, { model, release_id, unit, replica_id, tick })
+        const holder = query.find('counted_units', key)!
+        if (holder['replica_id'] === replica_id && holder['tick'] === tick)
+          held.set(list, (held.get(list) ?? 0) + 1)
+      }
+      return Array.from(held, ([list, count]) => ({ list, held: count }))
+    },
+  ],
   e6f479ee: [
     'writeTicks',
     (query, [replica_id, sent]) => {

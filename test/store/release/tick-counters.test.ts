@@ -1,9 +1,15 @@
 /** Tests counters: absolute, so that repeated writes change nothing, and summed over replicas when they are read. */
 import sql from 'sql-template-tag'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { openingState } from '../../../domain/release/state.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
-import { findLatency, findTicks, writeTicks, type TickCounts } from '../../../store/release/evidence.ts'
+import {
+  findLatency,
+  findTicks,
+  writeTicks,
+  type CountedUnits,
+  type TickCounts,
+} from '../../../store/release/evidence.ts'
 import { deleteExpiredRows } from '../../../store/serving/prediction-log.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { insertModel } from '../../support/release/candidates.ts'
@@ -92,6 +98,64 @@ it('keys and answers add up over replicas, unless one of them has none or other 
     [undefined, undefined],
     [6, []],
   ])
+})
+
+describe('units of several replicas', () => {
+  const counted = (release: string, tickMs: number, names: readonly number[]): TickCounts[] => {
+    const list = (counts: CountedUnits['counts'], bins: number[] = []) => ({
+      counts,
+      bins,
+      units: names.map((name) => 10 * name + (counts === 'keys' ? 0 : counts === 'errors' ? 1 : 2)),
+    })
+    const n = names.length
+    return [
+      tick({
+        release,
+        tickMs,
+        requests: 2 * n,
+        errors: n,
+        invalid: 0,
+        failedCallers: n,
+        repeats: 0,
+        keys: n,
+        answers: [0, n],
+        units: [list('errors'), list('failedCallers'), list('keys', [1])],
+      }),
+    ]
+  }
+  const sums = async (release: string) => {
+    const rows = await store.query<Record<string, number>>(sql`
+      select sum(requests)::float8 as requests, sum(errors)::float8 as errors, sum(failed_callers)::float8 as failed,
+        sum(repeats)::float8 as repeats, sum(keys)::float8 as keys, sum(answers[2])::float8 as yes
+      from tick_counters where release_id = ${release}`)
+    return rows[0]
+  }
+
+  it('count once, whichever replicas meet them at the same time, and however often a tick is written', async () => {
+    const users = Array.from({ length: 3_000 }, (_, i) => i + 1)
+    const replicas = ['a', 'b', 'c', 'd']
+    const write = (replica: string, at: number, names: readonly number[]) =>
+      writeTicks(store, { replica, ticks: counted('rel_units', at, names) })
+    // Each replica has met them in another order.
+    await Promise.all(
+      replicas.map((replica, i) => write(replica, 1, i % 2 === 0 ? users : users.toReversed())),
+    )
+    await Promise.all(replicas.map((replica) => write(replica, 1, users)))
+    const once = { requests: 24_000, errors: 3_000, failed: 3_000, repeats: 9_000, keys: 3_000, yes: 3_000 }
+    expect(await sums('rel_units')).toEqual(once)
+    // A tick of later, and a replica that has lost its memory.
+    await write('b', 2, users)
+    await write('e', 2, users.slice(0, 10))
+    expect(await sums('rel_units')).toMatchObject({ errors: 3_000, keys: 3_000, yes: 3_000 })
+  })
+
+  it('are forgotten a day after their release has ended, and a caller of no release after a day', async () => {
+    await writeTicks(store, { replica: 'a', ticks: counted('rel_ended', 1, [7_001]) })
+    const left = () => store.query(sql`select from counted_units where tick < '1971-01-01'`)
+    expect((await left()).length).toBeGreaterThan(0)
+    while ((await deleteExpiredRows(store, { table: 'counted_units', keepDays: 1 })) > 0);
+    expect(await left()).toEqual([])
+  })
 })
 
 it('old ticks are deleted, those of a release when it has ended', async () => {

@@ -63,10 +63,10 @@ describe('the counters', () => {
       slow99Us: Infinity,
       answerBins: 0,
     })
-    const ask = (key: string, bad?: 'errors') => registry.count(arm, 1, key, bad)
+    const ask = (key: string | undefined, bad?: 'errors') => registry.count(arm, 1, key, bad)
     const counted = () => [arm.requests, arm.errors, arm.failedCallers, arm.repeats]
     for (const bad of [undefined, 'errors', 'errors', undefined] as const) ask('ann', bad)
-    for (const bad of ['errors', 'errors', undefined] as const) ask('', bad)
+    for (const bad of ['errors', 'errors', undefined] as const) ask(undefined, bad)
     ask('bob')
     expect(counted()).toEqual([8, 4, 3, 2])
     wallMs += 10_000
