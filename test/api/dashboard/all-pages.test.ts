@@ -145,7 +145,7 @@ describe.each(pages)('the page %s', (path, words) => {
 
 describe('a custom primary metric', () => {
   const stands =
-    'profit is a function of the model file, which runs in the gate and in sweeps only: AUC stands in for it in windows of the monitor, slices and the importance of features, and shadow, A/B test and probation judge outcomes by Brier score.'
+    'profit is a function of the model file, which runs in the gate and in sweeps only: AUC stands in for it in windows of the monitor, slices and the importance of features, and shadow, A/B test and probation judge outcomes by cost of decisions.'
   it.each(['', `/versions/${champion}`])(
     'is told with what stands in for it on the page %s',
     async (path) => {
