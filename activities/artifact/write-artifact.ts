@@ -1,7 +1,14 @@
 /** Writes the manifest of a model of any format: its inputs, outputs, golden rows and profile. */
 import type { FeatureFit } from '@tenure/predictors/features'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
-import { countsOf, asDoubles, requireColumn, rowReader, type CellColumn } from '../../domain/model/columns.ts'
+import {
+  cellOf,
+  countsOf,
+  asDoubles,
+  requireColumn,
+  rowReader,
+  type CellColumn,
+} from '../../domain/model/columns.ts'
 import { DomainError, quotedName } from '../../domain/errors.ts'
 import { partProfiles } from '../../domain/model/feature-parts.ts'
 import type { FeatureRow } from '../../domain/model/features.ts'
@@ -13,6 +20,8 @@ import {
   categoryProfile,
   countedProfile,
   numberProfile,
+  withCycle,
+  type Profile,
   type ReferenceProfile,
 } from '../../domain/model/reference-profile.ts'
 import { putManifest, type Artifacts } from '../../store/artifacts.ts'
@@ -167,19 +176,25 @@ function profileOf(
   const { output } = label
   const numbers = (name: string, column: CellColumn) => numberProfile(name, asDoubles(column))
   const texts = (name: string, column: CellColumn) => countedProfile(name, countsOf(column))
-  const scoreOf = (name: string, place: number) =>
-    numberProfile(
-      name,
-      scores.map((answer) => answer[place] ?? null),
-    )
+  const timed = (profile: Profile, column: CellColumn) =>
+    withCycle(profile, (row) => cellOf(column, row), data.timesMs)
+  const scoredMs =
+    data.timesMs && Float64Array.from(spreadOver(data.rows, scoredRows), (row) => data.timesMs![row]!)
+  const timedScore = <P extends Profile>(profile: P, values: readonly (number | string | null)[]) =>
+    withCycle(profile, (row) => values[row] ?? null, scoredMs)
+  const scoreOf = (name: string, place: number) => {
+    const values = scores.map((answer) => answer[place] ?? null)
+    return timedScore(numberProfile(name, values), values)
+  }
+  const decided = scores.map((answer) => decisionNames(output)[decisionOf(output, answer)!] ?? null)
   const tokens: Record<string, readonly string[]> = {}
   const inputs = {
     rows: data.rows,
     everyMs: monitor?.countMs,
     features: Object.entries(features).flatMap(([name, { kind }]) => {
       const column = requireColumn(data, name)
-      if (kind === 'number') return numbers(name, column)
-      if (kind === 'category') return texts(name, column)
+      if (kind === 'number') return timed(numbers(name, column), column)
+      if (kind === 'category') return timed(texts(name, column), column)
       const parts = partProfiles(name, kind, column)
       if (parts.tokens !== undefined) tokens[name] = parts.tokens
       return parts.profiles
@@ -198,10 +213,7 @@ function profileOf(
     ...inputs,
     score:
       labelKind === 'text'
-        ? categoryProfile(
-            'score',
-            scores.map((answer) => decisionNames(output)[decisionOf(output, answer)!] ?? null),
-          )
+        ? timedScore(categoryProfile('score', decided), decided)
         : scoreOf('score', scorePlace(output)),
     // The deciles of a rare class are all 0: compared as a number, the class could grow tenfold within one bin.
     label:

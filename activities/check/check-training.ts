@@ -6,6 +6,9 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DomainError, isError } from '../../domain/errors.ts'
+import { asDoubles, cellOf, countsOf } from '../../domain/model/columns.ts'
+import { countsBy, notableCycle, psiOfGroups } from '../../domain/model/cycles.ts'
+import { binner, countedProfile, numberProfile } from '../../domain/model/reference-profile.ts'
 import { hasValidation, snapshotColumns, type ModelDefinition } from '../../domain/model-definition.ts'
 import { textLiteral } from '../../domain/sql-text.ts'
 import { isRemoteFile } from '../../domain/addresses/source-address.ts'
@@ -15,6 +18,7 @@ import { openArtifacts } from '../../store/artifacts.ts'
 import { withDuck, type Duck } from '../data/duckdb.ts'
 import { expectedNarrowMargin } from '../../domain/evaluation/expected-evidence.ts'
 import { readAs } from '../../domain/values/readings.ts'
+import { readTable } from '../data/rows.ts'
 import { leakageReasons } from '../../domain/evaluation/leakage.ts'
 import { findLeakingFeatures } from '../evaluation/leakage-queries.ts'
 import { requireSlices } from '../data/check-sql.ts'
@@ -41,6 +45,8 @@ export interface CheckedTraining {
   leaks?: string[]
   /** That the margin of the gate is narrower than the expected test rows can show. */
   narrow?: string
+  /** Features that follow the week or the day, as the rows that were read tell. */
+  cycles?: string[]
 }
 
 const maxRows = 1_000
@@ -115,7 +121,7 @@ function reasonNotToRead({ source, views }: ModelDefinition): string | undefined
 async function takeRows(
   definition: ModelDefinition,
   root: string,
-): Promise<{ digest: string; read: number } & Pick<CheckedTraining, 'leaks' | 'narrow'>> {
+): Promise<{ digest: string; read: number } & Pick<CheckedTraining, 'leaks' | 'narrow' | 'cycles'>> {
   const artifacts = openArtifacts(root)
   const { source, name } = definition
   const sampled: ModelDefinition = {
@@ -154,6 +160,7 @@ async function takeRows(
         read,
         leaks: leaks.length === 0 ? undefined : leaks,
         narrow,
+        cycles: await findCycles(duck, definition),
       }
     })
   } catch (error) {
@@ -183,6 +190,44 @@ async function narrowMargin(duck: Duck, definition: ModelDefinition): Promise<st
     `select avg(${snapshotColumns.label})::double as share from snapshot`,
   )
   return expectedNarrowMargin(evaluation.policy, { rows, positives: Math.round(rows * (labels?.share ?? 0)) })
+}
+
+const hourMs = 3_600_000
+/** The parts of time that a column may follow: the weekday, and the sixth of a day, for enough rows in each. */
+const parts = [
+  ['the day of the week', (timeMs: number) => Math.floor(timeMs / (24 * hourMs)) % 7],
+  ['the time of day', (timeMs: number) => Math.floor(timeMs / (4 * hourMs)) % 6],
+] as const
+
+/** Finds the features whose values follow the week or the day; undefined without any, and where rows have no times or span no two weeks. */
+async function findCycles(duck: Duck, { features }: ModelDefinition): Promise<string[] | undefined> {
+  const names = Object.keys(features).filter((name) => ['number', 'category'].includes(features[name]!.kind))
+  const { columns, rows } = await readTable(duck, 'snapshot where true', [...names, snapshotColumns.eventAt])
+  const times = columns[snapshotColumns.eventAt]
+  if (times?.kind !== 'number') return undefined
+  const timesMs = times.values
+  const known = timesMs.filter((timeMs) => !Number.isNaN(timeMs)).sort()
+  if (known.length === 0 || known.at(-1)! - known[0]! < 14 * 24 * hourMs) return undefined
+  const cycles = names.flatMap((name) => {
+    const column = columns[name]
+    if (column === undefined) return []
+    const profile =
+      column.kind === 'number'
+        ? numberProfile(name, asDoubles(column))
+        : countedProfile(name, countsOf(column))
+    const bin = binner(profile)
+    const bins = Array.from({ length: rows }, (_, row) => bin(cellOf(column, row)))
+    return parts.flatMap(([part, key]) => {
+      const groups = countsBy(profile.counts.length, (row) => bins[row]!, { timesMs, key })
+      const [psi = 0] = psiOfGroups([...groups.values()])
+      return psi < notableCycle
+        ? []
+        : [
+            `"${name}" follows ${part} (PSI ${Number(psi.toPrecision(2))}): drift is judged beyond that, and against the same hours of earlier weeks`,
+          ]
+    })
+  })
+  return cycles.length === 0 ? undefined : cycles
 }
 
 takeJob<CheckJob, never, CheckedTraining>((job, parent) => whileAlive(parent, () => checkTraining(job)))

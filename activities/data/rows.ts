@@ -23,6 +23,8 @@ const { part, eventAt } = snapshotColumns
 export interface LabelledRows extends ColumnTable {
   /** Several columns when a row has several numbers. */
   labels: [CellColumn, ...CellColumn[]]
+  /** The time of each event in milliseconds, NaN where it has none; absent without such a column. */
+  timesMs?: Float64Array
 }
 
 /**
@@ -47,11 +49,13 @@ export async function readPart(
 ): Promise<LabelledRows> {
   const from = `${textLiteral(path)} where ${part} in (${[which].flat().map(textLiteral)})${after === undefined ? '' : ` and ${eventAt} > ${timestampLiteral(after)}`}`
   const [label, ...more] = snapshotLabels(output)
-  const all = [...new Set([...names, ...optional, label!, ...more])]
+  const all = [...new Set([...names, ...optional, label!, ...more, eventAt])]
   const table = await withDuck((duck) => readTable(duck, from, all))
   for (const name of names) requireColumn(table, name)
+  const times = table.columns[eventAt]
   return {
     ...table,
+    ...(times?.kind === 'number' && { timesMs: times.values }),
     labels: [requireColumn(table, label!), ...more.map((name) => requireColumn(table, name))],
   }
 }

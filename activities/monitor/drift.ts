@@ -9,6 +9,7 @@ import {
   historyFromMs,
   referencesOf,
   referenceSpans,
+  weekSpans,
   type DriftTuning,
 } from '../../domain/monitoring/drift-history.ts'
 import {
@@ -85,7 +86,12 @@ export const checkDrift =
     const fromMs = toMs - lengthMs
     const own = await listHours(store, { model, version, fromMs: historyFromMs(span), toMs })
     const earlier = await listReferenceHours(store, { model, version, profile }, referenceSpans(span, tuning))
-    const hours = [...earlier.filter(({ hourMs }) => hourMs < historyFromMs(span)), ...own]
+    const weeks = await Promise.all(
+      weekSpans(span, tuning).map((each) => listHours(store, { model, version, ...each })),
+    )
+    const before = [...earlier, ...weeks.flat()].filter(({ hourMs }) => hourMs < historyFromMs(span))
+    const hours = [...new Map([...before, ...own].map((hour) => [hour.hourMs, hour])).values()]
+    hours.sort((one, other) => one.hourMs - other.hourMs)
     const evidence = driftEvidenceAt(profile, hours, span, tuning)
     if (evidence === undefined) return { ...nothing(`${version} served no requests`), version }
     const { reference, ...counted } = evidence

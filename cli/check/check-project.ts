@@ -24,6 +24,8 @@ export interface CheckedModel {
   leaks?: string[]
   /** That the margin of the gate is narrower than the expected test rows can show. */
   narrow?: string
+  /** Features that follow the week or the day, as the rows that were read tell. */
+  cycles?: string[]
   note?: string
 }
 
@@ -112,6 +114,7 @@ export interface TrainedALittle {
   skipped?: string
   leaks?: string[]
   narrow?: string
+  cycles?: string[]
   /** Why the rows cannot be read or the training failed. */
   issue?: string
 }

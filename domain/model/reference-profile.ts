@@ -3,6 +3,7 @@
  * so comparisons are cheap and counts of replicas and hours add up exactly.
  */
 import { columnOf, countsOf } from './columns.ts'
+import { cycleOf, type ProfileCycle } from './cycles.ts'
 import { byFrequency, maxVocabulary } from './preprocessing.ts'
 import { firstPlace, quantileOfSorted, sumOf } from '@tenure/sequential'
 
@@ -14,7 +15,7 @@ export const sentWithinMs = 7 * 86_400_000
 
 export type Profile = NumberProfile | CategoryProfile
 
-export interface NumberProfile {
+export interface NumberProfile extends ProfileCycle {
   name: string
   kind: 'number'
   /**
@@ -26,7 +27,7 @@ export interface NumberProfile {
   counts: number[]
 }
 
-export interface CategoryProfile {
+export interface CategoryProfile extends ProfileCycle {
   name: string
   kind: 'category'
   /** The most frequent values, most frequent first. */
@@ -239,6 +240,22 @@ export function binner(profile: Profile): (value: number | string | null | undef
   const index = new Map(categories.map((category, i) => [category, i]))
   for (const value of rare) index.set(value, other)
   return (value) => (value === null || value === undefined ? missing : (index.get(String(value)) ?? fresh))
+}
+
+/** At most so many rows measure a cycle, every second or tenth one of more. */
+const cycleRows = 200_000
+
+/** The profile with the cycle of its rows, whose values and times these are; as it is where rows have no times. */
+export function withCycle<P extends Profile>(
+  profile: P,
+  valueOf: (row: number) => number | string | null,
+  timesMs: ArrayLike<number> | undefined,
+): P {
+  if (timesMs === undefined) return profile
+  const step = Math.max(1, Math.ceil(timesMs.length / cycleRows))
+  const taken = Float64Array.from({ length: Math.floor(timesMs.length / step) }, (_, i) => timesMs[i * step]!)
+  const bin = binner(profile)
+  return { ...profile, ...cycleOf(profile.counts.length, (row) => bin(valueOf(row * step)), taken) }
 }
 
 export function countBins(profile: Profile, values: ArrayLike<number | string | null | undefined>): number[] {

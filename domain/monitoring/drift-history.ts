@@ -1,9 +1,13 @@
 /** Extracts the evidence of a drift judgement from recorded counts, for the newest window and for earlier ones. */
-import type { Profile, ReferenceProfile } from '../model/reference-profile.ts'
+import { featureOfProfile } from '../model/feature-parts.ts'
+import { answerProfiles, type Profile, type ReferenceProfile } from '../model/reference-profile.ts'
+import { psiOfGroups } from '../model/cycles.ts'
 import {
+  answerKey,
   countedPsi,
   defaultDriftPolicy,
   type DriftEvidence,
+  type EarlierWeeks,
   type DriftLimits,
   type DriftPolicy,
 } from './drift.ts'
@@ -25,13 +29,28 @@ export interface DriftTuning extends Partial<DriftLimits> {
   exclude?: readonly string[]
   /** The limits and the reference of single features. */
   features?: Readonly<Record<string, Partial<DriftLimits> & { referenceMs?: DriftReferenceMs }>>
-  /** Default: the training rows. */
+  /** Default: the training rows, and the same hours of earlier weeks. */
   referenceMs?: DriftReferenceMs
 }
 
 const weekMs = 7 * 86_400_000
 /** The same season last year: the same weekday in the five weeks around it. */
 export const lastYearMs: readonly number[] = [50, 51, 52, 53, 54].map((weeks) => weeks * weekMs)
+
+/** How many earlier weeks are compared, and the share of the counts of a window that such a week must have. */
+const [comparedWeeks, minWeek] = [4, 0.9]
+
+/** The earlier periods with which a window, and the one before it, are compared beside the reference; none where the model file names one. */
+export const weekSpans = (
+  { toMs, lengthMs }: Pick<DriftSpan, 'toMs' | 'lengthMs'>,
+  { referenceMs }: DriftTuning = {},
+): { fromMs: number; toMs: number }[] =>
+  referenceMs !== undefined || lengthMs >= weekMs
+    ? []
+    : Array.from({ length: comparedWeeks }, (_, k) => ({
+        fromMs: toMs - 2 * lengthMs - (k + 1) * weekMs,
+        toMs: toMs - (k + 1) * weekMs,
+      }))
 
 const listOf = (reference: DriftReferenceMs = []): readonly number[] =>
   typeof reference === 'number' ? [reference] : reference
@@ -83,18 +102,71 @@ export function driftEvidenceAt(
   tuning: DriftTuning = {},
 ): (Omit<DriftEvidence, 'importance'> & { current: DriftWindow }) | undefined {
   const between = (fromMs: number, untilMs: number) =>
-    hours.filter(({ hourMs }) => hourMs >= fromMs && hourMs < untilMs)
+    hours.slice(placeOf(hours, fromMs), placeOf(hours, untilMs))
   const windowBetween = (fromMs: number, untilMs: number) => mergedWindow(between(fromMs, untilMs))
   const current = windowBetween(toMs - lengthMs, toMs)
   if (current === undefined) return undefined
   const reference = referenceAt(profile, hours, { toMs, lengthMs }, tuning)
   const newest = between(toMs - everyMs, toMs)[0]?.counts
   const before = between(toMs - 2 * lengthMs, toMs - everyMs).map(({ counts }) => counts)
+  const weeksBefore = (fromMs: number, untilMs: number): EarlierWeeks | undefined => {
+    const least = Math.max(1, minWeek * between(fromMs, untilMs).length)
+    const weeks = weekSpans({ toMs, lengthMs }, tuning)
+      .map((_, k) => between(fromMs - (k + 1) * weekMs, untilMs - (k + 1) * weekMs))
+      .filter((week) => week.length >= least)
+    return earlierWeeks(profile, weeks, tuning)
+  }
+  const weeks = {
+    current: weeksBefore(toMs - lengthMs, toMs),
+    previous: weeksBefore(toMs - 2 * lengthMs, toMs - lengthMs),
+    newest: weeksBefore(toMs - everyMs, toMs),
+  }
   return {
     reference,
     current,
     previous: windowBetween(toMs - 2 * lengthMs, toMs - lengthMs) ?? null,
     newest: newest && { counts: newest, before: countedPsi(reference, before, driftPolicyOf(tuning)) },
+    ...(Object.values(weeks).some((each) => each !== undefined) && { weeks }),
+  }
+}
+
+/** The place of the first count from a time on; they are in the order of their times. */
+function placeOf(hours: readonly CountedHour[], fromMs: number): number {
+  let [low, high] = [0, hours.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (hours[middle]!.hourMs < fromMs) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+/** Leaves out the features for which the model file names a reference. */
+function earlierWeeks(
+  profile: ReferenceProfile,
+  weeks: readonly (readonly CountedHour[])[],
+  { features: tuned = {} }: DriftTuning,
+): EarlierWeeks | undefined {
+  const counts = mergedWindow(weeks.flat())
+  if (counts === undefined) return undefined
+  const each = weeks.flatMap((hours) => mergedWindow(hours) ?? [])
+  const spread = (countsOf: (window: DriftWindow) => number[] | undefined): number => {
+    const counted = each.flatMap((window) => {
+      const own = countsOf(window)
+      return own === undefined ? [] : [own]
+    })
+    return mergeCounts(counted) === null ? 0 : (psiOfGroups(counted)[0] ?? 0)
+  }
+  const isTuned = (name: string) => tuned[featureOfProfile(name)]?.referenceMs !== undefined
+  const names = Object.keys(counts.features).filter((name) => !isTuned(name))
+  return {
+    counts: { ...counts, features: Object.fromEntries(names.map((name) => [name, counts.features[name]!])) },
+    spread: Object.fromEntries([
+      ...names.map((name) => [name, spread(({ features }) => features[name])] as const),
+      ...answerProfiles(profile).map(
+        ({ name }) => [answerKey(name), spread((window) => answerCounts(window, profile)[name])] as const,
+      ),
+    ]),
   }
 }
 
@@ -105,7 +177,7 @@ function referenceAt(
   span: Pick<DriftSpan, 'toMs' | 'lengthMs'>,
   tuning: DriftTuning,
 ): ReferenceProfile {
-  if (referencesOf(tuning).length === 0) return profile
+  if (referencesOf(tuning).length === 0) return withoutCycles(profile, tuning)
   const compared = new Map<string, DriftWindow | undefined>()
   const servedAt = (referenceMs: DriftReferenceMs | undefined): DriftWindow | undefined => {
     const key = listOf(referenceMs).join()
@@ -120,7 +192,25 @@ function referenceAt(
   }
   const { features = {}, referenceMs } = tuning
   const of = (name: string) => servedAt(features[name]?.referenceMs ?? referenceMs)
-  return replaceCounts(profile, of, servedAt(referenceMs), driftPolicyOf(tuning))
+  return replaceCounts(withoutCycles(profile, tuning), of, servedAt(referenceMs), driftPolicyOf(tuning))
+}
+
+/** The profile without the cycles of the columns for which the model file names a reference: that one holds. */
+function withoutCycles(profile: ReferenceProfile, tuning: DriftTuning): ReferenceProfile {
+  const { features = {}, referenceMs } = tuning
+  if (referenceMs === undefined && Object.keys(features).length === 0) return profile
+  const named = <P extends Profile>(each: P): P => ({ ...each, cycle: undefined, spread: undefined })
+  const isNamed = ({ name }: Profile) =>
+    (features[featureOfProfile(name)]?.referenceMs ?? referenceMs) !== undefined
+  const answers = referenceMs !== undefined && {
+    score: profile.score && named(profile.score),
+    ...(profile.scores && { scores: profile.scores.map(named) }),
+  }
+  return {
+    ...profile,
+    features: profile.features.map((each) => (isNamed(each) ? named(each) : each)),
+    ...answers,
+  }
 }
 
 /** The profile with other counts for each feature and the score, when there are enough. */

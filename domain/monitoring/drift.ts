@@ -1,7 +1,8 @@
 /**
  * Judges drift: whether served rows still look like the training rows. A feature has drifted when the difference is significant
  * (chi-square with Benjamini–Hochberg over the features and the numbers of an answer) and large (PSI). An alarm needs two consecutive
- * windows, or a sudden change that no count of the two windows before it shows.
+ * windows, or a sudden change that no count of the two windows before it shows. A weekend is no drift: the difference counts beyond what
+ * the same hours of earlier weeks and the days of the training rows show.
  */
 import { groupedDigits, pValueText, percentText, ratioOf } from '../figures.ts'
 import { benjaminiHochberg, chiSquareHomogeneity, populationStability, sumOf } from '@tenure/sequential'
@@ -17,7 +18,7 @@ import { answerCounts, labelCounts, type DriftWindow, type NamedCounts } from '.
 import type { Reason } from '../verdict.ts'
 import { cutName } from '../errors.ts'
 
-export const driftJudge = 'drift@2'
+export const driftJudge = 'drift@3'
 
 /** The PSI at which a significantly different feature warns, and at which it alarms. */
 export interface DriftLimits {
@@ -70,13 +71,23 @@ export interface DriftEvidence {
   importance?: Record<string, number>
   /** The newest count alone, and the PSI of each count before it in both windows, oldest first. Absent for labels. */
   newest?: { counts: DriftWindow; before: CountedPsi }
+  /** What each of them is compared with beside the reference. Absent for labels, and where the model file names a reference. */
+  weeks?: Partial<Record<'current' | 'previous' | 'newest', EarlierWeeks>>
+}
+
+/** The same hours of the last four weeks, of those weeks that have them. */
+export interface EarlierWeeks {
+  /** Over all weeks. */
+  counts: DriftWindow
+  /** The PSI of the week that is most unlike the others, beyond chance; by name of the feature, and for answers by `answerKey`. */
+  spread: Readonly<Record<string, number>>
 }
 
 /** By name of the feature, and for answers by `answerKey`. Counts with too few rows are left out. */
 export type CountedPsi = Record<string, number[]>
 
 /** A feature may have the name of an answer, such as `score`; feature names have no space. */
-const answerKey = (name: string): string => `answer ${name}`
+export const answerKey = (name: string): string => `answer ${name}`
 
 /**
  * - `stable`: no difference that is certain and large.
@@ -96,6 +107,8 @@ export interface DriftRow extends NewShares {
   nullPsi: number | null
   p: number | null
   adjustedP: number | null
+  /** The PSI against the same hours of earlier weeks, where there are enough; a drift differs from them too. */
+  weeksPsi?: number
   /** The bins whose shares have moved most, of a row that warns or alarms. */
   moved?: string
   /** Whether the newest count alone alarms; the figures are then those of the count. */
@@ -135,17 +148,23 @@ export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDr
       ),
     },
   }
-  const { reference, current, previous, importance, newest } = evidence
+  const { reference, current, previous, importance, newest, weeks } = evidence
   type CountsOf = (window: DriftWindow | undefined) => NamedCounts
   const judge = (profiles: readonly Profile[], countsOf: CountsOf, keyOf = (name: string) => name) => {
     const newestOf = countsOf(newest?.counts)
-    const rows = judgeWindow(profiles, countsOf(current), policy)
-    const old = judgeWindow(profiles, countsOf(previous ?? undefined), policy)
+    const earlier = (of: keyof NonNullable<DriftEvidence['weeks']>): WeeksOf => {
+      const { counts, spread = {} } = weeks?.[of] ?? {}
+      const counted = countsOf(counts)
+      return (name) => ({ counts: ownOf(counted, name), spread: ownOf(spread, keyOf(name)) ?? 0 })
+    }
+    const rows = judgeWindow(profiles, countsOf(current), policy, earlier('current'))
+    const old = judgeWindow(profiles, countsOf(previous ?? undefined), policy, earlier('previous'))
     return rows.map((row, i): DriftRow => {
       if (row.level === 'alarm' && old[i]!.level === 'alarm') return row
       const profile = profiles[i]!
       const before = newest?.before[keyOf(profile.name)]
-      const sudden = newest && suddenRow(profile, newestOf[profile.name], before, policy)
+      const sudden =
+        newest && suddenRow(profile, newestOf[profile.name], { before, policy, weeks: earlier('newest') })
       if (sudden !== undefined) return sudden
       return row.level === 'alarm' ? { ...row, level: 'warn' } : row
     })
@@ -189,12 +208,11 @@ export function judgeDrift(given: DriftEvidence, policy: DriftPolicy = defaultDr
 function suddenRow(
   profile: Profile,
   counts: number[] | undefined,
-  before: readonly number[] | undefined,
-  policy: DriftPolicy,
+  { before, policy, weeks }: { before: readonly number[] | undefined; policy: DriftPolicy; weeks: WeeksOf },
 ): DriftRow | undefined {
   const { psi, counts: least } = policy.sudden
   const { alarm } = limitsOf(policy, profile.name)
-  const [row] = judgeWindow([profile], { [profile.name]: counts }, policy)
+  const [row] = judgeWindow([profile], { [profile.name]: counts }, policy, weeks)
   if (row?.level !== 'alarm' || (row.psi ?? 0) < Math.max(psi, alarm)) return undefined
   const earlier = [...(before ?? [])]
   // The change itself may have begun some counts earlier.
@@ -228,22 +246,64 @@ export function countedPsi(
   ])
 }
 
+/** A number may have the name of a property of every object, such as "constructor". */
+const ownOf = <T>(values: Readonly<Record<string, T>>, name: string): T | undefined =>
+  Object.hasOwn(values, name) ? values[name] : undefined
+
+/** What a window is compared with beside its reference, by name of the profile. */
+type WeeksOf = (name: string) => { counts: number[] | undefined; spread: number }
+
+/** A column whose training days are as unlike as this has no reference until it has earlier weeks. */
+const maxCycle = 1
+
+/**
+ * How large a difference is that no cycle explains. A window must differ from the same hours of earlier weeks too, by more than those differ
+ * from each other; until there are such weeks, it must differ from the training rows by more than their days do.
+ */
+function beyondCycles(
+  profile: Profile,
+  { psi, weeksPsi }: Pick<DriftRow, 'psi' | 'weeksPsi'>,
+  spread: number,
+): number {
+  const { cycle = 0 } = profile
+  if (weeksPsi !== undefined) return Math.min(psi ?? 0, weeksPsi - Math.max(spread, profile.spread ?? 0))
+  return cycle > maxCycle ? 0 : (psi ?? 0) - cycle
+}
+
+/** The PSI against earlier weeks, 0 where it is not certain; undefined with too few rows in them. */
+function psiOfWeeks(
+  profile: Profile,
+  [weeks, counts]: readonly [number[] | undefined, number[] | undefined],
+  policy: DriftPolicy,
+): number | undefined {
+  if (weeks?.length !== profile.counts.length) return undefined
+  const { level, psi, p } = compare({ ...profile, counts: weeks }, counts, policy)
+  if (level !== 'stable') return undefined
+  return p !== null && p < policy.certainty ? (psi ?? 0) : 0
+}
+
 /** Judges one window; here `alarm` means "large enough to alarm". */
-function judgeWindow(profiles: readonly Profile[], counts: NamedCounts, policy: DriftPolicy): DriftRow[] {
-  // A number may have the name of a property of every object, such as "constructor".
-  const rows = profiles.map((profile) =>
-    compare(profile, Object.hasOwn(counts, profile.name) ? counts[profile.name] : undefined, policy),
-  )
+function judgeWindow(
+  profiles: readonly Profile[],
+  counts: NamedCounts,
+  policy: DriftPolicy,
+  weeksOf: WeeksOf,
+): DriftRow[] {
+  const rows = profiles.map((profile) => compare(profile, ownOf(counts, profile.name), policy))
   const adjusted = benjaminiHochberg(rows.map((row) => (row.level === 'stable' ? row.p : null)))
   return rows.map((row, i) => {
     const adjustedP = adjusted[i]!
     const certain = adjustedP !== null && adjustedP < policy.certainty
-    const size = row.psi ?? 0
+    const profile = profiles[i]!
+    const weeks = weeksOf(row.name)
+    const weeksPsi = certain ? psiOfWeeks(profile, [weeks.counts, counts[row.name]], policy) : undefined
+    const size = beyondCycles(profile, { ...row, weeksPsi }, weeks.spread)
     const limits = limitsOf(policy, row.name)
     const level =
       certain && size >= limits.alarm ? 'alarm' : certain && size >= limits.warn ? 'warn' : row.level
     if (level !== 'warn' && level !== 'alarm') return { ...row, adjustedP, level }
-    return { ...row, adjustedP, level, moved: movedText(profiles[i]!, counts[row.name]!) }
+    const moved = movedText(profile, counts[row.name]!)
+    return { ...row, adjustedP, level, ...(weeksPsi !== undefined && { weeksPsi }), moved }
   })
 }
 
@@ -284,10 +344,13 @@ function compare(profile: Profile, counts: number[] | undefined, policy: DriftPo
 }
 
 function judgeDataset(evidence: DriftEvidence, policy: DriftPolicy): DriftReport['dataset'] {
-  const { reference, current, previous, importance } = evidence
-  const share = (window: DriftWindow | null): number | null => {
+  const { reference, current, previous, importance, weeks } = evidence
+  const share = (window: DriftWindow | null, earlier: EarlierWeeks | undefined): number | null => {
     if (window === null) return null
-    const rows = judgeWindow(reference.features, window.features, policy)
+    const rows = judgeWindow(reference.features, window.features, policy, (name) => ({
+      counts: ownOf(earlier?.counts.features ?? {}, name),
+      spread: ownOf(earlier?.spread ?? {}, name) ?? 0,
+    }))
     const judged = rows.filter(({ adjustedP }) => adjustedP !== null)
     // A text has drifted when one of its parts has.
     const isDrifted = (name: string) =>
@@ -303,7 +366,7 @@ function judgeDataset(evidence: DriftEvidence, policy: DriftPolicy): DriftReport
     const drifted = weighed.filter(({ name }) => isDrifted(name))
     return drifted.reduce((sum, { weight }) => sum + weight, 0) / total
   }
-  const [now, before] = [share(current), share(previous)]
+  const [now, before] = [share(current, weeks?.current), share(previous, weeks?.previous)]
   if (now === null) return { level: 'insufficient', share: null }
   if (now < policy.datasetShare) return { level: 'stable', share: now }
   return { level: before !== null && before >= policy.datasetShare ? 'alarm' : 'warn', share: now }
@@ -316,13 +379,14 @@ function worst(levels: readonly DriftLevel[]): DriftLevel {
 }
 
 function reasonsOf(row: DriftRow, what: 'feature' | 'score' | 'label', policy: DriftPolicy): Reason[] {
-  const { name, level, rows, psi, adjustedP, newShare, expectedNewShare, sudden, moved } = row
+  const { name, level, rows, psi, adjustedP, weeksPsi, newShare, expectedNewShare, sudden, moved } = row
   const reasons: Reason[] = []
   const add = (code: string, message: string, values: Reason['values']) =>
     reasons.push({ code, message, values })
   if (level === 'warn' || level === 'alarm') {
     const message =
       `${what} "${name}" has drifted: PSI ${figure(psi)} on ${groupedDigits(rows)} rows, adjusted p ${pValueText(adjustedP)}` +
+      (weeksPsi === undefined ? '' : `, ${figure(weeksPsi)} against the same hours of earlier weeks`) +
       (sudden
         ? ', suddenly: no count before was like it'
         : level === 'alarm'

@@ -65,8 +65,8 @@ export interface MonitorSpec {
     /** The limits and the reference of single features: `{ distance: { warn: 0.3, alarm: 0.5, reference: 'training' } }`. */
     features?: Record<string, { warn?: number; alarm?: number; reference?: DriftReference }>
     /**
-     * Compares with the rows that the model served this long before, such as `'7 d'` for a weekly rhythm, or in the same season last year.
-     * Default: the training rows.
+     * Compares with the rows that the model served this long before, such as `'7 d'`, in the same season last year, or with the training rows
+     * alone. Default: the training rows; a difference counts beyond what their days show and the same hours of the last four weeks.
      */
     reference?: DriftReference
   }
@@ -234,8 +234,7 @@ function compileDrift(report: IssueCollector, spec: MonitorSpec['drift']): Drift
   return {
     ...limits,
     ...(spec.features && { features: Object.fromEntries(tuned) as DriftTuning['features'] }),
-    referenceMs:
-      reference === undefined || reference === 'training' ? undefined : referenceOf(report, place, reference),
+    referenceMs: reference === undefined ? undefined : referenceOf(report, place, reference),
   }
 }
 

@@ -177,7 +177,7 @@ export interface NewDriftJudgement extends VersionSpan {
   subject: 'served' | 'label'
   report: DriftReport
   /** `reference`: present when it is not the profile of the version. */
-  inputs: Pick<DriftEvidence, 'current' | 'previous' | 'newest' | 'importance'> &
+  inputs: Pick<DriftEvidence, 'current' | 'previous' | 'newest' | 'importance' | 'weeks'> &
     Partial<Pick<DriftEvidence, 'reference'>> & { maturity?: Maturity }
   policy: DriftPolicy
 }

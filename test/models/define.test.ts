@@ -85,7 +85,7 @@ describe('a model file', () => {
     const drift = { alarm: 0.3, exclude: ['note'], features: { size: { warn: 0.2 } } }
     const tuned = (given: object) => define({ monitor: { drift: given } }).definition.monitor?.drift
     expect(tuned({ ...drift, reference: '7 d' })).toEqual({ ...drift, referenceMs: 604_800_000 })
-    expect(tuned({ reference: 'training' })).toEqual({})
+    expect(tuned({ reference: 'training' })).toEqual({ referenceMs: [] })
     expect(
       issuesWith({
         monitor: {

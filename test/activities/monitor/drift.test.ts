@@ -128,7 +128,7 @@ describe('feature drift of a version', () => {
     expect(stored).toMatchObject({
       id: result.judgementId,
       level: 'stable',
-      report: { judge: 'drift@2', features: [{ name: 'size', rows: 600 }, { name: 'colour' }] },
+      report: { judge: 'drift@3', features: [{ name: 'size', rows: 600 }, { name: 'colour' }] },
       policy: { warn: 0.1, alarm: 0.2 },
     })
     expect(stored?.inputs.current.score?.reduce((sum, n) => sum + n, 0)).toBe(600)
@@ -163,6 +163,15 @@ describe('feature drift of a version', () => {
     ])
     expect(await judged(noon + 3 * hour)).toMatchObject({ level: 'stable' })
     expect(await openAlerts()).toEqual([])
+  })
+
+  it('is no drift where the same hours of earlier weeks were so, unless the model file names the training rows', async () => {
+    const week = 7 * 24 * hour
+    for (const before of [0, week, 2 * week])
+      for (const at of [noon - hour, noon]) await serve(at - before, rows(600, 0.8))
+    expect(await judged(noon + hour)).toMatchObject({ level: 'stable', drifted: [] })
+    const stored = await judgementOfNoon()
+    expect(stored?.inputs.weeks?.current?.counts.features['size']?.reduce((sum, n) => sum + n, 0)).toBe(1_200)
   })
 
   it('reports a value never seen in training as new', async () => {

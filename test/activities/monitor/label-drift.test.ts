@@ -55,7 +55,7 @@ describe('label drift', () => {
     expect(row).toMatchObject({
       subject: 'label',
       level: 'stable',
-      judge: 'drift@2',
+      judge: 'drift@3',
       inputs: { maturity: { horizonMs: 2 * hour } },
       report: { label: { name: 'label', rows: 960 }, features: [] },
     })

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { countBins, numberProfile, type ReferenceProfile } from '../../../domain/model/reference-profile.ts'
+import {
+  countBins,
+  numberProfile,
+  withCycle,
+  type NumberProfile,
+  type ReferenceProfile,
+} from '../../../domain/model/reference-profile.ts'
 import { backtestDrift, falseAlarms } from '../../../domain/monitoring/drift-backtest.ts'
 import {
   driftEvidenceAt,
@@ -11,7 +17,7 @@ import {
   type CountedHour,
   type DriftTuning,
 } from '../../../domain/monitoring/drift-history.ts'
-import { judgeDrift } from '../../../domain/monitoring/drift.ts'
+import { judgeDrift, type DriftEvidence } from '../../../domain/monitoring/drift.ts'
 import { defaultMonitorPolicy, issuesOfMonitor } from '../../../domain/monitoring/policy.ts'
 import { compileMonitor } from '../../../models/define/monitor.ts'
 import { seededRandom } from '@tenure/sequential'
@@ -220,5 +226,96 @@ describe('a backtest', () => {
     const weeks = [0, 200, 400].map((at) => hour(at))
     expect(falseAlarms({ ...history, hours: weeks }, {}, { rounds: 1 }).within).toBe('week')
     expect(falseAlarms({ ...history, hours: [] })).toMatchObject({ judged: 0, perMonth: null, atMost: null })
+  })
+})
+
+describe('a weekly cycle', () => {
+  const [day, week] = [24, 168]
+  const daily = (to: number) => ({ toMs: to * hourMs, lengthMs: day * hourMs, everyMs: hourMs })
+  const isWeekend = (at: number) => Math.floor(at / day) % 7 >= 5
+  /** Four weeks of 200 rows a day: `x` is higher on weekends, `y` is the weekday. */
+  const trainedMs = Float64Array.from({ length: 5_600 }, (_, row) => row * 432_000)
+  const valueOf = (name: string, at: number, shift = 0) =>
+    name === 'y' ? (Math.floor(at / day) % 7) + shift : uniform() + (isWeekend(at) ? 0.3 : 0) + shift
+  const trained = (name: string, times: Float64Array | undefined): NumberProfile => {
+    const known = Array.from(trainedMs, (ms) => valueOf(name, Math.floor(ms / hourMs)))
+    return withCycle(numberProfile(name, known), (row) => known[row]!, times)
+  }
+  const timed = { rows: 5_600, features: [trained('x', trainedMs), trained('y', trainedMs)] }
+  const untimed = { rows: 5_600, features: [trained('x', undefined), trained('y', undefined)] }
+  /** The hours of a period, with 50 rows each; `x` moves by `shift` from an hour on. */
+  const served = (from: number, to: number, shift = 0, shiftAt = 0): CountedHour[] =>
+    Array.from({ length: to - from }, (_, i) => {
+      const at = from + i
+      const counts = (each: NumberProfile) =>
+        countBins(
+          each,
+          Array.from({ length: 50 }, () =>
+            valueOf(each.name, at, each.name === 'x' && at >= shiftAt ? shift : 0),
+          ),
+        )
+      return {
+        hourMs: at * hourMs,
+        counts: { features: Object.fromEntries(timed.features.map((each) => [each.name, counts(each)])) },
+      }
+    })
+  const levels = (of: ReferenceProfile, hours: readonly CountedHour[], to: number, tuning?: DriftTuning) =>
+    levelsOf(
+      judgeDrift({
+        importance: undefined,
+        ...driftEvidenceAt(of, hours, daily(to), tuning)!,
+      } as DriftEvidence),
+    )
+  /** The last hour of the Sunday of a week. */
+  const sunday = (n: number) => n * week
+  const firstWeek = served(0, week)
+  const weeks = served(0, 3 * week)
+
+  it('is measured in the training rows, and only there', () => {
+    const [x, y] = timed.features
+    expect(x!.cycle).toBeGreaterThan(0.3)
+    expect(y!.cycle).toBeGreaterThan(1)
+    expect([x!.spread, y!.spread]).toEqual([undefined, undefined])
+    const steady = Array.from(trainedMs, () => uniform())
+    expect(withCycle(numberProfile('z', steady), (row) => steady[row]!, trainedMs)).not.toHaveProperty(
+      'cycle',
+    )
+  })
+
+  it('alarms against the training rows alone, as a model file may ask', () => {
+    expect(levels(timed, weeks, sunday(3), { referenceMs: [] })).toEqual({ x: 'alarm', y: 'alarm' })
+  })
+
+  it('is no drift in the first week, by the days of the training rows', () => {
+    expect(levels(timed, firstWeek, sunday(1))).toEqual({ x: 'stable', y: 'stable' })
+    expect(levels(untimed, firstWeek, sunday(1))).toEqual({ x: 'alarm', y: 'alarm' })
+  })
+
+  it('is no drift from the second week on, by the same hours of earlier weeks', () => {
+    expect(levels(untimed, weeks, sunday(3))).toEqual({ x: 'stable', y: 'stable' })
+    const report = driftEvidenceAt(untimed, weeks, daily(sunday(3)))
+    expect(report?.weeks?.current?.counts.features['y']?.reduce((a, b) => a + b)).toBe(2 * day * 50)
+  })
+
+  it('hides no drift of its column, on weekends and on weekdays', () => {
+    for (const to of [sunday(3), sunday(3) - 4 * day]) {
+      const drifted = served(0, 3 * week, 0.3, to - 3 * day)
+      for (const of of [timed, untimed]) expect(levels(of, drifted, to)).toMatchObject({ x: 'alarm' })
+    }
+  })
+
+  it('needs nine tenths of the hours of an earlier week', () => {
+    const partly = weeks.filter(({ hourMs: at }) => at / hourMs >= 2 * week - day / 2)
+    expect(driftEvidenceAt(untimed, partly, daily(sunday(3)))?.weeks?.current).toBeUndefined()
+  })
+
+  it('counts no more than the weeks differ from each other', () => {
+    const restless = [...served(0, week, 0.3), ...served(week, 2 * week), ...served(2 * week, 3 * week, 0.3)]
+    expect(levels(untimed, restless, 3 * week - 3 * day)).toMatchObject({ x: 'stable' })
+  })
+
+  it('does not touch a feature with a reference of its own', () => {
+    const tuning: DriftTuning = { features: { x: { referenceMs: [] } } }
+    expect(levels(timed, weeks, sunday(3), tuning)).toEqual({ x: 'alarm', y: 'stable' })
   })
 })
