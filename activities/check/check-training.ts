@@ -155,12 +155,13 @@ async function takeRows(
         ({ message }) => message,
       )
       const narrow = await narrowMargin(duck, definition)
+      const cycles = await findCycles(duck, definition)
       return {
         digest: (await artifacts.take('snapshots', draft)).digest,
         read,
         leaks: leaks.length === 0 ? undefined : leaks,
         narrow,
-        cycles: await findCycles(duck, definition),
+        cycles,
       }
     })
   } catch (error) {
