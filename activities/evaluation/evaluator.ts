@@ -37,6 +37,7 @@ import {
   type GateInput,
   type GateSearch,
 } from '../../domain/evaluation/input.ts'
+import { predictAnswers } from '../../domain/evaluation/predict-answers.ts'
 import { bestOf, type AnchorCandidate } from '../../domain/evaluation/anchor.ts'
 import { judgedRows, type RefittedChampion } from '../../domain/evaluation/refitted-champion.ts'
 import type { LoggedRequests } from '../../domain/training/logged-requests.ts'
@@ -142,6 +143,8 @@ async function runEvaluation(given: EvaluatorJob, parent: Parent<never>): Promis
 
 /** What is compared, and on which rows, so that no side has seen them. */
 interface Tested {
+  /** The artifact that serves as champion, whose answers fix the bins, where another one is compared. */
+  served?: string
   /** Milliseconds: only test rows with a later event. */
   after?: number
   comparison?: Reason
@@ -166,13 +169,13 @@ async function withUnseenRows(
   if (basis === 'unseen_rows') return { job, after, comparison }
   if (basis === 'same_weights' || basis === 'learnt_rows') return { job, comparison }
   const champion = basis === 'same_recipe' ? challenger : refitted.judged
-  return { job: { ...job, champion, anchors: refitted.anchors }, comparison }
+  return { job: { ...job, champion, anchors: refitted.anchors }, comparison, served: job.champion }
 }
 
 async function evaluateBy(
   versions: VersionAnswers,
   job: EvaluatorJob,
-  { after, comparison }: Tested,
+  { after, comparison, served }: Tested,
   parent: Parent<never>,
 ): Promise<EvaluatorResult> {
   const { definition, testSetUses, championSplitDiffers, search, refitted } = job
@@ -197,7 +200,7 @@ async function evaluateBy(
   await parent.yieldToEventLoop()
   const y = judgedLabels(test.labels, outputs.own)
   const released = await askAnchors(tolerant, job, { test, output: outputs.shared ?? outputs.own, parent })
-  const checks = await checkRows(versions, job, { path, test, after, outputs })
+  const { days, ...checks } = await checkRows(versions, job, { path, test, after, outputs })
   // Nothing is compared with a champion that cannot score the rows.
   const isComparable = typeof champion !== 'string'
   const numbers = isComparable && outputs.given ? comparedNumbers(outputs.own, outputs.given) : undefined
@@ -255,10 +258,27 @@ async function evaluateBy(
     })
     return { own, report }
   })
+  // Of the recipe of a refitted champion there are two trainings on the same rows, which say nothing of the champion's answers.
+  const isChampions = job.champion === undefined || job.champion !== job.challenger
+  const answers =
+    !isComparable || champion === null || outputs.given === undefined || !isChampions
+      ? undefined
+      : predictAnswers({
+          y: truthsOf(y, policy, numbers?.compared),
+          challenger: { answers: challenger, output: outputs.own },
+          champion: {
+            answers: champion,
+            output: outputs.given,
+            profile: (await versions.manifestOf(served ?? job.champion!)).profile,
+          },
+          shared: outputs.shared ?? outputs.own,
+          days,
+          slices: checks.slices,
+        })
   const chosen = own[policy.primary]?.anchor
   const anchor = chosen?.value != null ? { version: anchors[chosen.at]!.version, value: chosen.value } : best
   return {
-    report: isComparable ? report : incomparable(report, champion),
+    report: isComparable ? { ...report, answers } : incomparable(report, champion),
     inputs: {
       rows: report.rows,
       slices: checks.slices.map(({ name, rows }) => ({ name, rows: rows.length })),
@@ -409,6 +429,7 @@ async function checkRows(
     await duck.run(`create view snapshot as select * from ${textLiteral(path)}${rows}`)
     return {
       slices: await sliceRows(duck, definition),
+      days: await daysOf(duck),
       leakage: await findLeaks(duck, definition),
       tests: await runTests({
         tests: definition.tests ?? [],
@@ -590,6 +611,16 @@ async function sliceRows(
   const slices = []
   for (const { name, where } of judge.slices) slices.push({ name, rows: await rowsWhere(duck, where) })
   return slices
+}
+
+/** The day of each test row, as a number; undefined where a row has no time. */
+async function daysOf(duck: Duck): Promise<Float64Array | undefined> {
+  const { eventAt, part } = snapshotColumns
+  const days = await readDoubles(
+    duck,
+    `select coalesce(floor(epoch(cast(${eventAt} as timestamp)) / 86400), -1) from snapshot where ${part} = 'test'`,
+  )
+  return days.includes(-1) ? undefined : days
 }
 
 async function rowsWhere(duck: Duck, where: string): Promise<Uint32Array> {

@@ -5,7 +5,6 @@ import { cohortCounter, type AbPrediction, type CohortQuestion } from '../../dom
 import { coverageCounter, type Coverage } from '../../domain/canary/coverage.ts'
 import type { AnswerBins } from '../../domain/tasks/answer-bins.ts'
 import { answerBins, sharedBins } from '../../domain/tasks/tasks.ts'
-import type { Manifest } from '../../domain/model/manifest.ts'
 import {
   blocksOf,
   lossCounter,
@@ -25,6 +24,7 @@ import {
 } from '../../store/release/evidence.ts'
 import { findGateway } from '../../store/serving/gateways.ts'
 import type { Database } from '../../store/postgres.ts'
+import { findEvaluation } from '../../store/training/evaluations.ts'
 import { getVersion } from '../../store/registry/versions.ts'
 import { findJudgedLoss } from '../evaluation/judged-loss.ts'
 import type { Deps } from '../deps.ts'
@@ -58,6 +58,7 @@ export function createObserver(
   const differences = pageByPage(differenceReader(store, state))
   const business = pageByPage(businessReader(store, state))
   let answers: Awaited<ReturnType<typeof answersOf>> | undefined
+  let isCounted = false
   return async (whole = false) => {
     if (looks++ % freshEvery === 0) {
       settled = []
@@ -78,8 +79,10 @@ export function createObserver(
     const horizonMs = (recent.at(-1)?.tickMs ?? 0) - settleTicks * policy.watch.tickMs
     settled = counted.filter((row) => row.tickMs < horizonMs)
     settledMs = settled.length === 0 ? undefined : horizonMs
-    if (recent.some((row) => (row.answers ?? []).length > 0)) answers ??= await answersOf(store, state)
-    const { places, ...names } = answers ?? {}
+    isCounted ||= recent.some((row) => (row.answers ?? []).length > 0)
+    if (isCounted || disagreement !== undefined) answers ??= await answersOf(store, state)
+    const { places, predicted, ...named } = answers ?? {}
+    const names = isCounted ? named : {}
     if (places !== undefined) counted = counted.map((tick) => withAnswers(tick, places))
     // Replicas write counts also while the gateway, whose counts they are, cannot be read.
     const oldestMs = staleMs === null ? null : Math.max(staleMs, gateway?.silentMs ?? 0)
@@ -95,27 +98,38 @@ export function createObserver(
       served,
     }
     const external = await readExternal?.(counted)
-    return { ...read, business: done, external, ...names }
+    return { ...read, business: done, external, predicted, ...names }
   }
 }
 
 /**
- * The names of the answer bins, as the champion fixes them, in how many bins one answer is counted, and which bins are compared when not
- * all are.
+ * The names of the answer bins, as the champion fixes them, in how many bins one answer is counted, which bins are compared when not all are,
+ * and what the gate of the released evaluation has seen of them.
  */
 async function answersOf(
   database: Database,
-  { version, baseline }: ReleaseState,
-): Promise<Pick<Observation, 'answerNames' | 'answersPerKey'> & { places?: readonly number[] }> {
+  { version, baseline, digests }: ReleaseState,
+): Promise<
+  Pick<Observation, 'answerNames' | 'answersPerKey' | 'predicted'> & { places?: readonly number[] }
+> {
   if (baseline === undefined) return { answerNames: [] }
-  const [candidate, champion] = await bothManifests(database, version, baseline)
+  const [{ manifest: candidate, evaluationId }, { manifest: champion }] = await Promise.all([
+    getVersion(database, version),
+    getVersion(database, baseline),
+  ])
   const bins = champion.output && answerBins(champion.output, champion.profile)
   if (bins === undefined) return { answerNames: [] }
   const { names } = bins
   if (candidate.output === undefined) return { answerNames: names }
   const { places, perAnswer } = sharedBins(bins, candidate.output)
+  const answerNames = places.map((place) => names[place]!)
+  const evaluation = await findEvaluation(database, evaluationId)
+  const seen = evaluation?.reportDigest === digests.evaluation ? evaluation.report.answers : undefined
+  const isOfThese =
+    seen?.names.length === answerNames.length && answerNames.every((name, i) => name === seen.names[i])
   return {
-    answerNames: places.map((place) => names[place]!),
+    answerNames,
+    ...(isOfThese && { predicted: seen }),
     ...(perAnswer > 1 && { answersPerKey: perAnswer }),
     ...(places.length < names.length && { places }),
   }
@@ -200,18 +214,6 @@ async function comparisonOf(
     bins: answerBins(manifest.output, manifest.profile),
     by: scoredAlike(output, manifest),
   }
-}
-
-async function bothManifests(
-  database: Database,
-  version: string,
-  baseline: string,
-): Promise<[Manifest, Manifest]> {
-  const [candidate, champion] = await Promise.all([
-    getVersion(database, version),
-    getVersion(database, baseline),
-  ])
-  return [candidate.manifest, champion.manifest]
 }
 
 interface AskedArms extends Pick<ReleaseState, 'model' | 'version'> {

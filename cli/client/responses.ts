@@ -79,7 +79,10 @@ export interface ReleaseAnswer {
 }
 
 /** What the gate has judged besides its metrics. */
-export type JudgedParts = Pick<GateReport, 'slices' | 'fairness' | 'calibration' | 'policy' | 'compression'>
+export type JudgedParts = Pick<
+  GateReport,
+  'slices' | 'fairness' | 'calibration' | 'policy' | 'compression' | 'answers'
+>
 
 /** The offline evaluation. The report of a version that was not judged lacks tables. */
 export interface EvaluationAnswer {

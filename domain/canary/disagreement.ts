@@ -14,11 +14,12 @@ import {
   thresholdFor,
   type ValueCounts,
 } from '@tenure/sequential'
+import { expectedDistance, type PredictedAnswers } from './predicted-answers.ts'
 import { disagreementCode, type Reason, type Verdict } from '../verdict.ts'
 
 export interface DisagreementPolicy {
   /**
-   * The largest mean distance (0..1) that has no effect. For decisions: the share of changed decisions. For numbers: the distance in units
+   * The largest mean distance (0..1) that has no effect. A question needs a larger distance than the gate has seen on its test rows as well. For decisions: the share of changed decisions. For numbers: the distance in units
    * of the champion's range between the 10th and the 90th percentile in training, at most 1.
    */
   max: number
@@ -50,6 +51,8 @@ export interface DisagreementRow {
   /** The bounds of the confidence sequence at 95 %, valid at every look. */
   low: number
   high: number
+  /** `max`, or the distance that the gate has seen with twice its standard deviation, where that is larger and the policy asks. */
+  limit: number
   /** The evidence that the mean distance is above the limit. */
   logE: number
   /** Whether the evidence is sufficient at the α of the release. */
@@ -75,15 +78,20 @@ export function reportDisagreement(
   { measure, all, slices, changes }: DisagreementEvidence,
   { max, action }: DisagreementPolicy,
   alpha: number,
+  predicted?: PredictedAnswers,
 ): DisagreementReport {
-  const row = ({ name, distances }: DisagreementPart): DisagreementRow => ({
-    name,
-    pairs: drawsOf(distances),
-    mean: meanOf(distances),
-    ...meanInterval(distances, 0.05),
-    logE: meanAboveEvidence(distances, max) ?? 0,
-    above: false,
-  })
+  const row = ({ name, distances }: DisagreementPart): DisagreementRow => {
+    const limit = action === 'ask' ? Math.max(max, expectedDistance(predicted, name)) : max
+    return {
+      name,
+      pairs: drawsOf(distances),
+      mean: meanOf(distances),
+      ...meanInterval(distances, 0.05),
+      limit,
+      logE: meanAboveEvidence(distances, limit) ?? 0,
+      above: false,
+    }
+  }
   const rows = slices.map(row)
   const above = eBenjaminiHochberg(
     rows.map(({ logE }) => logE),
@@ -116,7 +124,7 @@ function directionOf(changes: DisagreementEvidence['changes']): number | null {
 
 /** The reason to ask an approver or to roll back; null while the distance may be within the limit. */
 export function disagreementReason(report: DisagreementReport): Reason | null {
-  const { all, slices, max, measure, changes } = report
+  const { all, slices, measure, changes } = report
   const parts = [...(all.above ? [all] : []), ...slices.filter(({ above }) => above)]
   const [first] = parts
   if (first === undefined) return null
@@ -127,10 +135,10 @@ export function disagreementReason(report: DisagreementReport): Reason | null {
   )
   const [most] = changes
   const mostCommon = most === undefined ? '' : `; most often ${most.from} → ${most.to}`
-  const message = `answers differ from the champion's by more than ${percentText(max)}: ${shown.join('; ')}${mostCommon}`
+  const message = `answers differ from the champion's by more than ${percentText(first.limit)}: ${shown.join('; ')}${mostCommon}`
   const values: Reason['values'] = {
     part: first.name,
-    max,
+    max: first.limit,
     mean: first.mean,
     low: first.low,
     logE: first.logE,
@@ -140,7 +148,7 @@ export function disagreementReason(report: DisagreementReport): Reason | null {
 
 /** Judges the evidence of a stage, and adds its figures to the statistics. */
 export function judgeDisagreement(
-  { disagreement }: { disagreement?: DisagreementEvidence },
+  { disagreement, predicted }: { disagreement?: DisagreementEvidence; predicted?: PredictedAnswers },
   {
     disagreement: limits,
     alpha,
@@ -148,7 +156,7 @@ export function judgeDisagreement(
   statistics: Verdict['statistics'],
 ): Reason | null {
   if (disagreement === undefined || limits === 'off') return null
-  const report = reportDisagreement(disagreement, limits, alpha.disagreement)
+  const report = reportDisagreement(disagreement, limits, alpha.disagreement, predicted)
   statistics['disagreement'] = report.all.mean
   statistics['disagreementLow'] = report.all.low
   statistics['disagreementHigh'] = report.all.high

@@ -210,7 +210,7 @@ function judgeStage(
       ...verdict('inconclusive', [...questions, ...pending]),
       questions: [...new Set(questions.map(questionOf))],
     }
-  const reported = stage.shadow === true ? (shift?.report(answerNames) ?? null) : null
+  const reported = shift?.report(answerNames, stage.shadow === true) ?? null
   const told = reported === null ? [] : [reported]
   if (pending.length > 0) return verdict('inconclusive', [...pending, ...told])
   return verdict('pass', [passReason(judged), ...told])

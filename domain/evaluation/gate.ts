@@ -2,6 +2,7 @@
  * Judges a challenger offline against the champion on the same frozen rows, with intervals instead of point values. A lucky test set must
  * not replace a champion, and a better average must not hide a worse slice.
  */
+import type { PredictedAnswers } from '../canary/predicted-answers.ts'
 import type { BehaviourRow } from '../behaviour/behaviour-test.ts'
 import { failedTestReasons, openTestReasons } from '../behaviour/judge-behaviour.ts'
 import type { ImportanceReport } from '../explanation/importance.ts'
@@ -88,6 +89,8 @@ export interface GateReport {
   fairness: GateFairnessRow[]
   /** The behaviour tests; absent without any. */
   tests?: BehaviourRow[]
+  /** How both versions answer the test rows; absent without a champion that answers alike, and in few rows. */
+  answers?: PredictedAnswers
   /** How much the challenger needs each feature; absent when not measured. */
   importance?: ImportanceReport
   /** Of a compressed version: whether it answers like its parent, and is worth it. */

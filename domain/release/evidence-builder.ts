@@ -13,6 +13,7 @@ import {
 } from '../canary/external/external-metric.ts'
 import type { DisagreementEvidence } from '../canary/disagreement.ts'
 import { coverageReason, type Coverage } from '../canary/coverage.ts'
+import type { PredictedAnswers } from '../canary/predicted-answers.ts'
 import type { ArmLosses } from '../canary/holdback.ts'
 import type { ServedRows } from '../monitoring/training-serving-skew.ts'
 import type { ArmCounts, CanaryEvidence, CanaryTick } from '../canary/evidence.ts'
@@ -130,6 +131,8 @@ export interface Observation {
   external?: ExternalEvidence
   /** The served rows of the candidate in this stage beside the training path. */
   served?: ServedRows
+  /** What the gate has seen of both versions' answers to its test rows. */
+  predicted?: PredictedAnswers
   /** The names of the bins of the answers. */
   answerNames?: readonly string[]
   /** In how many bins one answer is counted. Default: 1. */

@@ -189,12 +189,12 @@ function answersOf({ ticks, answerNames: names, answersPerKey: perKey }: CanaryE
 }
 
 function disagreementOf(
-  { disagreement }: CanaryEvidence,
+  { disagreement, predicted }: CanaryEvidence,
   state: JudgedState,
 ): DisagreementReport | undefined {
   const { disagreement: policy, alpha } = state.policy.limits
   if (observedStage(state) !== 'shadow' || disagreement === undefined || policy === 'off') return undefined
-  const report = reportDisagreement(disagreement, policy, alpha.disagreement)
+  const report = reportDisagreement(disagreement, policy, alpha.disagreement, predicted)
   return { ...report, slices: report.slices.slice(0, maxSlices) }
 }
 

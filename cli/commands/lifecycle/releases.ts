@@ -39,6 +39,7 @@ import { coloured, digestPrefix, releaseOutcome, releaseStage, servesText, orDas
 import { listCommand } from '../list.ts'
 import { numberOption } from '../../number-option.ts'
 import { sumOf } from '@tenure/sequential'
+import { answeredOtherwise } from '../../../domain/canary/predicted-answers.ts'
 import { fairnessLine } from '../../../domain/evaluation/fairness.ts'
 import { worstSlicesFirst } from '../../../domain/evaluation/slices.ts'
 
@@ -231,7 +232,26 @@ export function gateTable(
   const compared = basis === undefined ? '' : `${capitalized(basis.message)}\n`
   const concerns = concernsOf(report).map((each) => `\n${paint('yellow', '!')} ${each}`)
   const parts = gateParts(report).map((each) => `\n${each}`)
-  return `\n\n${terminal.paint('bold', title)}\n${compared}${table}${parts.join('')}${concerns.join('')}${besideParentTable(terminal, report.compression)}${testTable(terminal, tests)}`
+  return `\n\n${terminal.paint('bold', title)}\n${compared}${table}${parts.join('')}${concerns.join('')}${otherwiseTable(terminal, report.answers)}${besideParentTable(terminal, report.compression)}${testTable(terminal, tests)}`
+}
+
+/** Returns the table of the test rows that would be answered otherwise, and which version was right there; empty without any. */
+function otherwiseTable(terminal: Terminal, answers: JudgedParts['answers']): string {
+  const rows = answers === undefined ? [] : answeredOtherwise(answers)
+  if (rows.length === 0) return ''
+  const table = tableBy(
+    terminal,
+    rows.slice(0, 10),
+    {
+      'champion → challenger': ({ from, to }) => `${from} → ${to}`,
+      rows: 'rows',
+      share: ({ share }) => percentText(share),
+      'champion right': 'championRight',
+      'challenger right': 'candidateRight',
+    },
+    { keeps: ['champion → challenger', 'challenger right', 'champion right'] },
+  )
+  return `\n\n${terminal.paint('bold', 'Test rows answered otherwise')}\n${table}`
 }
 
 /** Returns the table of a compressed version beside its parent, and whether it answers like it; empty for another version. */

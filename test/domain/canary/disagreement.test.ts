@@ -7,6 +7,7 @@ import {
   type DisagreementEvidence,
 } from '../../../domain/canary/disagreement.ts'
 import { defaultCanaryPolicy } from '../../../domain/canary/policy.ts'
+import type { PredictedAnswers } from '../../../domain/canary/predicted-answers.ts'
 import { judgeCanary } from '../../../domain/canary/incremental-judge.ts'
 import { eBenjaminiHochberg } from '@tenure/sequential'
 
@@ -43,6 +44,30 @@ describe('a disagreement', () => {
     expect(disagreementReason(found)!.message).toMatch(
       /^answers differ from the champion's by more than 20 %: evening: other decisions 66.7 % of 60 users.*most often true → false$/,
     )
+  })
+
+  it('that the gate has seen is no question, in all requests or in a slice, and always counts where the policy rolls back', () => {
+    const predicted: PredictedAnswers = {
+      names: ['no', 'yes'],
+      rows: 1_000,
+      cells: [],
+      sd: [0, 0],
+      distances: [
+        { name: 'all requests', mean: 0.05, sd: 0.01 },
+        { name: 'evening', mean: 0.5, sd: 0.1 },
+      ],
+      blocks: { count: 7, of: 'days' },
+    }
+    const rollback = { ...defaultDisagreement, action: 'rollback' } as const
+    const found = reportDisagreement(evidence(), defaultDisagreement, 0.002, predicted)
+    expect(disagreementReason(found)).toBeNull()
+    expect(found.slices.map(({ limit }) => limit)).toEqual([0.7, 0.2])
+    expect(disagreementReason(reportDisagreement(evidence(), rollback, 0.002, predicted))).not.toBeNull()
+    // A slice that the gate does not know is expected to differ as all rows do.
+    const unknown = { ...predicted, distances: predicted.distances.slice(0, 1) }
+    expect(
+      disagreementReason(reportDisagreement(evidence(), defaultDisagreement, 0.002, unknown)),
+    ).not.toBeNull()
   })
 
   it('within the limit is no reason', () => {

@@ -1,6 +1,7 @@
 /** Tests the comparison of answers before outcomes arrive. */
 import { describe, expect, it } from 'vitest'
 import type { CanaryTick } from '../../../domain/canary/evidence.ts'
+import type { PredictedAnswers } from '../../../domain/canary/predicted-answers.ts'
 import { defaultCanaryPolicy, checkCanaryPolicy } from '../../../domain/canary/policy.ts'
 import { judgeCanary } from '../../../domain/canary/incremental-judge.ts'
 import { defaultScoreShift, scoreShift } from '../../../domain/canary/score-shift.ts'
@@ -41,6 +42,21 @@ const judge = (ticks: CanaryTick[], more: object = {}, policy: object = {}) =>
     { ticks, stage, staleMs: 0, answerNames: ['no', 'yes'], ...more },
     { ...defaultCanaryPolicy, srm: 'off', ...policy },
   )
+/** The rows of no → no, no → yes, yes → no and yes → yes, champion → candidate. */
+const predictedOf = (rows: number, counts: readonly [number, number, number, number]): PredictedAnswers => ({
+  names: ['no', 'yes'],
+  rows,
+  cells: counts.map((count, i) => ({
+    champion: i >> 1,
+    candidate: i % 2,
+    rows: count,
+    championRight: 0,
+    candidateRight: 0,
+  })),
+  sd: [0, 0],
+  distances: [],
+  blocks: { count: 7, of: 'days' },
+})
 const many = (n: number, canary: number[], control: number[], shareBp?: number | null) =>
   Array.from({ length: n }, (_, i) => tick(i, canary, control, shareBp))
 
@@ -69,22 +85,68 @@ describe('the shares of the answers', () => {
   })
 
   it('that moved beyond the tolerance hold the stage, and only an approver is missing', () => {
-    const verdict = judge(many(300, [7, 3], [72, 18]))
+    const verdict = judge(many(300, [6, 4], [72, 18]))
     expect(verdict).toMatchObject({ kind: 'inconclusive', questions: ['score_shift'] })
     expect(needsApprover(verdict)).toBe(true)
     expect(verdict.reasons[0]!.message).toMatch(
-      /^the answer "yes" went to 30 % of [\d,]+ canary users, control 20 % of [\d,]+: logE/,
+      /^the answer "yes" went to 40 % of [\d,]+ canary users, control 20 % of [\d,]+: logE/,
     )
-    expect(judge(many(300, [7, 3], [72, 18]), { accepted: ['score_shift'] }).kind).toBe('pass')
+    expect(judge(many(300, [6, 4], [72, 18]), { accepted: ['score_shift'] }).kind).toBe('pass')
   })
 
-  it('hold the stage for a share that is a fifth higher, and pass one within the tolerance', () => {
-    expect(judge(many(300, [76, 24], [240, 60], 2_500))).toMatchObject({ questions: ['score_shift'] })
-    expect(judge(many(300, [78, 22], [240, 60], 2_500)).kind).toBe('pass')
+  it('hold the stage for a share that is nine tenths higher, and pass one within the tolerance', () => {
+    expect(judge(many(300, [62, 38], [240, 60], 2_500))).toMatchObject({ questions: ['score_shift'] })
+    expect(judge(many(300, [71, 29], [240, 60], 2_500)).kind).toBe('pass')
+  })
+
+  describe('that the gate has seen', () => {
+    // Of 10,000 test rows the champion answers 20 % yes, and the candidate 40 %: a fourth of the champion's no.
+    const predicted = predictedOf(10_000, [6_000, 2_000, 0, 2_000])
+    const seen = (ticks: CanaryTick[], more: object = {}, policy: object = {}) =>
+      judge(ticks, { predicted, ...more }, policy)
+
+    it('are no question, and those beyond are, with the shares of the gate', () => {
+      expect(seen(many(300, [60, 40], [240, 60], 2_500)).kind).toBe('pass')
+      expect(judge(many(300, [60, 40], [240, 60], 2_500)).questions).toEqual(['score_shift'])
+      const beyond = seen(many(300, [25, 75], [240, 60], 2_500))
+      expect(beyond.questions).toEqual(['score_shift'])
+      expect(beyond.reasons[0]!.message).toMatch(/control 80 % of [\d,]+ \(in the gate 60 % and 80 %\): logE/)
+      // An equal candidate is expected too, and one that moves the other way is not.
+      expect(seen(many(300, [80, 20], [240, 60], 2_500)).kind).toBe('pass')
+      expect(seen(many(300, [94, 6], [240, 60], 2_500)).questions).toEqual(['score_shift'])
+    })
+
+    it('are allowed twice their deviation over the days', () => {
+      const moved = many(300, [25, 75], [240, 60], 2_500)
+      expect(seen(moved, { predicted: { ...predicted, sd: [0.3, 0.3] } }).kind).toBe('pass')
+    })
+
+    it('are expected at the answers that the champion gives now', () => {
+      // Of the champion's no a fourth becomes yes, however rare its yes is: a ratio of 27.
+      expect(seen(many(300, [73, 27], [297, 3], 2_500)).kind).toBe('pass')
+      expect(judge(many(300, [73, 27], [297, 3], 2_500)).questions).toEqual(['score_shift'])
+      expect(seen(many(300, [40, 60], [297, 3], 2_500)).questions).toEqual(['score_shift'])
+    })
+
+    it('say nothing where fewer than 200 of the test rows count, which is told and not asked', () => {
+      const few = predictedOf(400, [390, 6, 0, 4])
+      const moved = many(300, [98, 2], [150, 150], 2_500)
+      const verdict = judge(moved, { predicted: few })
+      expect([verdict.kind, verdict.questions]).toEqual(['pass', undefined])
+      expect(verdict.statistics['scoreShiftEffectiveRows']).toBeLessThan(200)
+      expect(verdict.reasons.at(-1)!.message).toMatch(
+        /; not asked: the champion answers otherwise than in the gate/,
+      )
+      expect(judge(moved).questions).toEqual(['score_shift'])
+    })
+
+    it('are those of other bins where the names differ in number', () => {
+      expect(seen(many(300, [30, 30, 30], [80, 80, 80]), { answerNames: ['a', 'b', 'c'] }).kind).toBe('pass')
+    })
   })
 
   it('do not ask while the stage lacks its minimum time as well', () => {
-    const verdict = judge(many(300, [7, 3], [72, 18]), { stage: { ...stage, elapsedMs: 1 } })
+    const verdict = judge(many(300, [6, 4], [72, 18]), { stage: { ...stage, elapsedMs: 1 } })
     expect(verdict.questions).toEqual(['score_shift'])
     expect(needsApprover(verdict)).toBe(false)
   })
@@ -100,14 +162,14 @@ describe('the shares of the answers', () => {
   })
 
   it('roll back at the tolerance where the policy says so, and never where it is off', () => {
-    const moved = many(300, [7, 3], [72, 18])
+    const moved = many(300, [6, 4], [72, 18])
     const rollback = { scoreShift: { ...defaultScoreShift, action: 'rollback' } }
     expect(judge(moved, {}, rollback).kind).toBe('fail')
     expect(judge(moved, {}, { scoreShift: 'off' }).kind).toBe('pass')
   })
 
   it('count fewer answers as well as more', () => {
-    expect(judge(many(300, [9, 1], [72, 18])).questions).toEqual(['score_shift'])
+    expect(judge(many(300, [95, 5], [720, 180])).questions).toEqual(['score_shift'])
   })
 
   it('that differ by less than the smallest difference never count', () => {
@@ -128,7 +190,7 @@ describe('the shares of the answers', () => {
 
   it('count from the tick at which the evidence reaches the threshold of half the α at the first share', () => {
     const shift = scoreShift(defaultScoreShift, 0.004)
-    for (let i = 0; i < 300 && shift.question(undefined) === null; i++) shift.add(tick(i, [7, 3], [72, 18]))
+    for (let i = 0; i < 300 && shift.question(undefined) === null; i++) shift.add(tick(i, [6, 4], [72, 18]))
     const { logE, threshold } = shift.question(undefined)!.values
     expect(threshold).toBeCloseTo(Math.log(2 / 0.004) + Math.log(2), 10)
     expect(Number(logE)).toBeGreaterThanOrEqual(Number(threshold))
@@ -190,11 +252,11 @@ describe('the shares of the answers', () => {
         canary: halved(each.canary as never),
         control: halved(each.control as never),
       }))
-    const moved = keyed(many(300, [5, 5, 7, 3], [45, 45, 72, 18]))
+    const moved = keyed(many(300, [5, 5, 6, 4], [45, 45, 72, 18]))
     const verdict = judge(moved, { answerNames, answersPerKey: 2 })
     expect(verdict.questions).toEqual(['score_shift'])
     expect(verdict.reasons[0]!.message).toMatch(
-      /^the answer "far (from|below) 9" went to (30|70) % of [\d,]+ canary users, control (20|80) % of [\d,]+: logE/,
+      /^the answer "far (from|below) 9" went to (40|60) % of [\d,]+ canary users, control (20|80) % of [\d,]+: logE/,
     )
     const same = keyed(many(300, [5, 5, 8, 2], [45, 45, 72, 18]))
     expect(judge(same, { answerNames, answersPerKey: 2 }).kind).toBe('pass')

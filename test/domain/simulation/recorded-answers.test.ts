@@ -89,9 +89,9 @@ describe('recorded answers', () => {
     expect(answerShares({ answers, positiveShare: 0.2 }, {}).champion).toEqual([0.95, 0.05])
     const { canary } = answerShares({ answers, positiveShare: 0.2 }, { shift: 1 })
     expect(canary.map((share) => Number(share.toFixed(9)))).toEqual([0.9, 0.1])
-    // Less than one percentage point at 5 % of answers: a difference that is found at 20 % of answers is not found here.
-    expect(outcomes('shift:0.15', {})).toContain('held')
-    expect(outcomes('shift:0.15', { answers })).toEqual(['promoted', 'promoted', 'promoted'])
+    // Twice as many are beyond the tolerance, and a fifth more are within.
+    expect(outcomes('shift:1', {})).toContain('held')
+    expect(outcomes('shift:0.2', { answers })).toEqual(['promoted', 'promoted', 'promoted'])
   })
 
   it('show what a factor does to the numbers of this champion', () => {

@@ -124,14 +124,17 @@ export function countedReplicas({
 type Replicas = Pick<CountedReplicasOptions, 'replicas' | 'apart'>
 
 /**
- * What the score shift makes of two equal versions: 2,000 users, of whom 5 % always get "yes", ask every replica once. Shares beyond three
- * times the control's roll back.
+ * What the score shift makes of two equal versions: 2,000 users, of whom 5 % always get "yes", ask every replica once. A tenth more is
+ * asked about, and three times the control's share rolls back.
  */
 export function shiftOfEqualVersions(of: Replicas, seed: number): 'none' | 'asked' | 'rolled back' {
   const uniform = seededRandom(seed)
   const share = 0.02
   const counted = countedReplicas({ ...of, shareBp: 10_000 * share })
-  const shift = scoreShift({ ...defaultScoreShift, rollbackRatio: 3 }, defaultAlpha.scoreShift)
+  const shift = scoreShift(
+    { ...defaultScoreShift, tolerance: 0.1, rollbackRatio: 3 },
+    defaultAlpha.scoreShift,
+  )
   const requests = Array.from({ length: 2_000 }, (_, user) => ({
     key: `user ${user}`,
     arm: uniform() < share ? ('canary' as const) : ('champion' as const),

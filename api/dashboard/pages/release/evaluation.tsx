@@ -1,6 +1,7 @@
 /** Shows the offline gate of a release: every metric with its interval and limit, and the slices, worst first. */
-import { countText } from '../../../charts/figures.ts'
+import { countText, percentOf } from '../../../charts/figures.ts'
 import { gateIntervals, intervalsSvg } from '../../../charts/intervals.ts'
+import { answeredOtherwise, type PredictedAnswers } from '../../../../domain/canary/predicted-answers.ts'
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import {
   challengerText,
@@ -136,6 +137,7 @@ export const Gates = ({
         </div>
       )}
       {report.classes !== undefined && <Classes classes={report.classes} />}
+      {report.answers !== undefined && <Otherwise answers={report.answers} />}
       {report.compression !== undefined && <BesideParent compression={report.compression} />}
       <Notes report={report} />
     </section>
@@ -212,6 +214,28 @@ const Classes = ({ classes }: { classes: readonly ClassFigures[] }): PageElement
           cell: ({ champion, challenger }: ClassFigures) =>
             `${champion === null ? '' : `${metricText(champion[metric])} → `}${metricText(challenger[metric])}`,
         })),
+      ]}
+    />
+  </>
+)
+
+/** What an approval covers: the release asks only about differences that go beyond these. */
+const Otherwise = ({ answers }: { answers: PredictedAnswers }): PageElement => (
+  <>
+    <h3>Test rows answered otherwise</h3>
+    <DataTable
+      caption="Answers of the challenger that differ from the champion's, and which was right or nearer to the truth"
+      rows={answeredOtherwise(answers).slice(0, 10)}
+      empty="None"
+      columns={[
+        { head: 'Champion → challenger', names: true, cell: ({ from, to }) => `${from} → ${to}` },
+        {
+          head: 'Rows',
+          numeric: true,
+          cell: ({ rows, share }) => `${countText(rows)} (${percentOf(share)})`,
+        },
+        { head: 'Champion right', numeric: true, cell: ({ championRight }) => countText(championRight) },
+        { head: 'Challenger right', numeric: true, cell: ({ candidateRight }) => countText(candidateRight) },
       ]}
     />
   </>

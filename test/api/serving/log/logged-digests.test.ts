@@ -61,6 +61,9 @@ import {
   type ServingFixture,
   type TestApi,
 } from '../../../support/serving/serving-fixture.ts'
+import { servedReader } from '../../../../activities/release/evidence/served-rows.ts'
+import type { ServedRows } from '../../../../domain/monitoring/training-serving-skew.ts'
+import { routedCanary } from '../../../support/release/releases.ts'
 import { uniqueName } from '../../../support/servers/servers.ts'
 
 type Policy = 'digest' | 'value'
@@ -337,11 +340,13 @@ describe.each(Object.entries(roads))('%s', (name, road) => {
       const before = await countOf(served[policy])
       await road(secret.row, served[policy])
       await until(async () => (await countOf(served[policy])) > before, 'the log')
-      const place = /failed|error/.test(name) ? 'failed_requests' : 'predictions'
-      expect(await tablesWith(needlesOf(secret))).toEqual(policy === 'digest' ? [] : [place])
+      const places = /failed|error/.test(name)
+        ? ['failed_requests']
+        : ['predictions', ...(name === 'a copy to a shadow' ? ['shadow_pairs'] : [])]
+      expect(await tablesWith(needlesOf(secret))).toEqual(policy === 'digest' ? [] : places)
       const sha256 = createHash('sha256').update(Buffer.from(secret.row.photo, 'base64')).digest('hex')
       const digests = await tablesWith([sha256, Buffer.from(sha256).toString('hex')])
-      expect(digests).toEqual(policy === 'digest' ? [place] : [])
+      expect(digests).toEqual(policy === 'digest' ? places : [])
     },
   )
 })
@@ -638,6 +643,22 @@ const readers: Record<string, (of: Served) => Promise<void>> = {
         .map((version) => expect.stringContaining(`those that ${version} answered are left out: `) as string),
     )
     expect(taken.leftOut[0]).toMatch(/`embedding`, `note`, `photo` are logged as digests/)
+  },
+  async 'activities/release/evidence/served-rows.ts'({ model, champion: version }) {
+    const release = `rel_${model}` as const
+    const routings = [
+      { stage: 'canary' as const, stageIndex: 0, generation: 1, shareBp: 1, startedMs: window.fromMs },
+    ]
+    await deps.store.query(sql`update predictions set release_id = ${release} where model = ${model}`)
+    const read = servedReader(deps, { ...routedCanary, id: release, model, version, routings })
+    let served: ServedRows
+    await until(async () => (served = await read(true)).isUnread === undefined, 'the comparison')
+    expect(served!.compared).toBeGreaterThan(0)
+    expect(served!).toMatchObject({
+      mismatchedRows: 0,
+      problem:
+        'not compared: embedding, note, photo, score, because `embedding`, `note`, `photo` are logged as digests',
+    })
   },
   async 'activities/retrain/served-rows.ts'({ model }) {
     const { definition } = await getModel(deps.store, model)
