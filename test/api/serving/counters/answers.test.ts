@@ -144,7 +144,9 @@ it('a number that is off by a factor of ten is reported in the shadow', async ()
   const model = uniqueName('model')
   const state = await shadowed(model, [numberSpec(model, 1), numberSpec(model, 10)])
   await ask(state, 800)
-  const observation = { ...(await createObserver({ store: fixture.store }, state)()), watchedMs: 1_000 }
+  const observed = await createObserver({ store: fixture.store }, state)()
+  // Pairs of more than a second ago are compared too, so a slow machine would ask about them.
+  const observation = { ...observed, disagreement: undefined, watchedMs: 1_000 }
   const { verdict, inputs } = judge(state, observation)
   expect([verdict.kind, verdict.reasons.at(-1)!.code]).toEqual(['pass', 'score_shift'])
   expect(inputs['answers']).toMatchObject({ names: ['below 92', 'from 92', 'from 100', 'from 108'] })
