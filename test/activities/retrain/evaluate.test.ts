@@ -87,6 +87,10 @@ describe('an evaluation', () => {
       ({ metric }) => metric === 'auc',
     )
     expect(auc?.champion).toBe(before?.challenger)
+    // Both versions' answers to those rows are what its release expects.
+    const { answers, rows } = report
+    expect(answers).toMatchObject({ rows, blocks: { of: 'days' } })
+    expect(answers!.cells.reduce((sum, cell) => sum + cell.rows, 0)).toBe(rows)
     expect(auc?.low).toBeLessThanOrEqual(auc?.delta ?? NaN)
     expect(await registered('b')).toMatchObject({ version: 'roses_v2.0.0' })
   })

@@ -232,6 +232,22 @@ it('an equal number is neither rolled back nor held for an approver', async () =
   expect([users(canary), users(control)]).toEqual([200, 200])
 })
 
+it('what the gate has seen is read from the evaluation that an approval covers, and from no other', async () => {
+  const model = uniqueName('model')
+  const state = await shadowed(model, [numberSpec(model, 1), numberSpec(model, 1.1)])
+  const answers = { names: ['below 92', 'from 92', 'from 100', 'from 108'], rows: 200 }
+  await fixture.store.query(sql`
+    update evaluations set report = report || ${JSON.stringify({ answers })}, report_digest = 'approved'
+    where id = (select evaluation_id from versions where version = ${state.version})`)
+  await ask(state, 10)
+  const predictedFor = async (evaluation: string) => {
+    const covered = { ...state, digests: { ...state.digests, evaluation } }
+    return (await createObserver({ store: fixture.store }, covered)()).predicted
+  }
+  expect(await predictedFor('approved')).toEqual(answers)
+  expect(await predictedFor('another')).toBeUndefined()
+})
+
 it('decisions that flip in one slice hold the release, and the slice is named', async () => {
   const model = uniqueName('model')
   const state = await shadowed(model, [decisionSpec(model, 0), decisionSpec(model, -1_000)])
