@@ -20,6 +20,7 @@ import { expectedNarrowMargin } from '../../domain/evaluation/expected-evidence.
 import { readAs } from '../../domain/values/readings.ts'
 import { readTable } from '../data/rows.ts'
 import { leakageReasons } from '../../domain/evaluation/leakage.ts'
+import { taskOf } from '../../domain/tasks/tasks.ts'
 import { findLeakingFeatures } from '../evaluation/leakage-queries.ts'
 import { requireSlices } from '../data/check-sql.ts'
 import { openRows } from '../data/open-rows.ts'
@@ -185,7 +186,7 @@ async function narrowMargin(duck: Duck, definition: ModelDefinition): Promise<st
   const all = (counted?.n ?? 0) * (split.kind === 'hash' ? split.test : 1)
   const rows = Math.round(Math.min(all, (split.kind === 'time' ? split.maxTest : undefined) ?? Infinity))
   if (rows === 0) return undefined
-  if (label.output.kind !== 'probability')
+  if (!taskOf(label.output).gate.hasPositives)
     return expectedNarrowMargin(evaluation.policy, { rows, positives: 0 })
   const [labels] = await duck.rows<{ share: number | null }>(
     `select avg(${snapshotColumns.label})::double as share from snapshot`,

@@ -305,7 +305,7 @@ const suggestion = [
 it('policy suggest prints the plans that no other beats, and the lines of the model file', async () => {
   const { code, out } = await tenure(...suggestion, 'none', '--failure-budget', '500')
   expect(code).toBe(exitCodes.done)
-  expect(out).toMatch(/^7 plans, 10 releases of each under each of 4 conditions, on 50 requests\/s/)
+  expect(out).toMatch(/^7 plans, 10 releases of each under each of 5 conditions, on 50 requests\/s/)
   expect(out).toMatch(/→ .* % /)
   expect(out).toContain('release: canary({')
   expect(out).toContain('limits: { harmBudget: 500')
