@@ -138,7 +138,7 @@ const Shares = ({ answers }: { answers: AnswerCounts }): PageElement => {
           { head: 'Champion', numeric: true, cell: (row) => shareWithCount(row.control, controlTotal) },
         ]}
       />
-      <p class="hint">(n): users, counted once in each stage and replica.</p>
+      <p class="hint">(n): users, counted once in each stage.</p>
     </>
   )
 }

@@ -23,7 +23,7 @@ it('the approver sees the slices, worst first, the direction and the share of ea
   expect(html).toMatch(/&lt;evening&gt;.*75 %.*above.*morning.*not exceeded/s)
   expect(html).toMatch(/late → on time: 60/)
   expect(html).toMatch(/late.*5 % \(50\).*20 % \(200\)/s)
-  expect(html).toContain('(n): users, counted once in each stage and replica')
+  expect(html).toContain('(n): users, counted once in each stage')
   expect(html).not.toContain('<evening>')
   expect(String(await AnswersSection({ evidence: {} }))).toBe('')
 })
