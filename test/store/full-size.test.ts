@@ -48,6 +48,7 @@ const executed: Executed[] = []
 let servers: ServingFixture
 let api: TestApi
 let champion: string
+let key: string
 
 beforeAll(async () => {
   servers = await openServingFixture()
@@ -62,6 +63,8 @@ beforeAll(async () => {
   await seedHalfYear(servers.store, { model, champion })
   await fill()
   await explainAll()
+  // Before the start of the API, which knows it then.
+  key = await servers.key({ role: 'admin' })
   api = await startApi(servers)
 })
 afterAll(async () => {
@@ -174,7 +177,6 @@ it('the watch of champions reads the ticks that it judges', async () => {
 })
 
 it('every page and every list of the API reads what it shows', async () => {
-  const key = await servers.key({ role: 'admin' })
   const signed = await api.request('POST', '/sign-in', {
     body: new URLSearchParams({ key }).toString(),
     headers: { accept: 'text/html', host: 'localhost', 'content-type': 'application/x-www-form-urlencoded' },
