@@ -553,7 +553,7 @@ async function placesWith(person: string, isNumber: boolean): Promise<string[]> 
   const holds: Record<string, (at: string) => string> = {
     bytea: (at) => `strpos(encode(${at}, 'hex'), '${bytes}') > 0`,
     jsonb: (at) =>
-      `jsonb_path_exists(${at}, 'strict $.** ? (@ == $key || @ == $number)', jsonb_build_object('key', ${name}::text, 'number', ${number}::numeric))`,
+      `jsonb_path_exists(${at}, 'strict $.** ? (@ == $key || ($number != null && @ == $number))', jsonb_build_object('key', ${name}::text, 'number', ${number}::numeric))`,
     ARRAY: (at) => `${name} = any(${at}::text[])`,
     text: (at) =>
       `${at} in (${name}, ${textLiteral(`order of ${person}`)}, ${textLiteral(`visit of ${person}`)})${isNumber ? ` or canonical_number(${at}) = ${number}` : ''}`,
