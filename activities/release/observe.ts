@@ -156,9 +156,9 @@ function pairReader(
   const shadow = { release, served: baseline, shadow: version }
   // In probation the previous champion runs in the shadow, so the sides of a pair are swapped.
   const reverse = { release, served: version, shadow: baseline }
-  let compared: Awaited<ReturnType<typeof comparisonOf>> | undefined
+  const compared = comparisonOf(store, version, baseline)
   return sparingly(async () => {
-    const { by, judged } = (compared ??= await comparisonOf(store, version, baseline))
+    const { by, judged } = await compared()
     if (by === undefined) return {}
     const pairs = await listMaturedPairs(store, shadow)
     const reversed = isReversed ? await listMaturedPairs(store, reverse) : []
@@ -185,8 +185,9 @@ function cohortReader(
   const { metric } = ab
   if (!isAbMetric(metric) || metric === 'errors') return undefined
   const spanMs = Math.max(policy.watch.tickMs, Math.round(split.deadlineMs / 100))
+  const compared = comparisonOf(store, version, baseline)
   return unhurriedly(async () => {
-    const { outputs, bins, by, judged } = await comparisonOf(store, version, baseline)
+    const { outputs, bins, by, judged } = await compared()
     const asked = { release, model, version, baseline, outputs, bins }
     if (metric === 'loss') {
       if (by === undefined) return {}
@@ -200,19 +201,29 @@ function cohortReader(
   })
 }
 
-/** How both versions are scored: by the loss of the candidate's gate, which every stage judges. `by`: undefined where nothing can be compared. */
-async function comparisonOf(
-  store: Database,
-  version: string,
-  baseline: string,
-): Promise<Pick<LossQuestion, 'judged'> & Pick<AskedArms, 'outputs' | 'bins'> & { by?: LossQuestion['by'] }> {
-  const [candidate, { manifest }] = [await getVersion(store, version), await getVersion(store, baseline)]
-  const { output } = candidate.manifest
-  return {
-    judged: await findJudgedLoss(store, candidate),
-    outputs: { canary: output, control: manifest.output },
-    bins: answerBins(manifest.output, manifest.profile),
-    by: scoredAlike(output, manifest),
+type Comparison = Pick<LossQuestion, 'judged'> &
+  Pick<AskedArms, 'outputs' | 'bins'> & { by?: LossQuestion['by'] }
+
+/**
+ * Returns a reader of how both versions are scored: by the loss of the candidate's gate, which every stage judges. It reads once, because
+ * neither the versions nor their evaluation change. `by`: undefined where nothing can be compared.
+ */
+function comparisonOf(store: Database, version: string, baseline: string): () => Promise<Comparison> {
+  let read: Comparison | undefined
+  return async () => {
+    if (read !== undefined) return read
+    const [candidate, { manifest }] = await Promise.all([
+      getVersion(store, version),
+      getVersion(store, baseline),
+    ])
+    const { output } = candidate.manifest
+    read = {
+      judged: await findJudgedLoss(store, candidate),
+      outputs: { canary: output, control: manifest.output },
+      bins: answerBins(manifest.output, manifest.profile),
+      by: scoredAlike(output, manifest),
+    }
+    return read
   }
 }
 
@@ -271,9 +282,10 @@ function holdbackReader({ store }: Pick<Deps, 'store'>, state: ReleaseState): Ou
   if (observedStage(state) !== 'probation' || !probation || !since || baseline === undefined) return undefined
   const blocks = blocksOf(10_000 - probation.holdbackBp)
   const fromMs = since.startedMs
+  const compared = comparisonOf(store, version, baseline)
   return unhurriedly(async () => {
     if (!(await hasHoldbackOutcome(store, { model, release, baseline, fromMs }))) return {}
-    const { outputs, bins, by, judged } = await comparisonOf(store, version, baseline)
+    const { outputs, bins, by, judged } = await compared()
     if (by === undefined) return {}
     const asked = { release, model, version, baseline, outputs, bins, fromMs }
     const { losses, coverage } = await lossesOf(store, asked, { by, judged, blocks })

@@ -91,10 +91,10 @@ export function predictAnswers(compared: ComparedAnswers): PredictedAnswers | un
     cells: [...cells.values()].sort((a, b) => b.rows - a.rows),
     sd: names.map((_, i) =>
       spread(
-        counted.map((block) => {
-          const c = 0.5
-          return [block.rows, Math.log((block.challenger[i]! + c) / (block.champion[i]! + c))]
-        }),
+        counted.map((block) => [
+          block.rows,
+          Math.log((block.challenger[i]! + 0.5) / (block.champion[i]! + 0.5)),
+        ]),
       ),
     ),
     distances: [whole, ...slices].flatMap((part) => distanceOf(part, distances, blocks) ?? []),

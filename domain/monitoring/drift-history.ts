@@ -1,4 +1,5 @@
 /** Extracts the evidence of a drift judgement from recorded counts, for the newest window and for earlier ones. */
+import { firstPlace } from '@tenure/sequential'
 import { featureOfProfile } from '../model/feature-parts.ts'
 import { answerProfiles, type Profile, type ReferenceProfile } from '../model/reference-profile.ts'
 import { psiOfGroups } from '../model/cycles.ts'
@@ -101,8 +102,9 @@ export function driftEvidenceAt(
   { toMs, lengthMs, everyMs }: DriftSpan,
   tuning: DriftTuning = {},
 ): (Omit<DriftEvidence, 'importance'> & { current: DriftWindow }) | undefined {
+  const times = hours.map(({ hourMs }) => hourMs)
   const between = (fromMs: number, untilMs: number) =>
-    hours.slice(placeOf(hours, fromMs), placeOf(hours, untilMs))
+    hours.slice(firstPlace(times, fromMs), firstPlace(times, untilMs))
   const windowBetween = (fromMs: number, untilMs: number) => mergedWindow(between(fromMs, untilMs))
   const current = windowBetween(toMs - lengthMs, toMs)
   if (current === undefined) return undefined
@@ -128,17 +130,6 @@ export function driftEvidenceAt(
     newest: newest && { counts: newest, before: countedPsi(reference, before, driftPolicyOf(tuning)) },
     ...(Object.values(weeks).some((each) => each !== undefined) && { weeks }),
   }
-}
-
-/** The place of the first count from a time on; they are in the order of their times. */
-function placeOf(hours: readonly CountedHour[], fromMs: number): number {
-  let [low, high] = [0, hours.length]
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (hours[middle]!.hourMs < fromMs) low = middle + 1
-    else high = middle
-  }
-  return low
 }
 
 /** Leaves out the features for which the model file names a reference. */

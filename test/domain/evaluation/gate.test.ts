@@ -570,7 +570,7 @@ describe('a metric of squared errors', () => {
     expect(judged(pareto, 'r2').map(([code]) => code)).toContain('heavy_tails')
   })
 
-  it('is none for errors of a usual spread, and for a metric that does not square them', () => {
+  it('gives no warning for errors of a usual spread, and for a metric that does not square them', () => {
     expect(judged(draw, 'rmse')).toEqual([])
     expect(judged(pareto, 'mae')).toEqual([])
   })
