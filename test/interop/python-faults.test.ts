@@ -8,15 +8,11 @@ import { pythonOrReason } from './packages.ts'
 const found = await pythonOrReason('python-objects.txt')
 
 describe.skipIf('reason' in found)('a model in Python answers', () => {
-  const runtimes = createRuntimes({ onError: () => {}, ...faultLimits })
-  const open = (code: string) => {
+  const runtimes = createRuntimes({ onError: () => {}, ...faultLimits() })
+  const open = (code: string, { python: models } = runtimes) => {
     const { python = '', ...packages } = 'reason' in found ? {} : found.packages
     const needs = { python, packages }
-    return runtimes.python.open(
-      'roses_v1.0.0',
-      { bytes: pythonFile(code, needs), plan: {}, needs },
-      { inputs: 1 },
-    )
+    return models.open('roses_v1.0.0', { bytes: pythonFile(code, needs), plan: {}, needs }, { inputs: 1 })
   }
   type Model = Awaited<ReturnType<typeof open>>
   const ask = async ({ run }: Model): Promise<number> => {
@@ -30,10 +26,11 @@ describe.skipIf('reason' in found)('a model in Python answers', () => {
   })
   afterAll(() => runtimes.stop())
 
-  it.each(Object.entries(pythonFaults))('while another one %s', async (_, { code, says, loading }) => {
+  it.each(Object.entries(pythonFaults))('while another one %s', async (_, { code, says, reaches }) => {
+    const own = reaches && createRuntimes({ onError: () => {}, ...faultLimits(reaches) })
     const said = (async () => {
-      const faulty = await open(code)
-      expect(loading).toBeUndefined()
+      const faulty = await open(code, own)
+      expect(reaches).not.toBe('loadMs')
       try {
         return await ask(faulty)
       } finally {
@@ -46,6 +43,7 @@ describe.skipIf('reason' in found)('a model in Python answers', () => {
     while (ended === undefined)
     expect(ended).toMatch(says)
     expect(sound.trouble?.()).toBeUndefined()
+    await own?.stop()
   })
 
   it('many rows in few calls, also when each call takes long', async () => {

@@ -25,7 +25,7 @@ const { packages: installed } = await preparePython({
   env: installerEnvironment(),
   signal: AbortSignal.timeout(1_200_000),
 })
-const runtimes = createRuntimes({ onError: () => {}, ...faultLimits, memoryMb: 2_048 })
+const runtimes = createRuntimes({ onError: () => {}, ...faultLimits('runMs'), memoryMb: 2_048 })
 const { python = '', ...packages } = installed
 
 const open = (code: string) => {

@@ -12,7 +12,8 @@ import { systemEnvironment } from '../../../../temporal.config.ts'
 import type { PredictorError } from '@tenure/predictors'
 import { pythonFile } from '../../../support/serving/python-file.ts'
 
-const runtimes = createRuntimes({ onError: () => {}, loadMs: 20_000, runMs: 2_000 })
+const patient = { onError: () => {}, loadMs: 600_000, runMs: 600_000 }
+const runtimes = createRuntimes(patient)
 let python = ''
 beforeAll(() => {
   const options = { env: systemEnvironment(), encoding: 'utf8' as const }
@@ -165,7 +166,7 @@ describe.runIf(isJailed)('a model that is code', () => {
 
   it('leaves no process behind: closed, stopped or with a process of its own', async () => {
     const before = servers()
-    const own = createRuntimes({ onError: () => {}, loadMs: 20_000 })
+    const own = createRuntimes(patient)
     const answer = 'def answer(rows): return rows'
     const model = await open(answer, own)
     await open(`import os, time\nif os.fork() == 0:\n    time.sleep(600)\n${answer}`, own)
@@ -176,7 +177,7 @@ describe.runIf(isJailed)('a model that is code', () => {
   })
 
   it('is opened beside other work by a replica, which asks again', async () => {
-    const own = createRuntimes({ onError: () => {} })
+    const own = createRuntimes(patient)
     const hasty = hastily()
     try {
       const again = () => hasty('m', () => open('def answer(rows): return rows', own), 'is code')
@@ -188,7 +189,7 @@ describe.runIf(isJailed)('a model that is code', () => {
   })
 
   it('is not opened again at once by a replica when it has failed', async () => {
-    const own = createRuntimes({ onError: () => {} })
+    const own = createRuntimes(patient)
     const hasty = hastily()
     try {
       // Each reading of the object gives another number.
