@@ -1,7 +1,6 @@
 /** Watches workers, backups, payload keys, the database and the prediction log for a replica, because none of them reports its own failure. */
 import { hostname } from 'node:os'
 import { watchOutages, type OutageWatch, type Symptom } from '../activities/alerts/delivery/outage-watch.ts'
-import { loadProblemText } from '../domain/serving/fallback-level.ts'
 import { droppedRowsAlert, waitingStreamsAlert } from '../domain/serving/outage-alerts.ts'
 import { watchBackups, type BackupWatch } from '../store/maintenance/backup-state.ts'
 import {
@@ -125,7 +124,7 @@ export const unloadableVersions =
               model,
               severity: 'critical',
               kind: 'replica_cannot_load',
-              message: `Replica ${replica} cannot load ${version}: ${loadProblemText(reason)} Whether another replica serves ${model} is not known without the database.`,
+              message: `Replica ${replica} cannot load ${version}: ${reason}. Whether another replica serves ${model} is not known without the database.`,
               evidence: { replica, version },
               isRaisedElsewhere: true,
             },

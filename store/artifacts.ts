@@ -149,13 +149,13 @@ export function openArtifacts(root: string): Artifacts {
       if (size > maxBytes) corrupt(digest, `it has ${size} bytes, more than ${maxBytes}`)
       const bytes = await readFile(path).catch((error: Error) => missing(digest, error))
       const found = digestOf(bytes)
-      return found === digest ? bytes : corrupt(digest, `its bytes have the digest ${found}`)
+      return found === digest ? bytes : corrupt(digest, otherBytes(found))
     },
     async locate(area, digest) {
       const path = place(area, digest)
       await access(path).catch((error: Error) => missing(digest, error))
       const found = await digestOfFile(path)
-      return found === digest ? path : corrupt(digest, `its bytes have the digest ${found}`)
+      return found === digest ? path : corrupt(digest, otherBytes(found))
     },
     remove(area, digest) {
       const path = place(area, digest)
@@ -225,6 +225,10 @@ export async function putManifest(artifacts: Artifacts, manifest: Manifest): Pro
   const stored = await artifacts.put('artifacts', Buffer.from(canonicalJson(manifest)))
   return stored.digest
 }
+
+/** Says of a file with another digest than its name what to do, since a digest alone tells a reader nothing. */
+export const otherBytes = (found: string): string =>
+  `it is corrupt, its bytes have the digest ${found}; restore the file from a backup of the artifacts and restart the replica`
 
 function corrupt(digest: string, why: string): never {
   throw new DomainError('artifact_corrupt', `${digest} cannot be used: ${why}`, { digest })

@@ -263,7 +263,7 @@ async function stopHopeless(store: Deps['store'], id: string): Promise<void> {
   const ended = await findEndedCurves(store, id)
   if (ended === undefined) return
   const stop = medianStop((await getTraining(store, id)).curve, ended)
-  if (stop !== undefined) throw new DomainError('training_failed', stop)
+  if (stop !== undefined) throw new DomainError('training_failed', stop, { stopped: true })
 }
 
 function resultOf({ id, artifactDigest, curve, attempts }: TrainingRecord): TrainResult {

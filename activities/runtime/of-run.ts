@@ -47,8 +47,9 @@ export async function recordingFailure<Result>(
   } catch (error) {
     if (error instanceof CancelledFailure) throw error
     const message = reasonOf(toFailure(error))
-    const code = isError(error) ? error.code : undefined
-    await recordFailure(store, id, { message, code }).catch((problem: Error) =>
+    const { code, context } = isError(error) ? error : {}
+    const stopped = context?.stopped === true ? true : undefined
+    await recordFailure(store, id, { message, code, stopped }).catch((problem: Error) =>
       log.warn({ run: id, error: problem.message }, `failure not recorded: ${message}`),
     )
     throw error

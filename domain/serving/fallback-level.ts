@@ -33,9 +33,3 @@ export const fallbackAlerts: Readonly<
  * than the candidate's, because three consecutive failures do not prove that a champion is broken.
  */
 export const championBreakerLimits = { rate: 0.05, alpha: 1e-6 } as const
-
-/** Bytes with another digest than their name are corrupt, which a digest does not tell a reader. */
-export const loadProblemText = (reason: string): string =>
-  /^sha256:\S+ cannot be used: its (?:\d+ )?bytes have the digest /.test(reason)
-    ? `the artifact is corrupt (${reason}). Restore the file from a backup of the artifacts and restart the replica.`
-    : `${reason}.`

@@ -31,10 +31,5 @@ export function medianStop(mine: readonly Epoch[], ended: readonly (readonly Epo
   const middle = others.length >> 1
   const median = others.length % 2 === 1 ? others[middle]! : (others[middle - 1]! + others[middle]!) / 2
   if (best <= median) return undefined
-  return `${prefix}validation loss ${best.toPrecision(4)} after epoch ${epoch}, the median of ${others.length} trials is ${median.toPrecision(4)}`
+  return `stopped early: validation loss ${best.toPrecision(4)} after epoch ${epoch}, the median of ${others.length} trials is ${median.toPrecision(4)}`
 }
-
-const prefix = 'stopped early: '
-
-/** Whether the message of a training comes from `medianStop`. */
-export const isMedianStop = (message: string | undefined): boolean => message?.includes(prefix) === true

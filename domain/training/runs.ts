@@ -6,7 +6,6 @@ import type { ErrorCode } from '../errors.ts'
 import type { GateVerdict } from '../evaluation/gate.ts'
 import { gateVerdictText, outcomeText } from '../evaluation/verdict-words.ts'
 import type { ValidationVerdict } from '../validation/expectations.ts'
-import { isMedianStop } from './median-stop.ts'
 
 export interface RunIds {
   validationId: string
@@ -58,7 +57,16 @@ export interface RunFacts extends RunIds {
   evaluation?: JudgedRun
   /** Why its artifact is not new. */
   unchanged?: string
-  failure?: { message: string; code?: ErrorCode }
+  failure?: RunFailure
+}
+
+/** What the last failed activity of a run said. */
+export interface RunFailure {
+  message: string
+  /** Present when an error of Tenure caused it. */
+  code?: ErrorCode
+  /** A trial that was ended because most of its siblings were better (`medianStop`). */
+  stopped?: true
 }
 
 const blockedText = ({ validation }: RunFacts): string | undefined =>
@@ -67,7 +75,7 @@ const blockedText = ({ validation }: RunFacts): string | undefined =>
     : undefined
 
 /** What failed: what an activity said, or the stage that has no result. */
-function failureOf(facts: RunFacts): { message: string; code?: ErrorCode } {
+function failureOf(facts: RunFacts): RunFailure {
   const { failure, snapshotDigest, validation, isTrained, evaluation } = facts
   if (failure !== undefined) return failure
   const stage =
@@ -218,8 +226,8 @@ export function endingOfTrial(facts: TrialFacts): TrialEnding {
   if (evaluation !== undefined) return judged(evaluation.verdict, evaluation.reasons, evaluation.baseline)
   const blocked = blockedText(facts)
   if (blocked !== undefined) return { outcome: 'quarantined', message: blocked }
-  const { message, code: errorCode } = failureOf(facts)
-  return isMedianStop(message) ? { outcome: 'stopped', message } : { outcome: 'failed', message, errorCode }
+  const { message, code: errorCode, stopped } = failureOf(facts)
+  return stopped === true ? { outcome: 'stopped', message } : { outcome: 'failed', message, errorCode }
 }
 
 export interface SweepFacts extends RunFacts {

@@ -10,6 +10,7 @@ import {
   getManifest,
   openArtifacts,
   digestOf,
+  otherBytes,
   parseArtifactKey,
   artifactKey,
   type Area,
@@ -88,8 +89,7 @@ export function withObjectStore(artifactRoot: string, objects: ObjectStore): Sha
     try {
       const found = await objects.download(artifactKey(area, digest), draft)
       if (found === undefined) return corrupt(area, digest, 'there is no such object')
-      if (found.digest !== digest)
-        corrupt(area, digest, `its ${found.bytes} bytes have the digest ${found.digest}`)
+      if (found.digest !== digest) corrupt(area, digest, otherBytes(found.digest))
       await local.take(area, draft)
     } finally {
       await rm(draft, { force: true })

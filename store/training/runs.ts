@@ -3,13 +3,14 @@
  * nothing else, because a client of Temporal can call them with any arguments.
  */
 import sql from 'sql-template-tag'
-import { DomainError, type ErrorCode } from '../../domain/errors.ts'
+import { DomainError } from '../../domain/errors.ts'
 import type { BroughtArtifact } from '../../domain/model/brought-artifact.ts'
 import type { HyperparameterValues } from '../../domain/training/overrides.ts'
 import type { Making } from '../../domain/registry/registration.ts'
 import {
   type JudgedRun,
   type RunFacts,
+  type RunFailure,
   idsOfRow,
   refitIdsOf,
   type RunIds,
@@ -23,12 +24,6 @@ import { findTraining } from './trainings.ts'
 import { findValidation, resultsOf } from './snapshots.ts'
 
 /** What a failed activity said. */
-export interface Failure {
-  message: string
-  /** Present when an error of Tenure caused it. */
-  code?: ErrorCode
-}
-
 interface RunRow {
   id: string
   kind: 'retraining' | 'trial' | 'sweep'
@@ -44,7 +39,7 @@ interface RunRow {
   /** All matured rows, once the gate has passed. From then on, the activities of rows and trainings work on the refit. */
   refitSnapshotDigest?: string
   excludedRows?: ExcludedRows
-  failure?: Failure
+  failure?: RunFailure
   /** Why its artifact is not new and was not evaluated. */
   unchanged?: string
   endedAt?: string
@@ -100,7 +95,7 @@ export async function recordUnchanged(
 }
 
 /** Stores what the last failed activity of an open run, batch or drill said; undefined removes it. */
-export async function recordFailure(database: Database, run: string, failure?: Failure): Promise<void> {
+export async function recordFailure(database: Database, run: string, failure?: RunFailure): Promise<void> {
   const values = sql`set failure = ${failure === undefined ? null : JSON.stringify(failure)}::jsonb
     where id = ${run} and ended_at is null`
   await database.query(sql`

@@ -37,7 +37,7 @@ import type { Config } from '../../../temporal.config.ts'
 import { linkOf, runbookOf } from './message.ts'
 import { reportReleases } from './report-releases.ts'
 import { send } from './send.ts'
-import { fallbackAlerts, fallbackLevels, loadProblemText } from '../../../domain/serving/fallback-level.ts'
+import { fallbackAlerts, fallbackLevels } from '../../../domain/serving/fallback-level.ts'
 import { placeOf } from '../../../domain/serving/gateway.ts'
 import { gatewayProblem, listGateways } from '../../../store/serving/gateways.ts'
 import { listFallbacks, listReportedFallbacks, type FleetFallback } from '../../../store/serving/replicas.ts'
@@ -250,13 +250,13 @@ function fallbackAlert(
       model,
       severity: 'warning',
       kind: 'replica_cannot_load',
-      message: `${ofLive} cannot load ${version}: ${loadProblemText(reason)} ${others === 1 ? 'The other replica serves' : `The other ${others} replicas serve`} all traffic.`,
+      message: `${ofLive} cannot load ${version}: ${reason}. ${others === 1 ? 'The other replica serves' : `The other ${others} replicas serve`} all traffic.`,
       evidence,
       cause: `${version}: ${reason}`,
     }
   }
   const { kind, severity } = fallbackAlerts[level]
-  const message = `${fallbackLevels[level]} On ${ofLive}: ${version === undefined ? reason : `${version} cannot be loaded: ${loadProblemText(reason)}`}`
+  const message = `${fallbackLevels[level]} On ${ofLive}: ${version === undefined ? reason : `${version} cannot be loaded: ${reason}.`}`
   return {
     dedupeKey: `fallback/${model}/${level}`,
     model,

@@ -8,8 +8,10 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { versionPage } from '../../../api/dashboard/pages/model/model-version.tsx'
 import { startRelease } from '../../../api/services/start-release.ts'
+import { ofRun } from '../../../activities/runtime/of-run.ts'
 import { controlActivities, trainingActivities } from '../../../activities/activities.ts'
 import type { GateVerdict } from '../../../domain/evaluation/gate.ts'
+import { DomainError } from '../../../domain/errors.ts'
 import { idsOfRow } from '../../../domain/training/runs.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { insertSweep, insertTrial } from '../../../store/training/sweeps.ts'
@@ -284,6 +286,26 @@ it('a run is ended by the activity of its kind alone', async () => {
   const kinds = ['retraining', 'trial', 'sweep'] as const
   for (const run of Object.values(runs)) expect((await getRun(store, run, kinds)).endedAt).toBeUndefined()
 })
+
+it.each([
+  ['stopped', { stopped: true }],
+  ['failed', {}],
+])(
+  'a trial whose training says "stopped early" ended as %s by its error, not by its words',
+  async (outcome, context) => {
+    const { store } = deps
+    const [sweep, trial] = [`swp_${randomUUID()}`, `try_${randomUUID()}`]
+    const by = { model, requestedBy: 'olga', asOf: '2026-01-01T00:00:00Z' }
+    await insertSweep(store, { id: sweep, ...by, plan: { candidates: [{}], parallel: 1 } })
+    await insertTrial(store, { id: trial, ...by, overrides: {}, runId: 'run' })
+    const message = 'the program ended with 1: RuntimeError: stopped early: loss is NaN'
+    const train = ofRun(deps, ['trial'], () =>
+      Promise.reject(new DomainError('training_failed', message, context)),
+    )
+    await expect(train({ run: trial })).rejects.toThrow(message)
+    expect(await call('endTrial', { run: trial })).toMatchObject({ outcome, message })
+  },
+)
 
 it('no training of a retraining can be scored as a trial, or chosen as the winner of a sweep', async () => {
   const run = await retrained()

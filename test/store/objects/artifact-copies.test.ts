@@ -79,14 +79,13 @@ describe.each(implementations)('artifacts in an object store in $name', ({ open,
     'are refused by name when the object is changed, cut off, too large or absent',
     async () => {
       await near.put('artifacts', bytes)
-      for (const [changed, why] of [
-        ['earned?', 'its 7 bytes have the digest sha256:'],
-        ['earn', 'its 4 bytes have the digest sha256:'],
-      ] as const) {
+      for (const changed of ['earned?', 'earn']) {
         await objects.put(key, Buffer.from(changed))
         const refusal = {
           code: 'artifact_corrupt',
-          message: expect.stringContaining(`${objects.address}/${key} cannot be used: ${why}`),
+          message: expect.stringContaining(
+            `${objects.address}/${key} cannot be used: it is corrupt, its bytes have the digest`,
+          ),
         }
         await expect(far.get('artifacts', digest)).rejects.toMatchObject(refusal)
         await expect(far.locate('artifacts', digest)).rejects.toMatchObject(refusal)

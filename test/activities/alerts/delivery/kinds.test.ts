@@ -24,6 +24,7 @@ import {
   resolveAlert,
   upsertAlert,
 } from '../../../../store/monitoring/alerts.ts'
+import { otherBytes } from '../../../../store/artifacts.ts'
 import { moveChampion } from '../../../../store/registry/champions.ts'
 import { concludeRelease } from '../../../../store/release/end-release.ts'
 import { insertRelease } from '../../../../store/release/releases.ts'
@@ -213,7 +214,7 @@ it('a replica that cannot load a version is told as one of two; all of them as t
       model: 'gates',
       level: 'refused' as const,
       version,
-      reason: 'sha256:aa cannot be used: its bytes have the digest sha256:bb',
+      reason: `s3://models/sha256:aa cannot be used: ${otherBytes('sha256:bb')}`,
     },
   ]
   await writeFallbacks(store, { replica: 'replica-1', fallbacks })
@@ -221,7 +222,9 @@ it('a replica that cannot load a version is told as one of two; all of them as t
     {
       alert: { kind: 'replica_cannot_load' },
       title: 'WARNING gates v1.2.0 on replica replica-1: replica cannot load a version',
-      text: expect.stringContaining('1 of 2 replicas cannot load gates_v1.2.0: the artifact is corrupt'),
+      text: expect.stringMatching(
+        /^1 of 2 replicas cannot load gates_v1\.2\.0: .* is corrupt, .* restart the replica\. The other replica serves/,
+      ),
     },
   ])
   await writeFallbacks(store, { replica: 'replica-2', fallbacks })
