@@ -134,9 +134,7 @@ export function withObjectStore(artifactRoot: string, objects: ObjectStore): Sha
       const bytes = await objects.get(artifactKey(area, digest), maxBytes)
       if (bytes === undefined) return corrupt(area, digest, 'there is no such object')
       const found = digestOf(bytes)
-      return found === digest
-        ? bytes
-        : corrupt(area, digest, `its ${bytes.length} bytes have the digest ${found}`)
+      return found === digest ? bytes : corrupt(area, digest, otherBytes(found))
     },
     async remove(area, digest) {
       await objects.remove(artifactKey(area, digest))
