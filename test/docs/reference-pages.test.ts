@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { metricTable } from '../../api/metrics/metric-catalogue.ts'
 import { commands } from '../../cli/commands/all-commands.ts'
 import { errorTable } from '../../domain/errors.ts'
+import { alertKinds } from '../../domain/monitoring/alert-kinds.ts'
 import { defaultCanaryPolicy } from '../../domain/canary/policy.ts'
 import { readDeclarations } from '../../docs/generate/pages/members.ts'
 import { differing, makePages } from '../../docs/generate/pages/pages.ts'
@@ -35,6 +36,13 @@ describe('the reference', () => {
     for (const each of commands)
       for (const { name } of 'commands' in each ? each.commands : [each])
         expect(page('commands.md')).toContain(`${'commands' in each ? `${each.name} ` : ''}${name}`)
+  })
+
+  it('counts and names what a person has to learn', () => {
+    expect(page('surface.md')).toContain(`| kinds of alerts | ${alertKinds.length} |`)
+    for (const name of [...alertKinds, 'releases', 'POST /v1/models/:name/predict', 'models sync'])
+      expect(page('surface.md')).toContain(`- \`${name}\``)
+    expect(page('surface.md')).not.toContain('predictions_default')
   })
 
   it('takes defaults and ranges from the code', () => {

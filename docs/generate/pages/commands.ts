@@ -4,12 +4,16 @@ import { exitCodeHelp } from '../../../cli/exit-codes.ts'
 import type { CommandSpec } from '../../../cli/program.ts'
 import { markdownCode, markdownTable } from '../../../test/support/docs/markdown-table.ts'
 
-export function commandsPage(): string {
-  const all = commands.flatMap((each) =>
+/** Every command, those of a group under both names. */
+export const allCommands = (): CommandSpec[] =>
+  commands.flatMap((each) =>
     'commands' in each
       ? each.commands.map((command) => ({ ...command, name: `${each.name} ${command.name}` }))
       : [each],
   )
+
+export function commandsPage(): string {
+  const all = allCommands()
   return [
     '# The command line',
     '',

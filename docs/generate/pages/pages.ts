@@ -10,6 +10,7 @@ import { judgesPage } from './judged.ts'
 import { modelFilePage } from './model-file.ts'
 import { policyPage } from './policy.ts'
 import { routesPage } from './routes.ts'
+import { surfacePage } from './surface.ts'
 
 const note =
   '<!-- Written by `npm run docs` from the code; `npm run check` fails when the two differ. -->\n\n'
@@ -29,6 +30,7 @@ const makers: Readonly<Record<string, () => string | Promise<string>>> = {
 export async function makePages(): Promise<ReadonlyMap<string, string>> {
   const pages = new Map<string, string>()
   for (const [name, make] of Object.entries(makers)) pages.set(name, `${note}${(await make()).trimEnd()}\n`)
+  pages.set('surface.md', `${note}${surfacePage(pages).trimEnd()}\n`)
   return pages.set('judges.md', judgesPage())
 }
 

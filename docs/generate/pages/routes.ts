@@ -6,7 +6,7 @@ import { routesOf } from '../../../api/routes/all-routes.ts'
 import { markdownCode, markdownTable } from '../../../test/support/docs/markdown-table.ts'
 
 /** Dependencies for the route factories: a proxy that provides any property, because no handler runs. */
-const nothing: unknown = new Proxy(() => {}, {
+export const nothing: unknown = new Proxy(() => {}, {
   get: (_target, name) => (name === Symbol.toPrimitive ? () => '' : nothing),
   apply: () => nothing,
 })
