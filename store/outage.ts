@@ -3,12 +3,12 @@
  * not reveal an outage and it must be reported here.
  */
 
-export interface Outage extends OutageMeaning {
+export interface Outage extends Omit<OutageMeaning, 'kind'> {
   /**
    * `full`: the disk is full, and only reads succeed. `read_only`: a standby, or a server that refuses writes. `away`: the server does not
    * respond.
    */
-  kind: 'full' | 'read_only' | 'away'
+  kind: Exclude<OutageMeaning['kind'], 'slow'>
   /** The message of the server or the driver. */
   why: string
   /** The duration of the outage, without a pause longer than `quietMs`. */
@@ -23,7 +23,8 @@ const quietMs = 5_000
 
 /** What a failure of Postgres means, and its remedy. */
 export interface OutageMeaning {
-  kind: Outage['kind']
+  /** `slow`: the server answers, and has ended a statement at its limit. That is no outage. */
+  kind: 'full' | 'read_only' | 'away' | 'slow'
   /** Continues a sentence whose subject is Postgres. */
   what: string
   /** Begins with an imperative. */
@@ -74,6 +75,13 @@ export const outageMeanings = [
     remedy: `Wait until Postgres has started, and read its log where it does not: on a full disk it restarts repeatedly; ${later}.`,
   },
   {
+    matches: /^57014$/,
+    kind: 'slow',
+    what: 'is slow',
+    remedy:
+      'Retry later; predictions continue. If it stays so, see what Postgres is doing: select * from pg_stat_activity where wait_event is not null.',
+  },
+  {
     matches: /^/,
     kind: 'away',
     what: 'did not answer',
@@ -94,6 +102,7 @@ export function createOutageTracker(now: () => number = () => performance.now())
       const atMs = now()
       const continues = last !== undefined && atMs - last.atMs <= quietMs
       const { kind, what, remedy } = meaningOfOutage(error)
+      if (kind === 'slow') return
       const current = { kind, what, remedy, why: error.message }
       // On a full disk, Postgres restarts repeatedly, and most failures say only that it is away.
       const isSame = continues && last!.kind === 'full' && kind === 'away'

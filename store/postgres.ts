@@ -102,7 +102,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
   const connection: pg.ClientConfig = {
     ...withIsoDates(url),
     connectionTimeoutMillis: Math.max(connectMs, openMs),
-    query_timeout: queryMs,
+    query_timeout: queryMs + graceMs,
     statement_timeout: queryMs,
     keepAlive: true,
     application_name: options.name ?? 'tenure',
@@ -129,18 +129,20 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
     async (work, { statementMs: withinMs } = {}) => {
       const { client, leftMs } = await connect()
       let broken: Error | undefined
+      const limitMs = withinMs ?? queryMs
       try {
-        await run(client, begin, { saw, watch, withinMs: leftMs() })
-        if (withinMs !== undefined) await run(client, limitOf(withinMs), { saw })
+        await run(client, begin, { saw, watch, limitMs: queryMs, withinMs: leftMs() })
+        if (withinMs !== undefined) await run(client, limitOf(withinMs), { saw, limitMs })
         const result = await work({
-          query: (statement) => run(client, statement, { saw, watch, withinMs }).catch(meaning) as never,
+          query: (statement) =>
+            run(client, statement, { saw, watch, limitMs, withinMs }).catch(meaning) as never,
           signAudit,
         })
-        await run(client, commit, { saw })
+        await run(client, commit, { saw, limitMs })
         return result
       } catch (error) {
         // A connection that did not respond is closed: a rollback would only wait again.
-        if (isError(error, 'postgres_unavailable')) broken = error
+        if (isBroken(error)) broken = error
         else await client.query('rollback').catch((failure: Error) => (broken = failure))
         throw error
       } finally {
@@ -149,7 +151,8 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
     }
   async function runAlone<T extends object>(statement: Sql, scope?: Scope): Rows<T> {
     const { client, leftMs } = await connect()
-    const runNamed = () => run<T>(client, statement, { saw, watch, withinMs: leftMs(), scope })
+    const runNamed = () =>
+      run<T>(client, statement, { saw, watch, limitMs: queryMs, withinMs: leftMs(), scope })
     let broken: Error | undefined
     try {
       return await runNamed().catch((error: unknown) => {
@@ -158,7 +161,7 @@ export function openStore(url: string, options: StoreOptions = {}): Store {
         return runNamed()
       })
     } catch (error) {
-      if (isError(error, 'postgres_unavailable')) broken = error
+      if (isBroken(error)) broken = error
       throw error
     } finally {
       client.release(broken)
@@ -201,6 +204,15 @@ const lendNone = (): never => {
   throw new DomainError('internal', 'the store of a key of some models lends no connections')
 }
 const noPool = { connect: lendNone, query: lendNone } as unknown as pg.Pool
+
+/**
+ * How much longer the driver waits than the server: a server that answers ends the statement itself, and says by it that it is only slow.
+ */
+const graceMs = 100
+
+/** Whether the connection did not respond. After a statement that the server has ended at its limit, it serves the next one. */
+const isBroken = (error: unknown): error is DomainError =>
+  isError(error, 'postgres_unavailable') && error.context['database'] !== 'slow'
 
 /** A new connection to a distant server takes longer than a query may wait. */
 const maxIdleMs = 300_000
@@ -299,7 +311,9 @@ const commit = { text: 'commit', values: [] } as unknown as Sql
 interface Running {
   saw: (error: unknown) => void
   watch?: StoreOptions['watchStatement']
-  /** Default: as long as every query. */
+  /** The limit of a statement on the server. */
+  limitMs: number
+  /** How long the driver waits, without its grace. Default: as long as for every query. */
   withinMs?: number
   /** The scope of a statement outside of a transaction. */
   scope?: Scope | undefined
@@ -308,7 +322,7 @@ interface Running {
 async function run<T extends object>(
   on: pg.PoolClient,
   statement: Sql,
-  { saw, watch, withinMs, scope }: Running,
+  { saw, watch, limitMs, withinMs, scope }: Running,
 ): Rows<T> {
   const ended = watch?.(statement.text)
   try {
@@ -316,7 +330,7 @@ async function run<T extends object>(
       name: preparedName(statement),
       text: statement.text,
       values: statement.values.map(redactedValue),
-      query_timeout: withinMs,
+      query_timeout: withinMs === undefined ? undefined : withinMs + graceMs,
     }
     const result = await (scope === undefined
       ? on.query<T & pg.QueryResultRow>(query)
@@ -326,18 +340,23 @@ async function run<T extends object>(
   } catch (error) {
     ended?.(error)
     if (isOutdatedPlan(error)) renamePlan(statement)
-    const failure = isCancelled(error) ? new Error(`timeout: ${error.message}`, { cause: error }) : error
-    saw(failure)
-    return rethrowWrite(failure)
+    if (isCancelled(error)) return unavailable(endedByServer(error, limitMs))
+    saw(error)
+    return rethrowWrite(error)
   }
 }
 
 /**
- * Server and driver have the same limit for a statement of the store, and either may act first. Only for an external query does the
- * server's limit mean that the query is too slow.
+ * The server has ended a statement of the store at its limit, so it answers. Only for an external query does the limit mean that the query is
+ * wrong.
  */
 const isCancelled = (error: unknown): error is Error =>
   error instanceof Error && (error as { code?: unknown }).code === '57014'
+
+const endedByServer = (error: Error, limitMs: number): Error =>
+  Object.assign(new Error(`timeout: a statement took longer than ${limitMs / 1_000} s`, { cause: error }), {
+    code: '57014',
+  })
 
 /** Redacts secrets that users paste into texts or libraries put into errors. */
 function redactedValue(value: unknown): unknown {

@@ -90,7 +90,7 @@ const Failure = ({ problem, form, unfiltered }: FailureParts): PageElement => (
     <h1>{headingOf(problem)}</h1>
     <p>{withCode(sentence(problem.detail))}</p>
     <p>{withCode(remedies[problem.code] ?? problem.remedy)}</p>
-    {problem.code === 'postgres_unavailable' && (
+    {problem.code === 'postgres_unavailable' && problem['database'] !== 'slow' && (
       <p>
         <strong>Predictions continue</strong>: every replica serves from memory. Reload this page once the
         database is back.
@@ -120,6 +120,7 @@ const sentence = (text: string): string =>
 function headingOf({ status, code, title, database }: Problem): string {
   if (code === 'postgres_unavailable' && database === 'full') return 'The disk of the database is full'
   if (code === 'postgres_unavailable' && database === 'read_only') return 'The database is read-only'
+  if (code === 'postgres_unavailable' && database === 'slow') return 'The database is slow'
   if (code === 'postgres_unavailable') return 'Database unreachable'
   if (code === 'temporal_unavailable') return 'Temporal unreachable'
   switch (status) {

@@ -13,7 +13,7 @@ export interface OutageAlert {
 }
 
 export interface DatabaseOutage {
-  kind: 'full' | 'read_only' | 'away'
+  kind: 'full' | 'read_only' | 'away' | 'slow'
   /** Continues a sentence whose subject is Postgres. */
   what: string
   why: string

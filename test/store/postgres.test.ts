@@ -178,14 +178,22 @@ it('a transaction may have a deadline of its own, which ends with it', async () 
   await expect(hasty.transaction((database) => database.query(slow))).rejects.toMatchObject(unavailable)
 })
 
-it('a statement that the server ends fails as one that the driver ends', async () => {
-  const work = hasty.transaction(async (database) => {
-    await database.query(sql`set local statement_timeout = 20`)
-    await database.query(sql`select pg_sleep(60)`)
-  })
-  await expect(work).rejects.toMatchObject(unavailable)
-  expect(hasty.outage()).toMatchObject({ kind: 'away' })
-  expect(await store.query(sql`select 1 as one`)).toEqual([{ one: 1 }])
+it('a statement that the server ends at its limit is told as slow, keeps its connection, and is no outage', async () => {
+  const own = openStore(postgres.url, { connectMs: 60_000, queryMs: 300, max: 1 })
+  const readPid = () => own.query<{ pid: number }>(sql`select pg_backend_pid() as pid`)
+  const before = await readPid()
+  const slow = {
+    ...unavailable,
+    message: 'Postgres is slow: timeout: a statement took longer than 0.3 s',
+    context: { database: 'slow' },
+  }
+  await expect(own.query(sql`select pg_sleep(60)`)).rejects.toMatchObject(slow)
+  await expect(own.transaction((database) => database.query(sql`select pg_sleep(60)`))).rejects.toMatchObject(
+    slow,
+  )
+  expect(own.outage()).toBeUndefined()
+  expect(await readPid()).toEqual(before)
+  await own.close()
 })
 
 it('a listener reconnects after the server was killed, and reports that notifications may be lost', async () => {
