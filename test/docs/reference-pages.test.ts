@@ -40,7 +40,7 @@ describe('the reference', () => {
 
   it('counts and names what a person has to learn', () => {
     expect(page('surface.md')).toContain(`| kinds of alerts | ${alertKinds.length} |`)
-    for (const name of [...alertKinds, 'releases', 'POST /v1/models/:name/predict', 'models sync'])
+    for (const name of [...alertKinds, 'releases', 'POST /v1/models/:name/predict', 'models show <model>'])
       expect(page('surface.md')).toContain(`- \`${name}\``)
     expect(page('surface.md')).not.toContain('predictions_default')
   })
