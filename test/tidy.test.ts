@@ -354,12 +354,20 @@ describe('a planted violation is found', () => {
     ['a condition that is awaited for a second', unlimited, `await vi.waitFor(() => {})`],
     ['a time', unlimited, `expect(performance.now() - from).toBeLessThan(9_000)`],
     ['a time with a name', unlimited, `const a = performance.now() - from; expect(a).toBeLessThanOrEqual(9)`],
+    ['a limit of a call', unlimited, `createRuntimes({ onError, runMs: 2_000 })`],
+    ['a limit of a query for others', 'test/support/a.ts', `const queryMs = 900`],
+    ['a limit of a request', unlimited, `fetch(url, { signal: AbortSignal.timeout(1_000) })`],
   ])('%s', (_name, path, text) => expect(issuesOfTimeLimits(planted(path, text))).toHaveLength(1))
 
   it.each([
     ['one longer than the limit of all', unlimited, `it('a', { timeout: 3_600_000 }, () => {})`],
     ['one of a file that is run by hand', Object.keys(byHand)[0]!, `it('a', () => {}, 60_000)`],
     ['a number of another call', unlimited, `test.add('canary', 20)`],
+    ['a limit that the test reaches', unlimited, `createRuntimes({ onError, runMs: reachedMs })`],
+    ['a limit that no machine reaches', unlimited, `createRuntimes({ onError, runMs: 600_000 })`],
+    ['a limit of a policy that is only read', 'test/domain/a.test.ts', `judge({ ...policy, maxMs: 9 })`],
+    ['a limit that is expected', unlimited, `expect(asked).toMatchObject({ maxMs: 1_000 })`],
+    ['a measured time', unlimited, `costOf({ loadMs: 40, callMs: 1 })`],
     ['an interval', unlimited, `await expect.poll(a, { interval: 5 }).toBe(1)`],
     ['a time that must have passed', unlimited, `expect(performance.now() - from).toBeGreaterThan(9)`],
   ])('but not %s', (_name, path, text) => expect(issuesOfTimeLimits(planted(path, text))).toEqual([]))

@@ -41,7 +41,7 @@ type Start = (folder: string, orders: string) => Promise<Elsewhere>
 
 const columns = ['unit_price', 'pieces', { name: 'channel', text: true }]
 // A busy machine delays the servers.
-const shared = { columns, timeoutMs: 10_000 }
+const shared = { columns, timeoutMs: 60_000 }
 const inference = {
   endpoint: 'open-inference',
   model: 'orders',

@@ -22,7 +22,7 @@ const flavours = [
 ].flatMap((name) => [name, `${name}-logged`])
 
 describe.skipIf('reason' in found)('a folder of MLflow', () => {
-  const runtimes = createRuntimes({ onError: () => {}, loadMs: 60_000, runMs: 20_000 })
+  const runtimes = createRuntimes({ onError: () => {}, loadMs: 60_000, runMs: 60_000 })
   let folder = ''
   let rows: number[][] = []
   let answers: Record<string, number[]> = {}

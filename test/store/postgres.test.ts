@@ -19,6 +19,7 @@ let postgres: RunningPostgres
 /** A store without the short deadlines of `hasty`, for reads that do not test them. */
 let store: Store
 let hasty: Store
+const reachedMs = 500
 const errors: string[] = []
 
 beforeAll(async () => {
@@ -26,7 +27,7 @@ beforeAll(async () => {
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
   const onError = (error: Error) => void errors.push(error.message)
   store = openPatientStore(postgres.url, { onError })
-  hasty = openStore(postgres.url, { connectMs: 500, queryMs: 500, onError })
+  hasty = openStore(postgres.url, { connectMs: reachedMs, queryMs: reachedMs, onError })
   await store.query(sql`select 1`)
 })
 afterAll(async () => {
@@ -91,7 +92,7 @@ it('a backend that dies during a transaction, even between two statements, ends 
 
 it('a server at a round trip of 300 ms is reached although opening a connection takes longer than a query may wait', async () => {
   const link = await openCuttableLink(postgres.url, { delayMs: 150 })
-  const distant = openStore(link.url, { connectMs: 500, queryMs: 20_000 })
+  const distant = openStore(link.url, { connectMs: reachedMs, queryMs: 60_000 })
   try {
     // Gives up the connection, not only the statement.
     await expect(distant.query(sql`select 1`)).rejects.toMatchObject({

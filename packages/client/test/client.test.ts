@@ -31,6 +31,9 @@ function stub(responses: (Response | Error)[], options: Partial<TenureOptions> =
   return { sent, client: createTenure({ url: 'http://tenure.test/', key: 'tnr_a', fetch, ...options }) }
 }
 
+/** Ends a request that never gets an answer. */
+const reachedMs = 15
+
 const json = (body: unknown, status = 200, headers: Record<string, string> = {}) =>
   new Response(JSON.stringify(body), { status, headers: { 'x-request-id': 'req-1', ...headers } })
 const problem = (code: string, status: number, retryable: boolean) =>
@@ -178,7 +181,7 @@ describe('a call', () => {
         init?.signal?.addEventListener('abort', () => body.error(init.signal?.reason))
       return Promise.resolve(new Response(new ReadableStream({ start })))
     }
-    const endless = stub([], { fetch, timeoutMs: 20, maxRetries: 0 })
+    const endless = stub([], { fetch, timeoutMs: reachedMs, maxRetries: 0 })
     expect(await thrownBy(endless.client.call('GET', '/v1/models'))).toMatchObject({ code: 'timeout' })
   })
 
@@ -235,7 +238,12 @@ describe('a call', () => {
       new Promise((_resolve, reject) =>
         init?.signal?.addEventListener('abort', () => reject(init.signal?.reason as Error)),
       )
-    const slow = createTenure({ url: 'http://tenure.test', fetch: never, timeoutMs: 20, maxRetries: 0 })
+    const slow = createTenure({
+      url: 'http://tenure.test',
+      fetch: never,
+      timeoutMs: reachedMs,
+      maxRetries: 0,
+    })
     expect(await thrownBy(slow.call('GET', '/livez'))).toMatchObject({ code: 'timeout', retryable: true })
     const stop = new AbortController()
     const aborted = slow.call('GET', '/livez', undefined, { signal: stop.signal })
@@ -262,7 +270,7 @@ describe('wait', () => {
     expect(await client.wait('rel_1', { everyMs: 1, until: ({ stage }) => stage === 'canary' })).toEqual({
       stage: 'canary',
     })
-    expect(await thrownBy(client.wait('rel_1', { everyMs: 10, timeoutMs: 15 }))).toMatchObject({
+    expect(await thrownBy(client.wait('rel_1', { everyMs: 10, timeoutMs: reachedMs }))).toMatchObject({
       code: 'timeout',
     })
     expect(await thrownBy(client.wait('iris'))).toMatchObject({ code: 'usage' })

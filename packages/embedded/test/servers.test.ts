@@ -30,8 +30,8 @@ afterAll(() => rmSync(home, { recursive: true }))
 async function ask(url: string, statement: string): Promise<unknown[]> {
   const client = new pg.Client({
     connectionString: url,
-    connectionTimeoutMillis: 2_000,
-    query_timeout: 5_000,
+    connectionTimeoutMillis: 60_000,
+    query_timeout: 60_000,
   })
   client.on('error', () => {})
   try {
@@ -193,7 +193,7 @@ it('Postgres without a data directory keeps nothing after its stop', async () =>
 })
 
 async function withClient<T>(address: string, work: (client: Client) => Promise<T>): Promise<T> {
-  const connection = await Connection.connect({ address, connectTimeout: 2_000 })
+  const connection = await Connection.connect({ address, connectTimeout: 60_000 })
   try {
     return await work(new Client({ connection }))
   } finally {

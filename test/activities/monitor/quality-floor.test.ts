@@ -135,7 +135,8 @@ it('the floors of other metrics raise, keep and resolve alerts of their own', as
 })
 
 it('a window is judged although its outcomes take longer to read than other statements may', async () => {
-  const impatient = openStore(deps.config.databaseUrl, { queryMs: 1_500 })
+  const reachedMs = 1_500
+  const impatient = openStore(deps.config.databaseUrl, { queryMs: reachedMs })
   // Only reads of outcomes are impatient: on a busy machine any other statement may take as long.
   const query: Store['query'] = (statement) =>
     (statement.sql.includes('outcomes') ? impatient : deps.store).query(statement)

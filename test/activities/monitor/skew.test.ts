@@ -345,7 +345,7 @@ it('the result of a child process that reads no input is received', async () => 
   const script = join(fixture.directory(), 'deaf.mjs')
   mkdirSync(join(script, '..'), { recursive: true })
   writeFileSync(script, 'console.log(JSON.stringify({ heard: 0 })); process.exit(0)')
-  expect(await runServingChild([], { script, timeoutMs: 20_000, input: 'x'.repeat(4_000_000) })).toEqual({
+  expect(await runServingChild([], { script, timeoutMs: 60_000, input: 'x'.repeat(4_000_000) })).toEqual({
     heard: 0,
   })
 })

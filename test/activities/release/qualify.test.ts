@@ -68,9 +68,10 @@ describe('the qualification child process', () => {
   })
 
   it('is killed when it never responds', async () => {
+    const reachedMs = 400
     const found = await runQualifier([], {
       script: script('hang.mjs', 'setInterval(() => {}, 1)'),
-      timeoutMs: 400,
+      timeoutMs: reachedMs,
     })
     expect(refusalOf(found, { model: 'm' })).toMatch(/its process did not end within 0.4 s/)
   })

@@ -241,7 +241,7 @@ describe('a snapshot', () => {
   })
 
   it('reports an unavailable Postgres as such, and not as a wrong query', async () => {
-    const away = openStore('postgres://none@127.0.0.1:1/none', { connectMs: 500 })
+    const away = openStore('postgres://none@127.0.0.1:1/none', { connectMs: 60_000 })
     await expect(
       writeSnapshot({ definition: roses, asOf: exampleDay(35), store: away, artifacts }),
     ).rejects.toMatchObject({

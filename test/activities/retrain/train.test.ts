@@ -335,8 +335,9 @@ describe('a training', () => {
   })
 
   it('fails without another retry when it gives no sign of life in three attempts', async () => {
+    const reachedMs = 20
     const silent = () =>
-      activity().run(train(deps, { models, silentMs: 20 }), {
+      activity().run(train(deps, { models, silentMs: reachedMs }), {
         trainingId: 'trn_silent',
         model: 'roses',
         snapshotDigest,
@@ -364,12 +365,12 @@ describe('a training', () => {
 describe('a training child process', () => {
   const signal = new AbortController().signal
   it('is killed when it reports nothing', async () => {
-    const started: number[] = []
+    const [started, reachedMs]: [number[], number] = [[], 300]
     const child = runChild({
       file: 'test/support/training/silent-child.ts',
       job: {},
       signal,
-      silentMs: 300,
+      silentMs: reachedMs,
       onStart: (pid) => started.push(pid),
     })
     await expect(child).rejects.toMatchObject({
@@ -380,7 +381,7 @@ describe('a training child process', () => {
   })
 
   it('reports its last lines when it cannot start', async () => {
-    const child = runChild({ file: './nothing-here.ts', job: {}, signal, silentMs: 20_000 })
+    const child = runChild({ file: './nothing-here.ts', job: {}, signal, silentMs: 60_000 })
     await expect(child).rejects.toMatchObject({
       code: 'training_interrupted',
       message: expect.stringContaining('nothing-here') as unknown,
@@ -392,7 +393,7 @@ describe('a training child process', () => {
       file: 'test/support/training/silent-child.ts',
       job: {},
       signal: AbortSignal.abort(),
-      silentMs: 20_000,
+      silentMs: 60_000,
     })
     await expect(child).rejects.toThrow('cancelled')
   })

@@ -72,7 +72,7 @@ describe.skipIf(missing !== undefined)(
       await stream.produce(
         names.flatMap((topic) => ['a', 'b', 'c', 'd', 'e', 'f'].map((value) => sentRecord(topic, value))),
       )
-      const ends = AbortSignal.timeout(30_000)
+      const ends = AbortSignal.timeout(600_000)
       const read = await Promise.all(
         names.map(async (topic) => {
           const subscription = await stream.subscribe({ topic, group: `g-${names[0]}`, member: topic })

@@ -182,10 +182,11 @@ describe('port selection', () => {
 })
 
 it('a server that accepts and does not respond is not reported as stopped', async () => {
+  const reachedMs = 50
   const silent = createServer(() => {}).listen(0, '127.0.0.1')
   await once(silent, 'listening')
   const { port } = silent.address() as AddressInfo
-  const client = createClient({ url: `http://127.0.0.1:${port}`, timeoutMs: 50 })
+  const client = createClient({ url: `http://127.0.0.1:${port}`, timeoutMs: reachedMs })
   const { detail, remedy } = commandProblemOf(
     await client.get('/v1/models').catch((error: unknown) => error),
   )!

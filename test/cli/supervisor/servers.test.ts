@@ -59,8 +59,8 @@ it('Postgres and Temporal restart on their ports after kill -9 under the supervi
 async function ask(url: string, statement: string): Promise<unknown[]> {
   const client = new pg.Client({
     connectionString: url,
-    connectionTimeoutMillis: 2_000,
-    query_timeout: 5_000,
+    connectionTimeoutMillis: 60_000,
+    query_timeout: 60_000,
   })
   client.on('error', () => {})
   try {
@@ -73,7 +73,7 @@ async function ask(url: string, statement: string): Promise<unknown[]> {
 }
 
 async function withClient<T>(address: string, work: (client: Client) => Promise<T>): Promise<T> {
-  const connection = await Connection.connect({ address, connectTimeout: 2_000 })
+  const connection = await Connection.connect({ address, connectTimeout: 60_000 })
   try {
     return await work(new Client({ connection }))
   } finally {

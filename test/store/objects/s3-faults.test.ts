@@ -149,7 +149,8 @@ describe('a request to S3', () => {
 
   it('ends when no byte arrives for its time limit', async () => {
     answers = [(_request, response) => void response.writeHead(200, { 'content-length': '10' }).write('half')]
-    const limits = { attempts: 2, silentMs: 100, pauseMs: 1 }
+    const reachedMs = 100
+    const limits = { attempts: 2, silentMs: reachedMs, pauseMs: 1 }
     const store = openTestStore(settingsOf(endpoint, 'bucket', 'prefix'), { limits })
     await expect(store.get('key')).rejects.toMatchObject({
       code: 'object_store_unavailable',

@@ -592,7 +592,7 @@ async function erase(model: string, subject: string) {
   const by = { keyDigest: subjectKey.digest, predictionIds: [], requestedBy: 'olga' }
   await insertErasure(deps.store, { id, model, ...hashes, ...by })
   for (;;) {
-    const stage = await new MockActivityEnvironment().run(eraseStage(deps, { replicaTimeoutMs: 5_000 }), {
+    const stage = await new MockActivityEnvironment().run(eraseStage(deps, { replicaTimeoutMs: 60_000 }), {
       id,
     })
     if (stage !== 'done' && stage !== 'nothing_found') continue

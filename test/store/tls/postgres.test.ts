@@ -76,7 +76,7 @@ const secure = (authority: string, host = '127.0.0.1'): string => {
 }
 
 async function failureOf(url: string): Promise<string> {
-  const store = openStore(url, { name: 'test', max: 1, connectMs: 20_000, queryMs: 20_000 })
+  const store = openStore(url, { name: 'test', max: 1, connectMs: 60_000, queryMs: 60_000 })
   try {
     await store.query(sql`select 1`)
     return 'connected'

@@ -118,13 +118,15 @@ async function killReplica(
   return performance.now()
 }
 
+const attemptMs = 1_000
+
 /** Resolves when a killed replica is ready again. */
 export async function untilBack(url: string): Promise<void> {
   // The socket of a killed process may still accept for a moment.
   let away = false
   const until = performance.now() + 200_000
   while (performance.now() < until) {
-    const status = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(1_000) })
+    const status = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(attemptMs) })
       .then(async (answer) => (await answer.arrayBuffer(), answer.status))
       .catch(() => 0)
     if (status === 0) away = true

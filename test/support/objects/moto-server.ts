@@ -21,7 +21,7 @@ export interface MotoServer {
 }
 
 const readyMs = 120_000
-const limits = { privateHosts: 'all', maxBytes: 100_000, maxMs: 10_000 } as const
+const readLimits = { privateHosts: 'all', maxBytes: 100_000, maxMs: 60_000 } as const
 let running: Promise<MotoServer | undefined> | undefined
 let buckets = 0
 
@@ -49,7 +49,7 @@ export async function startMoto(): Promise<MotoServer> {
   const endpoint = `http://127.0.0.1:${port}`
   const untilMs = performance.now() + readyMs
   while (
-    !(await outgoingFetch(endpoint, limits).then(
+    !(await outgoingFetch(endpoint, readLimits).then(
       async (answer) => {
         await answer.discard()
         return answer.ok
@@ -64,7 +64,7 @@ export async function startMoto(): Promise<MotoServer> {
     endpoint,
     async bucket(prefix = 'tenure') {
       const settings = settingsOf(endpoint, `tenure-${process.pid}-${++buckets}`, prefix)
-      const made = await outgoingFetch(`${endpoint}/${settings.bucket}`, { ...limits, method: 'PUT' })
+      const made = await outgoingFetch(`${endpoint}/${settings.bucket}`, { ...readLimits, method: 'PUT' })
       await made.discard()
       if (!made.ok) throw new Error(`no bucket: ${made.status}`)
       return settings
@@ -88,11 +88,11 @@ export const settingsOf = (endpoint: string, bucket: string, prefix: string): S3
   credentials: () => ({ accessKeyId: 'test', secretAccessKey: 'a-secret-of-the-tests' }),
 })
 
-/** Limits with which an unavailable store is detected quickly. */
-export const shortLimits = { attempts: 3, silentMs: 2_000, pauseMs: 5 }
+/** Attempts with which an unavailable store is detected quickly. */
+const limits = { attempts: 3, silentMs: 60_000, pauseMs: 5 }
 
 export const openTestStore = (settings: ObjectStoreSettings, options: S3StoreOptions = {}) =>
-  openS3Store(settings as S3Settings, { limits: shortLimits, ...options })
+  openS3Store(settings as S3Settings, { limits, ...options })
 
 /** Returns the environment variables that name the same store. */
 export const environmentOf = ({ bucket, prefix, endpoint, credentials }: S3Settings) => ({

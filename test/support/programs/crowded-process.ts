@@ -5,9 +5,12 @@ import { runTrainingProgram } from '../../../activities/trainers/program.ts'
 import { createRuntimes } from '../../../api/serving/runtime/hosts.ts'
 import { startLimited } from '../../../api/serving/runtime/limited-process.ts'
 
+/** A timer of a start keeps this process, also where the start has failed. */
+const reachedMs = 1_000
+
 const starts: (() => Promise<unknown>)[] = [
   async () => startLimited(['api/processes/artifact-reader.ts'], 768),
-  () => runServingChild([], { script: 'api/processes/qualifier.ts', timeoutMs: 1_000 }),
+  () => runServingChild([], { script: 'api/processes/qualifier.ts', timeoutMs: reachedMs }),
   () =>
     runTrainingProgram({
       argv: ['true'],
@@ -15,8 +18,8 @@ const starts: (() => Promise<unknown>)[] = [
       env: {},
       input: '',
       signal: new AbortController().signal,
-      silentMs: 1_000,
-      limitMs: 1_000,
+      silentMs: reachedMs,
+      limitMs: reachedMs,
       onLine: () => {},
     }),
   () => {

@@ -115,7 +115,7 @@ export function openMlservers({ bin, python }: { bin: string; python: string }, 
           model,
           tensor: { name: 'x', datatype: 'FP64' },
           outputs: [{ from: 'predict_proba', at: 1 }],
-          timeoutMs: 20_000,
+          timeoutMs: 60_000,
         },
       )
       return registry.register(against, digest)

@@ -42,10 +42,13 @@ export async function startOutageSystem(
   }
 }
 
+/** How long one attempt to reach it takes. */
+const attemptMs = 500
+
 /** Resolves with the time of Temporal's first response. */
 export async function temporalAnswers(system: Pick<RealSystem, 'config'>): Promise<number> {
   for (;;) {
-    const found = await freshClient(system).catch(() => undefined)
+    const found = await freshClient(system, attemptMs).catch(() => undefined)
     if (found !== undefined) {
       const atMs = Date.now()
       await found.close()
@@ -56,10 +59,10 @@ export async function temporalAnswers(system: Pick<RealSystem, 'config'>): Promi
 }
 
 /** Uses a new connection; a connection that has failed backs off for longer and longer. */
-export async function freshClient({ config }: Pick<RealSystem, 'config'>) {
+export async function freshClient({ config }: Pick<RealSystem, 'config'>, connectTimeout = 200_000) {
   const connection = await Connection.connect({
     address: config.temporal.address,
-    connectTimeout: 500,
+    connectTimeout,
     channelArgs: { 'grpc.use_local_subchannel_pool': 1 },
   })
   const client = new Client({ connection, namespace: config.temporal.namespace })

@@ -167,6 +167,9 @@ export interface PredictAnswer {
   }[]
 }
 
+/** The limits of the API process. */
+const served = { connect: 500, query: 900 }
+
 export async function startReplica(
   fixture: ServingFixture,
   options: ReplicaOptions = {},
@@ -175,7 +178,7 @@ export async function startReplica(
   const stateDir = options.stateDir ?? fixture.directory()
   const own = openStore(options.databaseUrl ?? fixture.databaseUrl, {
     name: id,
-    ...(options.deadlines === 'as served' ? { connectMs: 500, queryMs: 900 } : patient),
+    ...(options.deadlines === 'as served' ? { connectMs: served.connect, queryMs: served.query } : patient),
   })
   const store = options.around?.(own) ?? own
   const troubles: string[] = []

@@ -70,7 +70,7 @@ const fileOf = ({ address }: TestEndpoint) => ({
   columns: ['size', { name: 'colour', text: true }, 'age'],
   outputs: ['predictions.*.0'],
   // A busy machine delays the server.
-  timeoutMs: 30_000,
+  timeoutMs: 60_000,
 })
 const allow = () => vi.stubEnv('TENURE_PRIVATE_HOSTS', '127.0.0.1')
 beforeEach(() => void allow())

@@ -703,8 +703,9 @@ describe('the Open Inference Protocol by gRPC', () => {
   const say = (body: Buffer, headers?: Record<string, string>, changes: object = {}) =>
     ask({ ...file(1), ...changes }, number, [{ body, headers }], texts)
 
+  const givenMs = 250
   it('is asked over HTTP/2, in the time that an answer may take', async () => {
-    const { asked, given } = await say(inferAnswer(rows), undefined, { timeoutMs: 250 })
+    const { asked, given } = await say(inferAnswer(rows), undefined, { timeoutMs: givenMs })
     expect(asked[0]).toMatchObject({
       address: 'http://models.example.org:9000/inference.GRPCInferenceService/ModelInfer',
       headers: { 'content-type': 'application/grpc', te: 'trailers', 'grpc-timeout': '250m' },

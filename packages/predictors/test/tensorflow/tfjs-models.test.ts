@@ -60,8 +60,8 @@ describe('the TensorFlow.js thread', () => {
   const order = (): RunTicket => ({ background: false, cancelled: false, begunMs: 0 })
 
   it('that a model blocks is ended: clients get an error, and other models return, in the end without that model', async () => {
-    const troubles: string[] = []
-    const tensors = createTensors({ onError: (what) => troubles.push(what), runMs: 700 })
+    const [troubles, reachedMs]: [string[], number] = [[], 700]
+    const tensors = createTensors({ onError: (what) => troubles.push(what), runMs: reachedMs })
     started.push(tensors)
     const slow = await open(tensors, 'slow', endless(65_000), 1)
     const fine = await open(tensors, 'fine', quick(), 3)

@@ -21,8 +21,9 @@ import { type RunningPostgres, startPostgres } from '@tenure/embedded'
 import { migrate } from '../../../../store/database/migrate.ts'
 import { listAlerts } from '../../../../store/monitoring/alerts.ts'
 import { claimAlert } from '../../../../store/maintenance/sent-alerts.ts'
-import { openStore, type Store } from '../../../../store/postgres.ts'
+import type { Store } from '../../../../store/postgres.ts'
 import { encodeOrigin } from '../../../../store/serving/prediction-log.ts'
+import { openPatientStore } from '../../../support/servers/servers.ts'
 import { mountSmallDisk } from '../../../support/servers/small-disk.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
 import { revived } from '../../../support/servers/revived.ts'
@@ -91,7 +92,7 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
     }
     postgres = await startPostgres({ dataDir: join(disk!.path, 'postgres') })
     await migrate(postgres.url)
-    store = openStore(postgres.url, { connectMs: 500, queryMs: 1_000, onError: () => {} })
+    store = openPatientStore(postgres.url, { onError: () => {} })
   })
   afterEach(async () => {
     await watch?.stop()

@@ -20,7 +20,8 @@ import { openSpool } from '../../../../api/serving/log/spool.ts'
 import { type RunningPostgres, startPostgres } from '@tenure/embedded'
 import { migrate } from '../../../../store/database/migrate.ts'
 import { encodeOrigin } from '../../../../store/serving/prediction-log.ts'
-import { openStore, type Store } from '../../../../store/postgres.ts'
+import type { Store } from '../../../../store/postgres.ts'
+import { openPatientStore } from '../../../support/servers/servers.ts'
 import { mountSmallDisk } from '../../../support/servers/small-disk.ts'
 import { until } from '../../../support/serving/serving-fixture.ts'
 import { revived } from '../../../support/servers/revived.ts'
@@ -81,7 +82,7 @@ describe.runIf(mayMount)('a full disk', () => {
     chmodSync(data, 0o711)
     postgres = await startPostgres({ dataDir: join(data, 'postgres') })
     await migrate(postgres.url)
-    store = openStore(postgres.url, { connectMs: 500, queryMs: 1_000, onError: () => {} })
+    store = openPatientStore(postgres.url, { onError: () => {} })
   })
   afterEach(async () => {
     await log?.close()

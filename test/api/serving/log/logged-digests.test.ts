@@ -618,7 +618,7 @@ const readers: Record<string, (of: Served) => Promise<void>> = {
     const hashes = await findSubjectHash(deps.store, subjectKey, { model, subject: newSecret().row.note })
     const by = { keyDigest: subjectKey.digest, predictionIds: [], requestedBy: 'olga' }
     await insertErasure(deps.store, { id, model, ...hashes, ...by })
-    await new MockActivityEnvironment().run(eraseStage(deps, { replicaTimeoutMs: 5_000 }), { id })
+    await new MockActivityEnvironment().run(eraseStage(deps, { replicaTimeoutMs: 60_000 }), { id })
     expect((await getErasure(deps.store, id)).notes).toEqual([
       `requests to these versions have the subject as a digest, and are found by their routing key alone: ${champion}, ${candidate}`,
     ])

@@ -38,12 +38,12 @@ import {
   type PredictionRecord,
 } from '../../../../store/serving/prediction-log.ts'
 import { processIdentity, thisProcess } from '../../../../store/process-identity.ts'
-import { openStore, type Store } from '../../../../store/postgres.ts'
+import type { Store } from '../../../../store/postgres.ts'
 import type { StoredPrediction } from '../../../../store/serving/prediction-replays.ts'
 import { irisRow, irisSpec, notCompiled } from '../../../support/serving/artifact.ts'
 import { freeze } from '../../../support/servers/freeze.ts'
 import { placePostgres } from '../../../support/servers/own-servers.ts'
-import { uniqueName } from '../../../support/servers/servers.ts'
+import { openPatientStore, uniqueName } from '../../../support/servers/servers.ts'
 import {
   askLater,
   servingFixtureOn,
@@ -68,7 +68,7 @@ const texts = Buffer.from([1, 0, 0, 0, 0x78])
 beforeAll(async () => {
   await placePostgres(join(root, 'postgres'))
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
-  store = openStore(postgres.url, { connectMs: 500, queryMs: 1_000 })
+  store = openPatientStore(postgres.url)
   fixture = servingFixtureOn({ databaseUrl: postgres.url })
 })
 afterEach(async () => {

@@ -143,7 +143,7 @@ function questionOf(name: string, secure: boolean, port: number): Question {
   const { path = '', ...fields } = file as { path?: string }
   const address = `${scheme}${secure ? 's' : ''}://127.0.0.1:${port}${path}`
   return {
-    file: { endpoint, address, columns: Object.keys(own), timeoutMs: 20_000, ...fields },
+    file: { endpoint, address, columns: Object.keys(own), timeoutMs: 60_000, ...fields },
     row: own as Question['row'],
   }
 }

@@ -234,8 +234,8 @@ describe.each(Object.entries(faults))('a server that %s', (what, [fault, why]) =
   })
 
   it('delays no other endpoint', async () => {
-    const other = await opened()
-    const { ask } = await opened({ address: `${address}/faulty`, timeoutMs: 200 })
+    const [other, reachedMs] = [await opened(), 200]
+    const { ask } = await opened({ address: `${address}/faulty`, timeoutMs: reachedMs })
     handle = (request, ...more) =>
       (request.url?.endsWith('/faulty') === true ? fault : sums)(request, ...more)
     const failed = ask([[1, 1]]).catch(() => 'failed')

@@ -153,7 +153,8 @@ describe.runIf(isJailed)('a model that is code', () => {
 
   it('is ended when it takes longer than its time, although it never returns', async () => {
     const before = servers()
-    const hasty = createRuntimes({ onError: () => {}, loadMs: 3_000 })
+    const reachedMs = 3_000
+    const hasty = createRuntimes({ ...patient, loadMs: reachedMs })
     try {
       await expect(open(`import time\nwhile True: time.sleep(1)`, hasty)).rejects.toMatchObject({
         message: expect.stringContaining('it has taken more than 3000 ms') as unknown,

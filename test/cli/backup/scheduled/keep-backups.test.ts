@@ -231,7 +231,7 @@ const state: FoundBackups = {
   since: '2026-01-01T00:00:00Z',
   failures: {},
   ageMs: 1_000,
-  silentMs: 1_000,
+  silentMs: 0,
 }
 
 it.each<[string, Partial<FoundBackups>, RegExp | undefined]>([

@@ -11,7 +11,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
 import { type RunningPostgres, startPostgres } from '@tenure/embedded'
 import { insertKey } from '../../../../store/access/api-keys.ts'
 import { migrate, migrationsDir } from '../../../../store/database/migrate.ts'
-import { openStore, type Store } from '../../../../store/postgres.ts'
+import type { Store } from '../../../../store/postgres.ts'
 import { checkout, environmentWith } from '../../../../temporal.config.ts'
 import {
   startApiProcess,
@@ -20,6 +20,7 @@ import {
   type ApiProcess,
   type ClosedLoad,
 } from '../../../support/serving/api-process.ts'
+import { openPatientStore } from '../../../support/servers/servers.ts'
 import { irisRow, irisSpec } from '../../../support/serving/artifact.ts'
 import { reached } from '../../figures.ts'
 import { nextRoute, registerFixtureVersion } from '../../../support/serving/registration.ts'
@@ -52,7 +53,7 @@ let load: ClosedLoad
 beforeAll(async () => {
   postgres = await startPostgres({ dataDir: join(root, 'postgres') })
   await migrate(postgres.url)
-  store = openStore(postgres.url, { max: 2, connectMs: 500, queryMs: 1_000, onError: () => {} })
+  store = openPatientStore(postgres.url, { max: 2, onError: () => {} })
   const artifacts = join(root, 'artifacts')
   await nextRoute(store, 'iris', { proven: await registerFixtureVersion(store, artifacts, irisSpec()) })
   // Otherwise each replica would create the first key and print it.
