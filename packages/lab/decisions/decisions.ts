@@ -11,7 +11,7 @@ import {
   rivalRules,
   type BaselineRuleName,
 } from '../../../domain/simulation/baseline-rules.ts'
-import { defaultWorld, parseScenario } from '../../../domain/simulation/scenario.ts'
+import { betterScenario, defaultWorld, parseScenario } from '../../../domain/simulation/scenario.ts'
 import { figureTable } from '../../../test/support/figures.ts'
 import { readOptions } from '../harness/options.ts'
 import { summarizeReleases, type SimulationSummary } from '../../../domain/simulation/summary.ts'
@@ -55,16 +55,17 @@ const table = (heads: string | readonly string[], rows: readonly (readonly strin
 const good: string[][] = []
 const detection: string[][] = []
 const reference: Record<string, number> = { '0.01': 2_852, '0.02': 445, '0.05': 85, '0.1': 35 }
-for (const [label, policy] of [
-  ['a day from 1 to 50 %', dayPolicy],
-  ['a day at 5 %', fivePercent],
+for (const [label, candidate, policy, scenario] of [
+  ['a day from 1 to 50 %', 'equal, rolled back', dayPolicy, 'good'],
+  ['a day at 5 %', 'equal, rolled back', fivePercent, 'good'],
+  ['a day from 1 to 50 %', 'better, rolled back or asked', dayPolicy, betterScenario],
 ] as const) {
   const cells: string[] = []
   for (const rule of rules) {
-    const { falseRollbackRate } = await measure('good', policy, rule ? { rule } : {})
-    cells.push(percent(falseRollbackRate!))
+    const { falseRollbackRate, promoted } = await measure(scenario, policy, rule ? { rule } : {})
+    cells.push(percent(scenario === 'good' ? falseRollbackRate! : 1 - promoted / releases))
   }
-  good.push([label, ...cells])
+  good.push([label, candidate, ...cells])
 }
 for (const rate of Object.keys(reference)) {
   const cells: string[] = []
@@ -115,11 +116,12 @@ The other columns apply other rules to the same traffic; those of the two contro
 
 ${baselineRuleNames.map((name) => `- **${name}**: ${rivalRules[name]}`).join('\n')}
 
-## Good releases rolled back within a day
+## Good releases rolled back within a day, or asked about
 
-${releases} releases a cell; the candidate is exactly as good as the champion.
+${releases} releases a cell. An *equal* candidate is exactly as good as the champion. A *better* one has learnt a moved base rate and answers otherwise
+(\`${betterScenario}\`). The other rules read failures alone and ask no person.
 
-${table(['policy', ...ruleNames], good)}
+${table(['policy', 'candidate', ...ruleNames], good)}
 
 ## Canary requests until a bad release is rolled back
 
