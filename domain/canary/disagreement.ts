@@ -29,6 +29,9 @@ export interface DisagreementPolicy {
 
 export const defaultDisagreement: DisagreementPolicy = { max: 0.2, action: 'ask' }
 
+/** Distances between numbers are counted in steps of 1/50, in a shadow and in the gate: rounded otherwise, a constant distance would lie above its own. */
+export const distanceSteps = 50
+
 /** The pairs of all requests or of one slice. A routing key counts once. */
 export interface DisagreementPart {
   name: string

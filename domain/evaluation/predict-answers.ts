@@ -5,6 +5,7 @@
 import { outputNames } from '@tenure/predictors/features'
 import { answeredRows, answerReader, type ModelAnswers } from '../metrics/answers.ts'
 import { scoreRanges, type ReferenceProfile } from '../model/reference-profile.ts'
+import { distanceSteps } from '../canary/disagreement.ts'
 import {
   minPredictingRows,
   type AnswerCell,
@@ -148,7 +149,7 @@ function comparison({ y, challenger, champion, shared }: ComparedAnswers, form: 
     const [lost, loss] = [lossOf(a), lossOf(b)]
     const differences = a.map((value, k) => Math.abs(value - b[k]!))
     return {
-      distance: scaledLoss(differences, scales) ?? NaN,
+      distance: Math.round((scaledLoss(differences, scales) ?? NaN) * distanceSteps) / distanceSteps,
       championRight: Number(lost < loss),
       challengerRight: Number(loss < lost),
     }

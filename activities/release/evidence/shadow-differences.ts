@@ -4,7 +4,7 @@
  */
 import { outputWidth } from '@tenure/predictors/features'
 import { scoreRanges } from '../../../domain/model/reference-profile.ts'
-import type { DisagreementEvidence } from '../../../domain/canary/disagreement.ts'
+import { distanceSteps, type DisagreementEvidence } from '../../../domain/canary/disagreement.ts'
 import type { SliceDefinition } from '../../../domain/model-definition.ts'
 import type { Manifest } from '../../../domain/model/manifest.ts'
 import type { ReleaseState } from '../../../domain/release/state.ts'
@@ -20,8 +20,6 @@ import { scaledLoss } from '../../../domain/tasks/numeric.ts'
 /** Pairs per page, and the limit of a release: more pairs would cost more than they add evidence. */
 const pagePairs = 2_000
 const maxPairs = 100_000
-/** Distances between numbers are counted in steps of 1/50. */
-const steps = 50
 
 export interface DifferenceReader {
   /** Adds the next page. */
@@ -138,7 +136,7 @@ function createCounts() {
   const slices = new Map<string, number[]>()
   let measure: DisagreementEvidence['measure'] = 'decisions'
   let all: number[] | undefined
-  const empty = () => Array.from({ length: measure === 'decisions' ? 2 : steps + 1 }, () => 0)
+  const empty = () => Array.from({ length: measure === 'decisions' ? 2 : distanceSteps + 1 }, () => 0)
   const count = (into: number[], distance: number | undefined) => {
     if (distance !== undefined) into[Math.round(distance * (into.length - 1))]!++
   }

@@ -1,7 +1,7 @@
 /**
  * Simulates the judges that need no failures (score shift, disagreement, holdback). Prints their false alarms on good releases, evaluated after
  * every tick, how much data each needs to detect a worse model, and what several replicas make of a user. `npm run bench -- judgements
- * <releases> <seed> [release | guards | disagreement | holdback | replicas]`.
+ * <releases> <seed> [shifts | bugs | release | guards | disagreement | holdback | replicas]`.
  */
 import {
   defaultDisagreement,
@@ -17,6 +17,7 @@ import { simulateRelease } from '../../../domain/simulation/simulate.ts'
 import { binomial, seededRandom } from '@tenure/sequential'
 import { hourPolicy } from '../../../test/support/release/hour-policy.ts'
 import { shiftOfEqualVersions, verdictOnStorm } from '../../../test/support/serving/counted-replicas.ts'
+import { betterWorlds, bugs, equalWorlds, playWorld, type Played } from './shifts.ts'
 import { atMostText, printRow, spreadText } from './table.ts'
 
 const [releases = 1_000, seed = 1] = process.argv.slice(2, 4).map(Number)
@@ -239,10 +240,10 @@ function replicasTable(): void {
     'runs',
     'equal: asked',
     'rolled back',
-    'one caller fails',
-    'fifty fail',
+    'one caller fails: rolled back',
+    'fifty fail: rolled back',
   )
-  printRow('--:', '---', '--:', '--:', '--:', '---', '---')
+  printRow('--:', '---', '--:', '--:', '--:', '--:', '--:')
   for (const replicas of [1, 2, 3, 4, 8, 10, 16])
     for (const apart of [false, true]) {
       const outcomes = Array.from({ length: releases }, (_, i) =>
@@ -250,14 +251,78 @@ function replicasTable(): void {
       )
       const share = (outcome: string) =>
         `${Number(((100 * outcomes.filter((each) => each === outcome).length) / releases).toPrecision(3))} %`
+      const storms = Math.ceil(releases / 10)
       const after = (callers: number) =>
-        verdictOnStorm({ replicas, apart }, callers).kind === 'fail' ? 'rolled back' : 'goes on'
+        `${runsOf(storms, replicas, (own) => verdictOnStorm({ replicas, apart }, callers, own)).filter(({ kind }) => kind === 'fail').length} of ${storms}`
       const how = apart ? 'at each replica' : 'once'
       printRow(replicas, how, releases, share('asked'), share('rolled back'), after(1), after(50))
     }
 }
 
+/** Simulates what becomes of candidates that are better and answer otherwise, and of equal ones. */
+function shiftsTable(): void {
+  printRow(
+    'candidate',
+    'answer that moves most, in the gate',
+    'runs',
+    'rolled back',
+    'at most (95 %)',
+    'asked',
+    'by',
+  )
+  printRow('---', '--:', '--:', '--:', '--:', '--:', '---')
+  for (const [place, world] of [...betterWorlds, ...equalWorlds].entries()) {
+    const all = runsOf(releases, place, (own) =>
+      playWorld(world, own, { users: 10_000, tick: 100, looks: 5 }),
+    )
+    const of = (end: Played['end']) => all.filter((each) => each.end === end).length
+    const { champion, candidate } = all[0]!.moved
+    printRow(
+      world.name,
+      `${percent(champion)} → ${percent(candidate)}`,
+      releases,
+      of('rolled back'),
+      atMostText(of('rolled back'), releases),
+      of('asked'),
+      codesOf(all),
+    )
+  }
+}
+
+/** Simulates planted bugs of serving, with rows that are compared with the training path, and without any. */
+function bugsTable(): void {
+  printRow('bug', 'rows are compared', 'runs', 'stopped', 'by', 'requests until then')
+  printRow('---', '---', '--:', '--:', '---', '--:')
+  for (const [place, world] of bugs.entries())
+    for (const isCompared of [true, false]) {
+      const size = { users: 10_000, tick: 20, looks: 1, isCompared }
+      const all = runsOf(releases, 100 + place, (own) => playWorld(world, own, size))
+      const stopped = all.filter(({ end }) => end !== 'passed')
+      const requests = spreadText(stopped.map((each) => each.requests))
+      printRow(world.name, isCompared ? 'yes' : 'no', releases, stopped.length, codesOf(all), requests)
+    }
+}
+
+/** Runs of a place in a table, each with a seed of its own. */
+const runsOf = <T>(runs: number, place: number, run: (seed: number) => T): T[] =>
+  Array.from({ length: runs }, (_, i) => run((seed * 1_000 + place) * 1e5 + i))
+
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`
+
+/** How many each test has rolled back or asked about. */
+function codesOf(all: readonly Played[]): string {
+  const counts = new Map<string, number>()
+  for (const { end, code } of all)
+    if (code !== undefined) {
+      const text = end === 'asked' ? `${code} asks` : code
+      counts.set(text, (counts.get(text) ?? 0) + 1)
+    }
+  return [...counts].map(([code, count]) => `${code} ${count}`).join(', ') || '–'
+}
+
 const tables = {
+  shifts: shiftsTable,
+  bugs: bugsTable,
   release: releaseTable,
   guards: guardsTable,
   disagreement: disagreementTable,

@@ -1,6 +1,15 @@
 /** Tests what the gate records of both versions' answers to the same test rows, for every task. */
 import { describe, expect, it } from 'vitest'
-import { answerShares } from '../../../domain/canary/predicted-answers.ts'
+import {
+  defaultDisagreement,
+  distanceSteps,
+  reportDisagreement,
+} from '../../../domain/canary/disagreement.ts'
+import {
+  answerShares,
+  type PredictedAnswers,
+  type PredictedDistance,
+} from '../../../domain/canary/predicted-answers.ts'
 import { predictAnswers } from '../../../domain/evaluation/predict-answers.ts'
 import type { OutcomeValue } from '../../../domain/tasks/output.ts'
 import { decisionNames, taskOf } from '../../../domain/tasks/tasks.ts'
@@ -82,6 +91,33 @@ it('rows without days are parted, and few rows predict nothing', () => {
     slices: [],
   }
   expect(predictAnswers(asked)).toBeUndefined()
+})
+
+it('numbers whose level has moved lie a distance apart that a shadow counts alike, so it never exceeds itself', () => {
+  const given = compared('number')
+  const moved = (by: number) => given.champion.answers.map((answer) => answer.map((value) => value + by))
+  for (const by of [0.13, 0.29, 0.31, 0.47, 0.53]) {
+    const [{ mean, sd }] = predictAnswers({
+      ...given,
+      challenger: { ...given.challenger, answers: moved(by) },
+    })!.distances as [PredictedDistance]
+    const distances = Array.from({ length: distanceSteps + 1 }, () => 0)
+    distances[Math.round(mean * distanceSteps)] = 10_000
+    expect([mean * distanceSteps, sd]).toEqual([
+      expect.closeTo(Math.round(mean * distanceSteps), 6),
+      expect.closeTo(0, 6),
+    ])
+    const seen = {
+      measure: 'distance',
+      all: { name: 'all requests', distances },
+      slices: [],
+      changes: [],
+    } as const
+    const predicted = { distances: [{ name: 'all requests', mean, sd }] } as unknown as PredictedAnswers
+    expect(reportDisagreement(seen, { ...defaultDisagreement, max: 0 }, 0.002, predicted).all.above).toBe(
+      false,
+    )
+  }
 })
 
 it('a champion decides by its own threshold', () => {

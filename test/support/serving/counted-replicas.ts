@@ -153,8 +153,12 @@ export function shiftOfEqualVersions(of: Replicas, seed: number): 'none' | 'aske
   return shift.question(undefined) === null ? 'none' : 'asked'
 }
 
-/** The verdict on a good canary of 5 %, at which so many callers fail for a tick, each at every replica. */
-export function verdictOnStorm(of: Replicas, callers: number): Verdict {
+/**
+ * The verdict on a good canary of 5 %, at which so many callers fail for a tick, each at every replica. With a seed, one in 200 of the other
+ * requests fails, of both versions.
+ */
+export function verdictOnStorm(of: Replicas, callers: number, seed?: number): Verdict {
+  const uniform = seed === undefined ? () => 1 : seededRandom(seed)
   const judge = incrementalJudge({ ...defaultCanaryPolicy, scoreShift: 'off' })
   const counted = countedReplicas({ ...of, shareBp: 500 })
   const requests = 4_000
@@ -164,6 +168,7 @@ export function verdictOnStorm(of: Replicas, callers: number): Verdict {
         replica: i % of.replicas,
         arm: i % 20 === 0 ? 'canary' : 'champion',
         key: `user ${tick} ${i}`,
+        ...(uniform() < 0.005 && { bad: 'errors' }),
       })
     for (let replica = 0; tick === 6 && replica < of.replicas; replica++)
       for (let i = 0; i < callers; i++)
