@@ -2,7 +2,7 @@
 import { outputWidth } from '@tenure/predictors/features'
 import { isAbMetric } from '../../domain/canary/ab-test.ts'
 import { cohortCounter, type AbPrediction, type CohortQuestion } from '../../domain/canary/ab-cohorts.ts'
-import { coverageCounter, type Coverage } from '../../domain/canary/coverage.ts'
+import { coverageCounter, pairCoverage, type Coverage } from '../../domain/canary/coverage.ts'
 import type { AnswerBins } from '../../domain/tasks/answer-bins.ts'
 import { answerBins, sharedBins } from '../../domain/tasks/tasks.ts'
 import {
@@ -12,6 +12,7 @@ import {
   scoredAlike,
   type ArmLosses,
   type LossQuestion,
+  type ServedPair,
 } from '../../domain/canary/holdback.ts'
 import type { CountedTick, Observation } from '../../domain/release/evidence-builder.ts'
 import { observedStage, type ReleaseState } from '../../domain/release/state.ts'
@@ -86,14 +87,12 @@ export function createObserver(
     if (places !== undefined) counted = counted.map((tick) => withAnswers(tick, places))
     // Replicas write counts also while the gateway, whose counts they are, cannot be read.
     const oldestMs = staleMs === null ? null : Math.max(staleMs, gateway?.silentMs ?? 0)
-    const coverage = { ...paired.coverage, ...outcomes?.coverage }
     const read = {
       counted,
       staleMs: oldestMs,
       breakers,
       ...paired,
       ...outcomes,
-      coverage,
       disagreement,
       served,
     }
@@ -150,7 +149,7 @@ const pageByPage = <T>(reader: { next(): Promise<T>; rest(): Promise<T> } | unde
 function pairReader(
   { store }: Pick<Deps, 'store'>,
   { id: release, version, baseline, policy }: ReleaseState,
-): (whole: boolean) => Promise<Pick<Observation, 'pairedLosses' | 'coverage'>> {
+): (whole: boolean) => Promise<Pick<Observation, 'pairedLosses' | 'pairCoverage'>> {
   const isReversed = policy.probation?.shadowBp !== undefined
   if (baseline === undefined || (policy.shadow === undefined && !isReversed)) return () => Promise.resolve({})
   const shadow = { release, served: baseline, shadow: version }
@@ -158,15 +157,25 @@ function pairReader(
   const reverse = { release, served: version, shadow: baseline }
   const compared = comparisonOf(store, version, baseline)
   return sparingly(async () => {
-    const { by, judged } = await compared()
+    const { by, judged, outputs, bins } = await compared()
     if (by === undefined) return {}
-    const pairs = await listMaturedPairs(store, shadow)
-    const reversed = isReversed ? await listMaturedPairs(store, reverse) : []
-    const asked = [
-      ...pairs.map((pair) => ({ ...pair, canary: pair.shadow, control: pair.served })),
-      ...reversed.map((pair) => ({ ...pair, canary: pair.served, control: pair.shadow })),
-    ]
-    return { pairedLosses: pairedLosses(asked, { by, judged }) }
+    const forward = (await listMaturedPairs(store, shadow)).map((pair): ServedPair => ({
+      canary: pair.shadow,
+      control: pair.served,
+      value: pair.value,
+      served: 'control',
+    }))
+    const reversed = (isReversed ? await listMaturedPairs(store, reverse) : []).map((pair): ServedPair => ({
+      canary: pair.served,
+      control: pair.shadow,
+      value: pair.value,
+      served: 'canary',
+    }))
+    const coverageOf = (pairs: ServedPair[]) => pairCoverage(pairs, outputs, bins)
+    return {
+      pairedLosses: pairedLosses([...forward, ...reversed], { by, judged }),
+      pairCoverage: { shadow: coverageOf(forward), pairedLosses: coverageOf(reversed) },
+    }
   })
 }
 

@@ -8,6 +8,7 @@ import type { AnswerBins } from '../tasks/answer-bins.ts'
 import type { Output } from '../tasks/output.ts'
 import { answerCounter } from '../tasks/tasks.ts'
 import type { Reason } from '../verdict.ts'
+import { answersOfPair, type ServedPair } from './holdback.ts'
 import type { AbPrediction } from './ab-cohorts.ts'
 
 export interface CoveredAnswers {
@@ -58,10 +59,43 @@ export function coverageCounter(
   }
 }
 
+/** Of pairs, by each answer that one of two versions gave and the other did not: `canary` is the one that was not served. */
+export type PairCoverage = Readonly<Record<string, Coverage>>
+
+/**
+ * Counts for which pairs an outcome is known. Both versions have the same outcomes; where they are missing by the answer, it is by that of
+ * the served version, which then seems worse than an equal one: its scores are cut off, and those of the other are not.
+ */
+export function pairCoverage(
+  pairs: readonly ServedPair[],
+  outputs: Readonly<Record<AbPrediction['arm'], Output>>,
+  bins: AnswerBins | undefined,
+): PairCoverage | undefined {
+  const counters = {
+    canary: bins && answerCounter(bins, outputs.canary),
+    control: bins && answerCounter(bins, outputs.control),
+  }
+  if (bins === undefined || counters.canary === undefined || counters.control === undefined) return undefined
+  const { names } = bins
+  const found = names.map(() => ({ canary: noAnswers(), control: noAnswers() }))
+  for (const pair of pairs) {
+    const answers = answersOfPair(pair, outputs)
+    if (answers === undefined) continue
+    const given = { canary: names.map(() => 0), control: names.map(() => 0) }
+    for (const arm of ['canary', 'control'] as const)
+      counters[arm]?.(given[arm === pair.served ? 'control' : 'canary'], Float32Array.from(answers[arm]), 0)
+    found.forEach((counts, i) => {
+      const more = given.canary[i]! - given.control[i]!
+      if (more !== 0) countAnswer(counts[more > 0 ? 'canary' : 'control'], pair.value !== null)
+    })
+  }
+  return Object.fromEntries(names.map((name, i) => [name, found[i]!]))
+}
+
 export const coverageCode = 'outcome_coverage'
 
 /** The probability of holding a comparison whose outcomes are missing alike. */
-const alpha = 0.001
+const defaultAlpha = 0.001
 /** A smaller difference of the shares moves no mean loss by more than the smallest one that counts. */
 const minDelta = 0.01
 
@@ -69,6 +103,7 @@ const minDelta = 0.01
 export function coverageReason(
   { canary, control, byAnswer = {} }: Coverage,
   [canaryNoun, controlNoun]: readonly [string, string],
+  alpha = defaultAlpha,
 ): Reason | undefined {
   const [own, other] = [shareOf(canary), shareOf(control)]
   const logE = coverageLogE(canary, control)
@@ -84,6 +119,20 @@ export function coverageReason(
     (answers.length === 0 ? '' : `; by answer: ${answers.join(', ')}`) +
     `: logE ${fourDigits(logE)} ≥ ${fourDigits(threshold)}; the outcomes cannot be compared`
   return { code: coverageCode, message, values: { canary: own, control: other, logE, threshold } }
+}
+
+/** The same of pairs, of which the version that was not served would seem better. */
+export function pairCoverageReason(coverage: PairCoverage): Reason | undefined {
+  const answers = Object.entries(coverage)
+  for (const [answer, counts] of answers) {
+    const sides = [
+      `requests that only the copy answered "${answer}"`,
+      'that only the served answer did',
+    ] as const
+    const reason = coverageReason(counts, sides, defaultAlpha / answers.length)
+    if (reason !== undefined) return reason
+  }
+  return undefined
 }
 
 const shareOf = ({ answers, outcomes }: CoveredAnswers): number | null => ratioOf(outcomes, answers)

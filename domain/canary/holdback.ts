@@ -118,7 +118,23 @@ const counted = ({ total, loss }: ArmLosses['control']) => ({ total, loss })
 export interface AnsweredPair extends Readonly<
   Record<AbPrediction['arm'], Readonly<Record<string, unknown>>>
 > {
-  value: OutcomeValue
+  /** Null while none is known. */
+  value: OutcomeValue | null
+}
+
+/** A pair, and whose answer its caller received. */
+export interface ServedPair extends AnsweredPair {
+  served: AbPrediction['arm']
+}
+
+/** The outputs of both versions; undefined where an answer keeps a decision only. */
+export function answersOfPair(
+  pair: AnsweredPair,
+  outputs: Readonly<Record<AbPrediction['arm'], Output>>,
+): Record<AbPrediction['arm'], number[]> | undefined {
+  const canary = outputsOfAnswer(outputs.canary, pair.canary)
+  const control = outputsOfAnswer(outputs.control, pair.control)
+  return canary && control && { canary, control }
 }
 
 const totalOf = (losses: number[]) => ({ total: losses.length, loss: sumOf(losses) })
@@ -128,13 +144,13 @@ export function pairedLosses(
   pairs: readonly AnsweredPair[],
   { judged, by }: Omit<LossQuestion, 'blocks'>,
 ): ArmLosses | undefined {
-  const lossOfArm = (arm: AbPrediction['arm'], pair: AnsweredPair): number | null => {
-    const outputs = outputsOfAnswer(by[arm].output, pair[arm])
-    return outputs === undefined ? null : lossOf(judged, by[arm], { outputs, value: pair.value })
-  }
+  const outputs = { canary: by.canary.output, control: by.control.output }
   const losses = pairs.flatMap((pair) => {
-    const canary = lossOfArm('canary', pair)
-    const control = lossOfArm('control', pair)
+    const { value } = pair
+    const answers = answersOfPair(pair, outputs)
+    if (answers === undefined || value === null) return []
+    const canary = lossOf(judged, by.canary, { outputs: answers.canary, value })
+    const control = lossOf(judged, by.control, { outputs: answers.control, value })
     return canary === null || control === null ? [] : [{ canary, control }]
   })
   if (losses.length === 0) return undefined

@@ -12,7 +12,7 @@ import {
   type ExternalEvidence,
 } from '../canary/external/external-metric.ts'
 import type { DisagreementEvidence } from '../canary/disagreement.ts'
-import { coverageReason, type Coverage } from '../canary/coverage.ts'
+import { coverageReason, pairCoverageReason, type Coverage, type PairCoverage } from '../canary/coverage.ts'
 import type { PredictedAnswers } from '../canary/predicted-answers.ts'
 import type { ArmLosses } from '../canary/holdback.ts'
 import type { ServedRows } from '../monitoring/training-serving-skew.ts'
@@ -144,6 +144,8 @@ export interface Observation {
   losses?: ArmLosses
   /** For which answers the outcomes of a comparison are known. */
   coverage?: Partial<Record<OutcomeComparison, Coverage>>
+  /** The same of the pairs: of those that the control served, and of the reversed ones of a probation. */
+  pairCoverage?: Partial<Record<'shadow' | 'pairedLosses', PairCoverage>>
   /** Outcomes are still being read, so that no stage passes yet. */
   isUnread?: true
 }
@@ -161,9 +163,14 @@ export type HeldComparisons = Readonly<Record<string, Reason>>
 /** Finds the comparisons that have outcomes for different shares of the answers of their two sides. */
 export function heldComparisons({
   coverage = {},
+  pairCoverage = {},
   business = {},
-}: Pick<Observation, 'coverage' | 'business'>): HeldComparisons {
+}: Pick<Observation, 'coverage' | 'pairCoverage' | 'business'>): HeldComparisons {
   const held: Record<string, Reason> = {}
+  for (const [name, counts] of Object.entries(pairCoverage)) {
+    const reason = counts && pairCoverageReason(counts)
+    if (reason !== undefined) held[name] = reason
+  }
   for (const [name, sides] of Object.entries(sidesOf)) {
     const counts = coverage[name as OutcomeComparison]
     const reason = counts && coverageReason(counts, sides)
@@ -179,7 +186,10 @@ export function heldComparisons({
   return held
 }
 
-/** The observation without those comparisons: no judge sees them, so that they neither fail a candidate nor prove anything for it. */
+/**
+ * The observation without those comparisons: no judge sees them, so that they neither fail a candidate nor prove anything for it. The losses of
+ * a shadow stay: what they hold against a candidate is true even where they favour it.
+ */
 export function withoutHeld(seen: Observation, held: HeldComparisons): Observation {
   const rest = Object.fromEntries(Object.entries(seen).filter(([field]) => !Object.hasOwn(held, field)))
   const business = Object.entries(seen.business ?? {}).filter(
@@ -211,6 +221,7 @@ export function canaryEvidenceOf(
     cohorts: _cohorts,
     losses: _losses,
     coverage: _coverage,
+    pairCoverage: _pairCoverage,
     isUnread: _isUnread,
     ...evidence
   }: Observation,

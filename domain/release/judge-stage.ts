@@ -53,17 +53,17 @@ export function judge(state: JudgedState, seen: Observation): Judgement {
   const isOpen = finding === undefined || (isBreakGlass(state) && finding.kind !== 'worse')
   const verdict = withStageCounts(isOpen ? whole : withAb(whole, finding), evidence.stage, state, observation)
   const judged = withHoldback(state, observation, judgementOf(state, evidence, observation, verdict))
-  return withHeldComparisons(judged, held)
+  return withHeldComparisons(judged, held, provesQuality(state, evidence))
 }
 
 /**
- * Tells which outcomes were not compared. Those of arms hold the stage, as a sample ratio mismatch does; a shadow and a business metric
- * only lack their own comparison.
+ * Tells which outcomes were not compared. Those of arms hold the stage, as a sample ratio mismatch does, and those of a shadow one that
+ * takes its proof from them; a business metric only lacks its own comparison.
  */
-function withHeldComparisons(judgement: Judgement, held: HeldComparisons): Judgement {
+function withHeldComparisons(judgement: Judgement, held: HeldComparisons, isProof: boolean): Judgement {
   const { verdict } = judgement
   const untold = Object.values(held).filter((reason) => !verdict.reasons.includes(reason))
-  const isHeld = ofArms.some((name) => Object.hasOwn(held, name))
+  const isHeld = [...ofArms, ...(isProof ? ['shadow'] : [])].some((name) => Object.hasOwn(held, name))
   // A question is asked at once only where nothing but its answer is missing.
   const isAsked = verdict.questions !== undefined && !isHeld
   if (untold.length === 0 || verdict.kind === 'fail' || isAsked) return judgement
@@ -73,6 +73,10 @@ function withHeldComparisons(judgement: Judgement, held: HeldComparisons): Judge
       : { ...verdict, reasons: [...verdict.reasons, ...untold] }
   return { ...judgement, verdict: told, reason: reasonOf(told) }
 }
+
+/** Whether a pass of the stage proves by pairs that the loss is not higher. */
+const provesQuality = ({ policy: { limits } }: JudgedState, { stage }: CanaryEvidence): boolean =>
+  Boolean(limits.nonInferiority) && stage.last && stage.promoted !== true
 
 /** The comparisons of outcomes of arms that are served beside each other. */
 const ofArms: readonly OutcomeComparison[] = ['holdback', 'cohorts', 'losses']

@@ -452,14 +452,14 @@ const maturedFirsts = ({ release, served, shadow }: PairQuery) => sql`
       order by entity, at, prediction_id
     )`
 
-/** A pair with its newest outcome; the answers are as they were returned. */
+/** A pair with its newest outcome, null without one; the answers are as they were returned. */
 export interface MaturedPair {
   served: Readonly<Record<string, unknown>>
   shadow: Readonly<Record<string, unknown>>
-  value: OutcomeValue
+  value: OutcomeValue | null
 }
 
-/** The matured pairs with a known outcome. Of more than `limit`, the oldest, so that the sample only grows. */
+/** The matured pairs. Of more than `limit`, the oldest, so that the sample only grows. */
 export const listMaturedPairs = (
   database: Database,
   query: PairQuery,
@@ -469,7 +469,7 @@ export const listMaturedPairs = (
     with ${maturedFirsts(query)}
     select pairs.served, pairs.shadow, newest.value
     from (select * from firsts order by at, prediction_id limit ${limit}) as pairs
-      join lateral (
+      left join lateral (
         select value from outcomes where outcomes.prediction_id = pairs.prediction_id order by ${newestOutcomeFirst} limit 1
       ) as newest on true`)
 

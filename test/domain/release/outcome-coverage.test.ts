@@ -2,18 +2,20 @@
  * Tests that no judge compares outcomes that are known for different shares of the answers of its two sides, for every comparison of
  * outcomes: neither a loss nor a proof is found, and two arms are held.
  */
-import { countDifferences, seededRandom } from '@tenure/sequential'
+import { countDifferences, normalCdf, seededRandom, standardNormal } from '@tenure/sequential'
 import { describe, expect, it } from 'vitest'
 import { businessTest, type BusinessFigures } from '../../../domain/canary/business-metric.ts'
 import {
   coverageCode,
   coverageCounter,
   coverageReason,
+  pairCoverage,
+  pairCoverageReason,
   type Coverage,
 } from '../../../domain/canary/coverage.ts'
 import { businessAlpha } from '../../../domain/canary/alpha-split.ts'
 import type { AbPolicy } from '../../../domain/canary/ab-test.ts'
-import type { ArmLosses } from '../../../domain/canary/holdback.ts'
+import { pairedLosses, type ArmLosses, type ServedPair } from '../../../domain/canary/holdback.ts'
 import type { CountedTick, Observation, OutcomeComparison } from '../../../domain/release/evidence-builder.ts'
 import { judge } from '../../../domain/release/judge-stage.ts'
 import type { JudgedState } from '../../../domain/release/state.ts'
@@ -175,6 +177,123 @@ describe('the mean of a business metric', () => {
     }
     expect(add('mean')?.canary).toEqual({ answers: 3, outcomes: 2 })
     expect(add('total')).toBeUndefined()
+  })
+})
+
+describe('the pairs of a shadow', () => {
+  const output: Output = { kind: 'probability', positive: 'decline', threshold: 0.53 }
+  const threshold = 0.53
+  const cdf = (z: number) => normalCdf(z)!
+  /** How much of the risk of a request a version knows. */
+  const skills = { equal: [0.8, 0.8], worse: [0.5, 0.9], better: [0.9, 0.5] } as const
+  type Missing = 'of declined customers' | 'by chance' | 'by risk'
+
+  /** Requests to two calibrated versions; `served`: whose answer the caller receives, without which an outcome may be missing. */
+  function pairsOf(
+    served: ServedPair['served'],
+    [canary, control]: readonly [number, number],
+    missing: Missing,
+    n = 5_000,
+  ): ServedPair[] {
+    const uniform = seededRandom(17)
+    const normal = () => standardNormal(uniform)
+    return Array.from({ length: n }, () => {
+      const risk = normal()
+      const scoreOf = (known: number) => {
+        const signal = known * risk + Math.sqrt(1 - known ** 2) * normal()
+        return cdf((1.5 * known * signal - 1) / Math.sqrt(1 + 2.25 * (1 - known ** 2)))
+      }
+      const scores = { canary: scoreOf(canary), control: scoreOf(control) }
+      const value = uniform() < cdf(1.5 * risk - 1)
+      const share = {
+        'of declined customers': scores[served] >= threshold ? 1 : 0,
+        'by chance': 0.1,
+        'by risk': cdf(risk - 1.6),
+      }[missing]
+      const answer = (probability: number) => ({ label: probability >= threshold, probability })
+      return {
+        served,
+        canary: answer(scores.canary),
+        control: answer(scores.control),
+        value: uniform() < share ? null : value,
+      }
+    })
+  }
+  const seenOf = (pairs: readonly ServedPair[]): Partial<Observation> => {
+    const of = (served: ServedPair['served']) =>
+      pairCoverage(
+        pairs.filter((each) => each.served === served),
+        { canary: output, control: output },
+        answerBins(output),
+      )
+    return {
+      pairedLosses: pairedLosses(pairs, {
+        judged: { loss: 'brier' },
+        by: { canary: { output }, control: { output } },
+      }),
+      pairCoverage: { shadow: of('control'), pairedLosses: of('canary') },
+    }
+  }
+  const stage = stageOf('canary')
+  const proving: JudgedState = {
+    ...stage,
+    policy: {
+      ...stage.policy,
+      limits: { ...stage.policy.limits, nonInferiority: { margin: 0.01, logE: 3 } },
+    },
+  }
+
+  it.each(['control', 'canary'] as const)(
+    'have outcomes alike where the %s serves and outcomes are missing by chance or by risk',
+    (served) => {
+      for (const missing of ['by chance', 'by risk'] as const) {
+        const { pairCoverage: found } = seenOf(pairsOf(served, skills.equal, missing))
+        expect(Object.values(found!).map((counts) => pairCoverageReason(counts))).toEqual([
+          undefined,
+          undefined,
+        ])
+      }
+    },
+  )
+
+  it('name the answer whose outcomes are missing', () => {
+    const { pairCoverage: found } = seenOf(pairsOf('control', skills.equal, 'of declined customers'))
+    expect(pairCoverageReason(found!.shadow!)?.message).toMatch(
+      /^outcomes are known for 0 % of \d+ requests that only the copy answered "not decline", for 100 % of \d+ that only the served answer did: logE [\d.]+ ≥ [\d.]+; the outcomes cannot be compared$/,
+    )
+  })
+
+  it('still hold a loss against a candidate that is not served, whom the missing outcomes favour', () => {
+    const seen = (skill: readonly [number, number]) =>
+      judged(stage, seenOf(pairsOf('control', skill, 'of declined customers')))
+    expect(codesOf(seen(skills.worse))).toEqual(['paired_quality'])
+    for (const skill of [skills.equal, skills.better]) {
+      const verdict = seen(skill)
+      expect(verdict.kind).toBe('pass')
+      expect(codesOf(verdict)).toEqual(['stage_passed', coverageCode])
+    }
+  })
+
+  it('prove nothing for such a candidate', () => {
+    const seen = (missing: Missing) => judged(proving, seenOf(pairsOf('control', skills.better, missing)))
+    expect(seen('by chance').kind).toBe('pass')
+    const held = seen('of declined customers')
+    expect(held.kind).toBe('inconclusive')
+    expect(codesOf(held)).toEqual([coverageCode])
+  })
+
+  it('are not compared where the new champion serves, whom the missing outcomes harm', () => {
+    const seen = (missing: Missing, skill: readonly [number, number] = skills.equal) =>
+      judged(stageOf('probation'), seenOf(pairsOf('canary', skill, missing, 40_000)))
+    expect(codesOf(seen('by chance', skills.worse))).toEqual(['paired_quality'])
+    // Compared, this equal champion would be rolled back.
+    const { pairCoverage: _, ...compared } = seenOf(
+      pairsOf('canary', skills.equal, 'of declined customers', 40_000),
+    )
+    expect(codesOf(judged(stageOf('probation'), compared))).toEqual(['paired_quality'])
+    const held = seen('of declined customers')
+    expect(held.kind).toBe('pass')
+    expect(codesOf(held)).toEqual(['stage_passed', coverageCode])
   })
 })
 

@@ -386,7 +386,7 @@ export const routingStatements: Statements = {
     ],
   ],
   cd8bbb45: ['hasHoldbackOutcome, of none', () => [{ known: false }]],
-  e3a4897c: ['listMaturedPairs, of none', () => []],
+  '8e3b4709': ['listMaturedPairs, of none', () => []],
   '2f8cbfa4': ['findEvaluation, of none', () => []],
   cb39ec3d: [
     'findReplicaReports',

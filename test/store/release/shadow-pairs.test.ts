@@ -59,7 +59,8 @@ async function pairOf(entity: number, first: Value, second: Value, ...outcomes: 
 }
 /** How many pairs only the served version got right, only the shadow, and both or neither. */
 async function counts(changes: object = {}): Promise<{ b: number; c: number; same: number }> {
-  const pairs = await listMaturedPairs(store, { release: 'rel_1', served, shadow, ...changes })
+  const matured = await listMaturedPairs(store, { release: 'rel_1', served, shadow, ...changes })
+  const pairs = matured.filter(({ value }) => value !== null)
   const right = pairs.map((each) => [
     each.served['label'] === each.value,
     each.shadow['label'] === each.value,
@@ -123,6 +124,10 @@ it('the first pair of each entity counts, whether or not it has an outcome', asy
     update outcomes set arrived_at = at from shadow_pairs as pairs
     where model = ${model} and outcomes.prediction_id = pairs.prediction_id`)
   expect(await counts()).toEqual({ b: 1, c: 1, same: 0 })
+  const known = (await listMaturedPairs(store, { release: 'rel_1', served, shadow })).map(
+    ({ value }) => value,
+  )
+  expect(known.map(String).sort()).toEqual(['false', 'null', 'true'])
 })
 
 it('pairs of other releases and versions are excluded', async () => {
