@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { isError } from '../../domain/errors.ts'
+import { decidableText } from '../../domain/simulation/decidable.ts'
 import { modelOfFile, modelsDirectory } from '../../models/index.ts'
 import { readChannels } from '../../store/monitoring/alert-channels.ts'
 import { alertChannelsFile, project } from '../../project.mjs'
@@ -27,6 +28,8 @@ export interface CheckedModel {
   /** Features that follow the week or the day, as the rows that were read tell. */
   cycles?: string[]
   note?: string
+  /** From how many requests a day on the release policy can decide. */
+  decidable?: string
 }
 
 export interface CheckedProject {
@@ -57,8 +60,9 @@ export async function checkProject({
     onModel(model)
   }
   for (const { file, issues } of broken) add({ name: modelOfFile(file), issues, trained: false })
-  for (const { name, note } of loaded) {
-    if (!train) add({ name, issues: [], trained: false, skipped: '--no-training', note })
+  for (const { name, note, definition } of loaded) {
+    const told = { note, decidable: decidableText(definition.release) }
+    if (!train) add({ name, issues: [], trained: false, skipped: '--no-training', ...told })
     else {
       const { issue, ...rest } = await trainALittle(name, modelsDirectory, trainingLimitMs)
       add({
@@ -66,7 +70,7 @@ export async function checkProject({
         issues: issue === undefined ? [] : [issue],
         trained: rest.rows !== undefined,
         ...rest,
-        note,
+        ...told,
       })
     }
   }

@@ -78,6 +78,17 @@ export function neverDecided(
   ]
 }
 
+/** From how many requests a day on the policy can decide; undefined where it needs none. */
+export function decidableText(policy: ReleasePolicy): string | undefined {
+  const [worst] = neverDecided(policy, 0).toSorted((a, b) => b.requestsPerDay - a.requestsPerDay)
+  if (worst === undefined) return undefined
+  const { stage, needed, requestsPerDay } = worst
+  return (
+    `release: with fewer than ${counted(requestsPerDay, 'request')} a day this policy can never decide, because by its deadline the ${stage} ` +
+    `gets too few of the ${counted(needed, 'request')} that it needs; a longer deadline needs fewer`
+  )
+}
+
 /** "At 50 requests a day this policy can never decide: …", with what would; undefined where it can. */
 export function neverDecidedText(
   found: readonly NeverDecided[],

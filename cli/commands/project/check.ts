@@ -51,7 +51,7 @@ export const checkCommand: CommandSpec = {
 
 function linesOf(
   { paint }: Terminal,
-  { name, issues, rows, read, skipped, leaks, cycles, narrow, note }: CheckedModel,
+  { name, issues, rows, read, skipped, leaks, cycles, narrow, note, decidable }: CheckedModel,
 ): string[] {
   if (issues.length > 0)
     return [
@@ -64,6 +64,6 @@ function linesOf(
     `${paint('green', '✓')} ${name}: ${how}`,
     ...(leaks ?? []).map((leak) => paint('yellow', `    ${leak}`)),
     ...[narrow, note].flatMap((each) => (each === undefined ? [] : [paint('yellow', `    ${each}`)])),
-    ...(cycles ?? []).map((cycle) => `    ${cycle}`),
+    ...[...(cycles ?? []), ...(decidable === undefined ? [] : [decidable])].map((line) => `    ${line}`),
   ]
 }

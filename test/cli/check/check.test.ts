@@ -63,6 +63,9 @@ it('trains each model of a project on a few rows', () => {
         narrow: expect.stringMatching(
           /^Accuracy on about 3\d test rows: this test can show a loss of 0\.\d+ and the margin is 0\.01, so an equal challenger fails/,
         ) as string,
+        decidable: expect.stringMatching(
+          /with fewer than [\d,]+ requests a day this policy can never decide/,
+        ) as string,
       },
     ],
   })

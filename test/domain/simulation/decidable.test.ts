@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { dayPolicy, type ReleasePolicy } from '../../../domain/release/policy.ts'
-import { neverDecided, neverDecidedText } from '../../../domain/simulation/decidable.ts'
+import { decidableText, neverDecided, neverDecidedText } from '../../../domain/simulation/decidable.ts'
 import { defaultWorld } from '../../../domain/simulation/scenario.ts'
 import { simulateRelease } from '../../../domain/simulation/simulate.ts'
 import { seededRandom } from '@tenure/sequential'
@@ -32,6 +32,17 @@ describe('a policy at its traffic', () => {
     expect(neverDecided({ ...dayPolicy, stages: longer }, daily).map(({ stage }) => stage)).not.toContain(
       first!.stage,
     )
+  })
+
+  it('can decide from so many requests a day on, and says what lacks them with fewer', () => {
+    const text = decidableText(dayPolicy)
+    expect(text).toMatch(
+      /^release: with fewer than [\d,]+ requests a day this policy can never decide, because by its deadline the canary of 1 % gets too few of the 1,000/,
+    )
+    const enough = Number(/[\d,]+/.exec(text!)![0].replaceAll(',', ''))
+    expect(neverDecided(dayPolicy, enough)).toEqual([])
+    expect(neverDecided(dayPolicy, enough - 1)).not.toEqual([])
+    expect(decidableText({ ...dayPolicy, strategy: 'direct', shadow: undefined })).toBeUndefined()
   })
 
   it('is right: no simulated good release passes, and one passes where it can', () => {
