@@ -103,6 +103,40 @@ it('an observation reads the pairs of the shadow page by page, and all of them b
   expect(await pairs(true)).toEqual([4_050, 450])
 })
 
+it('an observation counts for which pairs an outcome is known, by whose answer was served', async () => {
+  const { id } = state
+  const { policy } = releaseFacts
+  const artifactRoot = mkdtempSync(join(tmpdir(), 'tenure-covered-'))
+  const registry = await insertModel(store, { model: `${state.model}-covered`, policy, artifactRoot })
+  const baseline = await registry.register()
+  const version = await registry.register(baseline)
+  rmSync(artifactRoot, { recursive: true })
+  // Of twenty pairs the served version alone says "yes" in two, which have no outcome, and the copy alone in three.
+  const livedWith = (served: string, copy: string) =>
+    store.query(sql`
+      with pairs as (
+        insert into shadow_pairs (model, release_id, prediction_id, served_version, shadow_version, served, shadow, at, entity)
+        select ${registry.model}, ${id}, gen_random_uuid(), ${served}, ${copy},
+          jsonb_build_object('probability', case when i <= 2 then 0.9 else 0.1 end),
+          jsonb_build_object('probability', case when i between 3 and 5 then 0.9 else 0.1 end), now() - interval '1 day', i
+        from generate_series(1, 20) as i returning prediction_id, entity)
+      insert into outcomes (prediction_id, value, observed_at, arrived_at)
+      select prediction_id, 'true', now() - interval '23 hours', now() - interval '23 hours' from pairs where entity > 2`)
+  await livedWith(baseline, version)
+  await livedWith(version, baseline)
+  const probation = { ...policy.probation!, shadowBp: 100 }
+  const judged = { ...state, policy: { ...policy, probation }, model: registry.model, version, baseline }
+  const { pairCoverage, pairedLosses } = await createObserver({ store }, judged)(true)
+  const [served, copy] = [
+    { answers: 2, outcomes: 0 },
+    { answers: 3, outcomes: 3 },
+  ]
+  const found = { 'not yes': { canary: served, control: copy }, yes: { canary: copy, control: served } }
+  // "not yes" of the copy alone is "yes" of the served version alone.
+  expect(pairCoverage).toEqual({ shadow: found, pairedLosses: found })
+  expect(pairedLosses?.candidate.total).toBe(36)
+})
+
 it('an observation counts the live replicas that serve the candidate, and those whose circuit breaker has dropped it', async () => {
   const breakers = async () => (await createObserver({ store }, state)()).breakers
   const [a, b, c, gone] = ['a', 'b', 'c', 'gone'].map((name) => uniqueName(name))
