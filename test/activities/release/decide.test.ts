@@ -7,9 +7,8 @@ import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { recordDecision } from '../../../activities/release/decide.ts'
 import { createObserver } from '../../../activities/release/observe.ts'
 import { incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
-import { budgetCode } from '../../../domain/drill.ts'
 import { withoutEvidence } from '../../../domain/release/explain.ts'
-import { judge, withDrillBudget, withUnread, type Judgement } from '../../../domain/release/judge-stage.ts'
+import { judge } from '../../../domain/release/judge-stage.ts'
 import { canaryEvidenceOf } from '../../../domain/release/evidence-builder.ts'
 import { seededRandom } from '@tenure/sequential'
 import type { ReleaseState } from '../../../domain/release/state.ts'
@@ -17,13 +16,7 @@ import type { Verdict } from '../../../domain/verdict.ts'
 import { writeTicks, type TickCounts } from '../../../store/release/evidence.ts'
 import { listDecisions } from '../../../store/release/decisions.ts'
 import { insertModel } from '../../support/release/candidates.ts'
-import {
-  routedCanary,
-  releasePolicy,
-  advanceAll,
-  commandEvent,
-  second,
-} from '../../support/release/releases.ts'
+import { routedCanary, releasePolicy, second } from '../../support/release/releases.ts'
 import { openActivityDeps, type ActivityDeps } from '../../support/activity-deps.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 
@@ -184,76 +177,4 @@ it('a decision repeated on the same counts is the same row', async () => {
     verdict: { kind: 'fail', judge: 'canary@4' },
     inputs: { canary: { requests: 1_600 }, control: { requests: 4_800 } },
   })
-})
-
-it('a pass waits for the outcomes of millions of users, and a verdict against the candidate does not', () => {
-  const judgement = (kind: Verdict['kind']) =>
-    ({ verdict: { kind, reasons: [], statistics: {} }, inputs: {}, reason: kind }) as unknown as Judgement
-  const kindOf = (kind: Verdict['kind'], isUnread?: true) =>
-    withUnread(judgement(kind), { isUnread }).verdict.kind
-  expect([kindOf('pass'), kindOf('pass', true), kindOf('fail', true)]).toEqual(['pass', 'no_data', 'fail'])
-})
-
-it('a break-glass release waits for neither the test of a split nor a proof, and still rolls back on a defeat', () => {
-  const [split] = releasePolicy.stages
-  const ab: ReleaseState = {
-    ...routedCanary,
-    strategy: 'ab',
-    policy: {
-      ...releasePolicy,
-      stages: [{ ...split!, shareBp: 5_000 }],
-      ab: { metric: 'errors', alpha: 0.05 },
-    },
-  }
-  const hurried = advanceAll(ab, commandEvent('promoteNow', 'root'))
-  const row = (by: string | undefined, errors: number, at: number) => ({
-    version: by ?? '',
-    generation: 4,
-    tickMs: 100 * (at + 1),
-    lengthMs: 100,
-    requests: 200,
-    errors,
-    invalid: 0,
-    slow95: 0,
-    slow99: 0,
-  })
-  const seen = (errors: number) => ({
-    counted: [0, 1, 2, 3].flatMap((at) => [row(ab.version, errors, at), row(ab.baseline, 0, at)]),
-    staleMs: 0,
-    watchedMs: 20,
-  })
-  expect(judge(ab, seen(0)).verdict.kind).toBe('inconclusive')
-  expect(judge(hurried, seen(0)).verdict.kind).toBe('pass')
-  expect(judge(hurried, seen(40)).verdict.kind).toBe('fail')
-})
-
-it('a slow candidate in a drill on live traffic is charged to its harm budget', () => {
-  const { baseline: before = '', version: candidate } = routedCanary
-  const drill: ReleaseState = {
-    ...routedCanary,
-    drill: 'slow',
-    policy: { ...releasePolicy, limits: { ...releasePolicy.limits, harmBudget: 10 } },
-  }
-  const seen = (slow95: number) => {
-    const counts = {
-      generation: 4,
-      tickMs: 100,
-      lengthMs: 100,
-      requests: 200,
-      errors: 0,
-      invalid: 0,
-      slow99: 0,
-    }
-    const counted = [
-      { ...counts, version: candidate, slow95 },
-      { ...counts, version: before, slow95: 8 },
-    ]
-    return judge(drill, { counted, staleMs: 0, watchedMs: 20 })
-  }
-  expect(withDrillBudget(drill, seen(10)).verdict.kind).toBe(seen(10).verdict.kind)
-  expect(withDrillBudget(drill, seen(11)).verdict).toMatchObject({
-    kind: 'fail',
-    reasons: [{ code: budgetCode, values: { harmed: 11, harmBudget: 10 } }],
-  })
-  expect(withDrillBudget({ ...drill, drill: 'bad' }, seen(11)).verdict.kind).toBe(seen(11).verdict.kind)
 })

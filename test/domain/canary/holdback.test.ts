@@ -63,6 +63,20 @@ describe('the holdback', () => {
     expect(evidenceOf(answered.slice(0, 10))).toBeUndefined()
   })
 
+  it('is compared from four fifths of the outcomes on', () => {
+    const counter = lossCounter({
+      judged: { loss: 'brier' },
+      by: { canary: { output }, control: { output } },
+      blocks: blocksOf(9_500),
+    })
+    expect(counter.losses()).toBeUndefined()
+    const add = (value: OutcomeValue | null) => counter.add({ arm: 'canary', atMs: 0, outputs: [0.5], value })
+    for (const value of [1, 0, 1, null]) add(value)
+    expect(counter.losses()).toBeUndefined()
+    add(0)
+    expect(counter.losses()?.candidate).toEqual({ total: 4, loss: 1 })
+  })
+
   it('excuses lost quality where it is as bad on at least a hundred outcomes', () => {
     expect(isHoldbackNoBetter(evidenceOf(lived(3_000, bad, bad)))).toBe(true)
     expect(isHoldbackNoBetter(evidenceOf(lived(3_000, bad, good)))).toBe(false)
