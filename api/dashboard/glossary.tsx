@@ -40,7 +40,7 @@ export const glossary: readonly GlossaryEntry[] = [
     term: 'Break-glass promotion',
     words: ['break-glass promotion'],
     meaning:
-      'A promotion by an admin without approvals, minimum times and all stages but one. A regression there still rolls back.',
+      'A promotion by an admin without approvals, minimum times and all stages but one. A regression there still rolls back. Or the registration of a challenger that the gate refused.',
   },
   {
     term: 'Brier score',

@@ -11,8 +11,8 @@ import { requireModelFile } from '../../store/maintenance/expected-work.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { getModel, type StoredModel } from '../../store/registry/models.ts'
-import { findEvaluation } from '../../store/training/evaluations.ts'
-import { findRetraining } from '../../store/training/retrainings.ts'
+import { findEvaluation, type Evaluation } from '../../store/training/evaluations.ts'
+import { findRetraining, type Retraining } from '../../store/training/retrainings.ts'
 import { retrainWorkflowId } from '../../workflows/messages.ts'
 import type { Actor } from '../auth/authentication.ts'
 import type { CommandDeps } from '../deps.ts'
@@ -85,6 +85,25 @@ export interface RefusedOrder {
   digests: Partial<ReleaseDigests>
 }
 
+/** The evaluation of a challenger that break-glass may register; in place of it the reason why it may not. */
+export async function findRefused(
+  { store }: Pick<CommandDeps, 'store'>,
+  { id, model, outcome }: Pick<Retraining, 'id' | 'model' | 'outcome'>,
+): Promise<Evaluation | string> {
+  const { definition } = await getModel(store, model)
+  if (definition.evaluation.breakGlass === false)
+    return 'its model file forbids it (evaluation.breakGlass: false)'
+  const evaluation = await findEvaluation(store, idsOfRow(id).evaluationId)
+  const isRefused = outcome === 'not_better' || outcome === 'insufficient'
+  if (!isRefused || evaluation === undefined)
+    return `the gate has not refused it: it ended as ${outcome ?? 'nothing yet'}`
+  const { baselineVersion } = evaluation
+  const champion = (await findChampion(store, model))?.version
+  return champion === baselineVersion
+    ? evaluation
+    : `it was compared with ${baselineVersion ?? 'no champion'}, and the champion is ${champion ?? 'none'}`
+}
+
 /**
  * Reads the input of the retraining that registers a refused challenger by break-glass. Throws `command_refused` when the gate did not refuse
  * it, when the digests differ or the champion has changed, and when the model file forbids it.
@@ -102,22 +121,12 @@ export async function refusedInput(
     })
   }
   const run = requireFound(await findRetraining(store, retraining), { what: 'retraining', id: retraining })
-  const { definition } = await getModel(store, model)
-  if (definition.evaluation.breakGlass === false)
-    return refuse('its model file forbids it (evaluation.breakGlass: false)')
+  const found = await findRefused({ store }, run)
+  if (typeof found === 'string') return refuse(found)
   if (reason.trim() === '') return refuse('it needs a reason')
-  const evaluation = await findEvaluation(store, idsOfRow(retraining).evaluationId)
-  const isRefused = run.outcome === 'not_better' || run.outcome === 'insufficient'
-  if (!isRefused || evaluation === undefined)
-    return refuse(`the gate has not refused it: it ended as ${run.outcome ?? 'nothing yet'}`)
-  const { artifactDigest: digest, reportDigest, baselineVersion } = evaluation
+  const { artifactDigest: digest, reportDigest } = found
   const { artifact = digest, evaluation: report = reportDigest } = digests
   if (artifact !== digest || report !== reportDigest) return refuse('its digests are not those of the order')
-  const champion = (await findChampion(store, model))?.version
-  if (champion !== baselineVersion)
-    return refuse(
-      `it was compared with ${baselineVersion ?? 'no champion'}, and the champion is ${champion ?? 'none'}`,
-    )
   const refused = { retraining, evaluation: reportDigest }
   return { model, reason, artifact: { file: bundleManifest, digest, bytes: 1, refused } }
 }

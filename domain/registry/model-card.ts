@@ -241,6 +241,8 @@ const fieldsOf = <T, K extends keyof T>(row: T, fields: readonly K[]) =>
 function limitsOf({ manifest, lineage, evaluation, rolledBackAt, about, owner }: CardSource): string[] {
   const limits: string[] = []
   if (rolledBackAt !== undefined) limits.push(`Rolled back at ${rolledBackAt}; never routed again.`)
+  if (lineage.breakGlass !== undefined)
+    limits.push('The gate refused this version, and an admin registered it by break-glass.')
   if (originOf(lineage) === 'brought')
     limits.push('Trained elsewhere: its training rows and its code are not known here.')
   if (lineage.compression !== undefined)

@@ -1,9 +1,11 @@
 /** Tests the pages of models, data and operations on one replica: content, refusals, escaping and number of statements. */
+import { randomUUID } from 'node:crypto'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { pageRegistry } from '../../../api/dashboard/page-registry.ts'
 import { judgeGate } from '../../../domain/evaluation/gate.ts'
 import { defaultGatePolicy } from '../../../domain/evaluation/policy.ts'
+import { idsOfRow } from '../../../domain/training/runs.ts'
 import { snapshotColumns } from '../../../domain/model-definition.ts'
 import { markKnownGood, moveChampion } from '../../../store/registry/champions.ts'
 import { listAlerts, resolveAlert, upsertAlert } from '../../../store/monitoring/alerts.ts'
@@ -590,6 +592,8 @@ describe('no open alerts', () => {
 
 describe('a retraining with few positives', () => {
   it('says how many there are, how many are needed, and when they are expected at the rate of its rows', async () => {
+    const id = `retrain/other/${randomUUID()}`
+    const path = `/retrainings/${encodeURIComponent(id)}`
     const digest = snapshotOf('other_v1.0.0')
     const y = Array.from({ length: 1_500 }, (_, row) => Number(row < 61))
     const report = judgeGate(
@@ -607,17 +611,31 @@ describe('a retraining with few positives', () => {
       values ('t-few', 'other', ${digest}, 1, 'c', 'd', 'done')`)
     await servers.store.query(sql`
       insert into evaluations (id, model, training_id, snapshot_digest, artifact_digest, verdict, report, report_digest)
-      values ('e-few', 'other', 't-few', ${digest}, 'a', ${report.verdict}, ${JSON.stringify(report)}, 'r')`)
+      values (${idsOfRow(id).evaluationId}, 'other', 't-few', ${digest}, 'a', ${report.verdict}, ${JSON.stringify(report)}, 'r')`)
     await servers.store.query(sql`
       insert into retrainings (id, model, reason, requested_by, as_of, outcome, message, started_at, ended_at)
-      values ('retrain/few', 'other', 'manual', 'olga', now(), 'insufficient', 'few', now() - interval '1 hour', now())`)
-    const { text } = await get('/retrainings/retrain%2Ffew', 'operator')
+      values (${id}, 'other', 'manual', 'olga', now(), 'insufficient', 'few', now() - interval '1 hour', now())`)
+    const { text } = await get(path, 'operator')
     expect(text).toContain('<h1>other not released: 61 of 100 positives in the test rows</h1>')
     // Of 30 days, 61 positives: 100 need 50 days.
     expect(text).toContain('At the present rate, expected in about 20 d.')
     expect(text).toMatch(/href="\/models\/other\/retrain"[^>]*>Retrain…/)
     expect(text).toContain('href="/runbooks/insufficient"')
-    expect((await get('/retrainings/retrain%2Ffew')).text).not.toContain('Retrain…')
+    expect((await get(path)).text).not.toContain('Retrain…')
+    // Break-glass is offered to those who may use it, and where it is possible.
+    const offered = async (name: Name) =>
+      (await get(path, name)).text.includes(`tenure promote-now ${id} --reason`)
+    expect([await offered('admin'), await offered('operator'), await offered('viewer')]).toEqual([
+      true,
+      false,
+      false,
+    ])
+    const forbid = (breakGlass: boolean) =>
+      servers.store.query(sql`
+        update models set definition = jsonb_set(definition, '{evaluation,breakGlass}', to_jsonb(${breakGlass}::boolean)) where name = 'other'`)
+    await forbid(false)
+    expect(await offered('admin')).toBe(false)
+    await forbid(true)
   })
 })
 

@@ -64,6 +64,14 @@ describe('a card', () => {
     },
   )
 
+  it('says for ever that the gate refused a version', () => {
+    const breakGlass = { retraining: 'retrain/iris/1', artifact: 'sha256:aa', evaluation: 'sha256:e' }
+    const card = modelCard({ ...bare, lineage: { breakGlass } })
+    expect(cardMarkdown(card)).toContain(
+      'The gate refused this version, and an admin registered it by break-glass.',
+    )
+  })
+
   it('gives no verdict to a metric that decided nothing', () => {
     const row = { champion: 0.7, challenger: 0.7, delta: 0, low: -0.1, high: 0.1, verdict: 'not_worse' }
     const metrics = ['auc', 'brier', 'accuracy'].map((metric) => ({ ...row, metric })) as never

@@ -89,6 +89,9 @@ export const LineageSection = ({ candidate, release: { state } }: ReleaseSubject
     ...rollbackFacts(rolledBackTwin, state.version),
     ['Requested by', `${state.requestedBy}${author}${reason}`],
     ...(lineage.note === undefined ? [] : [['Reason', lineage.note] as Fact]),
+    ...(lineage.breakGlass === undefined
+      ? []
+      : [['Break-glass', `the gate refused it (${lineage.breakGlass.retraining})`] as Fact]),
     [
       'Data',
       <>

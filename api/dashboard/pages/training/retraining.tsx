@@ -4,6 +4,7 @@ import { expectationOf } from '../../../../domain/evaluation/expected-evidence.t
 import type { GateReport } from '../../../../domain/evaluation/gate.ts'
 import { snapshotColumns } from '../../../../domain/model-definition.ts'
 import { isAlertKind } from '../../../../domain/monitoring/alert-kinds.ts'
+import { commandRoles } from '../../../../domain/release/state.ts'
 import { failedText } from '../../../../domain/validation/check-rows.ts'
 import { countText, truncated } from '../../../charts/figures.ts'
 import { capitalized, counted, groupedDigits } from '../../../../domain/figures.ts'
@@ -18,7 +19,7 @@ import {
   findTrainingOf,
   type ShownTraining,
 } from '../../../../store/dashboard/training-detail.ts'
-import { startRetraining } from '../../../services/start-retraining.ts'
+import { findRefused, startRetraining } from '../../../services/start-retraining.ts'
 import { runOfRetraining } from '../../../../domain/training/runs.ts'
 import {
   findShownValidation,
@@ -33,6 +34,7 @@ import { Facts, Live, Time, durationText, withCode, type Fact } from '../../comp
 import { Crumbs, modelHref, snapshotHref } from '../../components/links.tsx'
 import { outcomeText } from '../../../../domain/evaluation/verdict-words.ts'
 import { shortDigest, shortReason, withoutIds } from '../../labels.ts'
+import { Term } from '../../glossary.tsx'
 import { modelActions } from '../model/action-roles.ts'
 import { RunbookLink } from '../operations/alert-card.tsx'
 import { shortVersion } from '../overview/cells.tsx'
@@ -66,15 +68,17 @@ export const retrainingPage = definePage({
     )
     const evaluated = training.evaluation && (await findEvaluation(store, training.evaluation.id))
     const report = evaluated?.report
-    const [loss, gates, lacking] = await Promise.all([
+    const [loss, gates, lacking, refused] = await Promise.all([
       // A single epoch makes no curve.
       curve.length < 2
         ? undefined
         : drawChartSizes({ id: 'loss', title: 'Training loss', wide: 720 }, curve, lossSvg),
       report && drawGates(report),
       lackingOf(store, retraining.model, { report, snapshotDigest: training.snapshotDigest }),
+      run && isWithoutVersion(retraining) ? findRefused({ store }, retraining) : undefined,
     ])
-    return { ...seen, training, loss, report, gates, lacking }
+    const isRegistrable = typeof refused === 'object'
+    return { ...seen, training, loss, report, gates, lacking, isRegistrable }
   },
   title: headlineOf,
   view(data, { target, token, actor }) {
@@ -92,6 +96,12 @@ export const retrainingPage = definePage({
         {waiting !== undefined && <p class="notice warn wrap">{withCode(capitalized(waiting))}</p>}
         <FailedChecks model={model} validation={validation} />
         {lacking.length > 0 && <Lacking lacking={lacking} />}
+        {data.isRegistrable === true && commandRoles.promoteNow.includes(actor.role) && (
+          <p class="wrap">
+            To release it all the same, register it by <Term word="break-glass promotion" />:{' '}
+            <code>tenure promote-now {retraining.id} --reason "…"</code>
+          </p>
+        )}
         {isRefused ? (
           <Reasons report={report} />
         ) : (
@@ -132,6 +142,8 @@ interface ShownRetraining {
   training?: ShownTraining
   report?: GateReport | undefined
   lacking?: LackingRow[]
+  /** Break-glass may register the refused challenger. */
+  isRegistrable?: boolean
   nowMs: number
 }
 
