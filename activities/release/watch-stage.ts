@@ -14,7 +14,7 @@ import {
 } from '../../domain/release/judge-stage.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
 import { isShadowLimited, spentShadow } from '../../domain/release/shadow-cost.ts'
-import { observedStage, type ReleaseState } from '../../domain/release/state.ts'
+import { alwaysAsks, observedStage, type ReleaseState } from '../../domain/release/state.ts'
 import { needsApprover, type Verdict, type Reason } from '../../domain/verdict.ts'
 import { countShadowRows } from '../../store/release/evidence.ts'
 import { recordObservation } from '../../store/release/decisions.ts'
@@ -108,7 +108,10 @@ async function watchStage(
     else if (counted !== written) await recordDecision(deps, state, overruled(judgement, verdict.kind, spent))
     written = counted
     const { questions } = verdict
-    if (final) return { kind: 'judged', verdict: verdict.kind, reason, due, questions }
+    if (final) {
+      const asks = alwaysAsks(state, verdict)
+      return { kind: 'judged', verdict: verdict.kind, reason, due, questions, ...(asks && { asks }) }
+    }
     // A later watch may have stored a verdict before this watch hears of its cancellation, and newer requests may have changed the
     // evidence.
     const meanwhile = await verdictAgainst()

@@ -109,7 +109,7 @@ export interface ReleasePolicy {
   ab?: AbPolicy
   /**
    * The result of an inconclusive stage at its deadline: an approver decides, or the release ends and the version may be released
-   * again. `ask` when absent.
+   * again. A question about answers alone goes to an approver either way. `ask` when absent.
    */
   whenInconclusive?: 'ask' | 'end'
   /**

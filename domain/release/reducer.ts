@@ -94,6 +94,8 @@ export type StepEvent =
       reason: string
       due: boolean
       questions?: string[]
+      /** Nothing is missing but an answer about answers, so an approver is asked whatever the policy says. Absent in events of earlier versions. */
+      asks?: true
     }
   /** The champion has changed, and the routing with it. */
   | { kind: 'promoted'; atMs: number; epoch: number; generation: number }
@@ -261,7 +263,7 @@ function unacknowledged(state: ReleaseState, event: Step<'unacknowledged'>): Adv
 
 function judged(state: ReleaseState, event: Step<'judged'>): Advance {
   if (!state.routed) return impossible(state, event, `${state.stage}, not routed`)
-  const { verdict, reason, atMs, due, questions } = event
+  const { verdict, reason, atMs, due, questions, asks = false } = event
   const next: ReleaseState = { ...state, lastVerdict: { kind: verdict, reason, atMs, questions } }
   if (verdict === 'fail') return rollBack(next, atMs, 'rolled_back', reason, true)
   if (state.paused) return ignored(state, `the release is paused; the verdict is ${verdict}`)
@@ -273,7 +275,7 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
     const message = `break-glass by ${state.breakGlass?.by}: the verdict at the deadline is ${verdict}: ${reason}`
     return rollBack(next, atMs, 'rolled_back', message)
   }
-  if (verdict === 'inconclusive' && state.policy.whenInconclusive === 'end') {
+  if (verdict === 'inconclusive' && state.policy.whenInconclusive === 'end' && !asks) {
     const outcome = state.strategy === 'shadow' && state.stage === 'shadow' ? 'expired' : 'rolled_back'
     const cause =
       questions === undefined ? 'inconclusive at the deadline' : 'no approver is asked by the policy'

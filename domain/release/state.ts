@@ -6,7 +6,13 @@ import type { QualificationCost } from '../model/cost.ts'
 import type { DrillKind } from '../drill.ts'
 import type { ProbationPolicy, ReleasePolicy, StagePolicy, Strategy } from './policy.ts'
 import type { Role } from '../roles.ts'
-import { disagreementCode, scoreShiftCode, type VerdictKind } from '../verdict.ts'
+import {
+  disagreementCode,
+  needsApprover,
+  scoreShiftCode,
+  type Verdict,
+  type VerdictKind,
+} from '../verdict.ts'
 
 export type ReleaseId = `rel_${string}`
 /** Derives the release id from the workflow run, so that the starter knows it at once. */
@@ -260,9 +266,16 @@ export const asksAboutAnswers = ({
   stage,
   lastVerdict,
 }: Pick<ReleaseState, 'stage' | 'lastVerdict'>): boolean =>
-  stage === 'awaiting_decision' &&
-  (lastVerdict?.questions ?? []).length > 0 &&
-  lastVerdict!.questions!.every((question) => question === scoreShiftCode || question === disagreementCode)
+  stage === 'awaiting_decision' && areAboutAnswers(lastVerdict?.questions)
+
+/** Whether an approver is asked whatever the policy says: nothing but the question about answers is left. A drill asks no approver. */
+export const alwaysAsks = ({ drill }: Pick<ReleaseState, 'drill'>, verdict: Verdict): boolean =>
+  drill === undefined && needsApprover(verdict) && areAboutAnswers(verdict.questions)
+
+/** Whether all questions are about answers that differ. */
+const areAboutAnswers = (questions: readonly string[] = []): boolean =>
+  questions.length > 0 &&
+  questions.every((question) => question === scoreShiftCode || question === disagreementCode)
 
 /** What the judges of a stage read of a release. */
 export interface JudgedState extends Pick<

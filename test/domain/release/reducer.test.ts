@@ -4,6 +4,7 @@ import { advance, legalSteps, commandStages, type StepEvent } from '../../../dom
 import { isError } from '../../../domain/errors.ts'
 import { nextEffect, routePlan } from '../../../domain/release/next-effect.ts'
 import {
+  alwaysAsks,
   commandNames,
   issuesOfOpening,
   openingState,
@@ -13,6 +14,7 @@ import {
   type ReleaseState,
 } from '../../../domain/release/state.ts'
 import { whyWaiting } from '../../../domain/release/explain.ts'
+import type { Verdict } from '../../../domain/verdict.ts'
 import {
   stateAt,
   routedCanary,
@@ -141,6 +143,24 @@ describe('the path to promotion', () => {
     const ends = { ...routedCanary, policy: { ...routedCanary.policy, whenInconclusive: 'end' as const } }
     const event = { ...judgedEvent('inconclusive'), questions: ['score_shift'] } as never
     expect(advance(ends, event).state.rollbackOrder?.reason).toMatch(/^no approver is asked by the policy: /)
+    // Answers that differ are no harm: no policy rolls them back.
+    const asks = { ...judgedEvent('inconclusive'), questions: ['score_shift'], asks: true } as never
+    expect(advance(ends, asks).state).toMatchObject({ stage: 'awaiting_decision', undecidedStage: 'canary' })
+    const verdict = (...codes: string[]): Verdict => ({
+      kind: 'inconclusive',
+      reasons: codes.map((code) => ({ code, message: code, values: {} })),
+      questions: codes.filter((code) => code !== 'minimum_requests'),
+      statistics: {},
+      judge: 'canary@4',
+    })
+    expect(alwaysAsks(ends, verdict('score_shift', 'disagreement'))).toBe(true)
+    expect(alwaysAsks({ drill: 'bad' }, verdict('score_shift'))).toBe(false)
+    for (const codes of [
+      ['score_shift', 'minimum_requests'],
+      ['score_shift', 'business_worse'],
+      ['business_worse'],
+    ])
+      expect(alwaysAsks(ends, verdict(...codes))).toBe(false)
   })
 
   it('waits without a deadline for the answer to a question about answers, and rolls back at that of any other', () => {
