@@ -22,7 +22,7 @@ import {
 import { coveredShare } from '../metrics/level-shares.ts'
 import { code, joinMarkdown, markup, titledTable, type Markdown } from '../markdown.ts'
 import type { Reason } from '../verdict.ts'
-import { standInText } from '../tasks/judged-words.ts'
+import { stagesText } from '../tasks/judged-words.ts'
 import { gateOf } from '../tasks/tasks.ts'
 
 export interface ReportSubject {
@@ -312,10 +312,9 @@ function decided({ policy, judge }: GateReport, subject: ReportSubject): Markdow
   const floor = gateOf(policy.task).hasPositives
     ? `${evidence.rows} rows, ${evidence.positives} positives and ${evidence.negatives} negatives`
     : `${evidence.rows} rows`
-  const standIn = standInText(policy)
   const facts = [
     markup`Decided by ${code(judge)} on ${policy.primary}${policy.guards.length > 0 ? `, guarded by ${policy.guards.join(', ')}` : ''}`,
-    ...(standIn === undefined ? [] : [markup`${standIn}`]),
+    markup`${stagesText(policy)}`,
     markup`At least ${floor} were required`,
     markup`${groupedDigits(policy.resamples)} resamples with seed ${policy.seed}`,
     ...(subject.asOf === undefined ? [] : [markup`Data as of ${subject.asOf}`]),

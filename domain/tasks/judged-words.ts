@@ -7,7 +7,7 @@ import type { FairnessLimit } from '../evaluation/gate-metrics.ts'
 import type { Task } from './task.ts'
 import { builtInPrimary, defaultGatePolicy, hasCustomPrimary, type GatePolicy } from '../evaluation/policy.ts'
 import { metricName } from '../figures.ts'
-import { judgedLoss, rowLosses } from './losses.ts'
+import { judgedLoss, lossText, rowLosses } from './losses.ts'
 import { taskOf } from './tasks.ts'
 
 /** What is judged, or why the word is refused and what to write instead. */
@@ -182,3 +182,7 @@ export function standInText(policy: GatePolicy): string | undefined {
   if (!hasCustomPrimary(policy)) return undefined
   return `${policy.primary} is a function of the model file, which runs in the gate and in sweeps only: ${metricName(builtInPrimary(policy))} stands in for it in windows of the monitor, slices and the importance of features, and shadow, A/B test and probation judge outcomes by ${rowLosses[judgedLoss(policy).loss].name}`
 }
+
+/** By which loss the stages of a release judge outcomes, and for which primary metric it stands in. */
+export const stagesText = (policy: GatePolicy): string =>
+  standInText(policy) ?? `Stages judge outcomes by ${lossText(judgedLoss(policy))}`

@@ -361,8 +361,9 @@ export function answersTable(
         slice: 'name',
         users: 'pairs',
         differs: ({ mean }) => (mean === null ? null : percentText(mean)),
-        interval: ({ low, high }) => `${percentOf(low)} to ${percentOf(high)}`,
-        limit: ({ above }, { paint }) => (above ? paint('yellow', 'above') : 'not exceeded'),
+        interval: ({ low, high, pairs }) => (pairs === 0 ? null : `${percentOf(low)} to ${percentOf(high)}`),
+        limit: ({ above, pairs }, { paint }) =>
+          above ? paint('yellow', 'above') : pairs === 0 ? 'no users' : 'not exceeded',
       },
       { keeps: ['limit', 'differs'] },
     )

@@ -41,6 +41,7 @@ describe("the gate's report in Markdown", () => {
     expect(page).toContain('slice "none" has no rows')
     expect(page).toContain('(`test_set_worn`)')
     expect(page).toContain('1,200 test rows')
+    expect(page).toContain('Stages judge outcomes by Brier score in place of AUC')
   })
 
   it('has a table for each part, with as many cells in every line', () => {

@@ -29,6 +29,7 @@ import { higherIsBetter, score, statisticOf } from '../../../domain/evaluation/m
 import { defaultGatePolicy, policyForOutput, type GatePolicy } from '../../../domain/evaluation/policy.ts'
 import { numberProfile } from '../../../domain/model/reference-profile.ts'
 import { judgeReturn } from '../../../domain/monitoring/decay.ts'
+import { stagesText } from '../../../domain/tasks/judged-words.ts'
 import { judgedLoss, judgedLossOf, lossText, rowLosses } from '../../../domain/tasks/losses.ts'
 import type { Output, OutputKind, OutcomeValue } from '../../../domain/tasks/output.ts'
 import { numbersOf, taskOf } from '../../../domain/tasks/tasks.ts'
@@ -260,6 +261,8 @@ describe.each(cells)('%s with the primary metric %s', (kind, metric) => {
     const judged = judgedLoss(policy)
     expect(Object.keys(taskOf(worlds[kind].output).losses)).toContain(judged.loss)
     expect(judged.standsInFor).toBe(judged.loss === metric ? undefined : metric)
+    const stated = metric === own ? rowLosses[judged.loss].name : lossText(judged)
+    expect(stagesText(policy)).toContain(stated)
     const { by } = questionOf(kind, 'less', policy)
     for (const { less, value } of lived[kind].slice(0, 200)) {
       const loss = lossOf(judged, by.control, { outputs: less, value })

@@ -22,8 +22,7 @@ import { classMetrics, type ClassFigures } from '../../../../domain/metrics/clas
 import { searchText, type SliceSearch } from '../../../../domain/evaluation/slice-search.ts'
 import { worstSlicesFirst, type GateSliceRow } from '../../../../domain/evaluation/slices.ts'
 import { metricVerdictText, sliceVerdictText } from '../../../../domain/evaluation/verdict-words.ts'
-import { standInText } from '../../../../domain/tasks/judged-words.ts'
-import { judgedLoss, lossText } from '../../../../domain/tasks/losses.ts'
+import { stagesText } from '../../../../domain/tasks/judged-words.ts'
 import type { PageElement } from '../../page.ts'
 import {
   capitalized,
@@ -92,8 +91,7 @@ export const Gates = ({
   chart: ChartSizes | undefined
 }): PageElement => {
   const percent = levelPercent(report.policy.confidence)
-  const standIn =
-    standInText(report.policy) ?? `Stages judge outcomes by ${lossText(judgedLoss(report.policy))}`
+  const standIn = stagesText(report.policy)
   const table = (
     <DataTable
       caption="Gates"

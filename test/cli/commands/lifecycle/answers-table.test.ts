@@ -29,7 +29,7 @@ it('lists the slices worst first, with the direction and the share of each answe
   const text = answersTable(terminal, { disagreement, answers })
   expect(text).toMatch(/Disagreement in the shadow \(limit 20 %\)/)
   expect(text).toMatch(/all requests .*6 %.*\n.*evening .*75 %.*above.*\n.*morning .*0 %.*not exceeded/)
-  expect(text).toMatch(/night +0 +– /)
+  expect(text).toMatch(/night +0 +– +– +no users/)
   expect(text).toContain('late → on time: 60')
   expect(text).toMatch(/late +5 % +20 %/)
   expect(answersTable(terminal, {})).toBe('')
