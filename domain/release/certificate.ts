@@ -6,6 +6,7 @@ import type { EvaluationInputs } from '../evaluation/inputs-record.ts'
 import { concludeGate, type GateReport } from '../evaluation/gate.ts'
 import { gainVerdict, type GateMetricRow } from '../evaluation/metric-table.ts'
 import type { GatePolicy } from '../evaluation/policy.ts'
+import { judgedLoss } from '../tasks/losses.ts'
 import type { CallerTarget } from '../serving/target.ts'
 import type { Reason, Verdict } from '../verdict.ts'
 import { missingApprovals } from './approval.ts'
@@ -296,7 +297,7 @@ function approvalIssues({
 
 function decisionIssues(
   { stage, stageIndex, verdict, inputs, evidence }: CertifiedDecision,
-  { policy }: ReleaseCertificate,
+  { policy, gate }: ReleaseCertificate,
   field: string,
 ): CertificateIssue[] {
   if (verdict.judge !== canaryJudge)
@@ -318,9 +319,29 @@ function decisionIssues(
   if ('problem' in judged) return [issue(`${field}/evidence`, `cannot be judged: ${judged.problem}`)]
   const { kind, reasons, statistics, judge } = judged.verdict
   const again = { verdict: { kind, reasons, statistics, judge }, inputs: judged.inputs }
-  return firstDifference({ verdict, inputs }, again, field).map(({ field: at, one, other }) =>
-    issue(at, `is ${one}, but the counts give ${other}`),
-  )
+  return [
+    ...lossIssues(evidence, gate.report.policy, `${field}/evidence/observation`),
+    ...firstDifference({ verdict, inputs }, again, field).map(({ field: at, one, other }) =>
+      issue(at, `is ${one}, but the counts give ${other}`),
+    ),
+  ]
+}
+
+/** Outcomes are judged by the loss of the gate's primary metric, or by what stands in for it. */
+function lossIssues(
+  { observation: { pairedLosses, losses, holdback } }: LookRecord,
+  policy: GatePolicy,
+  field: string,
+): CertificateIssue[] {
+  const { threshold: _own, ...wanted } = judgedLoss(policy)
+  return Object.entries({ pairedLosses, losses, holdback }).flatMap(([name, seen]) => {
+    // Absent in evidence that was stored before releases were judged by the loss of their gate.
+    if (seen?.judged === undefined) return []
+    const { threshold: _threshold, ...judged } = seen.judged
+    return firstDifference(judged, wanted, `${field}/${name}/judged`).map(({ field: at, one, other }) =>
+      issue(at, `is ${one}, but the policy of the gate gives ${other}`),
+    )
+  })
 }
 
 /** What the policy or the counts make impossible, a test refuses with an error. */

@@ -5,6 +5,7 @@ import { signStatement } from '../../../api/services/release-certificate.ts'
 import { metricName } from '../../../domain/figures.ts'
 import { policyWithoutNames, type CertificateFile } from '../../../domain/release/certificate.ts'
 import type { CallerTarget } from '../../../domain/serving/target.ts'
+import { judgedLoss, type JudgedLoss } from '../../../domain/tasks/losses.ts'
 import { worldsOf } from '../../support/evaluation/worlds.ts'
 import { certificateKey, digestOf, exampleCertificate } from '../../support/release/certificates.ts'
 
@@ -84,6 +85,20 @@ describe('the certificate of a release', () => {
     expect(leaves.length).toBeGreaterThan(2_000)
     const found = refusals(leaves, worldsOf(1_000), (leaf) => withLeaf(file, leaf, verifyFile))
     expect(found.filter(({ leaf, fields }) => !fields.includes(leaf))).toEqual([])
+  })
+
+  it('is refused when outcomes are judged by another loss than that of its gate', () => {
+    const certificate = exampleCertificate(headKey)
+    const place = certificate.decisions.findIndex(({ evidence }) => evidence.observation.holdback)
+    const judgedBy = (judged: JudgedLoss) => {
+      certificate.decisions[place]!.evidence.observation.holdback!.judged = judged
+      return verify(signStatement(key, certificate)).map(({ field }) => field)
+    }
+    const wanted = judgedLoss(certificate.gate.report.policy)
+    expect(judgedBy(wanted)).toEqual([])
+    expect(judgedBy({ ...wanted, loss: 'mae' })).toEqual([
+      `statement/predicate/decisions/${place}/evidence/observation/holdback/judged/loss`,
+    ])
   })
 
   it('is refused when a field is missing or added', () => {
