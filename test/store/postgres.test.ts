@@ -180,7 +180,8 @@ it('a transaction may have a deadline of its own, which ends with it', async () 
 })
 
 it('a statement that the server ends at its limit is told as slow, keeps its connection, and is no outage', async () => {
-  const own = openStore(postgres.url, { connectMs: 60_000, queryMs: 300, max: 1 })
+  const shortMs = 300
+  const own = openStore(postgres.url, { connectMs: 60_000, queryMs: shortMs, max: 1 })
   const readPid = () => own.query<{ pid: number }>(sql`select pg_backend_pid() as pid`)
   const before = await readPid()
   const slow = {
