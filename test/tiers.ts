@@ -44,7 +44,7 @@ export const packages = ['packages/!(lab)/test/**/*.test.ts']
 
 /** Files of `unit` that start programs, talk over sockets or read large files: `npm test` runs them, `npm run test:unit` does not. */
 export const programs = [
-  'packages/lab/test/{incidents,watched-years}.test.ts',
+  'packages/lab/test/watched-years.test.ts',
   'test/activities/artifact/{compress-trees,store-foreign,unknown-categories}.test.ts',
   'test/activities/data/{bad-files,parquet-files,rows}.test.ts',
   'test/activities/telemetry/telemetry.test.ts',
@@ -71,12 +71,12 @@ export const programs = [
  * of `byHand`.
  */
 export const atLength = [
+  'packages/lab/test/incidents.test.ts',
   'packages/*/test/long/**/*.test.ts',
   'test/packages/*.test.ts',
   'test/activities/data/type-readings.test.ts',
   'test/activities/monitor/failing-champion.test.ts',
   'test/activities/retrain/postgres-types.test.ts',
-  'test/activities/retrain/flight-gate.test.ts',
   'test/api/dashboard/every-page.test.ts',
   'test/api/streams/kafka.test.ts',
   'test/cli/backup/point-in-time/restore-to.test.ts',
@@ -98,18 +98,9 @@ const unproven = 'is not known to pass on each machine and under load'
 
 /** Files of `atLength` that CI does not run, each with the reason: `npm run test:all` runs them too. */
 export const byHand: Readonly<Record<string, string>> = {
-  'packages/lab/test/long/chaos.test.ts': unproven,
-  'packages/lab/test/long/grpc-cost.test.ts':
-    'compares processor times, which other work on the machine changes',
-  'packages/lab/test/long/tracing-cost.test.ts':
-    'compares processor times, which other work on the machine changes',
   'test/examples/examples.test.ts': 'trains all examples, which took more than ten minutes on a busy machine',
   'test/examples/own-project.test.ts': unproven,
-  'test/faults/long/data/large-retraining.test.ts': unproven,
-  'test/faults/long/data/thirty-days.test.ts': unproven,
   'test/faults/long/network/clock-skew.test.ts': unproven,
-  'test/faults/long/processes/restart.test.ts':
-    'measures the 15 s after which everything serves again, which other work on the machine changes',
-  'test/faults/long/resources/hundred-releases.test.ts': unproven,
+  'test/faults/long/processes/restart.test.ts': unproven,
   'test/interop/temporal-cluster.test.ts': unproven,
 }

@@ -14,7 +14,7 @@ import { pythonOrReason } from './packages.ts'
 import { startInteropReplica, type InteropReplica } from './replica.ts'
 
 const python = await pythonOrReason()
-const examples = environmentWith({})['TENURE_TEST_EXAMPLES'] ?? '10'
+const examples = environmentWith({})['TENURE_TEST_EXAMPLES'] ?? '5'
 let replica: InteropReplica
 let folder: string
 const children = new Set<ChildProcess>()

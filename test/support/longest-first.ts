@@ -21,7 +21,6 @@ const longest = [
   'api/dashboard/approver',
   'workflows/retrain/retrain',
   'cli/commands/admin/up',
-  'activities/retrain/flight-gate',
   'activities/retrain/train',
   'faults/wrong-answers',
   'docs/tutorial',

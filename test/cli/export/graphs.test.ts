@@ -156,6 +156,22 @@ async function serve(loaded: LoadedVersion, instances: readonly unknown[]): Prom
 const load = async (folder: string): Promise<Predictor> =>
   ((await import(pathToFileURL(join(folder, 'predictor.js')).href)) as PredictorModule).loadPredictor()
 
+const opened = new Map<string, Promise<Predictor>>()
+/** The graph of a case, opened once and by the module of one folder, for each module compiles its own WebAssembly. */
+function predictorOf(name: string): Promise<Predictor> {
+  const opening = opened.get(name) ?? open(name)
+  opened.set(name, opening)
+  return opening
+}
+async function open(name: string): Promise<Predictor> {
+  const moduleIn = (folder: string) => join(folder, 'predictor.js')
+  expect(readFileSync(moduleIn(folderOf(name))).equals(readFileSync(moduleIn(folderOf(pipeline))))).toBe(true)
+  const { loadPredictor } = (await import(
+    pathToFileURL(moduleIn(folderOf(pipeline))).href
+  )) as PredictorModule
+  return loadPredictor(pathToFileURL(`${folderOf(name)}/`))
+}
+
 const codeOf = (work: Promise<unknown>): Promise<unknown> =>
   work.then(
     () => 'none',
@@ -191,7 +207,7 @@ describe('an exported graph in Node', () => {
   it.each(names)('answers %s as a server does', async (name) => {
     const { rows, served, done } = caseOf(name)
     expect([done.issue, done.golden > 0]).toEqual([undefined, true])
-    const predictor = await load(folderOf(name))
+    const predictor = await predictorOf(name)
     expectNear(await Promise.all(rows.map((row) => predictor.outputs(row))), await serve(served, rows))
     expect(await predictor.predict(rows)).toHaveLength(rows.length)
     expect(predictor.checkGolden().worst).toBeLessThanOrEqual(goldenTolerance)
@@ -249,12 +265,7 @@ describe('an exported graph in Node', () => {
   })
 
   it('answers calls that overlap, of several graphs in one module', async () => {
-    const { loadPredictor } = (await import(
-      pathToFileURL(join(folderOf(pipeline), 'predictor.js')).href
-    )) as PredictorModule
-    const predictors = await Promise.all(
-      names.map((name) => loadPredictor(pathToFileURL(`${folderOf(name)}/`))),
-    )
+    const predictors = await Promise.all(names.map(predictorOf))
     const calls = predictors.flatMap((predictor, which) =>
       caseOf(names[which]!)
         .rows.slice(0, 40)
@@ -273,7 +284,7 @@ describe('an exported graph in Node', () => {
   it.each(refused)('refuses a row of %s with the code of a server: %j', async (name, row) => {
     const wanted = await codeOf(serve(caseOf(name).served, [row]))
     expect(wanted).toMatch(/^[a-z_]+_[a-z_]+$/)
-    const predictor = await load(folderOf(name))
+    const predictor = await predictorOf(name)
     expect(await codeOf(predictor.predict([row as FeatureRow]))).toBe(wanted)
     const [first] = caseOf(name).rows
     expect(await predictor.predict([first!])).toHaveLength(1)

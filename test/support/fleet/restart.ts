@@ -11,9 +11,7 @@ import { startCallers } from '../servers/system-fixture.ts'
 import { releaseStatus } from '../../../workflows/messages.ts'
 import { isFollowed } from './links.ts'
 
-export type Restarted = Awaited<ReturnType<typeof restartAll>>
-
-const timeoutMs = 60_000
+const timeoutMs = 600_000
 /** A failure within this time after the apparent recovery extends the outage. */
 const calmMs = 1_000
 

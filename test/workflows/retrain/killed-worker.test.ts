@@ -1,4 +1,4 @@
-/** Tests a training worker killed or stopped in the middle of an epoch: another worker continues, and one version results. */
+/** Tests a worker of a training program that is killed, and one that is stopped in the middle of an epoch: another worker continues. */
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -7,21 +7,17 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { findTraining, getTraining } from '../../../store/training/trainings.ts'
 import { listVersions } from '../../../store/registry/versions.ts'
-import { releaseWorkflowId } from '../../../workflows/messages.ts'
 import { checkout } from '../../../temporal.config.ts'
 import { openPipeline, spawnTrainWorker, type Pipeline } from '../../support/training/pipeline.ts'
 import { exampleDay, insertExampleRows, syncExampleModel } from '../../support/training/example-model.ts'
 import { uniqueName } from '../../support/servers/servers.ts'
 
 let pipeline: Pipeline
-const model = uniqueName('roses')
-const epochs = 10
 /** The current worker, or the last one. */
 let worker: ChildProcess | undefined
 
 beforeAll(async () => {
   pipeline = await openPipeline({ trainer: false })
-  await syncExampleModel(pipeline.store, pipeline.models, { name: model, epochs, batchSize: 32 })
   await insertExampleRows(pipeline.store, { from: 0, to: 40 })
 })
 afterAll(async () => {
@@ -61,38 +57,6 @@ const isAlive = (pid: number): boolean => {
     return false
   }
 }
-
-it('a training whose worker is killed is finished by another worker, once and with the same result', async () => {
-  const first = await runningWorker()
-  const handle = await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga' })
-  const trainingId = `trn_${handle.firstExecutionRunId.replaceAll('-', '')}`
-  const epoch = async () => (await findTraining(pipeline.store, trainingId))?.epoch ?? 0
-  await expect.poll(epoch, { interval: 20 }).toBeGreaterThanOrEqual(3)
-  const trainers = childrenOf(first.pid)
-  expect(trainers.length).toBeGreaterThan(0)
-  first.kill('SIGKILL')
-  await once(first, 'exit')
-  // The trainer ends with its worker.
-  await expect.poll(() => trainers.filter(isAlive), { interval: 20 }).toEqual([])
-  const reached = await epoch()
-  expect(reached).toBeLessThan(epochs)
-
-  await runningWorker()
-  expect(await handle.result()).toMatchObject({ outcome: 'released', version: `${model}_v1.0.0` })
-  const training = await getTraining(pipeline.store, trainingId)
-  expect(training).toMatchObject({ status: 'done', attempts: 2 })
-  expect(training.curve.map((each) => each.epoch)).toEqual(
-    Array.from({ length: epochs }, (_, index) => index + 1),
-  )
-  expect(await listVersions(pipeline.store, { model })).toHaveLength(1)
-
-  await pipeline.client.workflow.getHandle(releaseWorkflowId(model)).terminate()
-  const again = await pipeline.start({ model, asOf: exampleDay(35), requestedBy: 'olga' })
-  expect(await again.result()).toMatchObject({ version: `${model}_v1.0.1` })
-  const versions = await listVersions(pipeline.store, { model })
-  // An uninterrupted training gives the same artifact.
-  expect(versions[0]?.artifactDigest).toBe(versions[1]?.artifactDigest)
-})
 
 it('a training program whose worker is killed ends with it, and another worker resumes it: one version, no epoch twice', async () => {
   const name = uniqueName('roses')

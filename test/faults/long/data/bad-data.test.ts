@@ -1,5 +1,5 @@
 /**
- * Runs broken exports of every kind through a whole retraining of a model with a champion. Each is rejected, quarantined, or trained
+ * Runs broken exports through a whole retraining of a model with a champion, for each place that refuses them some. Each is rejected, quarantined, or trained
  * without becoming better, and the record names the column and the rule. No version is registered and the champion stays. Unusual but valid
  * data is trained.
  */
@@ -105,12 +105,6 @@ describe('bad data in a table', () => {
   const q = 'quarantined' as const
   it.each<[string, string[], RetrainOutcome['outcome'], RegExp]>([
     ['flipped labels', ['update roses set blooms = not blooms'], 'not_better', /labels may be inverted/],
-    [
-      'labels flipped in the rows of the training alone',
-      [`update roses set blooms = not blooms where planted_at < timestamptz '${exampleDay(24)}'`],
-      'not_better',
-      /auc/i,
-    ],
     ['one class', ['update roses set blooms = true'], q, /blooms: rows of each class: 0: 0,/],
     [
       'a leak',
@@ -126,35 +120,10 @@ describe('bad data in a table', () => {
       /there is no column "size", a feature/,
     ],
     [
-      'a renamed label',
-      ['alter table roses rename column blooms to flowers'],
-      'failed',
-      /there is no column "blooms", the label/,
-    ],
-    [
       'a number that has become a text',
       [`alter table roses alter column size type text using size || ' cm'`],
       'failed',
       /column "size": `[\d.]+ cm` is not a number/,
-    ],
-    [
-      'a label that has become a text',
-      [`alter table roses alter column blooms type text using 'perhaps'`],
-      'failed',
-      /column "blooms": `perhaps` is neither true nor false/,
-    ],
-    [
-      'a category that has become a number',
-      ['alter table roses alter column colour type int using 7'],
-      q,
-      /colour: .* are not one of red, white/,
-    ],
-    ['another unit, of a declared range', ['update roses set size = size * 1000'], q, /size: .* are .*above/],
-    [
-      'another unit from one week on',
-      [`update roses set size = size * 1000 where planted_at > timestamptz '${exampleDay(27)}'`],
-      q,
-      /size: .* are .*above/,
     ],
     [
       'another unit, of no declared range',
@@ -163,20 +132,6 @@ describe('bad data in a table', () => {
       /age: eight tenths of the rows lie .*the champion's rows: /,
     ],
     ['missing values', ['update roses set size = null where id % 20 = 0'], q, /size: [\d.]+ % are null/],
-    ['missing labels', ['update roses set blooms = null where id % 20 = 0'], q, /blooms: [\d.]+ % are null/],
-    [
-      'a column that is empty now',
-      ['update roses set age = null'],
-      q,
-      /age: 100 % are null, at most 50 % allowed, [\d.]+ % of the champion's rows/,
-    ],
-    ['no number', [`update roses set size = 'NaN' where id % 20 = 0`], q, /size: [\d.]+ % are not finite/],
-    [
-      'an infinite number',
-      [`update roses set size = 'Infinity' where id = 1700`],
-      q,
-      /size: .* are not finite/,
-    ],
     [
       'duplicates',
       ['insert into roses select * from roses where id % 10 = 0'],
@@ -190,42 +145,11 @@ describe('bad data in a table', () => {
       /planted_at, known_at: .* have planted_at above known_at/,
     ],
     [
-      'events of the future',
-      [`update roses set planted_at = planted_at + interval '10 years' where id % 20 <> 0`],
-      q,
-      /rows: \d+ rows, at least 500 required/,
-    ],
-    [
-      'stale rows',
-      [`delete from roses where planted_at > timestamptz '${exampleDay(31)}'`],
-      q,
-      /fresh: the newest row is [\d.]+ h old, at most 72 h allowed/,
-    ],
-    [
-      'a text in another encoding, of a declared category',
-      [`update roses set colour = 'weiÃŸ' where colour = 'white'`],
-      q,
-      /colour: .* are not one of red, white/,
-    ],
-    [
-      'a text in another encoding, of an open one',
-      [`update roses set plot = U&'s\\FFFDd' where plot = 'south'`],
-      q,
-      /plot: .* have unreadable characters/,
-    ],
-    [
-      'a control character',
-      [`update roses set plot = U&'a\\0001' where id = 1700`],
-      q,
-      /plot: .* have unreadable characters/,
-    ],
-    [
       'a field of 10 MB',
       [`update roses set plot = repeat('x', 10485760) where id = 1700`],
       q,
       /plot: .* are longer than 1000 characters/,
     ],
-    ['keys where categories were', [`update roses set plot = md5(id::text)`], q, /plot: .*never seen/],
   ])('%s', async (what, statements, outcome, message) => {
     await corrupt(...statements)
     await expectRefused(model, { outcome, message, what })
@@ -272,20 +196,12 @@ describe('bad data in a file', () => {
 
   it.each<[string, () => Buffer | string, RetrainOutcome['outcome'], RegExp]>([
     ['an empty file', () => '', 'failed', /lilies\.csv: the file is empty/],
-    ['a header alone', () => `${header}\n`, 'failed', /names of its columns and no rows/],
-    [
-      'a renamed column of a file',
-      () => textOf(lines(), 'id,length,colour,plot,blooms'),
-      'failed',
-      /lilies\.csv, line 1: there is no column "size"/,
-    ],
     [
       'Latin-1 in place of UTF-8',
       () => Buffer.from(textOf(lines((row) => (row === 700 ? 'süd' : 'north'))), 'latin1'),
       'failed',
       /line 702: the text `süd` is not encoded as UTF-8/,
     ],
-    ['UTF-16', () => Buffer.from(`\ufeff${textOf(lines())}`, 'utf16le'), 'failed', /encoded as UTF-16/],
     [
       'NUL in a text',
       () => textOf(lines((row) => (row === 700 ? 'no\0rth' : 'north'))),
@@ -293,22 +209,10 @@ describe('bad data in a file', () => {
       /plot: .* have unreadable characters/,
     ],
     [
-      'a field of 10 MB in a file',
-      () => textOf(lines((row) => (row === 700 ? 'x'.repeat(10_485_760) : 'north'))),
-      'failed',
-      /line 702: the row is longer than 2000000 bytes/,
-    ],
-    [
       'a row that breaks off',
       () => textOf(lines((row) => (row === 700 ? 'north\n7' : 'north'))),
       'failed',
       /line 702: the row has 4 values, the header has 5 names/,
-    ],
-    [
-      'texts among numbers',
-      () => textOf(lines().map((line, row) => (row === 1_100 ? line.replace(/,[\d.]+,/, ',n/a,') : line))),
-      'failed',
-      /line 1102, column "size": `n\/a` is not a number/,
     ],
   ])('%s', async (what, bytes, outcome, message) => {
     write(bytes())
