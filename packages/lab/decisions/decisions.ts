@@ -1,6 +1,6 @@
 /**
  * Measures the canary judge and the documented rules of other controllers on the same simulated traffic, and writes
- * packages/lab/decisions/decisions.md. `npm run bench -- decisions --seed 1 --releases 1000`
+ * packages/lab/decisions/decisions.md. `npm run bench -- decisions [--seed 1] [--releases 1000] [--others 100]`
  */
 import { writeFile } from 'node:fs/promises'
 import { simulateReleases, type SimulationPlan } from '../../../cli/simulate/run.ts'
@@ -16,7 +16,17 @@ import { figureTable } from '../../../test/support/figures.ts'
 import { readOptions } from '../harness/options.ts'
 import { summarizeReleases, type SimulationSummary } from '../../../domain/simulation/summary.ts'
 
-const { seed, releases } = readOptions({ seed: 1, releases: 1_000 })
+const {
+  seed,
+  releases,
+  others: n,
+} = readOptions({
+  seed: 1,
+  /** Equal candidates of each cell. */
+  releases: 1_000,
+  /** Better and bad ones. */
+  others: 100,
+})
 const startedMs = performance.now()
 
 /** One day at a share of 5 %. */
@@ -62,15 +72,16 @@ for (const [label, candidate, policy, scenario] of [
 ] as const) {
   const cells: string[] = []
   for (const rule of rules) {
-    const { falseRollbackRate, promoted } = await measure(scenario, policy, rule ? { rule } : {})
-    cells.push(percent(scenario === 'good' ? falseRollbackRate! : 1 - promoted / releases))
+    const of = { ...(rule && { rule }), n: scenario === 'good' ? releases : n }
+    const { falseRollbackRate, promoted } = await measure(scenario, policy, of)
+    cells.push(percent(scenario === 'good' ? falseRollbackRate! : 1 - promoted / n))
   }
   good.push([label, candidate, ...cells])
 }
 for (const rate of Object.keys(reference)) {
   const cells: string[] = []
   for (const rule of rules) {
-    const summary = await measure(`error:${rate}`, fivePercent, rule ? { rule } : {})
+    const summary = await measure(`error:${rate}`, fivePercent, { ...(rule && { rule }), n })
     const found = summary.rolledBack / summary.releases
     cells.push(
       `${figure(summary.canaryRequestsToDetect.p50)} / ${figure(summary.canaryRequestsToDetect.p95)}` +
@@ -92,7 +103,7 @@ for (const name of [
   'stale-at:6h',
   'label-shift',
 ]) {
-  const s = await measure(name, dayPolicy, { n: Math.ceil(releases / 10) })
+  const s = await measure(name, dayPolicy, { n })
   others.push([
     `\`${name}\``,
     percent(s.promoted / s.releases),
@@ -110,7 +121,7 @@ await writeFile(
   new URL('./decisions.md', import.meta.url),
   `# How well the release judge decides
 
-Made by \`npm run bench -- decisions --seed ${seed} --releases ${releases}\` in ${Math.round((performance.now() - startedMs) / 60_000)} minutes; the same seed gives the same figures.
+Made by \`npm run bench -- decisions --seed ${seed} --releases ${releases} --others ${n}\` in ${Math.round((performance.now() - startedMs) / 60_000)} minutes; the same seed gives the same figures.
 The champion fails ${percent(defaultWorld.errorRate)} of ${defaultWorld.requestsPerSecond} requests/s. Tenure evaluates all metrics, with Σα = ${percent(totalAlpha(dayPolicy.limits.alpha))}.
 The other columns apply other rules to the same traffic; those of the two controllers are their documented examples:
 
@@ -118,21 +129,21 @@ ${baselineRuleNames.map((name) => `- **${name}**: ${rivalRules[name]}`).join('\n
 
 ## Good releases rolled back within a day, or asked about
 
-${releases} releases a cell. An *equal* candidate is exactly as good as the champion. A *better* one has learnt a moved base rate and answers otherwise
+${releases} releases a cell; ${n} of a better candidate. An *equal* candidate is exactly as good as the champion. A *better* one has learnt a moved base rate and answers otherwise
 (\`${betterScenario}\`). The other rules read failures alone and ask no person.
 
 ${table(['policy', 'candidate', ...ruleNames], good)}
 
 ## Canary requests until a bad release is rolled back
 
-At a share of 5 %, median / 95th percentile of ${releases} releases. *Reference* is the median of a plain two-arm test without delayed starts. Tenure's
+At a share of 5 %, median / 95th percentile of ${n} releases. *Reference* is the median of a plain two-arm test without delayed starts. Tenure's
 delayed starts find late faults but need more requests.
 
 ${table(['canary errors', 'reference', ...ruleNames], detection)}
 
 ## Other scenarios, under the policy of a day from 1 to 50 %
 
-${Math.ceil(releases / 10)} releases a row; p50 / p95.
+${n} releases a row; p50 / p95.
 
 ${table('scenario | promoted | rolled back | held | canary requests to detect | minutes to detect | excess bad answers', others)}
 `,
