@@ -251,7 +251,7 @@ function countFirst(
 ): void {
   const { answers, countAnswer } = counters
   counters.keys++
-  const before = answers.slice()
+  const before = routingKey === undefined ? answers : answers.slice()
   // Only the first row: the rows of one request are not independent.
   if (outputs !== undefined) countAnswer?.(answers, outputs, 0)
   if (routingKey === undefined) return
