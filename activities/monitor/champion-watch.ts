@@ -9,14 +9,15 @@ import {
   freshWatch,
   isHealthy,
   judgeFormer,
-  minuteText,
   watchTick,
   watchTickMs,
   type FailingComparison,
 } from '../../domain/monitoring/champion-watch.ts'
 import { valuesOfLogged } from '../../domain/model/logged-rows.ts'
 import { completeMonitorPolicy, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { groupedDigits, percentText } from '../../domain/figures.ts'
+import { percentText, ratioOf } from '../../domain/figures.ts'
+import { versionText } from '../../domain/monitoring/last-minute.ts'
+import { timeText } from '../../domain/zoned-time.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import {
   claimFailing,
@@ -24,7 +25,6 @@ import {
   lockWatch,
   markDecided,
   measureSlow,
-  readLastMinute,
   storeWatched,
   type FailingChampion,
   type Judged,
@@ -39,6 +39,7 @@ import { issueOfReturn, monitorActor, answersBy } from './decay.ts'
 import { activateFallback } from './fallback.ts'
 import { countFailureCodes, listFailedRequests } from '../../store/review/failed-requests.ts'
 import { getVersion } from '../../store/registry/versions.ts'
+import { countVersionRequests } from '../../store/monitoring/monitor-windows.ts'
 
 /** How often a new tick is looked for. */
 const lookMs = 2_000
@@ -159,22 +160,20 @@ async function planOf(
 
 async function alertFailing(
   database: Database,
-  { model, version, limit, state: { requests, failed, sinceMs } }: FailingChampion & Pick<Watched, 'limit'>,
+  { model, version, limit, state: { sinceMs } }: FailingChampion & Pick<Watched, 'limit'>,
   next: string,
 ): Promise<void> {
-  const minute = (await readLastMinute(database, [model])).get(model) ?? { requests: 0, failed: 0 }
-  const figures =
-    minute.failed > 0
-      ? minuteText(minute)
-      : `${groupedDigits(failed)} of ${groupedDigits(requests)} requests failed`
+  const counted = await countVersionRequests(database, { model, version, fromMs: sinceMs, toMs: Date.now() })
+  const { requests, bad: failed } = counted
+  const figures = `${versionText({ version, requests, failed })} since ${timeText(sinceMs, 'UTC', 'second')} UTC (${percentText(ratioOf(failed, requests))})`
   const codes = await countFailureCodes(database, { version, sinceMs })
   await upsertAlert(database, {
     dedupeKey: failingKey(model),
     model,
     severity: 'critical',
     kind: 'champion_failing',
-    message: `${version}: ${figures}, limit ${percentText(limitOf(limit))}; ${failureText(version, codes)}; callers get HTTP 500 or 503. ${next}`,
-    evidence: { version, ...minute, limit: limitOf(limit) },
+    message: `${figures}, limit ${percentText(limitOf(limit))}; ${failureText(version, codes)}; callers get HTTP 500 or 503. ${next}`,
+    evidence: { version, requests, failed, limit: limitOf(limit) },
   })
 }
 
@@ -186,7 +185,8 @@ function failureText(
   const lists = `\`tenure versions failures ${version}\` lists them`
   if (most === undefined) return `no failed request is stored yet: ${lists}`
   const kept = others.reduce((sum, { requests }) => sum + requests, most.requests)
-  return `most common code \`${most.code}\` (${groupedDigits(most.requests)} of ${groupedDigits(kept)} stored): ${lists}`
+  const share = others.length === 0 ? 'all' : `${percentText(most.requests / kept)} of the stored ones`
+  return `${share} with the code \`${most.code}\`: ${lists}`
 }
 
 /** Told and never rolled back: what slows a champion is more often its machine or its load than its version. */

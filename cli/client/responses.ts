@@ -1,4 +1,5 @@
 /** Declares the fields of the API's responses that the command line reads. */
+import type { ChampionMinute, VersionMinute } from '../../domain/monitoring/last-minute.ts'
 import type { BehaviourRow } from '../../domain/behaviour/behaviour-test.ts'
 import type { CheckRow } from '../../domain/validation/check-rows.ts'
 import type { GateReport } from '../../domain/evaluation/gate.ts'
@@ -10,8 +11,18 @@ export interface ModelAnswer {
   about?: string
   champion?: { version: string; since: string }
   open_release?: string
-  /** The requests of all arms in the last minute, and whether more of them failed than the limit of the model permits. */
-  last_minute?: { requests: number; failed: number; is_failing: boolean }
+  /** What the champion answered in the last minute, since it became champion, and what other versions did. */
+  last_minute?: {
+    version?: string
+    requests: number
+    failed: number
+    limit?: number
+    served_ms?: number
+    rolled_back?: string
+    /** Whether more of its requests failed than the limit of the model permits. */
+    is_failing: boolean
+    others?: VersionMinute[]
+  }
   /** Why the last window of the monitor did not measure quality. */
   quality_unmeasured?: string
   /** The slices, groups and the business metric that it could not determine, each with the reason. */
@@ -22,6 +33,13 @@ export interface ModelAnswer {
   first_step?: string
   /** The route of the replica that answers; `standby` is what a rollback returns to. */
   route?: { standby?: string }
+}
+
+/** Undefined without a champion. */
+export function championMinuteOf({ last_minute: minute }: ModelAnswer): ChampionMinute | undefined {
+  if (minute?.version === undefined) return undefined
+  const { version, requests, failed, limit = 1, served_ms: servedMs = Infinity, rolled_back: from } = minute
+  return { version, requests, failed, limit, servedMs, ...(from !== undefined && { rolledBack: from }) }
 }
 
 export interface KillSwitchAnswer {

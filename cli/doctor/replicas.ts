@@ -1,7 +1,11 @@
 /** Checks that replicas are alive and follow the same routing, and that no model fails more requests than its limit now. */
-import { isMinuteFailing, minuteText } from '../../domain/monitoring/champion-watch.ts'
 import { percentText } from '../../domain/figures.ts'
-import { completeMonitorPolicy } from '../../domain/monitoring/policy.ts'
+import {
+  failingText,
+  isMinuteFailing,
+  requestsOf,
+  type LastMinute,
+} from '../../domain/monitoring/last-minute.ts'
 import { openStore } from '../../store/postgres.ts'
 import { readLastMinute } from '../../store/registry/champion-watch.ts'
 import { listModels } from '../../store/registry/models.ts'
@@ -41,7 +45,6 @@ export function findingsOfReplicas(replicas: readonly ReplicaFacts[], running: b
     : [ok('replicas', `${replicas.length} alive, all on the same routing`)]
 }
 
-/** Returns no finding without models. */
 export async function checkServing(databaseUrl: string): Promise<Finding[]> {
   const store = openStore(databaseUrl, { name: 'tenure doctor', max: 1 })
   try {
@@ -50,26 +53,28 @@ export async function checkServing(databaseUrl: string): Promise<Finding[]> {
       store,
       models.map(({ name }) => name),
     )
-    const failing = models.flatMap(({ name, definition }) => {
-      const minute = minutes.get(name)
-      const { errorAlarm } = completeMonitorPolicy(definition.monitor).service
-      if (minute === undefined || !isMinuteFailing(minute, errorAlarm)) return []
-      return [
-        broken(
-          'models',
-          `${name} fails: ${minuteText(minute)}, limit ${percentText(errorAlarm)}`,
-          `Read what is done about it with \`tenure alerts\`; return to the last known good version with \`tenure rollback ${name}\`.`,
-        ),
-      ]
-    })
-    if (failing.length > 0 || models.length === 0) return failing
-    return [
-      ok(
-        'models',
-        `${minutes.size} of ${models.length} had requests in the last minute; none fails above its limit`,
-      ),
-    ]
+    return findingsOfMinutes(minutes)
   } finally {
     await store.close()
   }
+}
+
+/** Returns no finding without models. */
+export function findingsOfMinutes(minutes: ReadonlyMap<string, LastMinute>): Finding[] {
+  const failing = [...minutes].flatMap(([name, { champion }]) =>
+    champion === undefined || !isMinuteFailing(champion)
+      ? []
+      : [
+          broken(
+            'models',
+            `${failingText(champion)}, limit ${percentText(champion.limit)}`,
+            `Read what is done about it with \`tenure alerts\`; return to the last known good version with \`tenure rollback ${name}\`.`,
+          ),
+        ],
+  )
+  if (failing.length > 0 || minutes.size === 0) return failing
+  const asked = [...minutes.values()].filter((minute) => requestsOf(minute) > 0).length
+  return [
+    ok('models', `${asked} of ${minutes.size} had requests in the last minute; none fails above its limit`),
+  ]
 }

@@ -28,6 +28,8 @@ export const alertGroup = schema.record(
   {
     /** Absent for alerts of the installation. */
     model: schema.text,
+    /** The version that all of its alerts are about; absent where they are about several, or none. */
+    version: schema.text,
     acknowledgedBy: schema.text,
   },
 )

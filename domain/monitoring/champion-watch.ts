@@ -3,7 +3,7 @@
  * are bounded, however often it is evaluated.
  */
 import { addToDetector, binomialCdf, detectorThreshold, pairedEvidence } from '@tenure/sequential'
-import { groupedDigits, percentText } from '../figures.ts'
+import { groupedDigits } from '../figures.ts'
 import { digestText } from '../model/logged-rows.ts'
 
 /** The length of a tick. */
@@ -180,19 +180,3 @@ export function judgeFormer(
     : `${kept}, and at most ${callers} of ${severalCallers} callers failed in one tick`
   return { isBetter, isAlike: false, message }
 }
-
-/** The requests of the last minute; `failed` counts every failed request. */
-export interface LastMinute {
-  requests: number
-  failed: number
-}
-
-/** The fewest requests of a minute that are called failing. */
-const minMinuteRequests = 20
-
-/** Whether a page may call the model failing now, before the detector is certain. */
-export const isMinuteFailing = ({ requests, failed }: LastMinute, limit: number): boolean =>
-  requests >= minMinuteRequests && failed > requests * limit && failed >= 3
-
-export const minuteText = ({ requests, failed }: LastMinute): string =>
-  `${groupedDigits(failed)} of ${groupedDigits(requests)} requests failed in the last minute (${percentText(requests === 0 ? 0 : failed / requests)})`

@@ -13,7 +13,6 @@ export function cardMarkdown(card: ModelCard): string {
   const { evaluation, data, training, artifact } = card
   const { bytes } = artifact
   const { requestedBy: requester } = card.created
-  const judged = data.refit === null ? '' : ' of the judged weights'
   const parts = [
     markup`# ${card.version}`,
     markup`${card.about ?? ''}`,
@@ -55,8 +54,8 @@ export function cardMarkdown(card: ModelCard): string {
       ['Snapshot', codeOf(data.snapshot)],
       ['Data as of', data.asOf],
       ['Refit', data.refit],
-      [`Newest training event${judged}`, data.newestEvent],
-      [`Training rows${judged}`, whole(data.trainRows)],
+      ['Newest training event', data.newestEvent],
+      ['Training rows', whole(data.trainRows)],
       ['Test rows', whole(data.testRows)],
       ['Code', codeOf(training.code)],
       ['Dependencies', codeOf(training.dependencies)],

@@ -15,7 +15,7 @@ import { fairnessText } from '../evaluation/fairness.ts'
 import { worstSlicesFirst } from '../evaluation/slices.ts'
 import { firstNames } from '../errors.ts'
 import { totalBytesOf, type Manifest } from '../model/manifest.ts'
-import { refitText } from '../training/refit.ts'
+import { refitText, type RefitLineage } from '../training/refit.ts'
 import type { VersionLineage } from './version.ts'
 import type { VersionStatus } from './version-query.ts'
 import type { Output } from '../tasks/output.ts'
@@ -97,13 +97,13 @@ export function modelCard(source: CardSource) {
         report?.compression === undefined
           ? null
           : `${compressionText(report.compression)}, compared on ${rowsText(report.compression.fidelity)}`,
-      snapshot: lineage.snapshot ?? null,
+      // The released weights have these; those of the judged ones are apart.
+      ...dataOf(source, lineage.refit),
       asOf: lineage.asOf ?? null,
-      /** When the newest training event happened. */
-      newestEvent: lineage.newestEvent ?? null,
       /** What was judged and on what the released weights were trained; null unless they were refitted. */
       refit: refitText(lineage) ?? null,
-      trainRows: lineage.rows?.train ?? manifest.training?.rows ?? null,
+      /** The data of the weights that the gate has judged; null unless others were released. */
+      judged: lineage.refit === undefined ? null : dataOf(source),
       testRows: lineage.rows?.test ?? null,
     },
     training: {
@@ -125,6 +125,14 @@ export function modelCard(source: CardSource) {
     limits: limitsOf(source),
   }
 }
+
+/** The data of the weights that the gate has judged, or of those that a refit has trained after it. */
+const dataOf = ({ lineage, manifest }: CardSource, refit?: RefitLineage) => ({
+  snapshot: (refit ?? lineage).snapshot ?? null,
+  /** When the newest training event happened. */
+  newestEvent: (refit ?? lineage).newestEvent ?? null,
+  trainRows: (refit === undefined ? lineage.rows?.train : refit.rows) ?? manifest.training?.rows ?? null,
+})
 
 /** Distilled networks were stored as brought before they had an origin of their own. */
 const originOf = ({ compression, origin }: Partial<VersionLineage>): 'trained' | 'brought' | 'distilled' =>

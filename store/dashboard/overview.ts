@@ -55,7 +55,8 @@ export const listAlertGroups = (
     select model, kind, (array_agg(severity order by array_position(array['critical', 'warning', 'info'], severity)))[1] as severity,
       count(*)::int as count, count(acknowledged_at)::int as acknowledged, min(acknowledged_by) as acknowledged_by,
       min(raised_at) as since, max(coalesce(worst_since, raised_at)) as changed_at, max(id)::float8 as id,
-      left((array_agg(message order by acknowledged_at nulls first, id desc))[1], 400) as message
+      left((array_agg(message order by acknowledged_at nulls first, id desc))[1], 400) as message,
+      case when count(distinct coalesce(evidence ->> 'version', '')) = 1 then min(evidence ->> 'version') end as version
     from alerts
     where resolved_at is null and kind <> all(${kindsThatEnd('answered')}::text[]) and ${ofModel(filter)}
       and (${kind}::text is null or kind = ${kind})

@@ -3,12 +3,9 @@
  * judgement, under a lock that one control worker holds.
  */
 import sql from 'sql-template-tag'
-import {
-  watchTickMs,
-  type LastMinute,
-  type WatchedTick,
-  type WatchState,
-} from '../../domain/monitoring/champion-watch.ts'
+import { watchTickMs, type WatchedTick, type WatchState } from '../../domain/monitoring/champion-watch.ts'
+import { lastMinuteMs, type LastMinute } from '../../domain/monitoring/last-minute.ts'
+import { defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import type { Database } from '../postgres.ts'
 
@@ -154,16 +151,41 @@ export async function measureSlow(database: Database): Promise<void> {
     from due where champion_watch.model = due.model and champion_watch.version = due.version`)
 }
 
-/** The requests of the last minute of each of these models, of all versions that serve callers; the running tick is not counted yet. */
+/**
+ * The last minute of each of these models by version; the running tick is not counted yet. What a version answered before it became champion
+ * is not the champion's.
+ */
 export async function readLastMinute(
   database: Database,
   models: readonly string[],
 ): Promise<Map<string, LastMinute>> {
   const rows = await database.query<LastMinute & { model: string }>(sql`
-    select model, sum(requests)::float8 as requests, sum(errors + invalid)::float8 as failed
-    from tick_counters
-    where model = any(${[...models]}::text[]) and arm <> 'shadow' and requests > 0
-      and tick > statement_timestamp() - interval '70 seconds'
-    group by model`)
-  return new Map(rows.map(({ model, ...minute }) => [model, minute]))
+    with span as (select statement_timestamp() - ${lastMinuteMs}::float8 * interval '1 millisecond' as from_at),
+    counted as (
+      select tick_counters.model, tick_counters.version, champions.version is not null as is_champion,
+        sum(requests)::float8 as requests, sum(errors + invalid)::float8 as failed
+      from tick_counters left join champions on champions.model = tick_counters.model
+        and champions.version = tick_counters.version and tick + tick_ms * interval '1 millisecond' > since
+      where tick_counters.model = any(${[...models]}::text[]) and arm <> 'shadow' and requests > 0 and tick > (select from_at from span)
+      group by 1, 2, 3
+    )
+    select models.name as model,
+      case when champions.version is not null then jsonb_strip_nulls(jsonb_build_object('version', champions.version,
+        'requests', coalesce(served.requests, 0), 'failed', coalesce(served.failed, 0),
+        'limit', coalesce((models.definition #>> '{monitor,service,errorAlarm}')::float8, ${defaultMonitorPolicy.service.errorAlarm}::float8),
+        'servedMs', extract(epoch from statement_timestamp() - since) * 1000, 'rolledBack', former.version)) end as champion,
+      coalesce((
+        select jsonb_agg(jsonb_build_object('version', version, 'requests', requests, 'failed', failed) order by requests desc, version)
+        from counted where counted.model = models.name and not is_champion), '[]') as others
+    from models left join champions on champions.model = models.name
+      left join counted as served on served.model = models.name and is_champion
+      left join lateral (
+        select previous_version as version from champion_history as change
+        where change.model = champions.model and at >= since and cause = 'rollback' and since > (select from_at from span)
+        order by id desc limit 1
+      ) as former on true
+    where models.name = any(${[...models]}::text[])`)
+  return new Map(
+    rows.map(({ model, champion, others }) => [model, { ...(champion && { champion }), others }]),
+  )
 }

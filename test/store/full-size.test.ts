@@ -172,7 +172,7 @@ it('the watch of champions reads the ticks that it judges', async () => {
   ])
   expect(await listWatched(store)).toHaveLength(1)
   await measureSlow(store)
-  expect((await readLastMinute(store, [model])).get(model)?.requests).toBeGreaterThan(0)
+  expect((await readLastMinute(store, [model])).get(model)?.champion?.requests).toBeGreaterThan(0)
   expect(wasted()).toEqual([])
 })
 

@@ -1,8 +1,7 @@
 /** `/v1/models`: shows models, their champions and earlier champions, and deletes a model. */
 import { z } from 'zod'
 import { findRefitText } from '../../../store/registry/versions.ts'
-import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
-import { isMinuteFailing } from '../../../domain/monitoring/champion-watch.ts'
+import { isMinuteFailing } from '../../../domain/monitoring/last-minute.ts'
 import { listedFeatures } from '../../../domain/model-definition.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import * as schema from '../../../domain/schema.ts'
@@ -284,8 +283,7 @@ async function summariesOf(store: Store, models: readonly StoredModel[]) {
   return models.map(({ name, definition, syncedAt }) => {
     const champion = champions.get(name)
     const unmeasured = windows.get(name)
-    const minute = minutes.get(name) ?? { requests: 0, failed: 0 }
-    const { errorAlarm } = completeMonitorPolicy(definition.monitor).service
+    const { champion: minute, others = [] } = minutes.get(name) ?? {}
     return {
       name,
       about: definition.about,
@@ -295,7 +293,11 @@ async function summariesOf(store: Store, models: readonly StoredModel[]) {
         release_id: champion.releaseId,
       },
       open_release: releases.get(name)?.id,
-      last_minute: { ...minute, is_failing: isMinuteFailing(minute, errorAlarm) },
+      last_minute: {
+        ...(minute === undefined ? { requests: 0, failed: 0 } : (toWire(minute) as object)),
+        is_failing: minute !== undefined && isMinuteFailing(minute),
+        others,
+      },
       quality_unmeasured: unmeasured?.quality,
       parts_unmeasured: unmeasured?.parts ?? [],
       synced_at: syncedAt,

@@ -15,6 +15,7 @@ export type GroupAnswer = Pick<
   'id' | 'kind' | 'severity' | 'count' | 'acknowledged' | 'message'
 > & {
   model?: string | null
+  version?: string | null
   since: string
   acknowledged_by?: string | null
 }

@@ -1,5 +1,11 @@
 /** `tenure status`: shows readiness, live versions, waiting releases and open alerts. */
-import type { KillSwitchAnswer, ModelAnswer, ReleaseAnswer } from '../../client/responses.ts'
+import { rollbackText, spanText, versionText } from '../../../domain/monitoring/last-minute.ts'
+import {
+  championMinuteOf,
+  type KillSwitchAnswer,
+  type ModelAnswer,
+  type ReleaseAnswer,
+} from '../../client/responses.ts'
 import { commandProblemOf } from '../../client/client.ts'
 import { exitCodes } from '../../exit-codes.ts'
 import type { CommandSpec } from '../../program.ts'
@@ -40,16 +46,26 @@ const answersLine = (release: ReleaseAnswer): string => {
   return answers === undefined ? '' : `\n  Answer: ${answers}`
 }
 
-/** One line for each model that fails: by its last minute, or by the alert of its champion, which ends only by good requests. */
+/**
+ * One line for each champion that fails: by its last minute, or by its alert, which ends only by good requests. The alert of a version that
+ * serves no more is no failure of the champion.
+ */
 function failingModels(models: readonly ModelAnswer[], groups: readonly GroupAnswer[]): string[] {
-  const alerted = new Set(groups.flatMap(({ kind, model }) => (kind === 'champion_failing' ? [model] : [])))
-  return models.flatMap(({ name, champion, last_minute: minute }) =>
-    minute?.is_failing === true || alerted.has(name)
-      ? [
-          `${name} ${minute?.is_failing === true ? 'fails' : 'failed, and its alert is open'}: ${minute === undefined || minute.requests === 0 ? 'no request in the last minute' : `${minute.failed} of ${minute.requests} requests failed in the last minute`}${champion === undefined ? '' : ` (${champion.version})`}`,
-        ]
-      : [],
-  )
+  const alerted = groups.filter(({ kind }) => kind === 'champion_failing')
+  return models.flatMap((each) => {
+    const { name, champion, last_minute: last } = each
+    const isAlerted = alerted.some(
+      ({ model, version }) => model === name && (version ?? champion?.version) === champion?.version,
+    )
+    if (last?.is_failing !== true && !isAlerted) return []
+    const minute = championMinuteOf(each)
+    const state = last?.is_failing === true ? 'fails' : 'failed, and its alert is open'
+    const figures =
+      minute === undefined || minute.requests === 0
+        ? `no request to ${champion?.version ?? 'it'} in the last minute`
+        : `${versionText(minute)} ${spanText(minute)}`
+    return [`${name} ${state}: ${figures}`]
+  })
 }
 
 export const statusCommand: CommandSpec = {
@@ -79,6 +95,11 @@ export const statusCommand: CommandSpec = {
       `${client.url} ${ready.ok ? (failing.length === 0 ? paint('green', 'ready') : 'ready') : paint('yellow', `not ready: ${orDash(String('detail' in ready ? ready.detail : ''))}`)}`,
       ...(isDatabaseDown(ready) ? [paint('yellow', ready.database.detail)] : []),
       ...failing.map((text) => paint('red', `✗ ${text}`)),
+      ...models.flatMap((each) => {
+        const minute = championMinuteOf(each)
+        const text = minute && rollbackText(minute)
+        return text === undefined ? [] : [paint('yellow', text)]
+      }),
       '',
       ...alertLines(terminal, groups),
       ...switches

@@ -1,6 +1,7 @@
 /** `tenure models`: lists models, shows the champion at a time, applies new or edited model files, and deletes a model. */
 import { gateVerdictText, outcomeText } from '../../../domain/evaluation/verdict-words.ts'
-import type { ModelAnswer, RetrainingAnswer } from '../../client/responses.ts'
+import { championMinuteOf, type ModelAnswer, type RetrainingAnswer } from '../../client/responses.ts'
+import { spanText, versionText } from '../../../domain/monitoring/last-minute.ts'
 import { exitCodes, type ExitCode } from '../../exit-codes.ts'
 import type { BrokenModel } from '../../../models/index.ts'
 import { readCommandConfig } from '../../../temporal.config.ts'
@@ -276,7 +277,8 @@ async function showModel({ terminal, api }: CommandSession, { args }: CommandInp
     limit: 1,
   })
   const [last] = retrainings
-  const { champion, features, last_minute: minute } = model
+  const { champion, features, last_minute: counted } = model
+  const minute = championMinuteOf(model)
   const text = factsTable(terminal, [
     ['model', model.name],
     ['about', model.about],
@@ -285,8 +287,14 @@ async function showModel({ terminal, api }: CommandSession, { args }: CommandInp
     ['open release', model.open_release],
     [
       'last minute',
-      minute &&
-        `${minute.requests} requests, ${minute.failed} failed${minute.is_failing ? ': too many' : ''}`,
+      [
+        ...(minute === undefined
+          ? []
+          : [
+              `${versionText(minute)} ${spanText(minute)}${counted?.is_failing === true ? ': too many' : ''}`,
+            ]),
+        ...(counted?.others ?? []).map(versionText),
+      ].join('; ') || undefined,
     ],
     [
       'last retraining',

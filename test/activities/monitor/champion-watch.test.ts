@@ -10,6 +10,7 @@ import {
 } from '../../../activities/monitor/champion-watch.ts'
 import { watchTickMs } from '../../../domain/monitoring/champion-watch.ts'
 import { openingState } from '../../../domain/release/state.ts'
+import { readLastMinute } from '../../../store/registry/champion-watch.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { findChampion, moveChampion } from '../../../store/registry/champions.ts'
 import { insertRelease } from '../../../store/release/releases.ts'
@@ -123,9 +124,9 @@ describe('a champion that fails', () => {
     await judgeChampions(deps)
     const [alert] = await alertsOf('champion_failing')
     expect(alert).toMatchObject({ severity: 'critical', evidence: { version: champion, requests: 100 } })
-    expect(alert!.message).toBe(
-      `${champion}: 50 of 100 requests failed in the last minute (50 %), limit 2 %; ` +
-        `most common code \`output_invalid\` (2 of 3 stored): \`tenure versions failures ${champion}\` lists them; callers get HTTP 500 or 503. ` +
+    expect(alert!.message.replace(/since [\d-]{10} [\d:]{8}/, 'since TIME')).toBe(
+      `${champion}: 50 of 100 requests failed since TIME UTC (50 %), limit 2 %; ` +
+        `66.7 % of the stored ones with the code \`output_invalid\`: \`tenure versions failures ${champion}\` lists them; callers get HTTP 500 or 503. ` +
         `Tenure now tries to roll back to ${before}. If ${champion} still serves in 30 s: \`tenure rollback ${model}\`, ` +
         `or \`tenure kill-switches set ${model} refuse --reason …\``,
     )
@@ -152,9 +153,34 @@ describe('a champion that fails', () => {
     expect(await mine()).toMatchObject([
       {
         check: 'models',
-        found: `${model} fails: 51 of 200 requests failed in the last minute (25.5 %), limit 2 %`,
+        found: `${champion} fails: 25.5 % of requests in the last minute, limit 2 %`,
       },
     ])
+  })
+
+  it('has its own figures, and the version after a rollback has none of them', async () => {
+    await served(3, { failed: 50 })
+    const minuteOf = async () => (await readLastMinute(deps.store, [model])).get(model)
+    expect(await minuteOf()).toMatchObject({
+      champion: { version: champion, requests: 100, failed: 50, limit: 0.02 },
+      others: [],
+    })
+    await watchUntil(
+      async () => (await champions()) === before,
+      'the rollback',
+      () => Promise.resolve({ requests: 50, formerFailed: 0 }),
+    )
+    const failed = { version: champion, requests: 100, failed: 50 }
+    // What it answered before it became champion again is not the champion's.
+    await served(4, { version: before, requests: 30, failed: 1, replica: 'r2' })
+    expect(await minuteOf()).toMatchObject({
+      champion: { version: before, requests: 0, failed: 0, rolledBack: champion },
+      others: [failed, { version: before, requests: 30, failed: 1 }],
+    })
+    await served(0, { version: before, requests: 740 })
+    expect((await minuteOf())?.champion).toMatchObject({ version: before, requests: 740, failed: 0 })
+    await servedFor('2 minutes')
+    expect((await minuteOf())?.champion).not.toHaveProperty('rolledBack')
   })
 
   it('is told once more only by evidence of the version that serves: the alert outlives the rollback', async () => {

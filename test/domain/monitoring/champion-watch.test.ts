@@ -4,7 +4,6 @@ import {
   falseAlarmsAYear,
   freshWatch,
   isHealthy,
-  isMinuteFailing,
   judgeFormer,
   watchThreshold,
   watchTick,
@@ -146,10 +145,4 @@ describe('the former version', () => {
       'm_v1 was not checked: `photo` is logged as a digest, and at most 1 of 3 callers failed in one tick',
     )
   })
-})
-
-it('a minute is failing from twenty requests on, above the limit', () => {
-  expect(isMinuteFailing({ requests: 19, failed: 19 }, limit)).toBe(false)
-  expect(isMinuteFailing({ requests: 100, failed: 2 }, limit)).toBe(false)
-  expect(isMinuteFailing({ requests: 100, failed: 3 }, limit)).toBe(true)
 })

@@ -120,12 +120,19 @@ describe('a card', () => {
       change: 0.0123,
       limit: 0.1,
     }
+    const rows = { train: 1_400, test: 460 }
     const judged = { asOf: '2025-12-01T00:00:00Z', newestEvent: '2025-09-30T00:00:00Z' }
-    const card = modelCard({ ...bare, lineage: { snapshot: 'sha256:abcdef', ...judged, refit } })
+    const card = modelCard({ ...bare, lineage: { snapshot: 'sha256:abcdef', rows, ...judged, refit } })
     expect(card.limits).toContain(
       'Trained on events up to 2025-10-31T00:00:00Z, as known at 2025-12-01T00:00:00Z.',
     )
-    expect(cardMarkdown(card)).toContain('Newest training event of the judged weights: 2025-09-30T00:00:00Z')
+    expect(card.data).toMatchObject({
+      snapshot: refit.snapshot,
+      newestEvent: refit.newestEvent,
+      trainRows: 1_860,
+      judged: { snapshot: 'sha256:abcdef', newestEvent: judged.newestEvent, trainRows: 1_400 },
+    })
+    expect(cardMarkdown(card)).toContain('Newest training event: 2025-10-31T00:00:00Z')
     expect(cardMarkdown(card)).toContain(
       '- Refit: recipe judged on the test rows of the snapshot sha256:abcdef, weights refitted on 1,860 rows up to 2025-10-31T00:00:00Z (snapshot sha256:01234567); their answers to the test rows differ by 0.0123 on average, with the limit 0.1 of refitDistance',
     )

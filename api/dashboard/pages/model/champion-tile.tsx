@@ -4,7 +4,12 @@
  */
 import type { Child } from 'hono/jsx'
 import { capitalized, groupedDigits, metricName, metricText } from '../../../../domain/figures.ts'
-import type { LastMinute } from '../../../../domain/monitoring/champion-watch.ts'
+import {
+  isMinuteFailing,
+  requestsOf,
+  spanText,
+  versionText,
+} from '../../../../domain/monitoring/last-minute.ts'
 import { listOverviewRows, type OverviewRow } from '../../../../store/dashboard/overview.ts'
 import type { Database } from '../../../../store/postgres.ts'
 import { listChampionHistory, type ChampionChange } from '../../../../store/registry/champions.ts'
@@ -18,7 +23,7 @@ import { shortReason } from '../../labels.ts'
 import type { PageElement } from '../../page.ts'
 import { StageBadge, type StageNow } from '../../stage-badge.tsx'
 import { shortVersion } from '../overview/cells.tsx'
-import { calmText, concernsOf, isFailing, toneOf, type Concern, type Measured } from '../overview/concerns.ts'
+import { calmText, concernsOf, toneOf, type Concern, type Measured } from '../overview/concerns.ts'
 import { readMeasured } from '../overview/measured.ts'
 
 export interface ChampionNow {
@@ -33,8 +38,6 @@ export interface ChampionNow {
 
 /** Of the history that is read. */
 export const maxChanges = 30
-/** The ticks that count as the last minute. */
-const minuteMs = 70_000
 /** Beside the worst. */
 const maxOthers = 4
 
@@ -157,9 +160,8 @@ const Figures = (now: ChampionNow): PageElement => {
   const { row, measured, changes, nowMs } = now
   const { model, champion, quality } = row
   const { version, since } = champion!
-  const minute = measured.minutes.get(model)
+  const requests = requestsOf(measured.minutes.get(model) ?? { others: [] })
   const [change] = changes
-  const isQuiet = minute === undefined || minute.requests === 0
   const figures: readonly (readonly [
     name: string,
     value: string | PageElement,
@@ -172,8 +174,8 @@ const Figures = (now: ChampionNow): PageElement => {
     ],
     [
       'Traffic',
-      isQuiet ? 'None' : `${figureText(Number((minute.requests / 60).toPrecision(3)))} req/s`,
-      isQuiet ? 'no requests in the last minute' : servedText(measured),
+      requests === 0 ? 'None' : `${figureText(Number((requests / 60).toPrecision(3)))} req/s`,
+      requests === 0 ? 'no requests in the last minute' : servedText(measured),
     ],
     ['Failed', ...failedOf(now)],
     [
@@ -202,22 +204,19 @@ const Figures = (now: ChampionNow): PageElement => {
   )
 }
 
-/** What fails now, and of how many: a pinned refusal is no good request, and a silent minute no good one. */
-function failedOf({ row, measured, nowMs }: ChampionNow): [string | PageElement, string] {
-  const minute = measured.minutes.get(row.model)
+/** What of the champion's requests fails now: a pinned refusal is no good request, and a silent minute no good one. Others are named. */
+function failedOf({ row, measured }: ChampionNow): [string | PageElement, string] {
+  const { champion, others } = measured.minutes.get(row.model) ?? { others: [] }
   if (measured.states[0]?.pin?.serve === 'refuse')
     return [<span class="failed">All</span>, 'every request gets 503 by kill switch']
-  if (minute === undefined || minute.requests === 0) return ['—', 'unknown without requests']
-  const share = percentOf(minute.failed / minute.requests)
-  return [
-    isFailing(minute) ? <span class="failed">{share}</span> : share,
-    failedText(minute, nowMs - Date.parse(row.champion!.since)),
-  ]
+  const named = others.filter(({ failed }) => failed > 0).map(versionText)
+  if (champion === undefined || champion.requests === 0)
+    return ['—', ['unknown without requests', ...named].join('; ')]
+  const { requests, failed } = champion
+  const share = percentOf(failed / requests)
+  const own = `${groupedDigits(failed)} of ${groupedDigits(requests)} ${spanText(champion)}`
+  return [isMinuteFailing(champion) ? <span class="failed">{share}</span> : share, [own, ...named].join('; ')]
 }
-
-/** The minute of a new champion has failures of the version before it. */
-const failedText = ({ requests, failed }: LastMinute, ageMs: number): string =>
-  `${groupedDigits(failed)} of ${groupedDigits(requests)} in the last minute${ageMs < minuteMs ? ', also before this version' : ''}`
 
 /** What of the traffic the champion serves, by the leases of now. */
 function servedText({ states, stages }: Measured): string {

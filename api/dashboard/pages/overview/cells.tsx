@@ -1,6 +1,12 @@
 /** Renders the line of a model on the overview. */
 import type { OverviewRow } from '../../../../store/dashboard/overview.ts'
-import type { LastMinute } from '../../../../domain/monitoring/champion-watch.ts'
+import {
+  isMinuteFailing,
+  requestsOf,
+  spanText,
+  versionText,
+  type LastMinute,
+} from '../../../../domain/monitoring/last-minute.ts'
 import { metricName, numberText } from '../../../../domain/figures.ts'
 import { percentOf } from '../../../charts/figures.ts'
 import { sparkline } from '../../../charts/sparkline.ts'
@@ -9,7 +15,7 @@ import { modelHref, retrainingHref } from '../../components/links.tsx'
 import type { PageElement } from '../../page.ts'
 import { stageText, stageTone } from '../../labels.ts'
 import type { StageNow } from '../../stage-badge.tsx'
-import { isFailing, stateOf, toneOf, type ConcernKind } from './concerns.ts'
+import { stateOf, toneOf, type ConcernKind } from './concerns.ts'
 
 /** The number of 30 s intervals in the traffic of the last 10 minutes. */
 export const trafficParts = 20
@@ -80,7 +86,7 @@ const State = ({ row, worst, minute }: ModelLine): PageElement => {
     worst === undefined
       ? row.champion === undefined
         ? ['quiet', '○', 'no version']
-        : minute === undefined
+        : minute === undefined || requestsOf(minute) === 0
           ? ['quiet', '●', 'no requests']
           : ['good', '●', 'serves']
       : [toneOf(worst), toneOf(worst) === 'bad' ? '✕' : '▲', stateOf(worst)]
@@ -107,14 +113,26 @@ const Version = ({ row: { champion, model, running } }: ModelLine): PageElement 
   )
 }
 
-const Failed = ({ minute }: Pick<ModelLine, 'minute'>): PageElement =>
-  minute === undefined || minute.requests === 0 ? (
-    <span class="quiet" title="No requests in the last minute">
-      —
+/** Of the champion, whose version the line shows; those of others are named on hover. */
+const Failed = ({
+  minute: { champion, others } = { others: [] },
+}: Pick<ModelLine, 'minute'>): PageElement => {
+  const named = others.map(versionText).join('; ')
+  if (champion === undefined || champion.requests === 0)
+    return (
+      <span class="quiet" title={named === '' ? 'No requests in the last minute' : named}>
+        —
+      </span>
+    )
+  return (
+    <span
+      class={isMinuteFailing(champion) ? 'failed' : undefined}
+      title={`${versionText(champion)} ${spanText(champion)}`}
+    >
+      {percentOf(champion.failed / champion.requests)}
     </span>
-  ) : (
-    <span class={isFailing(minute) ? 'failed' : undefined}>{percentOf(minute.failed / minute.requests)}</span>
   )
+}
 
 const Quality = ({ champion, quality, evaluated }: OverviewRow): PageElement => {
   if (quality?.value != null)

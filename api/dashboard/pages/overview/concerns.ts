@@ -9,20 +9,24 @@ import {
   isUnassigned,
   type AlertGroup,
 } from '../../../../domain/monitoring/alert-groups.ts'
-import { isMinuteFailing, type LastMinute } from '../../../../domain/monitoring/champion-watch.ts'
+import {
+  failingText,
+  isMinuteFailing,
+  requestsOf,
+  rollbackText,
+  type LastMinute,
+} from '../../../../domain/monitoring/last-minute.ts'
 import { commandRoles } from '../../../../domain/release/state.ts'
 import type { Role } from '../../../../domain/roles.ts'
 import { whyWaiting } from '../../../../domain/release/explain.ts'
 import type { ModelState } from '../../../../store/dashboard/overview.ts'
-import { percentOf, truncated } from '../../../charts/figures.ts'
+import { truncated } from '../../../charts/figures.ts'
 import type { Tone } from '../../components/elements.tsx'
 import { modelHref } from '../../components/links.tsx'
 import type { StageNow } from '../../stage-badge.tsx'
 import { modelActions, type ModelActionName } from '../model/action-roles.ts'
 import { alertHandlers } from '../operations/alert-roles.ts'
 
-/** A model whose share of failed requests in the last minute is higher fails. */
-const maxFailedShare = 0.01
 /** In characters, of an alert's message. */
 const maxMessage = 140
 
@@ -33,6 +37,7 @@ const kinds = {
   pinned: { tone: 'bad', state: 'pinned' },
   quality_lost: { tone: 'bad', state: 'quality lost' },
   drift_alarm: { tone: 'bad', state: 'drift alarm' },
+  rolled_back: { tone: 'warn', state: 'rolled back' },
   decision: { tone: 'warn', state: 'decision needed' },
   paused: { tone: 'warn', state: 'release paused' },
   approval: { tone: 'warn', state: 'approval needed' },
@@ -68,9 +73,11 @@ export interface Measured {
   stages: readonly StageNow[]
 }
 
-/** Which alerts say the same as a measurement. */
+const ofFailures = ['champion_failing', 'service_errors']
+/** Which alerts of the same version say the same as a measurement. */
 const sameAs: Partial<Record<ConcernKind, readonly string[]>> = {
-  failing: ['champion_failing', 'service_errors'],
+  failing: ofFailures,
+  rolled_back: ['champion_rolled_back', ...ofFailures],
   quality_lost: ['quality_lost', 'quality_floor'],
   drift_alarm: ['drift_alarm', 'drift_warn'],
   drift_warn: ['drift_warn'],
@@ -83,30 +90,43 @@ export function concernsOf(measured: Measured, role: Role): Concern[] {
     modelActions[name].allow.includes(role)
       ? { href: `${modelHref(model)}/${name}`, word: `${modelActions[name].word}…` }
       : { href: modelHref(model), word: 'Open' }
+  const handled = (group: AlertGroup | undefined, model: string) =>
+    group === undefined ? { href: modelHref(model), word: 'Open' } : alertAction(group, role)
   const said = new Set<AlertGroup>()
   const groupsOf = new Map<string | undefined, AlertGroup[]>()
   for (const group of alerts) groupsOf.set(group.model, [...(groupsOf.get(group.model) ?? []), group])
   const concerns = states.flatMap(({ model, version, quality, drift, pin }): Concern[] => {
-    const minute = minutes.get(model)
+    const { champion } = minutes.get(model) ?? {}
+    const groups = groupsOf.get(model) ?? []
     /** A concern with the alerts that say the same. It stays one of its kind until each of them is acknowledged; a failing champion always. */
-    const measuredAs = (kind: ConcernKind, text: string, action: ModelActionName): Concern => {
-      const same = (groupsOf.get(model) ?? []).filter((group) => sameAs[kind]?.includes(group.kind))
+    const measuredAs = (
+      kind: ConcernKind,
+      text: string,
+      action: ModelActionName | undefined,
+      of = version,
+    ): Concern => {
+      const same = (sameAs[kind] ?? []).flatMap((alert) =>
+        groups.filter((group) => group.kind === alert && (group.version ?? of) === of),
+      )
       for (const group of same) said.add(group)
       const isHandled = kind !== 'failing' && same.length > 0 && same.every((group) => !isUnassigned(group))
       return {
         kind: isHandled ? 'acknowledged' : kind,
         model,
         text,
-        version,
+        // The text of failures names the version.
+        version: kind === 'failing' || kind === 'rolled_back' ? undefined : version,
         since: same.map(({ since }) => since).toSorted()[0],
         detail: same[0] && truncated(same[0].message, maxMessage),
-        action: act(model, action),
+        action: action === undefined ? handled(same[0], model) : act(model, action),
       }
     }
     return [
-      minute !== undefined &&
-        isFailing(minute) &&
-        measuredAs('failing', failingText(model, minute), 'rollback'),
+      champion !== undefined &&
+        isMinuteFailing(champion) &&
+        measuredAs('failing', failingText(champion), 'rollback'),
+      champion?.rolledBack !== undefined &&
+        measuredAs('rolled_back', rollbackText(champion)!, undefined, champion.rolledBack),
       pin !== undefined && {
         ...measuredAs('pinned', `${model} is pinned to ${pin.serve} by ${pin.actor}`, 'kill-switch'),
         since: pin.at,
@@ -118,17 +138,17 @@ export function concernsOf(measured: Measured, role: Role): Concern[] {
     ].filter((concern) => concern !== false)
   })
   concerns.push(...stages.flatMap((stage) => askedBy(stage, role)))
-  concerns.push(...alerts.filter((group) => !said.has(group)).map((group) => alertConcern(group, role)))
+  const championOf = new Map(states.map(({ model, version }) => [model, version]))
+  concerns.push(
+    ...alerts
+      .filter((group) => !said.has(group))
+      .map((group) => alertConcern(group, group.model && championOf.get(group.model), role)),
+  )
   const rank = ({ kind }: Concern) => concernKinds.indexOf(kind)
   return concerns.toSorted(
     (one, other) => rank(one) - rank(other) || (one.model ?? '').localeCompare(other.model ?? ''),
   )
 }
-
-export const isFailing = (minute: LastMinute): boolean => isMinuteFailing(minute, maxFailedShare)
-
-const failingText = (model: string, { requests, failed }: LastMinute): string =>
-  `${model} fails: ${percentOf(failed / requests)} of requests in the last minute`
 
 function askedBy({ state, warning }: StageNow, role: Role): Concern[] {
   const { id, model, version, stage, paused } = state
@@ -152,16 +172,26 @@ function askedBy({ state, warning }: StageNow, role: Role): Concern[] {
   ]
 }
 
-function alertConcern(group: AlertGroup, role: Role): Concern {
-  const { model, since, message, severity, acknowledgedBy } = group
+const alertAction = (group: AlertGroup, role: Role): Concern['action'] => ({
+  href: groupPath(group),
+  word: alertHandlers.includes(role) ? 'Acknowledge…' : 'Open',
+})
+
+/** `serves`: the champion of its model. Failures of another version are over for callers, and what is left is news. */
+function alertConcern(group: AlertGroup, serves: string | undefined, role: Role): Concern {
+  const { model, since, message, severity, acknowledgedBy, version } = group
   const isHandled = !isUnassigned(group)
+  const isFormer = ofFailures.includes(group.kind) && version !== undefined && version !== serves
+  const said = isFormer
+    ? `${version} failed${serves === undefined ? '' : `; ${serves} serves`}`
+    : groupSentence(group)
   return {
-    kind: isHandled ? 'acknowledged' : severity === 'critical' ? 'critical' : 'warning',
+    kind: isHandled ? 'acknowledged' : severity === 'critical' && !isFormer ? 'critical' : 'warning',
     model,
-    text: `${groupSentence(group)}${isHandled ? `, acknowledged by ${acknowledgedBy}` : ''}`,
+    text: `${said}${isHandled ? `, acknowledged by ${acknowledgedBy}` : ''}`,
     since,
     detail: truncated(message, maxMessage),
-    action: { href: groupPath(group), word: alertHandlers.includes(role) ? 'Acknowledge…' : 'Open' },
+    action: alertAction(group, role),
   }
 }
 
@@ -199,7 +229,7 @@ export function calmText({ states, minutes }: Pick<Measured, 'states' | 'minutes
   const lacking = (is: (state: ModelState) => boolean) => champions.filter(is).length
   const among = (count: number) =>
     count === champions.length ? (count === 1 ? '' : ' for every model') : ` for ${counted(count, 'model')}`
-  const silent = lacking(({ model }) => (minutes.get(model)?.requests ?? 0) === 0)
+  const silent = lacking(({ model }) => requestsOf(minutes.get(model) ?? { others: [] }) === 0)
   const undrifted = lacking(({ drift }) => drift !== 'stable')
   const unjudged = lacking(({ quality }) => quality !== 'held')
   const unserved = states.length - champions.length

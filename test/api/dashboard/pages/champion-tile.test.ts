@@ -2,12 +2,22 @@
 import { expect, it } from 'vitest'
 import { ChampionTile, type ChampionNow } from '../../../../api/dashboard/pages/model/champion-tile.tsx'
 import type { Measured } from '../../../../api/dashboard/pages/overview/concerns.ts'
+import type { ChampionMinute, LastMinute, VersionMinute } from '../../../../domain/monitoring/last-minute.ts'
 import type { ModelState, OverviewRow } from '../../../../store/dashboard/overview.ts'
 
 const nowMs = Date.parse('2026-11-26T12:40:00Z')
 const since = '2026-11-26T12:29:00.000Z'
 const version = 'iris_v1.1.0'
-const minute = { requests: 240, failed: 0 }
+/** A minute of the champion, with the other versions that answered. */
+const minuteOf = (
+  requests: number,
+  failed: number,
+  { others = [], ...more }: Partial<ChampionMinute> & { others?: VersionMinute[] } = {},
+): LastMinute => ({
+  champion: { version, requests, failed, limit: 0.02, servedMs: 660_000, ...more },
+  others,
+})
+const minute = minuteOf(240, 0)
 const state: ModelState = { model: 'iris', version, quality: 'held', drift: 'stable' }
 const row: OverviewRow = {
   model: 'iris',
@@ -108,9 +118,9 @@ const states: Record<string, [given: Given, tone: string, has: RegExp[], hasNot:
     [/healthy/, /Failed/, /Traffic/],
   ],
   'a champion that fails now': [
-    { measured: { minutes: new Map([['iris', { requests: 200, failed: 98 }]]) } },
+    { measured: { minutes: new Map([['iris', minuteOf(200, 98)]]) } },
     'bad',
-    [/iris fails: 49 % of requests in the last minute/, /98 of 200 in the last minute/],
+    [/iris_v1\.1\.0 fails: 49 % of requests in the last minute/, /98 of 200 in the last minute/],
     [/healthy/, /Nothing known/],
   ],
   'an open release': [
@@ -191,14 +201,15 @@ it.each(Object.entries(states))('%s', async (_, [given, tone, has, hasNot]) => {
   for (const words of hasNot) expect(found.text).not.toMatch(words)
 })
 
-it('does not give a new champion the failures of the version before it', async () => {
-  const young = { version, since: '2026-11-26T12:39:30.000Z' }
-  expect((await shown({ row: { champion: young } })).text).toContain('also before this version')
-  expect((await shown()).text).not.toContain('also before')
+it('gives a new champion what it has answered, and names the version before it for its failures', async () => {
+  const former = { version: 'iris_v1.0.0', requests: 431, failed: 66 }
+  const minutes = new Map([['iris', minuteOf(90, 1, { servedMs: 30_000, others: [former] })]])
+  const { text } = await shown({ measured: { minutes } })
+  expect(text).toContain('Failed 1.11 % 1 of 90 in the last 30 s; iris_v1.0.0: 66 of 431 requests failed')
 })
 
 it('links to the release that asks, and leaves actions on the model to its buttons', async () => {
-  const failing = new Map([['iris', { requests: 200, failed: 98 }]])
+  const failing = new Map([['iris', minuteOf(200, 98)]])
   const { links } = await shown({
     measured: { minutes: failing, stages: [{ ...stageOf('awaiting_decision'), servedBp: 0 }] },
   })

@@ -13,6 +13,7 @@ import {
 import { eventOf, partsOf, type OverviewData } from '../../../../api/dashboard/pages/overview/overview.tsx'
 import { drawModelLanes } from '../../../../api/dashboard/pages/overview/timeline.tsx'
 import type { AlertGroup } from '../../../../domain/monitoring/alert-groups.ts'
+import type { ChampionMinute, LastMinute } from '../../../../domain/monitoring/last-minute.ts'
 import type { Role } from '../../../../domain/roles.ts'
 import type { RecentChange } from '../../../../store/dashboard/model-history.ts'
 import type { ModelState, OverviewRow } from '../../../../store/dashboard/overview.ts'
@@ -27,12 +28,22 @@ const healthy = (model: string): ModelState => ({
   quality: 'held',
   drift: 'stable',
 })
-const minute = { requests: 200, failed: 0 }
+const minuteOf = (model: string, failed: number, more: Partial<ChampionMinute> = {}): LastMinute => ({
+  champion: {
+    version: `${model}_v1.0.0`,
+    requests: 200,
+    failed,
+    limit: 0.02,
+    servedMs: 660_000,
+    ...more,
+  },
+  others: [],
+})
 
 /** A measurement in which all of these models are healthy but for what is given. */
 const measuredOf = (states: ModelState[], given: Partial<Measured> = {}): Measured => ({
   states,
-  minutes: new Map(states.map(({ model }) => [model, minute])),
+  minutes: new Map(states.map(({ model }) => [model, minuteOf(model, 0)])),
   alerts: [],
   stages: [],
   ...given,
@@ -90,10 +101,10 @@ const troubles: Record<
 > = {
   failing: {
     given: (model) => ({
-      minutes: new Map([[model, { requests: 200, failed: 98 }]]),
+      minutes: new Map([[model, minuteOf(model, 98)]]),
       alerts: [alertOf(model, 'champion_failing')],
     }),
-    sentence: 'MODEL fails: 49 % of requests in the last minute v1.0.0 since 12:29',
+    sentence: 'MODEL_v1.0.0 fails: 49 % of requests in the last minute since 12:29',
     action: ['/models/MODEL/rollback', 'Roll back…'],
   },
   critical: {
@@ -116,6 +127,16 @@ const troubles: Record<
     state: { drift: 'alarm' },
     sentence: 'MODEL: strong input drift v1.0.0',
     action: ['/models/MODEL/retrain', 'Retrain…'],
+  },
+  rolled_back: {
+    given: (model) => ({
+      minutes: new Map([[model, minuteOf(model, 0, { servedMs: 37_000, rolledBack: `${model}_v1.1.0` })]]),
+      alerts: ['champion_failing', 'champion_rolled_back'].map((kind) =>
+        alertOf(model, kind, { version: `${model}_v1.1.0` }),
+      ),
+    }),
+    sentence: 'MODEL_v1.1.0 rolled back 37 s ago; m_v1.0.0: 0 of 200 requests failed since 12:29',
+    action: ['/alerts?model=MODEL&amp;kind=champion_rolled_back', 'Acknowledge…'],
   },
   decision: {
     given: (model) => ({ stages: [open(model, 'awaiting_decision')] }),
@@ -209,10 +230,10 @@ it('an alert that says what was measured is no second entry, and acknowledged it
 
 it('a failing champion needs someone although its alert is acknowledged', () => {
   const measured = measuredOf([healthy('m')], {
-    minutes: new Map([['m', { requests: 200, failed: 98 }]]),
+    minutes: new Map([['m', minuteOf('m', 98)]]),
     alerts: [alertOf('m', 'champion_failing', { acknowledged: 1, acknowledgedBy: 'ada' })],
   })
-  expect(textOf(shown(measured).now)).toContain('m fails')
+  expect(textOf(shown(measured).now)).toContain('m_v1.0.0 fails')
 })
 
 it('an alert of the installation is in the list, though it is of no model', () => {
@@ -236,7 +257,7 @@ it.each<[string, Measured, string]>([
   ],
   [
     'the errors of one',
-    measuredOf([healthy('a'), healthy('b')], { minutes: new Map([['a', minute]]) }),
+    measuredOf([healthy('a'), healthy('b')], { minutes: new Map([['a', minuteOf('a', 0)]]) }),
     'no requests in the last minute for 1 model',
   ],
   ['a model without a version', measuredOf([healthy('a'), { model: 'b' }]), 'no version of 1 model'],
@@ -265,7 +286,7 @@ it('a stream brings the parts that differ from what the page shows, and the orde
   expect(eventOf(shown(before), shownFirst.id)).toBeUndefined()
   const failed = (count: number): Measured => ({
     ...before,
-    minutes: new Map([...before.minutes, ['b', { requests: 200, failed: count }]]),
+    minutes: new Map([...before.minutes, ['b', minuteOf('b', count)]]),
   })
   const sentOf = (measured: Measured, seen: string) => {
     const event = eventOf(shown(measured), seen)!

@@ -165,12 +165,22 @@ it.each([
     'critical',
     1,
   ],
-] as const)('the exit code of the status %s', async (_, last_minute, severity, code) => {
-  models = [{ name: 'iris', champion: { version: 'iris_v1.0.0', since: alert.raised_at }, last_minute }]
-  if (severity === 'critical') more = [{ ...groups[0]!, kind: 'champion_failing' }]
+  [
+    'is 0 while the alert of a version that was rolled back is open',
+    { requests: 740, failed: 0, is_failing: false },
+    'critical',
+    0,
+    'iris_v1.1.0',
+  ],
+] as const)('the exit code of the status %s', async (_, minute, severity, code, failed?: string) => {
+  const version = 'iris_v1.0.0'
+  models = [
+    { name: 'iris', champion: { version, since: alert.raised_at }, last_minute: { version, ...minute } },
+  ]
+  if (severity === 'critical') more = [{ ...groups[0]!, kind: 'champion_failing', version: failed }]
   const status = await runCommand([statusCommand], ['status', '--url', url])
   models = []
   more = []
   expect(status.code).toBe(code)
-  expect(/iris (fails|failed, and its alert is open): .*\(iris_v1\.0\.0\)/.test(status.out)).toBe(code === 1)
+  expect(/iris (fails|failed, and its alert is open): .*iris_v1\.0\.0/.test(status.out)).toBe(code === 1)
 })
