@@ -396,7 +396,7 @@ export const recordedCommand = schema.record(
 export type RecordedCommand = schema.TypeOf<typeof recordedCommand>
 
 /** What a sender is told whose command waits for Temporal. */
-export const deferredMessage = 'recorded; it will be delivered when Temporal is back'
+export const deferredMessage = 'recorded; it will be delivered as soon as Temporal answers'
 
 /** A stored command; `GET /v1/commands/:id` shows its result. */
 export const deferredCommand = schema.record(

@@ -8,17 +8,20 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import {
   freshWatch,
   isHealthy,
+  isWorse,
   judgeFormer,
+  shareOf,
   watchTick,
   watchTickMs,
   type FailingComparison,
+  type WatchState,
 } from '../../domain/monitoring/champion-watch.ts'
 import { valuesOfLogged } from '../../domain/model/logged-rows.ts'
 import { completeMonitorPolicy, defaultMonitorPolicy } from '../../domain/monitoring/policy.ts'
-import { percentText, ratioOf } from '../../domain/figures.ts'
+import { counted, fourDigits, percentText, ratioOf } from '../../domain/figures.ts'
 import { versionText } from '../../domain/monitoring/last-minute.ts'
 import { timeText } from '../../domain/zoned-time.ts'
-import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { listOpenAlertKeys, lockAlert, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
 import {
   claimFailing,
   listWatched,
@@ -33,6 +36,7 @@ import {
 import type { Database } from '../../store/postgres.ts'
 import { listRollbackTargets } from '../../store/registry/champions.ts'
 import { findModel } from '../../store/registry/models.ts'
+import { pinCommand, stepWithoutTarget } from '../../store/release/without-target.ts'
 import { alertChampionRollback, rollBackChampion } from '../../store/release/rollback.ts'
 import type { Deps } from '../deps.ts'
 import { issueOfReturn, monitorActor, answersBy } from './decay.ts'
@@ -93,18 +97,29 @@ export async function judgeChampions({ store, log }: Pick<Deps, 'store' | 'log'>
     const watched = await listWatched(database)
     if (watched.length === 0) return
     const judged = watched.map((each) => ({ each, ...judgedBy(each) }))
-    await storeWatched(
-      database,
-      judged.map(({ each: { model, version }, ...found }) => ({ model, version, ...found })),
-    )
     for (const { each, state } of judged) {
       const { model, version } = each
       if (state.isFailing && each.state?.isFailing !== true) {
         log.warn({ model, version, requests: state.requests, failed: state.failed }, 'the champion fails')
+        state.toldShare = shareOf(state)
         await alertFailing(database, { ...each, state }, await planOf(database, each))
+      } else if (isWorse(state)) {
+        state.toldShare = shareOf(state)
+        const { plan, next } = (await lockAlert(database, failingKey(model))) ?? {}
+        const told = plan === undefined ? await planOf(database, each) : ({ plan, next } as Plan)
+        await alertFailing(database, { ...each, state }, told)
       }
-      if (state.isSlow && each.state?.isSlow !== true) await alertSlow(database, each)
+      if (state.isSlow && each.state?.isSlow !== true)
+        await alertSlow(
+          database,
+          each,
+          judged.filter((other) => other.each !== each).map((other) => other.state),
+        )
     }
+    await storeWatched(
+      database,
+      judged.map(({ each: { model, version }, ...found }) => ({ model, version, ...found })),
+    )
     const open = new Set(await listOpenAlertKeys(database, ['champion_failing', 'service_latency']))
     for (const { each, state, judgedMs } of judged) {
       const { model } = each
@@ -136,35 +151,60 @@ const limitOf = (declared = defaultMonitorPolicy.service.errorAlarm): number => 
 const failingKey = (model: string): string => `champion_failing/${model}`
 const slowKey = (model: string): string => `champion_slow/${model}`
 
-/** What happens next, and the command for a person. Known before the decision, so that the first message says it. */
+/** What Tenure does about a failing champion, and the step for a person. Known before the decision, so that the first message says it. */
+interface Plan {
+  plan: string
+  next: string
+}
+
 async function planOf(
   database: Database,
   { model, version }: Pick<Watched, 'model' | 'version'>,
-): Promise<string> {
+): Promise<Plan> {
   const found = await findModel(database, model)
-  const byHand = `\`tenure kill-switches set ${model} ${found?.definition.fallback === undefined ? 'refuse' : 'fallback'} --reason …\``
-  const target = (await listRollbackTargets(database, { model, from: version })).find(
-    ({ issues }) => issues.length === 0,
-  )
+  const to = await findTarget(database, { model, version })
   const issue = await issueOfReturn({ store: database }, { model, version, toMs: Date.now() })
-  if (issue !== undefined && target !== undefined)
-    return `Not rolled back: ${issue}. \`tenure rollback ${model}\` returns to ${target.version}, or ${byHand}`
-  if (completeMonitorPolicy(found?.definition.monitor).rollback && target !== undefined)
-    return `Tenure now tries to roll back to ${target.version}. If ${version} still serves in 30 s: \`tenure rollback ${model}\`, or ${byHand}`
-  if (target !== undefined)
-    return `The model file permits no automatic rollback: \`tenure rollback ${model}\` returns to ${target.version}`
-  if (found?.definition.fallback?.automatic === true)
-    return `There is no known good version to return to, so the fallback takes over. If ${version} still serves in 30 s: ${byHand}`
-  return `There is no known good version to return to and no automatic fallback. Next: ${byHand}`
+  const ifItServes = (step: string) => `If ${version} still serves in 30 s: ${step}.`
+  if (to === undefined && found?.definition.fallback?.automatic === true)
+    return {
+      plan: 'There is no known good version to return to, so the fallback takes over',
+      next: ifItServes(await pinCommand(database, model)),
+    }
+  if (to === undefined || issue !== undefined)
+    return keptBecause(database, { model, version, why: issue ?? 'no known good version to return to' })
+  if (completeMonitorPolicy(found?.definition.monitor).rollback)
+    return { plan: `Tenure rolls back to ${to} now`, next: ifItServes(`\`tenure rollback ${model}\``) }
+  return keptBecause(database, { model, version, why: 'the model file permits no automatic rollback' })
 }
 
+const findTarget = async (database: Database, { model, version }: Pick<Watched, 'model' | 'version'>) =>
+  (await listRollbackTargets(database, { model, from: version })).find(({ issues }) => issues.length === 0)
+    ?.version
+
+/** `isAlike`: the former version fails too, so that a return helps no caller. */
+async function keptBecause(
+  database: Database,
+  { model, version, why, isAlike }: Pick<Watched, 'model' | 'version'> & { why: string; isAlike?: boolean },
+): Promise<Plan> {
+  const to = isAlike === true ? undefined : await findTarget(database, { model, version })
+  const next =
+    to === undefined
+      ? await stepWithoutTarget(database, model)
+      : `Roll back to ${to}: \`tenure rollback ${model}\`.`
+  return { plan: `Not rolled back: ${why}`, next }
+}
+
+/**
+ * Tells the failures since they began: the minute before the alarm has the good requests before them, and a share of those says too little.
+ * Tells them again once their share has doubled.
+ */
 async function alertFailing(
   database: Database,
-  { model, version, limit, state: { sinceMs } }: FailingChampion & Pick<Watched, 'limit'>,
-  next: string,
+  { model, version, limit, state: { sinceMs, toldShare } }: FailingChampion & Pick<Watched, 'limit'>,
+  { plan, next }: Plan,
 ): Promise<void> {
-  const counted = await countVersionRequests(database, { model, version, fromMs: sinceMs, toMs: Date.now() })
-  const { requests, bad: failed } = counted
+  const span = { model, version, fromMs: sinceMs, toMs: Date.now() }
+  const { requests, bad: failed } = await countVersionRequests(database, span)
   const figures = `${versionText({ version, requests, failed })} since ${timeText(sinceMs, 'UTC', 'second')} UTC (${percentText(ratioOf(failed, requests))})`
   const codes = await countFailureCodes(database, { version, sinceMs })
   await upsertAlert(database, {
@@ -172,8 +212,13 @@ async function alertFailing(
     model,
     severity: 'critical',
     kind: 'champion_failing',
-    message: `${figures}, limit ${percentText(limitOf(limit))}; ${failureText(version, codes)}; callers get HTTP 500 or 503. ${next}`,
-    evidence: { version, requests, failed, limit: limitOf(limit) },
+    message: `${figures}, limit ${percentText(limitOf(limit))}; ${failureText(version, codes)}; callers get HTTP 500 or 503. ${plan}.`,
+    evidence: {
+      ...{ version, requests, failed, limit: limitOf(limit), plan, next },
+      since: new Date(sinceMs).toISOString(),
+    },
+    // Another share to tell is another cause, so it is sent again.
+    cause: `champion_failing/${version}/${toldShare ?? ''}`,
   })
 }
 
@@ -190,13 +235,25 @@ function failureText(
 }
 
 /** Told and never rolled back: what slows a champion is more often its machine or its load than its version. */
-async function alertSlow(database: Database, { model, version }: Watched): Promise<void> {
+async function alertSlow(
+  database: Database,
+  { model, version, slowUs = 0, ticks }: Watched,
+  others: readonly WatchState[],
+): Promise<void> {
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
+  const share =
+    sum(ticks.map(({ slow }) => slow ?? 0)) / Math.max(1, sum(ticks.map(({ requests }) => requests)))
+  const slow = others.filter(({ isSlow }) => isSlow).length
+  const beside =
+    others.length === 0
+      ? ''
+      : `; ${slow} of ${counted(others.length, 'other champion')} with traffic ${slow === 1 ? 'is' : 'are'} slower too`
   await upsertAlert(database, {
     dedupeKey: slowKey(model),
     model,
     severity: 'warning',
     kind: 'service_latency',
-    message: `${version} is slower than in the week before: in most ticks of ten seconds more of its requests than 1 in 100 exceed the 99th percentile of that week. Compare: \`tenure rollback ${model}\` returns to the former version`,
+    message: `${version} is slower than before: ${percentText(share)} of its newest requests took longer than ${fourDigits(slowUs / 1_000)} ms, before it was 1 %${beside}. Its machine or its load is a more frequent cause than the version`,
     evidence: { version },
   })
 }
@@ -216,9 +273,14 @@ async function decide(deps: WatchDeps, failing: FailingChampion, compare: Compar
     isFallbackUseful && (await activateFallback(deps, { definition, champion: version, reason }))
   log.warn({ model, version, why, hasFallback }, 'the failing champion is kept')
   const limit = completeMonitorPolicy(definition?.monitor).service.errorAlarm
-  const byHand = `\`tenure kill-switches set ${model} ${definition?.fallback === undefined ? 'refuse' : 'fallback'} --reason …\``
-  const next = hasFallback ? 'The fallback serves all traffic' : `Next: ${byHand}`
-  await alertFailing(store, { ...failing, limit }, `Not rolled back: ${why}. ${next}`)
+  const kept = await keptBecause(store, { model, version, why, isAlike })
+  const plan = hasFallback
+    ? {
+        plan: `${kept.plan}. The fallback serves all traffic`,
+        next: `Find the cause: \`tenure versions failures ${version}\`.`,
+      }
+    : kept
+  await alertFailing(store, { ...failing, limit }, plan)
 }
 
 interface Refusal {

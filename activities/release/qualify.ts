@@ -1,4 +1,5 @@
 /** Loads the candidate in a separate serving process before it serves any request. Refuses an unfit candidate with the reason. */
+import { availableParallelism, loadavg } from 'node:os'
 import { isError } from '../../domain/errors.ts'
 import {
   costIssue,
@@ -19,6 +20,7 @@ import { findTraining } from '../../store/training/trainings.ts'
 import { verifyArtifact } from '../../store/signing/artifact-signatures.ts'
 import type { Deps } from '../deps.ts'
 import { runServingChild, type NotServed } from '../runtime/serving-child.ts'
+import type { Beat } from '../runtime/heartbeat.ts'
 import { releaseStep } from './release-step.ts'
 
 export const qualificationLimits = defaultQualification
@@ -40,7 +42,11 @@ export const qualify = (deps: Deps) =>
   releaseStep(deps, 'qualify', async (state, beat) => {
     const limits = { ...qualificationLimits, ...state.policy.qualification }
     const { version, digests } = state
-    const found = await qualifyVersion(deps, { version, digest: digests.artifact }, limits)
+    const found = await quietly(
+      () => qualifyVersion(deps, { version, digest: digests.artifact }, limits),
+      limits,
+      beat,
+    )
     beat.check()
     let reason = refusalOf(found, state, limits)
     let cost: QualificationCost | undefined
@@ -53,6 +59,30 @@ export const qualify = (deps: Deps) =>
       ? { kind: 'qualified', ...(cost && { cost }) }
       : { kind: 'disqualified', reason, ...(cost && { cost }) }
   })
+
+/** How long a measurement waits for a quiet machine, and how often it looks. */
+const quietWaitMs = 60_000
+const lookMs = 5_000
+
+/** Whether more work is ready to run than the machine has processors, by its mean of a minute. */
+const isMachineBusy = (): boolean => loadavg()[0]! > availableParallelism()
+
+/**
+ * Measures the candidate once more where it is too slow on a machine that is busy with other work: at the first quiet moment, or after a
+ * minute. The faster of both counts.
+ */
+export async function quietly(
+  measure: () => Promise<Found>,
+  { p99Us }: Pick<QualificationLimits, 'p99Us'>,
+  beat: Pick<Beat, 'sleep'>,
+  isBusy: () => boolean = isMachineBusy,
+): Promise<Found> {
+  const first = await measure()
+  if (!first.ok || first.p99Us <= p99Us || !isBusy()) return first
+  for (let waitedMs = 0; waitedMs < quietWaitMs && isBusy(); waitedMs += lookMs) await beat.sleep(lookMs)
+  const second = await measure()
+  return second.ok ? { ...second, ...fasterOf(second, first) } : first
+}
 
 /** How often candidate and champion are measured at most. Load on the machine makes each slower, so the fastest of each counts. */
 const maxRounds = 3

@@ -312,10 +312,11 @@ export const endRetraining =
           model,
           kind: isAlertKind(outcome) ? outcome : 'failed',
           message,
-          evidence: { retrainingId: id, ...alert },
+          evidence: { retrainingId: id, ...alert, ...(outcome === 'failed' && stepAfterFailure(run)) },
           cause: causeText({ kind: outcome, message }),
           dedupeKey: alertKeyOf(model),
-          severity: outcome === 'failed' ? 'critical' : 'warning',
+          // A file that was brought and is no version changes nothing: its sender was told, and nothing was trained.
+          severity: outcome === 'failed' && run.artifact === undefined ? 'critical' : 'warning',
         })
       else if (['released', 'registered', 'unchanged'].includes(outcome))
         await resolveAlert(database, alertKeyOf(model), `a retraining ended as ${outcome}: ${message}`)
@@ -326,6 +327,17 @@ export const endRetraining =
     log.info({ retraining: id, outcome, version, message }, 'retraining ended')
     return { outcome: outcome as RetrainOutcome['outcome'], message, version, snapshotDigest }
   }
+
+/** What was tried, and how to try it again. */
+function stepAfterFailure({ model, artifact }: { model: string; artifact?: { compression?: unknown } }) {
+  if (artifact === undefined) return { next: `When the cause is found: \`tenure retrain ${model} --watch\`.` }
+  if (artifact.compression !== undefined)
+    return { title: 'compression failed', next: `See what failed: \`tenure retrainings show ${model}\`.` }
+  return {
+    title: 'registration failed',
+    next: `Correct what the message names, and register it again: \`tenure versions register ${model} --artifact FILE\`.`,
+  }
+}
 
 /** Records the end, with the verdict of the gate and the digest of its report where it has judged. */
 async function auditEnd(

@@ -8,7 +8,7 @@ import { toWire } from '../http/schemas.ts'
 
 /** Completes the sentence that describes a response with status 202. */
 export const whenDeferred =
-  'is recorded and will be delivered when Temporal is back, once and within seconds; GET /v1/commands/{id} shows its result'
+  'is recorded and will be delivered as soon as Temporal answers, once and within seconds; GET /v1/commands/{id} shows its result'
 
 /** A retraining has started, or its start is deferred. */
 export const retrainingStarted = schema.either(

@@ -29,6 +29,8 @@ export interface ModelAnswer {
   parts_unmeasured?: string[]
   /** The version that a rollback of the model would roll back. */
   rolls_back?: string
+  /** Why the champion cannot be rolled back, and what can be done. */
+  no_rollback?: { detail: string; remedy: string }
   /** The next step of a model without a champion. */
   first_step?: string
   /** The route of the replica that answers; `standby` is what a rollback returns to. */

@@ -6,12 +6,13 @@ import type { Terminal } from '../terminal.ts'
 
 export const yesOption = ['--yes', 'Do not ask for confirmation'] as const
 
-/** Asks and returns the answer; undefined without a terminal. */
+/** Asks and returns the answer; undefined without a terminal, and with `--yes`. */
 export async function askOnTerminal(
   { interactive }: Terminal,
   question: string,
+  { yes }: Options = {},
 ): Promise<string | undefined> {
-  if (!interactive || process.stdin.isTTY !== true) return undefined
+  if (yes === true || !interactive || process.stdin.isTTY !== true) return undefined
   const prompt = createInterface({ input: process.stdin, output: process.stdout })
   try {
     return (await prompt.question(question)).trim()

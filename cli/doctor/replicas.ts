@@ -68,7 +68,7 @@ export function findingsOfMinutes(minutes: ReadonlyMap<string, LastMinute>): Fin
           broken(
             'models',
             `${failingText(champion)}, limit ${percentText(champion.limit)}`,
-            `Read what is done about it with \`tenure alerts\`; return to the last known good version with \`tenure rollback ${name}\`.`,
+            `See what Tenure does about it and the next step: \`tenure alerts ${name}\`.`,
           ),
         ],
   )

@@ -24,7 +24,7 @@ export interface KindOfAlert {
   next: string
 }
 
-const unaffected = 'Nothing: the champion serves as before.'
+const unaffected = 'This changes nothing for them: what serves stays.'
 const scored = 'Answers as before; they may be worse than the evaluation promised.'
 const seesRelease = 'See the evidence: `tenure releases show <release>`.'
 const seesModel = 'See the state of the model: `tenure status`.'
@@ -49,7 +49,7 @@ export const kindsOfAlerts = {
   not_better: cleared(
     'challenger failed the gate',
     unaffected,
-    'Compare the two versions: `tenure versions compare <champion> <version>`.',
+    'See the gates: `tenure retrainings show <model>`.',
   ),
   insufficient: cleared('no gate verdict, too few test rows', unaffected, retrains),
   quarantined: cleared(
@@ -78,7 +78,11 @@ export const kindsOfAlerts = {
   // Releases that did not end in a promotion.
   release_rolled_back: served('release rolled back', 'Answers of the former champion again.', seesRelease),
   release_aborted: notice('release ended by a person', unaffected, seesRelease),
-  release_expired: promoted('approval expired', unaffected, retrains),
+  release_expired: promoted(
+    'approval expired',
+    unaffected,
+    'Start the release again: `tenure releases start <version>`.',
+  ),
   release_superseded: promoted('release superseded', unaffected, seesModel),
   release_failed: promoted(
     'release failed',
@@ -109,7 +113,7 @@ export const kindsOfAlerts = {
   champion_failing: cleared(
     'the champion fails',
     'HTTP 500 or 503 for the failing share of requests.',
-    'Roll back: `tenure rollback <model>`. Without a version to return to: `tenure kill-switches set <model> fallback --reason …`.',
+    'See what Tenure does about it: `tenure alerts <model>`.',
   ),
   champion_rolled_back: served('champion rolled back', 'Answers of an earlier version.', retrains),
   quality_slice: cleared('quality of a slice lost', 'Worse answers for a part of the rows.', retrains),
@@ -304,10 +308,18 @@ export function withNames(text: string, { model, evidence }: Omit<Named, 'kind'>
   })
 }
 
-/** What callers notice, and the next step with the names of the alert. */
+/**
+ * What callers notice, and the next step. Where the alert was raised, more may be known than the kind: its evidence has `callers` and `next`
+ * then.
+ */
 export function guidanceOf(alert: Named): string[] {
   const known = findKindOfAlert(alert.kind)
-  return known === undefined ? [] : [`Callers: ${known.callers}`, `Next: ${withNames(known.next, alert)}`]
+  if (known === undefined) return []
+  const of = (field: 'callers' | 'next') => {
+    const own = alert.evidence?.[field]
+    return typeof own === 'string' ? own : withNames(known[field], alert)
+  }
+  return [`Callers: ${of('callers')}`, `Next: ${of('next')}`]
 }
 
 export const kindsThatEnd = (...ends: AlertEnd[]): AlertKind[] =>

@@ -65,7 +65,16 @@ export interface WatchState {
   /** The same of slow ticks. */
   fast: number
   fastSinceMs: number
+  /** The share of failures that was told last. */
+  toldShare?: number
 }
+
+/** The share of failures since the rate was last within the limit. */
+export const shareOf = ({ requests, failed }: WatchState): number => failed / Math.max(1, requests)
+
+/** Whether the failures are to be told again: their share has doubled. */
+export const isWorse = (state: WatchState): boolean =>
+  state.isFailing && state.toldShare !== undefined && shareOf(state) >= 2 * state.toldShare
 
 /** `atMs`: the end of the first tick. */
 export const freshWatch = (atMs: number): WatchState => ({

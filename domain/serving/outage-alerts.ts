@@ -30,7 +30,7 @@ export const databaseAlert = ({ kind, what, why, remedy, forMs }: DatabaseOutage
   severity: 'critical',
   kind: kind === 'full' ? 'disk_full' : 'postgres_unavailable',
   message: `Postgres ${what} for ${seconds(forMs)}: ${why}. ${waits} ${remedy}`,
-  evidence: { trouble: kind },
+  evidence: { trouble: kind, ...(kind === 'full' && { title: 'the disk of Postgres is full' }) },
 })
 
 export interface OutageLosses {
@@ -50,7 +50,7 @@ export const stateDiskAlert = (host: string, folder: string): OutageAlert => ({
   severity: 'critical',
   kind: 'disk_full',
   message: `The disk of ${folder} on ${host} is full. Rows of the prediction log wait in memory, and a replica that restarts may need Postgres to serve. Free space on this disk.`,
-  evidence: { host, folder },
+  evidence: { host, folder, title: `the disk of ${folder} on ${host} is full` },
 })
 
 export interface DroppedRows {

@@ -54,7 +54,7 @@ export const listAlertGroups = (
   rowsFrom(database).list<AlertGroup>(sql`
     select model, kind, (array_agg(severity order by array_position(array['critical', 'warning', 'info'], severity)))[1] as severity,
       count(*)::int as count, count(acknowledged_at)::int as acknowledged, min(acknowledged_by) as acknowledged_by,
-      min(raised_at) as since, max(coalesce(worst_since, raised_at)) as changed_at, max(id)::float8 as id,
+      min(case when evidence ->> 'since' ~ '^\\d{4}-\\d\\d-\\d\\dT' then (evidence ->> 'since')::timestamptz else raised_at end) as since, max(coalesce(worst_since, raised_at)) as changed_at, max(id)::float8 as id,
       left((array_agg(message order by acknowledged_at nulls first, id desc))[1], 400) as message,
       case when count(distinct coalesce(evidence ->> 'version', '')) = 1 then min(evidence ->> 'version') end as version
     from alerts

@@ -46,6 +46,10 @@ const severityOf = (column: string) => `array_position(array['info', 'warning', 
 const rises = `${severityOf('excluded.severity')} > ${severityOf('coalesce(alerts.worst, alerts.severity)')}`
 const isNews = raw(`(${rises} or excluded.cause <> alerts.cause)`)
 
+/** When the present cause began: `since` of the evidence, unless who raises it says when. Absent while it is the first one. */
+const sinceOfCause = raw(`jsonb_strip_nulls(jsonb_build_object('since',
+        case when excluded.cause <> alerts.cause then to_jsonb(now()) else alerts.evidence -> 'since' end))`)
+
 /**
  * Raises an alert, or updates the open one with the same key. An alert that becomes more severe than it ever was, or has another
  * cause, is no longer acknowledged and is sent again. Returns its id.
@@ -56,7 +60,8 @@ export async function upsertAlert(database: Database, alert: NewAlert): Promise<
     values (${alert.dedupeKey}, ${alert.model ?? null}, ${alert.severity}, ${alert.kind}, ${alert.message},
       ${JSON.stringify(alert.evidence ?? {})}, ${causeOf(alert)})
     on conflict (dedupe_key) where resolved_at is null
-    do update set kind = excluded.kind, severity = excluded.severity, message = excluded.message, evidence = excluded.evidence,
+    do update set kind = excluded.kind, severity = excluded.severity, message = excluded.message,
+      evidence = ${sinceOfCause} || excluded.evidence,
       cause = excluded.cause,
       worst = case when ${isNews} then excluded.severity else coalesce(alerts.worst, alerts.severity) end,
       worst_since = case when ${isNews} then now() else alerts.worst_since end,

@@ -86,7 +86,7 @@ export interface AnsweredRequest {
 export const listClosedRequests = (database: Database) =>
   rowsFrom(database).list<AnsweredRequest>(sql`
     select alerts.id, releases.version, coalesce(
-      releases.reason, releases.state -> 'rollbackOrder' ->> 'reason', (
+      releases.reason, releases.state ->> 'reason', releases.state -> 'rollbackOrder' ->> 'reason', (
         select message from commands
         where release_id = releases.id and accepted order by answered_at desc, position desc limit 1
       )) as answer

@@ -27,6 +27,8 @@ export interface Watched {
   limit?: number
   /** Absent when this version has not been judged since it became champion. */
   state?: WatchState
+  /** Its 99th percentile before, in microseconds; absent where it is not known. */
+  slowUs?: number
   /** The ticks that are still to be judged, the oldest first. */
   ticks: WatchedTick[]
 }
@@ -42,7 +44,7 @@ export const listWatched = (database: Database) =>
         * ${watchTickMs}::float8 / 1000) as until
     )
     select champions.model, champions.version, (models.definition #>> '{monitor,service,errorAlarm}')::float8 as "limit",
-      watch.state, counted.ticks
+      watch.state, watch.slow_us::float8 as slow_us, counted.ticks
     from span cross join champions join models on models.name = champions.model
       left join champion_watch as watch on watch.model = champions.model and watch.version = champions.version
       cross join lateral (

@@ -26,7 +26,7 @@ import { exampleModelDirectory, syncExampleModel } from '../support/training/exa
 
 const model = uniqueName('flights')
 /** On a busy machine Temporal may not respond in time; the tests of the route distinguish the two responses. */
-const recorded = /recorded; it starts (now|when Temporal is back)/
+const recorded = /recorded; it starts (now|as soon as Temporal answers)/
 const controlQueue = 'triggers-of-a-page'
 const blocksIn = (page: string) =>
   blocksOf(readFileSync(join(checkout, 'docs/how-to/projects', page), 'utf8'))

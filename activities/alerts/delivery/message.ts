@@ -57,8 +57,9 @@ function titleText({ about, alert }: Message): string {
   const headline = alert.evidence?.['headline']
   if (typeof headline !== 'string') {
     const state = about === 'raised' ? alert.severity : about
+    const own = alert.evidence?.['title']
     const kind = findKindOfAlert(alert.kind)?.title ?? alert.kind.replaceAll('_', ' ')
-    return `${state.toUpperCase()} ${subjectOf(alert)}: ${kind}`
+    return `${state.toUpperCase()} ${subjectOf(alert)}: ${typeof own === 'string' ? own : kind}`
   }
   if (about === 'resolved') return cutText(`CLOSED ${alert.message}`, 200)
   return about === 'reminder' ? `REMINDER ${headline}` : headline
@@ -93,7 +94,7 @@ export function alertParts(message: Message): MessageParts {
     title: titleOf(message),
     body: (about === 'resolved' ? endOf(alert) : [alert.message, ...guidanceOf(alert)]).map(visibleText),
     times: [
-      `since ${minute(alert.raisedAt)}`,
+      `since ${minute(sinceOf(alert))}`,
       ...(isOpen ? [`until ${minute(until)}`] : []),
       ...(about === 'resolved' && alert.resolvedAt !== undefined
         ? [`resolved at ${minute(alert.resolvedAt)}`]
@@ -104,6 +105,13 @@ export function alertParts(message: Message): MessageParts {
       { text: 'Runbook', url: runbook },
     ],
   }
+}
+
+/** When the present cause began, which may be later than the alert of the same key was raised. */
+function sinceOf({ raisedAt, evidence }: Alert): string {
+  const own = evidence?.['since']
+  const ms = typeof own === 'string' ? Date.parse(own) : Number.NaN
+  return Number.isNaN(ms) ? raisedAt : new Date(ms).toISOString()
 }
 
 const endOf = ({ resolution, message }: Alert): string[] =>

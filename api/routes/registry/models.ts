@@ -16,7 +16,8 @@ import { getModel, type StoredModel } from '../../../store/registry/models.ts'
 import type { Store } from '../../../store/postgres.ts'
 import { readLastMinute } from '../../../store/registry/champion-watch.ts'
 import { listOpenReleaseIds } from '../../../store/release/releases.ts'
-import { findRollbackSubject } from '../../../store/release/rollback.ts'
+import { findRollbackPlan, findRollbackSubject } from '../../../store/release/rollback.ts'
+import { stepWithoutTarget } from '../../../store/release/without-target.ts'
 import { admins, defineRoute, predictors, viewers, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { booleanFlag, pastSearchedTime, toWire } from '../../http/schemas.ts'
@@ -109,7 +110,13 @@ const readRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
         definitionDigest: schema.text,
         ready: schema.flag,
       },
-      { refit: schema.text, rollsBack: schema.text, firstStep: schema.text, route: schema.data },
+      {
+        refit: schema.text,
+        rollsBack: schema.text,
+        noRollback: schema.data,
+        firstStep: schema.text,
+        route: schema.data,
+      },
     ),
     async handle({ params }) {
       const model = await getModel(store, params['name']!)
@@ -127,6 +134,7 @@ const readRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
           definition_digest: digestOfJson(model.definition),
           // The user confirms this version, and the rollback order names it.
           rolls_back: await findRollbackSubject(store, model.name),
+          no_rollback: await findNoRollback(store, model.name),
           first_step: summary.champion === undefined ? await firstStepOf(store, model.name) : undefined,
           route: serving.routing.find(model.name)?.route,
           // Read by clients of KServe version 1.
@@ -270,6 +278,13 @@ const readRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
     },
   }),
 ]
+
+/** Why the champion cannot be rolled back, by what is stored of its former versions, and the next step; undefined where it can. */
+async function findNoRollback(store: Store, model: string) {
+  const { from, refusal } = await findRollbackPlan(store, model, () => Promise.resolve(undefined))
+  if (from === undefined || refusal === undefined) return undefined
+  return { detail: refusal, remedy: await stepWithoutTarget(store, model) }
+}
 
 /** Reads all models at once: one statement each would wait for a connection where there are many. */
 async function summariesOf(store: Store, models: readonly StoredModel[]) {

@@ -94,7 +94,7 @@ async function execute(
   const stage = 'awaiting_approval' as const
   const input = { command, release, digests, stage, reason: 'decided in Slack', once: `slack/${once}` }
   const done = await sendReleaseCommand(own, actor, input)
-  if ('deferred' in done) return `Recorded for ${actor.name}; it is delivered when Temporal is back.`
+  if ('deferred' in done) return `Recorded for ${actor.name}; it is delivered as soon as Temporal answers.`
   return `${actor.name}: ${done.result.message}`
 }
 

@@ -2,6 +2,7 @@
 import { DomainError, isError } from '../../../domain/errors.ts'
 import { noChampion } from '../../../store/release/first-release.ts'
 import * as schema from '../../../domain/schema.ts'
+import { stepWithoutTarget } from '../../../store/release/without-target.ts'
 import { getModel } from '../../../store/registry/models.ts'
 import type { Database } from '../../../store/postgres.ts'
 import { releaseCommandIdOf } from '../../../store/commands.ts'
@@ -89,7 +90,9 @@ export async function writeRollback(
       })
       if (done.outcome === 'rolled_back') return done
       if (done.code === 'no_champion') throw await noChampion(store, model)
-      throw new DomainError(done.code, done.message, input.release === undefined ? {} : { stage: 'ended' })
+      const remedy = done.code === 'no_rollback_target' ? await stepWithoutTarget(store, model) : undefined
+      const context = input.release === undefined ? {} : { stage: 'ended' }
+      throw new DomainError(done.code, done.message, { ...context, ...(remedy !== undefined && { remedy }) })
     } catch (error) {
       if (!isError(error, 'stale_generation') || tries === maxTries) throw error
     }

@@ -146,6 +146,6 @@ async function wake({ temporal, log }: CommandDeps, model: string): Promise<stri
     return 'recorded; it starts now, or when the running retraining or batch has ended'
   } catch (error) {
     log.warn({ model, error: String(error) }, 'the triggers were not woken')
-    return 'recorded; it starts when Temporal is back'
+    return 'recorded; it starts as soon as Temporal answers'
   }
 }

@@ -82,7 +82,7 @@ export const releaseCommands: readonly CommandSpec[] = Object.entries(verbs).map
     const shown =
       isQueued || refused !== undefined ? undefined : await api().get<ReleaseAnswer>(path`/v1/releases/${id}`)
     const given =
-      options['reason'] ?? (isRequired ? await askOnTerminal(terminal, reasonQuestion) : undefined)
+      options['reason'] ?? (isRequired ? await askOnTerminal(terminal, reasonQuestion, options) : undefined)
     if (isRequired && String(given ?? '').trim() === '')
       throw usageError(`tenure ${name} requires a reason; use --reason "…"`)
     const reason = { reason: given }
@@ -191,6 +191,8 @@ export const rollbackCommand: CommandSpec = {
           detail: `${named} has no champion yet`,
           remedy: found.first_step,
         })
+      if (found.no_rollback !== undefined && (version ?? champion) === champion)
+        throw failure({ code: 'no_rollback_target', ...found.no_rollback })
       const to = found.route?.standby ?? 'its last known good version'
       if (version !== undefined && champion !== undefined && version !== champion) {
         const known = await api().get<VersionAnswer>(path`/v1/versions/${version}`)
@@ -206,7 +208,7 @@ export const rollbackCommand: CommandSpec = {
         ? `Roll back ${named} from ${champion} to its last known good version, for all traffic?`
         : `Roll back ${version}, so that ${champion ?? 'no version'} serves all traffic?`
     })
-    const reason = options['reason'] ?? (await askOnTerminal(terminal, reasonQuestion)) ?? undefined
+    const reason = options['reason'] ?? (await askOnTerminal(terminal, reasonQuestion, options)) ?? undefined
     const body = { reason: reason === '' ? undefined : reason, version }
     const headers = { [idempotencyHeader]: randomUUID() }
     const answer = await api().post<CommandReply & { changed?: boolean }>(`${target}/rollback`, body, headers)

@@ -8,6 +8,7 @@ import {
   watchChampions,
   type CompareFailing,
 } from '../../../activities/monitor/champion-watch.ts'
+import { guidanceOf } from '../../../domain/monitoring/alert-kinds.ts'
 import { watchTickMs } from '../../../domain/monitoring/champion-watch.ts'
 import { openingState } from '../../../domain/release/state.ts'
 import { readLastMinute } from '../../../store/registry/champion-watch.ts'
@@ -127,8 +128,10 @@ describe('a champion that fails', () => {
     expect(alert!.message.replace(/since [\d-]{10} [\d:]{8}/, 'since TIME')).toBe(
       `${champion}: 50 of 100 requests failed since TIME UTC (50 %), limit 2 %; ` +
         `66.7 % of the stored ones with the code \`output_invalid\`: \`tenure versions failures ${champion}\` lists them; callers get HTTP 500 or 503. ` +
-        `Tenure now tries to roll back to ${before}. If ${champion} still serves in 30 s: \`tenure rollback ${model}\`, ` +
-        `or \`tenure kill-switches set ${model} refuse --reason …\``,
+        `Tenure rolls back to ${before} now.`,
+    )
+    expect(guidanceOf(alert!)[1]).toBe(
+      `Next: If ${champion} still serves in 30 s: \`tenure rollback ${model}\`.`,
     )
     const asked: object[] = []
     const compare: CompareFailing = (_deps, subject) => {
@@ -195,6 +198,24 @@ describe('a champion that fails', () => {
     expect(await alertsOf('champion_failing')).toEqual([])
   })
 
+  it('is told once more when the share of its failures has doubled, with the same step', async () => {
+    const changes = async () =>
+      (await deps.store.query(sql`select from alerts where model = ${model} and worst_since is not null`))
+        .length
+    await served(6, { failed: 20 })
+    await judgeChampions(deps)
+    await served(5, { failed: 25 })
+    await judgeChampions(deps)
+    expect((await alertsOf('champion_failing'))[0]?.message).toContain('20 of 100 requests failed since')
+    expect(await changes()).toBe(0)
+    await served(4, { requests: 300, failed: 300 })
+    await judgeChampions(deps)
+    const [alert] = await alertsOf('champion_failing')
+    expect(alert!.message).toContain('345 of 500 requests failed since')
+    expect(guidanceOf(alert!)[1]).toContain(`Next: If ${champion} still serves in 30 s`)
+    expect(await changes()).toBe(1)
+  })
+
   it('is kept when the former version fails at the same requests', async () => {
     await served(3, { failed: 50 })
     await watchUntil(isDecided, 'the decision', () => Promise.resolve({ requests: 50, formerFailed: 50 }))
@@ -231,9 +252,10 @@ describe('a champion that fails', () => {
     await deps.store.query(sql`delete from champion_watch where model = ${model}`)
     await served(2, { failed: 60 })
     await judgeChampions(deps)
-    const toldAtOnce = (await alertsOf('champion_failing'))[0]!.message
+    const [alert] = await alertsOf('champion_failing')
+    const toldAtOnce = alert!.message
     expect(toldAtOnce).toContain(`Not rolled back: the monitor has rolled ${model} back at `)
-    expect(toldAtOnce).toContain(`\`tenure rollback ${model}\` returns to ${before}`)
+    expect(guidanceOf(alert!)[1]).toBe(`Next: Roll back to ${before}: \`tenure rollback ${model}\`.`)
     expect(toldAtOnce).toContain(`no failed request is stored yet: \`tenure versions failures ${champion}\``)
     await watchUntil(isDecided, 'the decision')
     expect(await champions()).toBe(champion)
@@ -243,8 +265,10 @@ describe('a champion that fails', () => {
     await deps.store.query(sql`update versions set known_good_at = null where version = ${before}`)
     await served(3, { failed: 50 })
     await watchUntil(isDecided, 'the decision')
-    expect((await alertsOf('champion_failing'))[0]?.message).toContain(
-      `Next: \`tenure kill-switches set ${model} refuse --reason …\``,
+    const [alert] = await alertsOf('champion_failing')
+    expect(alert!.message).toContain('Not rolled back: no known good version to return to')
+    expect(guidanceOf(alert!)[1]).toBe(
+      `Next: Refuse all requests: \`tenure kill-switches set ${model} refuse --reason …\`.`,
     )
     const fallback = { kind: 'answer', outputs: [0.5], automatic: true }
     await deps.store.query(sql`
@@ -294,7 +318,12 @@ describe('the watch', () => {
     )
     for (let ago = 30; ago > 2; ago--) await served(ago, { latency: { 1000: 50, 3000: 50 } })
     await judgeChampions(deps)
-    expect(await alertsOf('service_latency')).toMatchObject([{ severity: 'warning' }])
+    const [slow] = await alertsOf('service_latency')
+    expect(slow).toMatchObject({ severity: 'warning' })
+    expect(slow!.message).toContain(
+      `${champion} is slower than before: 50 % of its newest requests took longer than 1 ms, before it was 1 %`,
+    )
+    expect(guidanceOf(slow!).join()).not.toContain('rollback')
     expect(await champions()).toBe(champion)
   })
 })

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { qualificationLimits, refusalOf, runQualifier } from '../../../activities/release/qualify.ts'
+import { qualificationLimits, quietly, refusalOf, runQualifier } from '../../../activities/release/qualify.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { putNetwork } from '../../support/release/candidates.ts'
 
@@ -47,6 +47,30 @@ describe('qualification refuses a candidate with', () => {
   it('a valid candidate qualifies', () => {
     expect(refusalOf(good, { model: 'm' })).toBeUndefined()
   })
+})
+
+describe('a candidate that is too slow', () => {
+  const slow = { ...good, p99Us: qualificationLimits.p99Us + 1 }
+  const measured = async (found: readonly (typeof slow | typeof good)[], busy: readonly boolean[]) => {
+    const [results, load] = [[...found], [...busy]]
+    let sleeps = 0
+    const answer = await quietly(
+      () => Promise.resolve(results.shift()!),
+      qualificationLimits,
+      { sleep: () => Promise.resolve(void sleeps++) },
+      () => load.shift() ?? false,
+    )
+    return { refused: refusalOf(answer, { model: 'm' }) !== undefined, sleeps, left: results.length }
+  }
+
+  it.each([
+    ['is measured once more at the first quiet moment', [slow, good], [true, true, true], false, 2, 0],
+    ['is refused after a minute of load', [slow, slow], Array<boolean>(20).fill(true), true, 12, 0],
+    ['is refused at once by a quiet machine', [slow, good], [false], true, 0, 1],
+    ['is measured once when it is fast', [good, slow], [true], false, 0, 1],
+  ] as const)('%s', async (_, found, busy, refused, sleeps, left) =>
+    expect(await measured(found, busy)).toEqual({ refused, sleeps, left }),
+  )
 })
 
 describe('the qualification child process', () => {

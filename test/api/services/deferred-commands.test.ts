@@ -24,7 +24,7 @@ it('a deferred approval is recorded once with its audit row, is listed, and coun
       release: id,
       command: 'approve',
       state: 'waiting',
-      message: expect.stringMatching(/when Temporal is back/) as string,
+      message: expect.stringMatching(/as soon as Temporal answers/) as string,
     },
   })
   const command = String(first.json['id'])

@@ -153,7 +153,8 @@ const AlertText = ({ alert, nowMs }: { alert: ShownAlert; nowMs: number }): Page
   const { release, retrainingId } = evidence
   const figures = Object.entries(evidence).filter(
     (pair): pair is [string, string | number] =>
-      typeof pair[1] === 'number' || (typeof pair[1] === 'string' && pair[1].length <= maxFigure),
+      !worded.has(pair[0]) &&
+      (typeof pair[1] === 'number' || (typeof pair[1] === 'string' && pair[1].length <= maxFigure)),
   )
   return (
     <div class="alert-text" id={`a${id}`}>
@@ -176,6 +177,8 @@ const AlertText = ({ alert, nowMs }: { alert: ShownAlert; nowMs: number }): Page
     </div>
   )
 }
+/** Parts of the evidence that the page says in sentences. */
+const worded: ReadonlySet<string> = new Set(['title', 'plan', 'next', 'callers', 'since'])
 /** In characters. */
 const maxFigure = 120
 

@@ -175,6 +175,11 @@ it.each(alertKinds.filter((kind) => !noticeKinds.has(kind)))(
     expect(alert!.acknowledgedAt).toBeUndefined()
     expect(await deliver()).toHaveLength(1)
     expect(await deliver()).toEqual([])
+    // Another cause has a time of its own.
+    expect(Date.parse(String(alert!.evidence?.['since']))).toBeGreaterThan(Date.parse(alert!.raisedAt))
+    await raise(kind, { cause: 'second', message: 'another once more' })
+    const [again] = await listAlerts(deps.store, { open: true })
+    expect(again!.evidence?.['since']).toBe(alert!.evidence?.['since'])
   },
 )
 
@@ -201,6 +206,34 @@ it.each(alertKinds)('the message of %s says what callers notice and what to do n
     expect.stringMatching(/^Next: [A-Z]/),
   ])
   expect(body.join(' ')).not.toMatch(/<(model|version|release)>/)
+})
+
+it('an alert says what is known where it was raised, and since when its present cause is there', () => {
+  const own = {
+    title: 'registration failed',
+    callers: 'Half of them get HTTP 500.',
+    next: 'Roll back to gates_v1.1.0: `tenure rollback gates`.',
+    since: '2026-03-01T13:59:58.123+01:00',
+  }
+  const kind = 'failed' as const
+  const alert = {
+    id: 1,
+    dedupeKey: kind,
+    model: 'gates',
+    kind,
+    severity: 'warning',
+    message: 'seen',
+  } as const
+  const raisedAt = '2026-03-01T12:00:00Z'
+  const { title, body, times } = alertParts({
+    id: 1,
+    about: 'raised',
+    alert: { ...alert, raisedAt, evidence: { version, ...own } },
+    runbook: 'r',
+  })
+  expect(title).toBe('WARNING gates v1.2.0: registration failed')
+  expect(body).toEqual(['seen', `Callers: ${own.callers}`, `Next: ${own.next}`])
+  expect(times).toBe('since 2026-03-01 12:59 UTC')
 })
 
 it('a replica that cannot load a version is told as one of two; all of them as the model', async () => {

@@ -156,7 +156,7 @@ it('fires once for a request whose answer was lost, and its repetition', async (
 it('keeps a request for later while Temporal is away or the triggers are paused, and lists why', async () => {
   const handle = core.client.schedule.getHandle(triggersScheduleId(model))
   expect((await fire({ region: 'us' }, { of: without })).json['message']).toBe(
-    'recorded; it starts when Temporal is back',
+    'recorded; it starts as soon as Temporal answers',
   )
   await handle.pause('the source is being moved')
   let fired = 1

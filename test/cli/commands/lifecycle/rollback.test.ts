@@ -58,6 +58,27 @@ it('orders what a script names, so that a repetition rolls back nothing else', a
   expect((await run('rel_1', '--from', 'iris_v2', '--yes')).err).toContain('--from is for a model')
 })
 
+it('asks nothing with --yes on a terminal', async () => {
+  model = { status: 200, body: { name: 'iris', champion: { version: 'iris_v2' }, rolls_back: 'iris_v2' } }
+  ordered = undefined
+  expect(await answerCommand([rollbackCommand], ['rollback', 'iris', '--yes', '--url', url], [])).toEqual([])
+  expect(ordered).toEqual({})
+})
+
+it('asks nothing where no version is there to return to, and says what can be done', async () => {
+  const no_rollback = {
+    detail: 'iris_v2 is the only known good version',
+    remedy: 'Refuse all requests: `x`.',
+  }
+  const champion = { version: 'iris_v2' }
+  model = { status: 200, body: { name: 'iris', champion, rolls_back: 'iris_v2', no_rollback } }
+  expect(await answer('y', 'complaints')).toEqual([])
+  expect(ordered).toBeUndefined()
+  // The candidate of a release has the champion to return to.
+  model = { status: 200, body: { name: 'iris', champion, rolls_back: 'iris_v3', no_rollback } }
+  expect(await answer('y', 'complaints')).toHaveLength(2)
+})
+
 it('orders nothing without a yes', async () => {
   model = { status: 200, body: { name: 'iris', champion: { version: 'iris_v2' }, rolls_back: 'iris_v2' } }
   await answer('n')

@@ -169,7 +169,7 @@ it('a command during a Temporal outage is recorded within a second and applied o
     ['cli/tenure.mjs', 'approve', typed, '--reason', 'typed'],
     { cwd: checkout, env: environmentWith({ TENURE_URL: system.urls[0]!, TENURE_KEY: keys.anna }) },
   )
-  expect(cli.stdout).toMatch(/recorded; it will be delivered when Temporal is back/)
+  expect(cli.stdout).toMatch(/recorded; it will be delivered as soon as Temporal answers/)
   const slowestMs = Math.max(...said.map(({ tookMs }) => tookMs))
   const since = sql`from commands where at > to_timestamp(${awayFromMs}::float8 / 1000)`
   // Six, one by the command line, and the approval of its requester.
