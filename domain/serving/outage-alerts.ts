@@ -42,7 +42,11 @@ export interface OutageLosses {
 /** The line after an outage. */
 export function outageEndText(kind: AlertKind, { forMs, failedRequests, lostRows }: OutageLosses): string {
   const was = kind === 'disk_full' ? 'The disk of Postgres was full for' : 'Postgres was away'
-  return `${was} ${seconds(forMs)}, ${counted(failedRequests, 'request')} failed, ${counted(lostRows, 'log row')} lost.`
+  const failed =
+    failedRequests === 0
+      ? 'no request failed because of it'
+      : `${counted(failedRequests, 'request')} failed of versions that had not failed before`
+  return `${was} ${seconds(forMs)}; ${failed}, ${counted(lostRows, 'log row')} lost.`
 }
 
 export const stateDiskAlert = (host: string, folder: string): OutageAlert => ({

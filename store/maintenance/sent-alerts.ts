@@ -142,15 +142,23 @@ export async function recordSentAlert(
   await rm(path, { force: true })
 }
 
-/** Counts what was lost between two moments: failed requests of all replicas, and rows of the prediction log that replicas dropped. */
+/**
+ * Counts what was lost between two moments in which Postgres was away: rows of the prediction log that replicas dropped, and the failed
+ * requests of versions that had failed at none in the ten minutes before. An invalid answer has never its cause in Postgres.
+ */
 export async function countLosses(
   database: Database,
   { sinceMs, untilMs }: { sinceMs: number; untilMs: number },
 ): Promise<{ failedRequests: number; lostRows: number }> {
   const found = await rowsFrom(database).find<{ failedRequests: number; lostRows: number }>(prepared`
     select
-      (select coalesce(sum(errors + invalid), 0)::float8 from tick_counters
-        where arm <> 'shadow' and tick between ${iso(sinceMs)}::timestamptz and ${iso(untilMs)}::timestamptz) as failed_requests,
+      (select coalesce(sum(errors), 0)::float8 from tick_counters
+        where arm <> 'shadow' and errors > 0 and tick between ${iso(sinceMs)}::timestamptz and ${iso(untilMs)}::timestamptz
+          and not exists (
+            select from tick_counters as before
+            where before.model = tick_counters.model and before.version = tick_counters.version and before.arm <> 'shadow'
+              and before.errors > 0 and before.tick < ${iso(sinceMs)}::timestamptz
+              and before.tick >= ${iso(sinceMs)}::timestamptz - interval '10 minutes')) as failed_requests,
       (select coalesce(sum((evidence ->> 'rows')::float8), 0) from alerts
         where kind = 'log_rows_dropped' and coalesce(resolved_at, now()) >= ${iso(sinceMs)}::timestamptz) as lost_rows`)
   return found ?? { failedRequests: 0, lostRows: 0 }

@@ -119,14 +119,31 @@ async function forgetKilled(store: Store, own: string): Promise<void> {
     await store.query(sql`delete from service_state where name = any(${killed.map(nameOf)})`)
 }
 
+/**
+ * The ages of heartbeats as far as they could be stored: while Postgres was away, or the process that looks was frozen, no sign of a worker
+ * could arrive, so its silence counts from then on.
+ */
+export function heardBy(afterMs: number) {
+  let lookedMs: number | undefined
+  let heardMs = -Infinity
+  return (heartbeats: readonly WorkerHeartbeat[], nowMs: number): WorkerHeartbeat[] => {
+    if (lookedMs !== undefined && nowMs - lookedMs > missedShare * afterMs) heardMs = nowMs
+    lookedMs = nowMs
+    return heartbeats.map((each) => ({ ...each, ageMs: Math.min(each.ageMs, nowMs - heardMs) }))
+  }
+}
+/** Of the time after which a worker is silent: without a look for this long, a heartbeat of just before is as old. */
+const missedShare = 0.8
+
 /** Checks for silent workers. Runs in the API, because a silent worker cannot report itself. */
 export function watchWorkers(
   store: Store,
   onError: (error: unknown) => void,
   { everyMs = 15_000, afterMs = silentMs }: { everyMs?: number; afterMs?: number } = {},
 ): Repeated {
+  const heard = heardBy(afterMs)
   const look = async () => {
-    const heartbeats = await listHeartbeats(store)
+    const heartbeats = heard(await listHeartbeats(store), performance.now())
     const alerts = [
       ...silentWorkers(heartbeats, afterMs).map(alertOf),
       ...temporalAlerts(heartbeats, afterMs),

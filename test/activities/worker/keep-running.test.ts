@@ -15,6 +15,7 @@ import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import {
   keepHeartbeat,
   listHeartbeats,
+  heardBy,
   silentWorkers,
   watchWorkers,
 } from '../../../store/maintenance/worker-heartbeats.ts'
@@ -198,6 +199,22 @@ it('raises an alert for workers without a heartbeat until they send one', async 
   await expect.poll(openAlerts).not.toContain('worker_silent/control')
   await again.stop()
   await watch.stop()
+})
+
+it('counts the silence of workers from the end of an outage of Postgres, in which no sign could arrive', () => {
+  const sign = { ...idle, kind: 'train' as const, process: 'a/1', ended: false, temporalSilentMs: 0 }
+  const heard = heardBy(30_000)
+  const silentAt = (atMs: number, ageMs: number) => silentWorkers(heard([{ ...sign, ageMs }], atMs)).length
+  expect(silentAt(0, 4_000)).toBe(0)
+  expect(silentAt(15_000, 4_000)).toBe(0)
+  // Away for 86 s; the worker stores its next sign only after the first look.
+  expect(silentAt(101_000, 89_000)).toBe(0)
+  expect(silentAt(116_000, 104_000)).toBe(0)
+  // One that has given none for half a minute since is silent.
+  expect(silentAt(131_000, 119_000)).toBe(0)
+  expect(silentAt(132_000, 120_000)).toBe(1)
+  // Looks that come in time change no age.
+  expect(silentAt(147_000, 31_000)).toBe(1)
 })
 
 it('raises an alert while no control worker reaches Temporal', async () => {

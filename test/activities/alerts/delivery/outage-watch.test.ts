@@ -136,7 +136,7 @@ describe.runIf(disk !== undefined)('on a full disk, a process', () => {
     ...ofKey('postgres_unavailable', about),
   ]
   const line =
-    /^(The disk of Postgres was full for|Postgres was away) \d+ s, 0 requests failed, ([\d,]+) log rows lost\.$/
+    /^(The disk of Postgres was full for|Postgres was away) \d+ s; no request failed because of it, ([\d,]+) log rows lost\.$/
   const ofKey = (key: string, about: string) =>
     notifications.filter(({ alert, about: each }) => alert.dedupeKey === key && each === about)
 
