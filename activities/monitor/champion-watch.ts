@@ -8,6 +8,7 @@ import type { ModelDefinition } from '../../domain/model-definition.ts'
 import {
   freshWatch,
   isHealthy,
+  isSuspect,
   isWorse,
   judgeFormer,
   shareOf,
@@ -97,7 +98,7 @@ export async function judgeChampions({ store, log }: Pick<Deps, 'store' | 'log'>
     const watched = await listWatched(database)
     if (watched.length === 0) return
     const judged = watched.map((each) => ({ each, ...judgedBy(each) }))
-    for (const { each, state } of judged) {
+    for (const { each, state, judgedMs } of judged) {
       const { model, version } = each
       if (state.isFailing && each.state?.isFailing !== true) {
         log.warn({ model, version, requests: state.requests, failed: state.failed }, 'the champion fails')
@@ -109,6 +110,7 @@ export async function judgeChampions({ store, log }: Pick<Deps, 'store' | 'log'>
         const told = plan === undefined ? await planOf(database, each) : ({ plan, next } as Plan)
         await alertFailing(database, { ...each, state }, told)
       }
+      if (isSuspect(state, judgedMs)) await alertSuspect(database, { ...each, state })
       if (state.isSlow && each.state?.isSlow !== true)
         await alertSlow(
           database,
@@ -203,22 +205,56 @@ async function alertFailing(
   { model, version, limit, state: { sinceMs, toldShare } }: FailingChampion & Pick<Watched, 'limit'>,
   { plan, next }: Plan,
 ): Promise<void> {
-  const span = { model, version, fromMs: sinceMs, toMs: Date.now() }
-  const { requests, bad: failed } = await countVersionRequests(database, span)
-  const figures = `${versionText({ version, requests, failed })} since ${timeText(sinceMs, 'UTC', 'second')} UTC (${percentText(ratioOf(failed, requests))})`
-  const codes = await countFailureCodes(database, { version, sinceMs })
+  const { text, ...counts } = await figuresOf(database, { model, version, limit, sinceMs })
   await upsertAlert(database, {
     dedupeKey: failingKey(model),
     model,
     severity: 'critical',
     kind: 'champion_failing',
-    message: `${figures}, limit ${percentText(limitOf(limit))}; ${failureText(version, codes)}; callers get HTTP 500 or 503. ${plan}.`,
-    evidence: {
-      ...{ version, requests, failed, limit: limitOf(limit), plan, next },
-      since: new Date(sinceMs).toISOString(),
-    },
+    message: `${text}; callers get HTTP 500 or 503. ${plan}.`,
+    evidence: { ...counts, plan, next },
     // Another share to tell is another cause, so it is sent again.
     cause: `champion_failing/${version}/${toldShare ?? ''}`,
+  })
+}
+
+/** The failures since the rate was last within the limit. */
+async function figuresOf(
+  database: Database,
+  {
+    model,
+    version,
+    limit: declared,
+    sinceMs,
+  }: Pick<Watched, 'model' | 'version' | 'limit'> & { sinceMs: number },
+) {
+  const span = { model, version, fromMs: sinceMs, toMs: Date.now() }
+  const { requests, bad: failed } = await countVersionRequests(database, span)
+  const codes = await countFailureCodes(database, { version, sinceMs })
+  const limit = limitOf(declared)
+  const since = timeText(sinceMs, 'UTC', 'second')
+  const text = `${versionText({ version, requests, failed })} since ${since} UTC (${percentText(ratioOf(failed, requests))}), limit ${percentText(limit)}; ${failureText(version, codes)}`
+  return { text, version, requests, failed, limit, since: new Date(sinceMs).toISOString() }
+}
+
+/** Tells failures that have lasted for minutes and are not proven. Nothing is done about them yet. */
+async function alertSuspect(
+  database: Database,
+  { model, version, limit, state: { sinceMs } }: FailingChampion & Pick<Watched, 'limit'>,
+): Promise<void> {
+  const { text, ...counts } = await figuresOf(database, { model, version, limit, sinceMs })
+  await upsertAlert(database, {
+    dedupeKey: failingKey(model),
+    model,
+    severity: 'warning',
+    kind: 'champion_failing',
+    message: `${text}. It is not certain yet that its rate is above the limit; nothing is rolled back`,
+    evidence: {
+      ...counts,
+      title: 'the champion may fail',
+      next: `See the failed requests: \`tenure versions failures ${version}\`.`,
+    },
+    cause: `champion_failing/${version}/`,
   })
 }
 

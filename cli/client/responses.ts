@@ -18,8 +18,9 @@ export interface ModelAnswer {
     failed: number
     limit?: number
     served_ms?: number
+    is_proven?: boolean
     rolled_back?: string
-    /** Whether more of its requests failed than the limit of the model permits. */
+    /** Whether it is certain that more of its requests fail than the limit of the model permits. */
     is_failing: boolean
     others?: VersionMinute[]
   }
@@ -40,8 +41,13 @@ export interface ModelAnswer {
 /** Undefined without a champion. */
 export function championMinuteOf({ last_minute: minute }: ModelAnswer): ChampionMinute | undefined {
   if (minute?.version === undefined) return undefined
-  const { version, requests, failed, limit = 1, served_ms: servedMs = Infinity, rolled_back: from } = minute
-  return { version, requests, failed, limit, servedMs, ...(from !== undefined && { rolledBack: from }) }
+  const { version, requests, failed, limit = 1, served_ms: servedMs = Infinity } = minute
+  const { is_proven: isProven, rolled_back: rolledBack } = minute
+  return {
+    ...{ version, requests, failed, limit, servedMs },
+    ...(isProven !== undefined && { isProven }),
+    ...(rolledBack !== undefined && { rolledBack }),
+  }
 }
 
 export interface KillSwitchAnswer {

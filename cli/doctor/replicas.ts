@@ -2,8 +2,9 @@
 import { percentText } from '../../domain/figures.ts'
 import {
   failingText,
-  isMinuteFailing,
+  judgeMinute,
   requestsOf,
+  uncertainText,
   type LastMinute,
 } from '../../domain/monitoring/last-minute.ts'
 import { openStore } from '../../store/postgres.ts'
@@ -61,17 +62,20 @@ export async function checkServing(databaseUrl: string): Promise<Finding[]> {
 
 /** Returns no finding without models. */
 export function findingsOfMinutes(minutes: ReadonlyMap<string, LastMinute>): Finding[] {
-  const failing = [...minutes].flatMap(([name, { champion }]) =>
-    champion === undefined || !isMinuteFailing(champion)
-      ? []
-      : [
-          broken(
-            'models',
-            `${failingText(champion)}, limit ${percentText(champion.limit)}`,
-            `See what Tenure does about it and the next step: \`tenure alerts ${name}\`.`,
-          ),
-        ],
-  )
+  const failing = [...minutes].flatMap(([name, { champion }]): Finding[] => {
+    const judged = champion === undefined ? 'well' : judgeMinute(champion)
+    if (champion === undefined || judged === 'well') return []
+    const limit = `limit ${percentText(champion.limit)}`
+    const step = `See what Tenure does about it and the next step: \`tenure alerts ${name}\`.`
+    if (judged === 'failing') return [broken('models', `${failingText(champion)}, ${limit}`, step)]
+    return [
+      warning(
+        'models',
+        `${uncertainText(champion)}, ${limit}`,
+        `See the failed requests: \`tenure versions failures ${champion.version}\`.`,
+      ),
+    ]
+  })
   if (failing.length > 0 || minutes.size === 0) return failing
   const asked = [...minutes.values()].filter((minute) => requestsOf(minute) > 0).length
   return [

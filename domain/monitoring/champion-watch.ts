@@ -69,6 +69,17 @@ export interface WatchState {
   toldShare?: number
 }
 
+/** How long failures last before a warning tells them that are not certain yet. */
+const suspectMs = 180_000
+/** The log evidence of such a warning: at a rate on the limit, one in two hours of ticks is false; at half the limit, none in years. */
+const suspectThreshold = detectorThreshold({ looks: 3_600_000 / watchTickMs, falseAlarms: 0.5 })
+
+/** Whether the rate has been above the limit for minutes, and is not proven to be. */
+export const isSuspect = ({ failing, isFailing, sinceMs }: WatchState, atMs: number): boolean =>
+  !isFailing &&
+  atMs - sinceMs >= suspectMs &&
+  Math.max(...failing) - Math.log(failing.length) >= suspectThreshold
+
 /** The share of failures since the rate was last within the limit. */
 export const shareOf = ({ requests, failed }: WatchState): number => failed / Math.max(1, requests)
 

@@ -2,7 +2,9 @@
  * Says what the versions of a model answered in the last minute. A count and its version are one value here, because the minute after a
  * rollback has the failures of one version and the requests of another.
  */
+import { addToDetector } from '@tenure/sequential'
 import { groupedDigits, percentText } from '../figures.ts'
+import { watchThreshold } from './champion-watch.ts'
 
 /** What one version answered callers; `failed` counts every failed request. */
 export interface VersionMinute {
@@ -15,6 +17,8 @@ export interface VersionMinute {
 export interface ChampionMinute extends VersionMinute {
   /** The share of failed requests that its model file tolerates. */
   limit: number
+  /** Whether the watch has proven that it fails; absent while the watch judges nothing, or leaves it to the judge of its release. */
+  isProven?: boolean
   /** The time since it became champion. */
   servedMs: number
   /** The version that was rolled back to this one within the minute. */
@@ -37,13 +41,20 @@ const minRequests = 20
 export const requestsOf = ({ champion, others }: LastMinute): number =>
   others.reduce((sum, { requests }) => sum + requests, champion?.requests ?? 0)
 
-/** Whether a page may call the champion failing now, before the detector is certain. */
-export const isMinuteFailing = ({
+/**
+ * Judges the minute of a champion. It fails where the watch has proven that, which raises the alert; where nothing watches, the minute alone must prove
+ * it. Otherwise failures above the limit are not certain yet.
+ */
+export function judgeMinute({
   requests,
   failed,
   limit,
-}: Pick<ChampionMinute, 'requests' | 'failed' | 'limit'>): boolean =>
-  requests >= minRequests && failed > requests * limit && failed >= 3
+  isProven,
+}: Pick<ChampionMinute, 'requests' | 'failed' | 'limit' | 'isProven'>): 'well' | 'uncertain' | 'failing' {
+  if (requests < minRequests || failed <= requests * limit || failed < 3) return 'well'
+  const proves = () => addToDetector([], { total: requests, events: failed }, limit).logM >= watchThreshold
+  return (isProven ?? proves()) ? 'failing' : 'uncertain'
+}
 
 const seconds = (ms: number): string => `${Math.round(ms / 1_000)} s`
 
@@ -56,6 +67,9 @@ export const versionText = ({ version, requests, failed }: VersionMinute): strin
 
 export const failingText = (champion: ChampionMinute): string =>
   `${champion.version} fails: ${percentText(champion.failed / champion.requests)} of requests ${spanText(champion)}`
+
+export const uncertainText = (champion: ChampionMinute): string =>
+  `${versionText(champion)} ${spanText(champion)}; not certain yet`
 
 /** What has happened in the minute of a rollback; undefined in another one. */
 export const rollbackText = ({

@@ -54,13 +54,15 @@ export const listPromoted = (database: Database) =>
 export async function upsertRequest(database: Database, alert: NewAlert): Promise<void> {
   const { dedupeKey, model, severity, kind, message } = alert
   const evidence = JSON.stringify(alert.evidence)
+  const callers = (alert.evidence?.['callers'] as string | undefined) ?? null
   await database.query(sql`
     with raised as (
       insert into alerts (dedupe_key, model, severity, kind, message, evidence, cause)
       values (${dedupeKey}, ${model}, ${severity}, ${kind}, ${message}, ${evidence}, ${dedupeKey})
       on conflict do nothing)
     update alerts set message = ${message}, evidence = ${evidence}
-    where dedupe_key = ${dedupeKey} and resolved_at is null and message <> ${message}`)
+    where dedupe_key = ${dedupeKey} and resolved_at is null
+      and (message <> ${message} or evidence ->> 'callers' is distinct from ${callers})`)
 }
 
 /** Stores an event as a resolved alert, once. */

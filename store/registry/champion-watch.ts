@@ -175,12 +175,14 @@ export async function readLastMinute(
       case when champions.version is not null then jsonb_strip_nulls(jsonb_build_object('version', champions.version,
         'requests', coalesce(served.requests, 0), 'failed', coalesce(served.failed, 0),
         'limit', coalesce((models.definition #>> '{monitor,service,errorAlarm}')::float8, ${defaultMonitorPolicy.service.errorAlarm}::float8),
-        'servedMs', extract(epoch from statement_timestamp() - since) * 1000, 'rolledBack', former.version)) end as champion,
+        'servedMs', extract(epoch from statement_timestamp() - since) * 1000, 'isProven', watched.is_failing, 'rolledBack', former.version)) end as champion,
       coalesce((
         select jsonb_agg(jsonb_build_object('version', version, 'requests', requests, 'failed', failed) order by requests desc, version)
         from counted where counted.model = models.name and not is_champion), '[]') as others
     from models left join champions on champions.model = models.name
       left join counted as served on served.model = models.name and is_champion
+      left join champion_watch as watched on watched.model = champions.model and watched.version = champions.version
+        and judged_at > (select from_at from span)
       left join lateral (
         select previous_version as version from champion_history as change
         where change.model = champions.model and at >= since and cause = 'rollback' and since > (select from_at from span)

@@ -17,6 +17,8 @@ import {
   upsertRequest,
 } from '../../../store/monitoring/release-requests.ts'
 import type { Store } from '../../../store/postgres.ts'
+import { readLastMinute } from '../../../store/registry/champion-watch.ts'
+import { judgeMinute, type LastMinute } from '../../../domain/monitoring/last-minute.ts'
 import { gateWarnings, type ReportedConcerns } from '../../../domain/evaluation/reasons.ts'
 import { worstSlicesFirst } from '../../../domain/evaluation/slices.ts'
 import { capitalized, counted, levelPercent, metricName, signedGain } from '../../../domain/figures.ts'
@@ -34,7 +36,12 @@ export async function reportReleases(store: Store): Promise<void> {
   await resolvePromotedSince(store)
   for (const { id, version, answer } of await listClosedRequests(store))
     await resolveRequest(store, { id, message: `${version}: ${answer ?? 'the release has moved on'}` })
-  for (const { state, report, excess, owner, lineage, loadTest } of await listAsking(store)) {
+  const asking = await listAsking(store)
+  const minutes = await readLastMinute(
+    store,
+    asking.map(({ state }) => state.model),
+  )
+  for (const { state, report, excess, owner, lineage, loadTest } of asking) {
     const evidence = { report: readable(report), excess, owner, lineage, loadTest }
     const request = releaseRequest(state, evidence)
     if (request === undefined) continue
@@ -51,6 +58,7 @@ export async function reportReleases(store: Store): Promise<void> {
         headline,
         owner,
         until: new Date(untilMs).toISOString(),
+        callers: callersWhile(minutes.get(state.model), state.version),
       },
     })
   }
@@ -66,6 +74,12 @@ export async function reportReleases(store: Store): Promise<void> {
     })
   }
 }
+
+/** While the champion fails, the version that waits may be the remedy. Undefined while it serves well. */
+const callersWhile = ({ champion }: Partial<LastMinute> = {}, version: string): string | undefined =>
+  champion === undefined || judgeMinute(champion) !== 'failing'
+    ? undefined
+    : `${champion.version}, which serves them, fails above its limit; ${version} may end that.`
 
 const subjectOf = ({ id, version }: { id: string; version: string }) => ({ release: id, version })
 

@@ -1,7 +1,7 @@
 /** `/v1/models`: shows models, their champions and earlier champions, and deletes a model. */
 import { z } from 'zod'
 import { findRefitText } from '../../../store/registry/versions.ts'
-import { isMinuteFailing } from '../../../domain/monitoring/last-minute.ts'
+import { judgeMinute } from '../../../domain/monitoring/last-minute.ts'
 import { listedFeatures } from '../../../domain/model-definition.ts'
 import { DomainError } from '../../../domain/errors.ts'
 import * as schema from '../../../domain/schema.ts'
@@ -310,7 +310,7 @@ async function summariesOf(store: Store, models: readonly StoredModel[]) {
       open_release: releases.get(name)?.id,
       last_minute: {
         ...(minute === undefined ? { requests: 0, failed: 0 } : (toWire(minute) as object)),
-        is_failing: minute !== undefined && isMinuteFailing(minute),
+        is_failing: minute !== undefined && judgeMinute(minute) === 'failing',
         others,
       },
       quality_unmeasured: unmeasured?.quality,

@@ -1,5 +1,11 @@
 /** `tenure status`: shows readiness, live versions, waiting releases and open alerts. */
-import { rollbackText, spanText, versionText } from '../../../domain/monitoring/last-minute.ts'
+import {
+  judgeMinute,
+  rollbackText,
+  spanText,
+  uncertainText,
+  versionText,
+} from '../../../domain/monitoring/last-minute.ts'
 import {
   championMinuteOf,
   type KillSwitchAnswer,
@@ -97,8 +103,12 @@ export const statusCommand: CommandSpec = {
       ...failing.map((text) => paint('red', `✗ ${text}`)),
       ...models.flatMap((each) => {
         const minute = championMinuteOf(each)
-        const text = minute && rollbackText(minute)
-        return text === undefined ? [] : [paint('yellow', text)]
+        if (minute === undefined) return []
+        const back = rollbackText(minute)
+        return [
+          ...(back === undefined ? [] : [paint('yellow', back)]),
+          ...(judgeMinute(minute) === 'uncertain' ? [paint('yellow', `! ${uncertainText(minute)}`)] : []),
+        ]
       }),
       '',
       ...alertLines(terminal, groups),

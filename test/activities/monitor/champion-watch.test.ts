@@ -216,6 +216,22 @@ describe('a champion that fails', () => {
     expect(await changes()).toBe(1)
   })
 
+  it('is told as a warning after minutes at twice the limit, before it is certain, and nothing is rolled back', async () => {
+    for (let ago = 30; ago > 8; ago--) await served(ago, { requests: 50, failed: 2 })
+    await judgeChampions(deps)
+    const [alert] = await alertsOf('champion_failing')
+    expect(alert).toMatchObject({
+      severity: 'warning',
+      evidence: { version: champion, title: 'the champion may fail' },
+    })
+    expect(alert!.message).toContain(`${champion}: 44 of 1,100 requests failed since`)
+    expect(alert!.message).toContain('not certain yet')
+    await served(3, { requests: 200, failed: 100 })
+    await judgeChampions(deps)
+    expect(await alertsOf('champion_failing')).toMatchObject([{ id: alert!.id, severity: 'critical' }])
+    expect(await champions()).toBe(champion)
+  })
+
   it('is kept when the former version fails at the same requests', async () => {
     await served(3, { failed: 50 })
     await watchUntil(isDecided, 'the decision', () => Promise.resolve({ requests: 50, formerFailed: 50 }))

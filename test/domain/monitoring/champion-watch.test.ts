@@ -4,6 +4,7 @@ import {
   falseAlarmsAYear,
   freshWatch,
   isHealthy,
+  isSuspect,
   judgeFormer,
   watchThreshold,
   watchTick,
@@ -145,4 +146,22 @@ describe('the former version', () => {
       'm_v1 was not checked: `photo` is logged as a digest, and at most 1 of 3 callers failed in one tick',
     )
   })
+})
+
+it('failures at twice the limit are told as not certain after minutes; at half of it none are, in ten days', () => {
+  const toldAfter = (rate: number, ticks: number, seed: number) => {
+    const uniform = seededRandom(seed)
+    let state = freshWatch(watchTickMs)
+    for (let tick = 1; tick <= ticks; tick++) {
+      const given = { requests: 50, failed: binomial(uniform, 50, rate), repeats: 0, slow: null }
+      state = watchTick(state, { ...given, endMs: tick * watchTickMs }, limit)
+      if (isSuspect(state, tick * watchTickMs)) return tick
+    }
+    return undefined
+  }
+  const told = Array.from({ length: 21 }, (_, seed) => toldAfter(2 * limit, 360, seed) ?? 360)
+  told.sort((one, other) => one - other)
+  // Of the median, in ticks: under six minutes.
+  expect([told[0]! >= 18, told[10]! <= 36]).toEqual([true, true])
+  expect(toldAfter(limit / 2, 86_400, 1)).toBeUndefined()
 })

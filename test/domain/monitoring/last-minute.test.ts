@@ -15,11 +15,7 @@ import { modelsGroup } from '../../../cli/commands/registry/models.ts'
 import { statusCommand } from '../../../cli/commands/admin/status.ts'
 import { findingsOfMinutes } from '../../../cli/doctor/replicas.ts'
 import type { AlertGroup } from '../../../domain/monitoring/alert-groups.ts'
-import {
-  isMinuteFailing,
-  type ChampionMinute,
-  type LastMinute,
-} from '../../../domain/monitoring/last-minute.ts'
+import { judgeMinute, type ChampionMinute, type LastMinute } from '../../../domain/monitoring/last-minute.ts'
 import { toWire } from '../../../api/http/schemas.ts'
 import { runCommand } from '../../support/command-line.ts'
 
@@ -60,7 +56,7 @@ const alertsOf = (version: string): AlertGroup[] =>
   }))
 
 function measuredOf(minute: LastMinute): Measured {
-  const fails = isMinuteFailing(minute.champion!) ? champion : other
+  const fails = judgeMinute(minute.champion!) === 'failing' ? champion : other
   return {
     states: [{ model, version: champion, quality: 'held', drift: 'stable' }],
     minutes: new Map([[model, minute]]),
@@ -97,7 +93,7 @@ const overview = (minute: LastMinute) => {
 const answerOf = ({ champion: own, others }: LastMinute) => ({
   name: model,
   champion: { version: champion, since },
-  last_minute: { ...(toWire(own!) as object), is_failing: isMinuteFailing(own!), others },
+  last_minute: { ...(toWire(own!) as object), is_failing: judgeMinute(own!) === 'failing', others },
   features: {},
   output: { kind: 'class' },
   definition_digest: 'sha256:0123456789abcdef',
@@ -155,7 +151,8 @@ it.each(cases)('%s has no figure of one version beside another one %s', async (f
   }
   // Of both versions together.
   expect(text).not.toMatch(/\b73\b|1,?171|6\.23/)
-  if (!isMinuteFailing(minute.champion!)) expect(text).not.toMatch(/fails(:| )(?!above)|exit 1|Roll back…/)
+  if (judgeMinute(minute.champion!) === 'well')
+    expect(text).not.toMatch(/fails(:| )(?!above)|exit 1|Roll back…/)
 })
 
 it('says in the minute of a rollback what was rolled back, and how the champion answers', async () => {
@@ -180,8 +177,9 @@ it('covers every file that shows the last minute', () => {
     .split('\n')
     .filter((file) => /\.tsx?$/.test(file))
     .filter((file) => /\/last-minute\.ts'|last_minute/.test(readFileSync(file, 'utf8')))
-  // The API sends the figures in fields, and the first message of a failing champion is tested with its watch.
+  // Requests of releases have no figures of it, the API sends them in fields, and the first message of a failing champion is tested with its watch.
   const others = [
+    'activities/alerts/delivery/report-releases.ts',
     'activities/monitor/champion-watch.ts',
     'api/routes/registry/models.ts',
     'cli/client/responses.ts',
@@ -189,9 +187,27 @@ it('covers every file that shows the last minute', () => {
   expect(shows.toSorted()).toEqual([...Object.keys(surfaces), ...others].toSorted())
 })
 
-it('a minute is failing from twenty requests on, above the limit', () => {
-  const limit = 0.02
-  expect(isMinuteFailing({ requests: 19, failed: 19, limit })).toBe(false)
-  expect(isMinuteFailing({ requests: 100, failed: 2, limit })).toBe(false)
-  expect(isMinuteFailing({ requests: 100, failed: 3, limit })).toBe(true)
+it('a minute of failures is one of a champion that fails where that is proven, and otherwise not certain', () => {
+  const judged = (requests: number, failed: number, isProven?: boolean) =>
+    judgeMinute({ requests, failed, limit: 0.02, ...(isProven !== undefined && { isProven }) })
+  expect([judged(19, 19, true), judged(100, 2, true), judged(100, 3, true)]).toEqual([
+    'well',
+    'well',
+    'failing',
+  ])
+  // 4 % at five requests a second.
+  expect([judged(300, 12, false), judged(300, 12)]).toEqual(['uncertain', 'uncertain'])
+  // Nothing watches, and every request fails.
+  expect([judged(150, 150), judged(150, 150, false)]).toEqual(['failing', 'uncertain'])
 })
+
+it.each(Object.keys(surfaces))(
+  '%s calls no champion failing whose failures are not certain',
+  async (file) => {
+    const minute = { champion: { ...served, failed: 18, servedMs: 86_400_000, isProven: false }, others: [] }
+    const text = await surfaces[file]!(minute)
+    expect(text).not.toMatch(/ fails|too many|exit 1|Roll back…/)
+    if (/concerns|tile|status|doctor/.test(file))
+      expect(text).toContain('iris_v1.0.0: 18 of 740 requests failed in the last minute; not certain yet')
+  },
+)

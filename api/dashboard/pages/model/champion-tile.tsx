@@ -4,12 +4,7 @@
  */
 import type { Child } from 'hono/jsx'
 import { capitalized, groupedDigits, metricName, metricText } from '../../../../domain/figures.ts'
-import {
-  isMinuteFailing,
-  requestsOf,
-  spanText,
-  versionText,
-} from '../../../../domain/monitoring/last-minute.ts'
+import { judgeMinute, requestsOf, spanText, versionText } from '../../../../domain/monitoring/last-minute.ts'
 import { listOverviewRows, type OverviewRow } from '../../../../store/dashboard/overview.ts'
 import type { Database } from '../../../../store/postgres.ts'
 import { listChampionHistory, type ChampionChange } from '../../../../store/registry/champions.ts'
@@ -215,7 +210,10 @@ function failedOf({ row, measured }: ChampionNow): [string | PageElement, string
   const { requests, failed } = champion
   const share = percentOf(failed / requests)
   const own = `${groupedDigits(failed)} of ${groupedDigits(requests)} ${spanText(champion)}`
-  return [isMinuteFailing(champion) ? <span class="failed">{share}</span> : share, [own, ...named].join('; ')]
+  return [
+    judgeMinute(champion) === 'failing' ? <span class="failed">{share}</span> : share,
+    [own, ...named].join('; '),
+  ]
 }
 
 /** What of the traffic the champion serves, by the leases of now. */

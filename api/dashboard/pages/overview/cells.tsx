@@ -1,7 +1,7 @@
 /** Renders the line of a model on the overview. */
 import type { OverviewRow } from '../../../../store/dashboard/overview.ts'
 import {
-  isMinuteFailing,
+  judgeMinute,
   requestsOf,
   spanText,
   versionText,
@@ -126,7 +126,7 @@ const Failed = ({
     )
   return (
     <span
-      class={isMinuteFailing(champion) ? 'failed' : undefined}
+      class={judgeMinute(champion) === 'failing' ? 'failed' : undefined}
       title={`${versionText(champion)} ${spanText(champion)}`}
     >
       {percentOf(champion.failed / champion.requests)}

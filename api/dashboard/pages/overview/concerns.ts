@@ -11,9 +11,10 @@ import {
 } from '../../../../domain/monitoring/alert-groups.ts'
 import {
   failingText,
-  isMinuteFailing,
+  judgeMinute,
   requestsOf,
   rollbackText,
+  uncertainText,
   type LastMinute,
 } from '../../../../domain/monitoring/last-minute.ts'
 import { commandRoles } from '../../../../domain/release/state.ts'
@@ -37,6 +38,7 @@ const kinds = {
   pinned: { tone: 'bad', state: 'pinned' },
   quality_lost: { tone: 'bad', state: 'quality lost' },
   drift_alarm: { tone: 'bad', state: 'drift alarm' },
+  uncertain: { tone: 'warn', state: 'may fail' },
   rolled_back: { tone: 'warn', state: 'rolled back' },
   decision: { tone: 'warn', state: 'decision needed' },
   paused: { tone: 'warn', state: 'release paused' },
@@ -77,6 +79,7 @@ const ofFailures = ['champion_failing', 'service_errors']
 /** Which alerts of the same version say the same as a measurement. */
 const sameAs: Partial<Record<ConcernKind, readonly string[]>> = {
   failing: ofFailures,
+  uncertain: ofFailures,
   rolled_back: ['champion_rolled_back', ...ofFailures],
   quality_lost: ['quality_lost', 'quality_floor'],
   drift_alarm: ['drift_alarm', 'drift_warn'],
@@ -115,7 +118,7 @@ export function concernsOf(measured: Measured, role: Role): Concern[] {
         model,
         text,
         // The text of failures names the version.
-        version: kind === 'failing' || kind === 'rolled_back' ? undefined : version,
+        version: sameAs[kind]?.includes('champion_failing') === true ? undefined : version,
         since: same.map(({ since }) => since).toSorted()[0],
         detail: same[0] && truncated(same[0].message, maxMessage),
         action: action === undefined ? handled(same[0], model) : act(model, action),
@@ -123,8 +126,11 @@ export function concernsOf(measured: Measured, role: Role): Concern[] {
     }
     return [
       champion !== undefined &&
-        isMinuteFailing(champion) &&
+        judgeMinute(champion) === 'failing' &&
         measuredAs('failing', failingText(champion), 'rollback'),
+      champion !== undefined &&
+        judgeMinute(champion) === 'uncertain' &&
+        measuredAs('uncertain', uncertainText(champion), undefined),
       champion?.rolledBack !== undefined &&
         measuredAs('rolled_back', rollbackText(champion)!, undefined, champion.rolledBack),
       pin !== undefined && {

@@ -128,6 +128,14 @@ const troubles: Record<
     sentence: 'MODEL: strong input drift v1.0.0',
     action: ['/models/MODEL/retrain', 'Retrain…'],
   },
+  uncertain: {
+    given: (model) => ({
+      minutes: new Map([[model, minuteOf(model, 6, { isProven: false })]]),
+      alerts: [alertOf(model, 'champion_failing', { severity: 'warning' })],
+    }),
+    sentence: 'MODEL_v1.0.0: 6 of 200 requests failed in the last minute; not certain yet since 12:29',
+    action: ['/alerts?model=MODEL&amp;kind=champion_failing', 'Acknowledge…'],
+  },
   rolled_back: {
     given: (model) => ({
       minutes: new Map([[model, minuteOf(model, 0, { servedMs: 37_000, rolledBack: `${model}_v1.1.0` })]]),
