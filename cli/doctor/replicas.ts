@@ -13,7 +13,8 @@ import { listModels } from '../../store/registry/models.ts'
 import type { ReplicaFacts } from '../../store/maintenance/diagnostics.ts'
 import { broken, ok, skipped, warning, type Finding } from './finding.ts'
 
-export function findingsOfReplicas(replicas: readonly ReplicaFacts[], running: boolean): Finding[] {
+export function findingsOfReplicas(known: readonly ReplicaFacts[], running: boolean): Finding[] {
+  const replicas = known.filter(({ silentMs }) => silentMs === undefined)
   if (replicas.length === 0)
     return [
       running
@@ -26,13 +27,25 @@ export function findingsOfReplicas(replicas: readonly ReplicaFacts[], running: b
     ]
   const epochs = new Set(replicas.flatMap((each) => each.epochs))
   const behind = replicas.filter((each) => each.behind.length > 0)
-  const findings = behind.map(({ id, host, behind: issues }) =>
+  const silent = known.flatMap(({ id, host, silentMs }) =>
+    silentMs === undefined
+      ? []
+      : [
+          warning(
+            'replicas',
+            `${replicas.length} of ${known.length} alive: ${id} on ${host} has renewed no lease for ${Math.round(silentMs / 1_000)} s and was not stopped`,
+            'Read its log. If its process hangs, end it; if its machine is gone, start another replica.',
+          ),
+        ],
+  )
+  const lagging = behind.map(({ id, host, behind: issues }) =>
     warning(
       'replicas',
       `${id} on ${host} lags behind: ${issues.slice(0, 3).join('; ')}`,
       'If it does not catch up within seconds, read its log. Release stages wait for it.',
     ),
   )
+  const findings = [...silent, ...lagging]
   if (epochs.size > 1)
     findings.push(
       broken(

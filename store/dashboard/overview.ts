@@ -12,6 +12,7 @@ import { ofModel, type ModelFilter } from '../database/filter.ts'
 import { rowsFrom } from '../database/from-row.ts'
 import { isListedModel } from '../maintenance/expected-work.ts'
 import type { Database } from '../postgres.ts'
+import { silentForMs } from '../serving/observed-leases.ts'
 
 /** The judgements that a champion was last given. */
 const lastQuality = sql`
@@ -198,9 +199,14 @@ export async function readRequestRate(database: Database, model: string): Promis
   return { perSecond: requests / spanS, spanMs: 1_000 * spanS }
 }
 
-/** The number of live replicas, and the time of the database. */
-export async function readFleet(database: Database): Promise<{ replicas: number; nowMs: number }> {
-  const [row] = await database.query<{ replicas: number; now: Date }>(sql`
-    select count(*) filter (where lease_until > clock_timestamp())::int as replicas, clock_timestamp() as now from replicas`)
-  return { replicas: row!.replicas, nowMs: row!.now.getTime() }
+/** The number of live replicas, that of replicas whose lease has ended although they were not stopped, and the time of the database. */
+export async function readFleet(
+  database: Database,
+): Promise<{ replicas: number; silent: number; nowMs: number }> {
+  const [row] = await database.query<{ replicas: number; silent: number; now: Date }>(sql`
+    select count(*) filter (where lease_until > clock_timestamp())::int as replicas,
+      count(*) filter (where lease_until <= clock_timestamp() and lease_ms > 0
+        and lease_until > clock_timestamp() - ${silentForMs}::float8 * interval '1 millisecond')::int as silent,
+      clock_timestamp() as now from replicas`)
+  return { replicas: row!.replicas, silent: row!.silent, nowMs: row!.now.getTime() }
 }

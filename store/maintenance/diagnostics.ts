@@ -8,6 +8,7 @@ import { findBackupState, type FoundBackups } from './backup-state.ts'
 import { ownTables } from './dump.ts'
 import { migrationFacts, type MigrationFacts } from '../database/migrate.ts'
 import { databaseOf, type Database } from '../postgres.ts'
+import { silentForMs } from '../serving/observed-leases.ts'
 import { tlsIssueOfPostgres } from '../tls/certificate.ts'
 
 export interface ServerFacts {
@@ -38,6 +39,8 @@ export interface ReplicaFacts {
   /** Models whose newest route the replica does not follow, each with the reason. */
   behind: string[]
   epochs: number[]
+  /** How long ago its lease has ended, although it was not stopped; absent while it is alive. */
+  silentMs?: number
 }
 
 export interface ChampionFacts {
@@ -145,7 +148,7 @@ async function serverFacts(database: Database): Promise<ServerFacts> {
 }
 
 const replicaFacts = (database: Database) =>
-  database.query<ReplicaFacts>(sql`
+  rowsFrom(database).list<ReplicaFacts>(sql`
     select replicas.id, host, url,
       coalesce(array_agg(routing.model || ': ' || coalesce(routing_acknowledgements.problem,
         'at ' || coalesce(routing_acknowledgements.epoch, 0) || '/' || coalesce(routing_acknowledgements.generation, 0)
@@ -154,10 +157,12 @@ const replicaFacts = (database: Database) =>
           or (coalesce(routing_acknowledgements.epoch, 0), coalesce(routing_acknowledgements.generation, 0)) < (routing.epoch, routing.generation))),
         '{}') as behind,
       coalesce(array_agg(distinct routing_acknowledgements.epoch::float8) filter (where routing_acknowledgements.epoch is not null), '{}')
-        as epochs
+        as epochs,
+      case when lease_until <= clock_timestamp() then extract(epoch from clock_timestamp() - lease_until)::float8 * 1000 end as silent_ms
     from replicas cross join (select model, epoch, generation from routing union all select null, null, null) as routing
       left join routing_acknowledgements on replica_id = replicas.id and routing_acknowledgements.model = routing.model
-    where lease_until > clock_timestamp() group by replicas.id, host, url order by replicas.id`)
+    where lease_ms > 0 and lease_until > clock_timestamp() - ${silentForMs}::float8 * interval '1 millisecond'
+    group by replicas.id, host, url, lease_until order by replicas.id`)
 
 const championFacts = (database: Database) =>
   rowsFrom(database).list<ChampionFacts>(sql`

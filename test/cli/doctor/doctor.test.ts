@@ -299,6 +299,10 @@ describe('the database check', () => {
     expect(states(replica)).toEqual(['ok'])
     expect(states()).toEqual(['broken'])
     expect(findingsOfReplicas([], false)[0]?.state).toBe('skipped')
+    const frozen = { ...replica, id: 'b', silentMs: 42_000 }
+    expect(findingsOfReplicas([replica, frozen], true)).toMatchObject([
+      { state: 'warning', found: expect.stringContaining('1 of 2 alive: b on ') as string },
+    ])
     expect(states({ ...replica, behind: ['iris: at 1/3, the newest is 1/4'] })).toEqual(['warning'])
     expect(states(replica, { ...replica, id: 'r2', epochs: [7] })).toEqual(['broken'])
   })

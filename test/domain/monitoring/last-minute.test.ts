@@ -83,6 +83,7 @@ const overview = (minute: LastMinute) => {
     found: 1,
     changes: [],
     replicas: 2,
+    silent: 0,
     nowMs,
   }
   const { sentence, now, rows } = partsOf(data, { rows: 30 }, 'UTC')

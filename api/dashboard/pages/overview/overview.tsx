@@ -65,6 +65,8 @@ export interface OverviewData {
   found: number
   changes: Awaited<ReturnType<typeof listRecentChanges>>
   replicas: number
+  /** Replicas that should be alive and are not. */
+  silent: number
   nowMs: number
 }
 
@@ -329,6 +331,7 @@ const More = ({
   found,
   measured,
   replicas,
+  silent,
   query,
 }: OverviewData & { query: OverviewQuery }): PageElement => {
   const rows = Math.min(maxRows, lines.length + rowsAtOnce)
@@ -362,7 +365,8 @@ const More = ({
           ),
           ' · ',
         ]}
-        {replicas} {replicas === 1 ? 'replica' : 'replicas'} healthy
+        {silent > 0 && [replicas, ' of ']}
+        {replicas + silent} {replicas + silent === 1 ? 'replica' : 'replicas'} healthy
       </p>
     </div>
   )

@@ -64,7 +64,7 @@ const dataOf = (measured: Measured, role: Role = 'admin'): OverviewData => {
     minute: measured.minutes.get(state.model),
     nowMs,
   }))
-  return { measured, concerns, lines, found: lines.length, changes: [], replicas: 2, nowMs }
+  return { measured, concerns, lines, found: lines.length, changes: [], replicas: 2, silent: 0, nowMs }
 }
 const shown = (measured: Measured, role?: Role) => partsOf(dataOf(measured, role), query, 'UTC')
 const textOf = (html: string) => html.replaceAll(/<[^>]+>/g, ' ').replaceAll(/\s+/g, ' ')
@@ -309,6 +309,13 @@ it('a stream brings the parts that differ from what the page shows, and the orde
     ids: ['sentence', 'now', 'm-b'],
     order: ['m-a', 'm-b', 'm-c'],
   })
+})
+
+it('says how many of the replicas that should be alive are', () => {
+  const data = dataOf(measuredOf([healthy('a')]))
+  expect(textOf(shown(data.measured).more)).toContain('2 replicas healthy')
+  const more = partsOf({ ...data, replicas: 1, silent: 1 }, query, 'UTC').more
+  expect(textOf(more)).toContain('1 of 2 replicas healthy')
 })
 
 const ages = [1_000, 59_000, 60_000, 3_599_000, 3 * 3_600_000 + 60_000]
