@@ -44,7 +44,11 @@ export function championMinuteOf({ last_minute: minute }: ModelAnswer): Champion
   const { version, requests, failed, limit = 1, served_ms: servedMs = Infinity } = minute
   const { is_proven: isProven, rolled_back: rolledBack } = minute
   return {
-    ...{ version, requests, failed, limit, servedMs },
+    version,
+    requests,
+    failed,
+    limit,
+    servedMs,
     ...(isProven !== undefined && { isProven }),
     ...(rolledBack !== undefined && { rolledBack }),
   }

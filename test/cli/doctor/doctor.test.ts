@@ -299,7 +299,7 @@ describe('the database check', () => {
     expect(states(replica)).toEqual(['ok'])
     expect(states()).toEqual(['broken'])
     expect(findingsOfReplicas([], false)[0]?.state).toBe('skipped')
-    const frozen = { ...replica, id: 'b', silentMs: 42_000 }
+    const frozen = { ...replica, id: 'b', silentMs: 72_000 }
     expect(findingsOfReplicas([replica, frozen], true)).toMatchObject([
       { state: 'warning', found: expect.stringContaining('1 of 2 alive: b on ') as string },
     ])

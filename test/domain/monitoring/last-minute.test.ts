@@ -51,7 +51,15 @@ const minutes: Record<string, LastMinute> = {
 
 const alertsOf = (version: string): AlertGroup[] =>
   ['champion_failing', 'champion_rolled_back'].map((kind, id) => ({
-    ...{ id, model, kind, version, severity: 'critical', count: 1, acknowledged: 0, since, changedAt: since },
+    id,
+    model,
+    kind,
+    version,
+    severity: 'critical',
+    count: 1,
+    acknowledged: 0,
+    since,
+    changedAt: since,
     message: `${version}: 66 of 431 requests failed`,
   }))
 
