@@ -57,7 +57,10 @@ const answersLine = (release: ReleaseAnswer): string => {
  * serves no more is no failure of the champion.
  */
 function failingModels(models: readonly ModelAnswer[], groups: readonly GroupAnswer[]): string[] {
-  const alerted = groups.filter(({ kind }) => kind === 'champion_failing')
+  // A warning tells failures that are not certain.
+  const alerted = groups.filter(
+    ({ kind, severity }) => kind === 'champion_failing' && severity === 'critical',
+  )
   return models.flatMap((each) => {
     const { name, champion, last_minute: last } = each
     const isAlerted = alerted.some(
