@@ -161,7 +161,8 @@ const replicaFacts = (database: Database) =>
       case when lease_until <= clock_timestamp() then extract(epoch from clock_timestamp() - lease_until)::float8 * 1000 end as silent_ms
     from replicas cross join (select model, epoch, generation from routing union all select null, null, null) as routing
       left join routing_acknowledgements on replica_id = replicas.id and routing_acknowledgements.model = routing.model
-    where lease_ms > 0 and lease_until > clock_timestamp() - ${silentForMs}::float8 * interval '1 millisecond'
+    where lease_until > clock_timestamp()
+      or (lease_ms > 0 and lease_until > clock_timestamp() - ${silentForMs}::float8 * interval '1 millisecond')
     group by replicas.id, host, url, lease_until order by replicas.id`)
 
 const championFacts = (database: Database) =>

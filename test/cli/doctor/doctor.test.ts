@@ -29,6 +29,7 @@ import { checkChampions, checkDataDirectory, checkModels, checkRoot } from '../.
 import type { Finding } from '../../../cli/doctor/finding.ts'
 import { checkMemory, checkNode, checkPort } from '../../../cli/doctor/machine.ts'
 import { checkParts, findingOfPart } from '../../../cli/doctor/set-up.ts'
+import { endLease } from '../../../store/serving/replicas.ts'
 import { findingsOfReplicas } from '../../../cli/doctor/replicas.ts'
 import { freePort } from '@tenure/embedded'
 import { exitCodes } from '../../../cli/exit-codes.ts'
@@ -316,6 +317,13 @@ describe('the database check', () => {
     expect(replicas).toMatchObject([
       { id: 'r9', behind: [expect.stringContaining('the newest is 3/4')], epochs: [] },
     ])
+    await fixture.store.query(
+      sql`update replicas set lease_ms = 5000, lease_until = now() - interval '72 seconds' where id = 'r9'`,
+    )
+    const [silent] = (await diagnosisOf(fixture.databaseUrl)).replicas!
+    expect(silent?.silentMs).toBeGreaterThan(70_000)
+    await endLease(fixture.store, 'r9')
+    expect((await diagnosisOf(fixture.databaseUrl)).replicas).toEqual([])
     await fixture.store.query(sql`delete from replicas where id = 'r9'`)
   })
 
