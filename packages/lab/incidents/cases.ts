@@ -1,5 +1,5 @@
 /**
- * Makes ten failures of models as replayable cases: a rotating hyperplane of six weeks, made from a seed, whose third week is the first
+ * Makes eleven failures of models as replayable cases: a rotating hyperplane of six weeks, made from a seed, whose third week is the first
  * with the failure. Failures that the year of `../worth/` has too are its incidents.
  */
 import { createHash } from 'node:crypto'
@@ -12,6 +12,7 @@ import {
   type PlayedWeek,
 } from '../worth/incidents.ts'
 import { hyperplaneStream, leadWeeks, type StreamRow, type YearStream } from '../worth/streams.ts'
+import { guardedFeatures } from '../worth/versions.ts'
 
 export interface Case {
   name: string
@@ -149,6 +150,18 @@ export const cases: readonly Case[] = [
       return inTable(season, season)
     },
   },
+  {
+    name: 'base rate moves',
+    about:
+      'The outcome becomes more frequent for good, for a reason that no column has. What made it likely still does, so the old version still ranks well and decides wrongly.',
+    change:
+      'the sum that decides the outcome is higher by 0.25, truly and for good: two in three outcomes are "yes", where it was every second',
+    weeks: lasting,
+    play: (rows, { week, weekMs }) => {
+      const moved = week(Math.floor(rows[0]!.atMs / weekMs), 0.25)
+      return inTable(moved, moved)
+    },
+  },
 ]
 
 export interface CaseSize {
@@ -162,9 +175,12 @@ export function caseStream(size: CaseSize): YearStream {
   const made = new Map<number, StreamRow[]>()
   return {
     ...stream,
+    // Any script can do so; the trainer does it for all rules.
+    features: guardedFeatures(stream),
     network: { units: 8, epochs: 4, batchSize: 512, learningRate: 0.02 },
     mostRows: { train: 4_000, test: 3_000 },
-    week(index) {
+    week(index, level) {
+      if (level !== undefined) return stream.week(index, level)
       const rows = made.get(index) ?? stream.week(index)
       made.set(index, rows)
       return rows

@@ -1,5 +1,5 @@
 /**
- * Plays ten recorded kinds of failures for six release rules. `npm run bench -- incidents [--seeds 20] [--first 1] [--cases "unit change,silent null"]
+ * Plays eleven recorded kinds of failures for seven release rules. `npm run bench -- incidents [--seeds 20] [--first 1] [--cases "unit change,silent null"]
  * [--rows 5000] [--program "python3 mine.py"] [--json FILE] [--from FILE,FILE] [--export FOLDER] [--out FILE]`
  *
  * `--program` plays a program of yours besides. `--json` stores the figures after each seed; `--from` writes the page from such files.

@@ -1,5 +1,5 @@
 /** Plays a case for release rules and scores each: when it told a person, what its users got, and what it kept from them. */
-import { delong } from '@tenure/sequential'
+import { delong, sumOf } from '@tenure/sequential'
 import {
   badBy,
   judgeVersion,
@@ -8,7 +8,7 @@ import {
   type CalmWeek,
   type JudgedVersion,
 } from '../worth/badness.ts'
-import type { PlayedAlarm, PlayedDay, YearContender } from '../worth/contenders.ts'
+import type { PlayedAlarm, PlayedDay, StoppedVersion, YearContender } from '../worth/contenders.ts'
 import { daysAWeek } from '../worth/incidents.ts'
 import { count, dayOf, emptyWeek, wrongOf, type Answered, type SharedTrainings } from '../worth/play.ts'
 import { leadWeeks, type StreamRow, type YearStream } from '../worth/streams.ts'
@@ -38,6 +38,8 @@ export interface RuleResult {
   badAnswers: number
   /** Weeks after the truth date in which a refused version would have been better than what served. */
   blockedWeeks: number
+  /** Weeks in which such a version was refused, or a person was asked about it. */
+  stoppedWeeks: number
   /** Questions to people. */
   asked: number
   alarms: PlayedAlarm[]
@@ -184,7 +186,8 @@ async function resultOf(
     alarmDays: after.length,
     harmed: 0,
     badAnswers: 0,
-    blockedWeeks: await countBlockedWeeks(calm, { rule, weeks }, played),
+    blockedWeeks: await countStoppedWeeks(calm, weeks, played, rule.refused),
+    stoppedWeeks: await countStoppedWeeks(calm, weeks, played, [...rule.refused, ...rule.questioned]),
     asked: rule.asked.length,
     alarms: rule.alarms,
     served,
@@ -201,31 +204,48 @@ async function resultOf(
 }
 
 /**
- * Counts the weeks from the truth date on in which the rule refused a version that would have ranked the requests of the next seven days
- * better than what served, by more than 0.01 with certainty.
+ * Counts the weeks from the truth date on in which the rule stopped a version that would have answered the requests of the next seven days
+ * certainly better than what served.
  */
-async function countBlockedWeeks(
+async function countStoppedWeeks(
   { stream }: CalmWeeks,
-  { rule, weeks }: Pick<Entry, 'rule' | 'weeks'>,
+  weeks: Entry['weeks'],
   played: ReadonlyMap<number, StreamRow[]>,
+  stopped: readonly StoppedVersion[],
 ): Promise<number> {
   const requests = weeks.flatMap(({ week }) => played.get(week)!)
   const p = weeks.flatMap(({ answered }) => answered.p)
-  const blocked = new Set<number>()
-  for (const { day, version } of rule.refused) {
+  const found = new Set<number>()
+  for (const { day, version, than } of stopped) {
     const week = Math.floor(day / daysAWeek)
-    if (day <= truthDay || blocked.has(week)) continue
+    if (day <= truthDay || found.has(week)) continue
     const fromMs = (day * stream.weekMs) / daysAWeek
     const next = requests.flatMap(({ atMs }, row) =>
       atMs >= fromMs && atMs < fromMs + stream.weekMs ? [row] : [],
     )
     const asked = next.map((row) => requests[row]!)
-    const { auc1, auc2, standardError } = delong(
-      asked.map(({ label }) => label),
-      (await version()).answer(featuresOf(asked)),
-      next.map((row) => p[row]!),
-    )
-    if ((auc1 ?? 0) - (auc2 ?? 0) - z95 * (standardError ?? 0) > badBy) blocked.add(week)
+    const answers = (await version()).answer(featuresOf(asked))
+    const others = than?.answer(featuresOf(asked)) ?? Float32Array.from(next, (row) => p[row]!)
+    if (isCertainlyBetter(asked, { answers, others }, stream)) found.add(week)
   }
-  return blocked.size
+  return found.size
+}
+
+/** Whether answers rank the rows better than others, or decide fewer of them wrongly, by more than 0.01 with certainty. */
+function isCertainlyBetter(
+  rows: readonly StreamRow[],
+  { answers, others }: Record<'answers' | 'others', Float32Array>,
+  { threshold }: YearStream,
+): boolean {
+  const { auc1, auc2, standardError } = delong(
+    rows.map(({ label }) => label),
+    answers,
+    others,
+  )
+  if ((auc1 ?? 0) - (auc2 ?? 0) - z95 * (standardError ?? 0) > badBy) return true
+  const isWrong = (answer: number, { label }: StreamRow) => Number(Number(answer >= threshold) !== label)
+  const saved = rows.map((row, i) => isWrong(others[i]!, row) - isWrong(answers[i]!, row))
+  const mean = sumOf(saved) / rows.length
+  const variance = sumOf(saved.map((value) => (value - mean) ** 2)) / rows.length
+  return mean - z95 * Math.sqrt(variance / rows.length) > badBy
 }

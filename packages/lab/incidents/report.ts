@@ -66,11 +66,11 @@ export function incidentsPage(seeds: readonly PlayedSeed[], { rows }: { rows: nu
   const stream = caseStream({ seed: 1, rowsAWeek: rows })
   const afterWeeks = caseWeeks - truthWeek
   return [
-    '# Ten kinds of failures, replayed',
+    '# Eleven kinds of failures, replayed',
     '',
     `Made by \`npm run bench -- incidents\` on ${machine}, at idle priority beside other work; ${seeds.length} seeds a case.`,
     '',
-    'The bench plays ten kinds of failures that teams have reported of models in production, one at a time, for six release rules. It asks of each rule: how many answers',
+    'The bench plays eleven kinds of failures that teams have reported of models in production, one at a time, for seven release rules. It asks of each rule: how many answers',
     'did the failure harm, when was a person told, were there alarms before anything was wrong, and were good versions blocked? [Any system can be plugged in](protocol.md) by a small program.',
     '',
     inShort(failures, of),
@@ -86,12 +86,14 @@ export function incidentsPage(seeds: readonly PlayedSeed[], { rows }: { rows: nu
     '- *hold-out threshold* uses the weekly version if its AUC on the test rows is at most 0.02 below that of the first one. A refusal counts as an alarm.',
     `- *Flagger's rules* give the weekly version half of the traffic for an hour: ${rivalRules.flagger}.`,
     `- *Argo's rules* do the same: ${rivalRules.argo}.`,
-    "- Both read failed and slow responses. No response of these cases fails, because the model fills missing values. Both accept metrics of one's own, and then decide what that metric says.",
-    "- *Tenure* retrains by its default triggers, validates the batch, judges the version at the gate, in shadow, canary and probation, and watches drift and quality. Its judges are the code of the product, as in [a year of models](../worth/worth.md), which describes the simulated people too. Nothing was adjusted to the cases. Its model file sets `outside: 'missing'`, so that a number out of its range is imputed. The other rules do not, though any script could: most of the gain in *unit change* is of this setting. No case has a better version that answers otherwise.",
+    '- *champion beside challenger* uses the weekly version if its AUC on the test rows is at most 0.005 below that of the version that serves, on the same rows.',
+    "- Both controllers read failed and slow responses. No response of these cases fails, because the model fills missing values. Both accept metrics of one's own, and then decide what that metric says.",
+    '- *Tenure* retrains by its default triggers, validates the batch, judges the version at the gate, in shadow, canary and probation, and watches drift and quality. Its judges are the code of the product, as in [a year of models](../worth/worth.md), which describes the simulated people too. Nothing was adjusted to the cases.',
+    "- All rules treat a number out of its range as missing, in trainings and in requests (`outside: 'missing'` in a model file), because any script could.",
     '',
     '## Cases',
     '',
-    'A *digest* is the first twelve digits of the SHA-256 of the lines of the first seed, as `--export` writes them. *Shown* is the number of days from the truth date until true outcomes can show the harm: where only the training table is wrong, a weekly version has to learn it first.',
+    'A *digest* is the first twelve digits of the SHA-256 of the lines of the first seed, as `--export` writes them. *Shown* is the number of days from the truth date until true outcomes can show the harm: where only the training table is wrong, a weekly version has to learn it first. The digest of *feedback loop* is that of the weeks without a failure, because its labels depend on the answers.',
     '',
     ...figureTable(
       'case | what happens | what changes | failing days | shown | digest',
@@ -108,13 +110,13 @@ export function incidentsPage(seeds: readonly PlayedSeed[], { rows }: { rows: nu
     '',
     '## Harmed answers',
     '',
-    `Wrong decisions in the ${afterWeeks} weeks from the truth date on, of ${whole(afterWeeks * rows)}, above those of clean weekly versions that get sound requests: mean of the seeds with its 95 % interval. Below zero, a rule did better than clean weekly versions.`,
+    `Wrong decisions in the ${afterWeeks} weeks from the truth date on, of ${whole(afterWeeks * rows)}, above those of clean weekly versions that get sound requests: mean of the seeds with its 95 % interval. Below zero, a rule did better than clean weekly versions, which do not learn that a base rate moves.`,
     '',
     ...table((name, rule) => shown(figures(name, rule, ({ harmed }) => harmed))),
     '',
     '## Answers by a bad version',
     '',
-    'A version is *bad* in a week if its AUC on the requests of this week, as they came, is more than 0.01 below the mean of eight clean trainings that get sound requests, with certainty (one-sided 95 %). *never retrained* becomes bad by the drift alone.',
+    'A version is *bad* in a week if its AUC on the requests of this week, as they came, is more than 0.01 below the mean of eight clean trainings that get sound requests, with certainty (one-sided 95 %). *never retrained* becomes bad by the drift alone. A base rate that moves changes what a version decides and hardly how it ranks, so it makes none bad.',
     '',
     ...table((name, rule) => shown(figures(name, rule, ({ badAnswers }) => badAnswers))),
     '',
@@ -142,19 +144,21 @@ export function incidentsPage(seeds: readonly PlayedSeed[], { rows }: { rows: nu
     '',
     '## Good versions blocked',
     '',
-    `Weeks, of the ${afterWeeks} from the truth date on, in which a rule refused a version that would have ranked the next seven days of requests better than what served, by more than 0.01 of AUC with certainty. For a quarantined batch it is the version that the batch would have given.`,
+    `Weeks, of the ${afterWeeks} from the truth date on, in which a rule refused a version that would have ranked the next seven days of requests better than what served, by more than 0.01 of AUC with certainty, or would have decided fewer of them wrongly, by more than one in a hundred, with certainty. For a quarantined batch it is the version that the batch would have given. The last column also counts the weeks in which a person was asked about such a version.`,
     '',
     ...figureTable(
-      ['case', ...rules],
-      names.map((name) => [
-        name,
-        ...rules.map((rule) => {
-          const { mean, low, high } = figures(name, rule, ({ blockedWeeks }) => blockedWeeks)
-          return low === high
+      ['case', ...rules, `${us}, or asked`],
+      names.map((name) => {
+        const weeks = ({ mean, low, high }: Interval) =>
+          low === high
             ? mean.toFixed(1)
             : minus(`${mean.toFixed(1)} (${low.toFixed(1)} to ${high.toFixed(1)})`)
-        }),
-      ]),
+        return [
+          name,
+          ...rules.map((rule) => weeks(figures(name, rule, ({ blockedWeeks }) => blockedWeeks))),
+          weeks(figures(name, us, ({ stoppedWeeks }) => stoppedWeeks)),
+        ]
+      }),
     ),
     '',
     '## Where Tenure does not win',

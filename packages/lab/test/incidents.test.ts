@@ -15,6 +15,15 @@ import { reportFile } from '../harness/options.ts'
 const named = (name: string) => cases.find((each) => each.name === name)!
 const ruleOf = (name: string) => allRules().find((rule) => rule.name === name)!
 
+/** Returns the command of a program in JavaScript. */
+async function programOf(source: string): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'tenure-program-'))
+  onTestFinished(() => rm(folder, { recursive: true }))
+  const file = join(folder, 'program.mjs')
+  await writeFile(file, source)
+  return `node ${file}`
+}
+
 describe('the data of a case', () => {
   const page = readFileSync(reportFile('incidents/incidents.md'), 'utf8')
 
@@ -43,6 +52,7 @@ it('outcomes show a failure of requests after a day, and one of the table a day 
     'category renamed',
     'time-zone shift',
     'seasonal break',
+    'base rate moves',
   ])
   expect(days(8)).toEqual(['duplicated campaign', 'label leakage', 'feedback loop', 'popularity attack'])
 })
@@ -60,13 +70,25 @@ describe('a played case', () => {
     expect(result).toMatchObject({ harmed: 0, falseAlarmDays: 0, alarmDays: 0 })
   })
 
-  it.each(cases)('$name harms answers of weekly versions that are released unjudged', async (failure) => {
+  const learnt = named('base rate moves')
+  const failures = cases.filter((each) => each !== learnt)
+  it.each(failures)('$name harms answers of weekly versions that are released unjudged', async (failure) => {
     const harmed: number[] = []
     for (const each of calm) {
       const [result] = await playCase(each, failure, [ruleOf('weekly, unjudged')])
       harmed.push(result!.harmed)
     }
     expect(sumOf(harmed)).toBeGreaterThan(0)
+  })
+
+  it('counts better versions as blocked when only their decisions are better, because a base rate has moved', async () => {
+    const [weekly, never] = await playCase(calm[0]!, learnt, [
+      ruleOf('weekly, unjudged'),
+      programRule(await programOf(`for (let day = 0; day < 60; day++) console.log('{"verdict":"hold"}')`)),
+    ])
+    expect(weekly!.harmed).toBeLessThan(never!.harmed - 200)
+    expect(weekly!.blockedWeeks).toBe(0)
+    expect(never!.blockedWeeks).toBeGreaterThan(0)
   })
 
   it('gives a program the verdicts of the rule that it implements', async () => {
@@ -98,23 +120,17 @@ describe('a played case', () => {
       /rolls back, but no version served before: write the verdict hold/,
     ],
   ])('stops with an error when a program %s', async (_, source, message) => {
-    const folder = await mkdtemp(join(tmpdir(), 'tenure-program-'))
-    onTestFinished(() => rm(folder, { recursive: true }))
-    const file = join(folder, 'program.mjs')
-    await writeFile(file, source)
-    await expect(playCase(calm[0]!, undefined, [programRule(`node ${file}`)])).rejects.toThrow(message)
+    await expect(playCase(calm[0]!, undefined, [programRule(await programOf(source))])).rejects.toThrow(
+      message,
+    )
   })
 
   it('lets a program try a version on a share of the requests, train again and roll back', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'tenure-program-'))
-    onTestFinished(() => rm(folder, { recursive: true }))
-    const file = join(folder, 'program.mjs')
-    await writeFile(
-      file,
+    const program = await programOf(
       `const verdicts = { 3: { train: true }, 4: { verdict: 'release', share: 0.25 }, 5: { verdict: 'rollback' }, 7: { verdict: 'release' }, 9: { verdict: 'rollback', alarm: 'as told' } }
        for (let day = 0; day < 60; day++) console.log(JSON.stringify({ verdict: 'hold', ...verdicts[day] }))`,
     )
-    const [result] = await playCase(calm[0]!, undefined, [programRule(`node ${file}`)])
+    const [result] = await playCase(calm[0]!, undefined, [programRule(program)])
     expect(result!.served.slice(3, 10)).toEqual([
       ['v0.0'],
       ['v0.0', 'v0.4'],

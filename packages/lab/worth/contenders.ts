@@ -55,10 +55,12 @@ export interface PlayedAlarm {
   text: string
 }
 
-/** A version that was trained, or could have been, and was not used. */
-export interface RefusedVersion {
+/** A version that was trained, or could have been, and was not used, or only after a person was asked. */
+export interface StoppedVersion {
   day: number
   version: () => Promise<PlayedVersion>
+  /** The version that served when the person was asked. */
+  than?: PlayedVersion
 }
 
 export const dayNumber = ({ week, place }: Pick<PlayedDay, 'week' | 'place'>): number => 7 * week + place
@@ -82,7 +84,9 @@ export interface YearFigures {
   asked: string[]
   log: string[]
   alarms: PlayedAlarm[]
-  refused: RefusedVersion[]
+  refused: StoppedVersion[]
+  /** The versions that a person was asked about. */
+  questioned: StoppedVersion[]
 }
 
 export const emptyFigures = (): YearFigures => ({
@@ -92,6 +96,7 @@ export const emptyFigures = (): YearFigures => ({
   log: [],
   alarms: [],
   refused: [],
+  questioned: [],
 })
 
 type Rule = (trained: Trained, day: PlayedDay, champion: PlayingVersion) => boolean
@@ -127,6 +132,16 @@ export const heldOut = ({ snapshot, version }: Trained): number =>
     snapshot.test.map(({ told }) => told),
     version.answer(featuresOf(snapshot.test)),
   ) ?? 0
+
+/** How far a version may lie below the champion on the same rows: the default margin of the gate. */
+const margin = 0.005
+
+const besideChampion = (): YearContender =>
+  weekly(
+    'champion beside challenger',
+    ({ snapshot, version }, _, champion) =>
+      heldOut({ snapshot, version }) >= heldOut({ snapshot, version: champion.version }) - margin,
+  )
 
 function withThreshold(): YearContender {
   let threshold: number | undefined
@@ -172,5 +187,9 @@ export const contendersOf = (): YearContender[] => [
   withController("Flagger's rules", 'flagger'),
 ]
 
-/** Those of a year, and the rules of Argo Rollouts. */
-export const allRules = (): YearContender[] => [...contendersOf(), withController("Argo's rules", 'argo')]
+/** Those of a year, the rules of Argo Rollouts, and a script that compares both versions on the same rows. */
+export const allRules = (): YearContender[] => [
+  ...contendersOf(),
+  withController("Argo's rules", 'argo'),
+  besideChampion(),
+]

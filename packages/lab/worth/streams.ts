@@ -38,8 +38,11 @@ export interface YearStream {
   split: { train: number; test: number; matured: number }
   /** Maximum number of rows for training and for testing. */
   mostRows: { train: number; test: number }
-  /** Returns the rows of a week in time order; weeks before the first have negative numbers. */
-  week(index: number): StreamRow[]
+  /**
+   * Returns the rows of a week in time order; weeks before the first have negative numbers. `level` makes "yes" more frequent among the same
+   * rows, where a stream can.
+   */
+  week(index: number, level?: number): StreamRow[]
 }
 
 /** Weeks before the first one, for the first training. */
@@ -91,7 +94,7 @@ function synthetic(options: Synthetic): YearStream {
     network: { units: 16, epochs: 4, batchSize: 256, learningRate: 0.01 },
     split: { train: 3, test: 3 / 7, matured: 0.5 / 7 },
     mostRows: { train: 6_000, test: 3_000 },
-    week(index) {
+    week(index, level = 0) {
       const uniform = seededRandom(seed * 1_000 + index + leadWeeks)
       const concept = conceptOf(index)
       return Array.from({ length: rowsAWeek }, (_, place): StreamRow => {
@@ -101,7 +104,7 @@ function synthetic(options: Synthetic): YearStream {
         const hour = Math.floor((((atMs % dayMs) + dayMs) % dayMs) / 3_600_000)
         const moved = reach * (region / 7 - 0.5 + 0.5 * Math.sin((hour / 12) * Math.PI))
         const isNoise = uniform() < numbers.noise
-        const label = Number(concept(x) + moved >= 0 !== isNoise)
+        const label = Number(concept(x) + moved + level >= 0 !== isNoise)
         const features: FeatureRow = { region: regions[region]!, hour: hours[hour]! }
         names.forEach((each, i) => (features[each] = x[i]!))
         const knownAtMs = atMs + Math.floor((0.1 + 0.4 * uniform()) * dayMs)

@@ -4,7 +4,13 @@ import { blocksOf, lossCounter, type ArmLosses } from '../../../../domain/canary
 import type { DisagreementEvidence } from '../../../../domain/canary/disagreement.ts'
 import { maturedAnswers, type AnsweredUser } from '../../../../test/support/release/matured-answers.ts'
 import type { CountedTick, Observation } from '../../../../domain/release/evidence-builder.ts'
-import { findSkew, type ReplayedRow } from '../../../../domain/monitoring/training-serving-skew.ts'
+import {
+  findSkew,
+  isComparedCopy,
+  mergeSkew,
+  type ReplayedRow,
+  type ServedRows,
+} from '../../../../domain/monitoring/training-serving-skew.ts'
 import type { Reason } from '../../../../domain/verdict.ts'
 import type { PlayedDay, PlayingVersion } from '../contenders.ts'
 import type { YearStream } from '../streams.ts'
@@ -47,6 +53,10 @@ export function collectEvidence(
   const answered: AnsweredUser[] = []
   /** Rows that the monitor scores again after the promotion. */
   let logged: ReplayedRow[] = []
+  /** The served rows of the stage beside the training path. */
+  let served: ServedRows | undefined
+  let servedIn: string | undefined
+  let seen = 0
   let disagreement: DisagreementEvidence | undefined
   let holdback: ArmLosses | undefined
   let looks = 0
@@ -63,6 +73,10 @@ export function collectEvidence(
         { version: candidate.version.id, ...during, ...countsOf(stream, ofCandidate, answers.candidate) },
         { version: baseline.version.id, ...during, ...countsOf(stream, ofBaseline, answers.baseline) },
       )
+      if (where !== servedIn) [servedIn, seen, served] = [where, 0, undefined]
+      const compared = ofCandidate.filter(() => isComparedCopy(seen++))
+      const found = findSkew(replayed(candidate, day, compared, answers.candidate))
+      served = served === undefined ? found : mergeSkew(served, found)
       if (isShadow) disagreement = paired(stream, disagreement, day, rows, answers)
       else logged = replayed(candidate, day, ofCandidate, answers.candidate)
       if (where !== 'probation') return
@@ -89,7 +103,15 @@ export function collectEvidence(
         maturedAnswers(knownAt(answered, nowMs), nowMs)?.matured.forEach(counter.add)
         holdback = counter.losses()
       }
-      return { counted, staleMs: 0, watchedMs, disagreement, holdback, answerNames: ['no', 'yes'] }
+      return {
+        counted,
+        staleMs: 0,
+        watchedMs,
+        disagreement,
+        holdback,
+        served,
+        answerNames: ['no', 'yes'],
+      }
     },
     skew() {
       const { status, compared, mismatchedRows } = findSkew(logged)

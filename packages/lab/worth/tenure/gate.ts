@@ -1,5 +1,6 @@
 /** Judges a batch and a challenger as a retraining does: the expectations of the batch, then the offline gate against the champion. */
 import { judgeGate, type GateReport } from '../../../../domain/evaluation/gate.ts'
+import { predictAnswers } from '../../../../domain/evaluation/predict-answers.ts'
 import { bestOf } from '../../../../domain/evaluation/anchor.ts'
 import { defaultGatePolicy, type GatePolicy } from '../../../../domain/evaluation/policy.ts'
 import type { Manifest } from '../../../../domain/model/manifest.ts'
@@ -8,6 +9,7 @@ import { expectedOfChampion } from '../../../../domain/validation/champion-expec
 import type { BatchCell, BatchTable, Expectation } from '../../../../domain/validation/expectations.ts'
 import { impliedExpectations, judgeValidation } from '../../../../domain/validation/validate.ts'
 import type { Trained } from '../contenders.ts'
+import { playDayMs } from '../incidents.ts'
 import type { YearStream, StreamRow } from '../streams.ts'
 import { featuresOf, type PlayedSnapshot, type PlayedVersion } from '../versions.ts'
 
@@ -81,18 +83,31 @@ export function judgeChallenger(
   const rows = featuresOf(test)
   const y = test.map(({ told }) => told)
   const ask = (each: PlayedVersion) => ({ rows: rows.length, width: 1, values: each.answer(rows) })
+  const output = yesNoOutput(stream)
+  const slices = stream.slices.map(({ name, holds }) => ({
+    name,
+    rows: rows.flatMap((row, place) => (holds(row) ? [place] : [])),
+  }))
   const released = anchors.map((each) => ({ version: each.id, answers: ask(each) }))
-  return judgeGate(
+  const report = judgeGate(
     {
       y,
       challenger: ask(version),
       champion: ask(champion),
       anchor: bestOf(released, y, policy)?.answers ?? null,
-      slices: stream.slices.map(({ name, holds }) => ({
-        name,
-        rows: rows.flatMap((row, place) => (holds(row) ? [place] : [])),
-      })),
+      slices,
     },
     policy,
   )
+  return {
+    ...report,
+    answers: predictAnswers({
+      y,
+      challenger: { answers: ask(version), output },
+      champion: { answers: ask(champion), output, profile: champion.profile },
+      shared: output,
+      days: test.map(({ atMs }) => Math.floor(atMs / playDayMs(stream))),
+      slices,
+    }),
+  }
 }

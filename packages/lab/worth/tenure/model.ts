@@ -1,4 +1,5 @@
 /** The model that Tenure retrains and releases in a simulated year, with what its users know of the source of its rows. */
+import type { PredictedAnswers } from '../../../../domain/canary/predicted-answers.ts'
 import type { DecayState } from '../../../../domain/monitoring/decay.ts'
 import type { PastTraining } from '../../../../domain/monitoring/retraining-triggers.ts'
 import {
@@ -14,6 +15,8 @@ import { playRelease, type PlayedRelease } from './release.ts'
 export interface PlayedChampion extends PlayingVersion {
   /** The primary metric of its evaluation. */
   evaluated: number | null
+  /** What the gate has seen of its answers and the champion's. */
+  predicted?: PredictedAnswers
 }
 
 export interface PlayedModel {
@@ -72,8 +75,15 @@ export async function openModel(day: PlayedDay, figures: YearFigures): Promise<P
 export const say = ({ figures }: PlayedModel, { week, place }: PlayedDay, text: string) =>
   figures.log.push(`week ${week}.${place}: ${text}`)
 
-export function ask(model: PlayedModel, day: PlayedDay, text: string): void {
+/** `about`: the candidate that waits for the answer. */
+export function ask(model: PlayedModel, day: PlayedDay, text: string, about?: PlayingVersion): void {
   model.figures.asked.push(`week ${day.week}: ${text}`)
+  if (about !== undefined)
+    model.figures.questioned.push({
+      day: dayNumber(day),
+      version: () => Promise.resolve(about.version),
+      than: model.champion.version,
+    })
   alert(model, day, `a person is asked: ${text}`)
 }
 
@@ -91,9 +101,9 @@ export function refuse({ figures }: PlayedModel, day: PlayedDay, { version }: Pl
 export function beginPlayedRelease(
   model: PlayedModel,
   day: PlayedDay,
-  { evaluated, ...candidate }: PlayedChampion,
+  { evaluated, predicted, ...candidate }: PlayedChampion,
 ): void {
-  const opened = playRelease(day.stream, { candidate, baseline: model.champion, atMs: day.atMs })
+  const opened = playRelease(day.stream, { candidate, baseline: model.champion, predicted, atMs: day.atMs })
   model.release = Object.assign(opened, { evaluated })
 }
 

@@ -43,7 +43,7 @@ function answerGate(model: PlayedModel, day: PlayedDay): void {
 function answerRelease(model: PlayedModel, day: PlayedDay): void {
   const { release } = model
   if (release?.state.stage !== 'awaiting_decision') return
-  ask(model, day, release.state.lastVerdict?.reason ?? '')
+  ask(model, day, release.state.lastVerdict?.reason ?? '', release.candidate)
   const isBetter = isCandidateBetter(day.stream, release, knownRows(model, day))
   say(model, day, `a person ${isBetter ? 'passes' : 'declines'} ${release.state.version}`)
   release.decide(isBetter, day.atMs)

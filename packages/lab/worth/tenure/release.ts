@@ -3,6 +3,7 @@
  * outcomes of these rows. A tick is an hour.
  */
 import { judge, withMonitorAlarm } from '../../../../domain/release/judge-stage.ts'
+import type { PredictedAnswers } from '../../../../domain/canary/predicted-answers.ts'
 import { defaultCanaryPolicy } from '../../../../domain/canary/policy.ts'
 import { defaultWatch, type ReleasePolicy } from '../../../../domain/release/policy.ts'
 import { type CommandEvent, type StepEvent, advance } from '../../../../domain/release/reducer.ts'
@@ -59,7 +60,17 @@ export interface PlayedRelease {
 
 export function playRelease(
   stream: YearStream,
-  { candidate, baseline, atMs }: { candidate: PlayingVersion; baseline: PlayingVersion; atMs: number },
+  {
+    candidate,
+    baseline,
+    predicted,
+    atMs,
+  }: {
+    candidate: PlayingVersion
+    baseline: PlayingVersion
+    predicted: PredictedAnswers | undefined
+    atMs: number
+  },
 ): PlayedRelease {
   const policy = releasePolicyOf(stream)
   const hourMs = policy.watch.tickMs
@@ -137,7 +148,7 @@ export function playRelease(
     if (limits === undefined) return
     const isProbation = state.stage === 'probation'
     const watchedMs = nowMs - state.enteredMs
-    const judged = judge(state, evidence.observe({ nowMs, watchedMs, isProbation }))
+    const judged = judge(state, { ...evidence.observe({ nowMs, watchedMs, isProbation }), predicted })
     const { verdict, reason } = withMonitorAlarm(judged, isProbation ? evidence.skew() : undefined)
     const due = watchedMs >= limits.deadlineMs || needsApprover(verdict)
     if (verdict.kind !== 'pass' && verdict.kind !== 'fail' && !due) return

@@ -104,9 +104,14 @@ function passGate(model: PlayedModel, day: PlayedDay, trained: Trained): Outcome
     return { outcome: report.verdict, text: why }
   }
   const evaluated = report.metrics.find(({ metric }) => metric === report.policy.primary)?.challenger ?? null
-  const challenger = { version: trained.version, bug: day.incident?.bug, evaluated }
+  const challenger = {
+    version: trained.version,
+    bug: day.incident?.bug,
+    evaluated,
+    predicted: report.answers,
+  }
   if (report.needsPerson) {
-    ask(model, day, why)
+    ask(model, day, why, challenger)
     model.waiting = challenger
     return { outcome: 'registered', text: '' }
   }
