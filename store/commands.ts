@@ -307,9 +307,12 @@ export interface DueCommand {
   runId: string
   /** The outcome of the release, when it has ended. */
   outcome?: string
-  /** How often it was sent to Temporal. */
-  times: number
+  /** Whether the workflow was told of it and has not had it answered for so long that it is applied without it. */
+  isIgnored: boolean
 }
+
+/** How long a release may leave a command without an answer after the command was recorded. */
+const longestSilenceSeconds = 30
 
 /** Claims the next due commands for `leaseMs`; of each release only the first unsent one. */
 export const claimDueCommands = (
@@ -328,7 +331,8 @@ export const claimDueCommands = (
     update commands set next_at = clock_timestamp() + ${leaseMs}::float8 * interval '1 millisecond'
     from due, releases where commands.id = due.id and releases.id = commands.release_id
     returning commands.id, commands.kind, commands.release_id, commands.model, releases.workflow_id, releases.run_id,
-      releases.outcome, commands.times`)
+      releases.outcome, commands.sent_at is not null and commands.answered_at is null
+        and commands.at <= clock_timestamp() - ${longestSilenceSeconds} * interval '1 second' as is_ignored`)
 
 /** Tells the workflow of a release of a command that is answered already, because it was carried out in the database. */
 export async function deliverAnswered(database: Database, id: string): Promise<void> {
@@ -347,13 +351,13 @@ export async function markCommandSent(
     where id = ${id} and next_at is not null`)
 }
 
-/** Delivers a command or a start after `againMs`, with the problem of the last attempt. */
+/** Delivers a command or a start after `againMs`, with the problem of the last attempt, if it had one. */
 export async function reschedule(
   database: Database,
-  { id, problem, againMs }: { id: string; problem: string; againMs: number },
+  { id, problem, againMs }: { id: string; problem?: string; againMs: number },
 ): Promise<void> {
   await database.query(sql`
-    update commands set problem = ${problem.slice(0, 500)},
+    update commands set problem = ${problem?.slice(0, 500) ?? null},
       next_at = clock_timestamp() + ${againMs}::float8 * interval '1 millisecond'
     where id = ${id} and answered_at is null`)
 }

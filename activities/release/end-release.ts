@@ -5,15 +5,14 @@ import type { Deps } from '../deps.ts'
 import { awaitAcknowledgements } from './await-replicas.ts'
 import { releaseStep } from './release-step.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
-import { lockState } from '../../store/release/releases.ts'
+import { actFor } from '../../store/release/releases.ts'
 
 export const closeRelease = (deps: Deps) =>
   releaseStep(deps, 'close', async (_given, beat, input) => {
     const { store, log } = deps
-    const state = await store.transaction(async (database) => {
-      const locked = await lockState(database, input)
-      return nextEffect(locked).key === input.step ? concludeRelease(database, locked) : locked
-    })
+    const state = await actFor(store, input, async (database, locked) =>
+      nextEffect(locked).key === input.step ? concludeRelease(database, locked) : locked,
+    )
     const { id: release, version, model, policy, outcome, reason } = state
     const now = await findRouting(store, model)
     if (now && outcome === 'promoted')

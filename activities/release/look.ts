@@ -6,14 +6,12 @@ import { lostBasis } from '../../domain/release/approval.ts'
 import { nextEffect } from '../../domain/release/next-effect.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import { appendAudit, listAudit, type Transaction } from '../../store/audit/audit-log.ts'
-import { findAnswer, hasUnanswered, type CommandAnswer } from '../../store/commands.ts'
+import { findAnswer, type CommandAnswer } from '../../store/commands.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findQueued } from '../../store/release/release-queue.ts'
 import {
-  applyCommands,
+  actFor,
   applyReport,
-  lockState,
-  reportStep,
   type SeenRelease,
   type StepInput,
   type StepReport,
@@ -32,11 +30,8 @@ export const lookAtCommands =
   async ({
     commands,
     ...given
-  }: CommandLook): Promise<{ state: ReleaseState; answers: (CommandAnswer | null)[] }> => {
-    while (await hasUnanswered(store, given.release))
-      await store.transaction((database) => applyCommands(database, given))
-    return store.transaction(async (database) => {
-      const state = await lockState(database, given)
+  }: CommandLook): Promise<{ state: ReleaseState; answers: (CommandAnswer | null)[] }> =>
+    actFor(store, given, async (database, state) => {
       const answers: (CommandAnswer | null)[] = []
       for (const id of commands) answers.push((await findAnswer(database, { id, release: state.id })) ?? null)
       const unknown = answers.filter((each) => each === null).length
@@ -44,7 +39,6 @@ export const lookAtCommands =
         log.warn({ release: state.id, unknown }, 'a message named a command that is not recorded')
       return { state, answers }
     })
-  }
 
 /** Audits once for each release that a message has named a command without a row. */
 async function noteUnknown(database: Transaction, { id, model }: ReleaseState): Promise<boolean> {
@@ -59,8 +53,7 @@ const applying =
   (find: (database: Database, state: ReleaseState) => Promise<StepReport | undefined>) =>
   ({ store }: Deps) =>
   (given: SeenRelease): Promise<ReleaseState> =>
-    store.transaction(async (database) => {
-      const state = await lockState(database, given)
+    actFor(store, given, async (database, state) => {
       if (state.stage === 'ended') return state
       const report = await find(database, state)
       return report === undefined ? state : applyReport(database, state, report)
@@ -89,8 +82,7 @@ export const cancelRelease = applying(async () => ({ kind: 'cancelled' }))
 export const endWait =
   ({ store }: Deps) =>
   (input: StepInput): Promise<ReleaseState> =>
-    store.transaction(async (database) => {
-      const state = await lockState(database, input)
+    actFor(store, input, async (database, state) => {
       const effect = nextEffect(state)
       if (effect.key !== input.step || !('untilMs' in effect) || effect.untilMs === undefined) return state
       // The clock of the database may be behind the one that the workflow has waited by.
@@ -101,8 +93,8 @@ export const endWait =
 export const failStep =
   ({ store }: Deps) =>
   (input: StepInput): Promise<ReleaseState> =>
-    store.transaction(async (database) => {
-      const { kind: step } = nextEffect(await lockState(database, input))
+    actFor(store, input, async (database, state) => {
+      const { kind: step, key } = nextEffect(state)
       const message = 'it has ended without a result; the logs of the workers name the cause'
-      return reportStep(database, input, { kind: 'step_failed', step, message })
+      return key === input.step ? applyReport(database, state, { kind: 'step_failed', step, message }) : state
     })

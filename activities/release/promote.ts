@@ -14,9 +14,9 @@ import { moveChampion } from '../../store/registry/champions.ts'
 import { listDecisions } from '../../store/release/decisions.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import {
+  actFor,
   findReleasable,
   applyReport,
-  lockState,
   type StepInput,
   type StepReport,
 } from '../../store/release/releases.ts'
@@ -32,7 +32,7 @@ export const promote = (deps: Deps) =>
   releaseStep(deps, 'promote', async (state, _beat, input): Promise<StepReport | undefined> => {
     const { store, log } = deps
     try {
-      const report = await store.transaction((database) => promoteIn(database, input))
+      const report = await actFor(store, input, (database, locked) => promoteIn(database, locked, input))
       log.info({ release: state.id, version: state.version, report: report?.kind ?? 'done' }, 'promotion')
       return report
     } catch (error) {
@@ -42,8 +42,11 @@ export const promote = (deps: Deps) =>
   })
 
 /** Moves the champion and the release in one transaction. Returns why it did not; undefined when it did, or had done so before. */
-async function promoteIn(database: Database, input: StepInput): Promise<StepReport | undefined> {
-  const state = await lockState(database, input)
+async function promoteIn(
+  database: Database,
+  state: ReleaseState,
+  input: StepInput,
+): Promise<StepReport | undefined> {
   if (nextEffect(state).key !== input.step) return undefined
   const reason = await outdatedReason(database, state)
   if (reason !== undefined) return { kind: 'stale', reason }

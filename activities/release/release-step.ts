@@ -34,7 +34,7 @@ export const releaseStep =
         return { kind: 'step_failed', step: effect.kind, message: (toFailure(error) as Error).message }
       })
       if (report === undefined) return currentState(store, input)
-      return store.transaction((database) => reportStep(database, input, report))
+      return reportStep(store, input, report)
     })
 
 /** Whether Temporal would not try again. */

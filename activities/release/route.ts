@@ -11,7 +11,7 @@ import type { ReleaseState } from '../../domain/release/state.ts'
 import { hasCandidate, totalBp, type Route } from '../../domain/serving/route.ts'
 import { appendAudit } from '../../store/audit/audit-log.ts'
 import { basisIssues } from '../../domain/release/basis.ts'
-import { findReleaseBasis, lockState, type StepInput, type StepReport } from '../../store/release/releases.ts'
+import { actFor, findReleaseBasis, type StepInput, type StepReport } from '../../store/release/releases.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import type { Database } from '../../store/postgres.ts'
 import { findRouting, writeRoute, type Routing } from '../../store/serving/routing.ts'
@@ -66,8 +66,8 @@ type WrittenStage = Routing | StepReport | { problem: string } | undefined
 async function writeStage(deps: Deps, input: StepInput): Promise<WrittenStage> {
   let state: ReleaseState | undefined
   try {
-    return await deps.store.transaction<WrittenStage>(async (database) => {
-      state = await lockState(database, input)
+    return await actFor<WrittenStage>(deps.store, input, async (database, locked) => {
+      state = locked
       if (nextEffect(state).key !== input.step) return undefined
       const reason = await outdatedReason(database, state)
       if (reason !== undefined) return { kind: 'stale', reason }

@@ -18,7 +18,7 @@ import { alwaysAsks, observedStage, type ReleaseState } from '../../domain/relea
 import { needsApprover, type Verdict, type Reason } from '../../domain/verdict.ts'
 import { countShadowRows } from '../../store/release/evidence.ts'
 import { recordObservation } from '../../store/release/decisions.ts'
-import type { StepReport } from '../../store/release/releases.ts'
+import { currentState, type StepInput, type StepReport } from '../../store/release/releases.ts'
 import { readSimulatedOutage } from '../../store/release/drills.ts'
 import { findKillSwitch } from '../../store/serving/kill-switches.ts'
 import { findRouting, renewExposure } from '../../store/serving/routing.ts'
@@ -41,10 +41,10 @@ import { listAlarmsAgainst } from '../../store/monitoring/alerts.ts'
 const otherWriter = 'another writer has changed the routing'
 
 export const watch = (deps: Deps) =>
-  releaseStep(deps, 'watch', async (given, beat) => {
+  releaseStep(deps, 'watch', async (given, beat, input) => {
     const golden = await openGoldenWatch(deps, given.version)
     try {
-      return await watchStage(deps, given, { beat, golden })
+      return await watchStage(deps, given, { beat, golden, input })
     } finally {
       await golden.close()
     }
@@ -53,8 +53,8 @@ export const watch = (deps: Deps) =>
 async function watchStage(
   deps: Deps,
   given: ReleaseState,
-  { beat, golden }: { beat: Beat; golden: GoldenWatch },
-): Promise<StepReport> {
+  { beat, golden, input }: { beat: Beat; golden: GoldenWatch; input: StepInput },
+): Promise<StepReport | undefined> {
   const effect = nextEffect(given)
   const { hold, deadlineMs } = effect.kind === 'watch' ? effect : { hold: false, deadlineMs: 0 }
   const verdictAgainst = async (): Promise<StepReport | undefined> => {
@@ -73,6 +73,8 @@ async function watchStage(
   let written = ''
   for (;;) {
     beat.check()
+    // A command that its workflow does not look at ends this watch too.
+    if (nextEffect(await currentState(deps.store, input)).key !== input.step) return undefined
     if (state.drill === 'dead-worker' && (await readSimulatedOutage(deps.store, state.id)))
       await playDead(beat)
     const flag = await findKillSwitch(deps.store, state.model)

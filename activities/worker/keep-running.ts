@@ -7,6 +7,7 @@ import type { AlertKind } from '../../domain/monitoring/alert-kinds.ts'
 import { reasonOf } from '../../domain/errors.ts'
 import { readExpectedWork } from '../../store/maintenance/expected-work.ts'
 import { listOpenAlertKeys, resolveAlert, upsertAlert } from '../../store/monitoring/alerts.ts'
+import { findRelease, unansweredPrefix } from '../../store/release/releases.ts'
 import { inParallel } from '../../workflows/client/in-parallel.ts'
 import {
   findBlocked,
@@ -81,8 +82,10 @@ export function createKeeper(
       'workflow_blocked',
     ])
     const blocked = await findBlocked(client, chooseDescribed(open, earlier))
+    await closeAnswered(store, earlier)
     const problems = [...restorations, ...paused.map(pausedProblem), ...blocked.map(blockedProblem)]
-    await raiseAlerts(deps, { problems, earlier, models })
+    const own = earlier.filter((key) => !key.startsWith(unansweredPrefix))
+    await raiseAlerts(deps, { problems, earlier: own, models })
     await reportChangedByHand(store)
     return {
       restored: restored.map(({ id }) => id),
@@ -182,6 +185,13 @@ async function raiseAlerts(
 }
 
 const blockedPrefix = 'workflow_blocked/' satisfies `${AlertKind}/`
+
+/** Resolves the alert about a workflow that has left a command unanswered, when its release has ended. */
+async function closeAnswered(store: Store, open: readonly string[]): Promise<void> {
+  for (const key of open.filter((each) => each.startsWith(unansweredPrefix)))
+    if ((await findRelease(store, key.slice(unansweredPrefix.length)))?.endedAt !== undefined)
+      await resolveAlert(store, key, 'the release has ended')
+}
 
 /** `monitor/iris`, `schedule/retrain/iris`, `schedule/score/iris/daily` → `iris`. */
 const modelOf = (id: string): string | undefined =>

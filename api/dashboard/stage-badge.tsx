@@ -5,7 +5,7 @@
 import { servedBp, warningOf } from '../../domain/release/explain.ts'
 import type { ReleaseState } from '../../domain/release/state.ts'
 import type { Database } from '../../store/postgres.ts'
-import { findRunningVerdicts } from '../../store/release/decisions.ts'
+import { findRunning } from '../../store/release/decisions.ts'
 import { readServedShares } from '../../store/serving/routing.ts'
 import { Badge } from './components/elements.tsx'
 import { stageText, stageTone } from './labels.ts'
@@ -30,7 +30,7 @@ export async function readStages(
       database,
       states.map(({ model }) => model),
     ),
-    findRunningVerdicts(
+    findRunning(
       database,
       states.map(({ id }) => id),
     ),

@@ -16,7 +16,8 @@ import {
   type DueStart,
 } from '../../store/commands.ts'
 import type { Store } from '../../store/postgres.ts'
-import { applyCommands } from '../../store/release/releases.ts'
+import { upsertAlert } from '../../store/monitoring/alerts.ts'
+import { applyCommands, unansweredPrefix } from '../../store/release/releases.ts'
 import { commandSignals } from '../../workflows/messages.ts'
 import { actorOfKey, requireRole, type Actor } from '../auth/authentication.ts'
 import { depsOf } from '../auth/authorization.ts'
@@ -36,9 +37,8 @@ export const deliveryPolicy = {
   /** How long a replica owns a claimed command; longer than sending takes. */
   leaseMs: 5_000,
   batchSize: 20,
-  /** The time for the release to answer before the signal is sent again; doubled each time. */
-  minResendMs: 15_000,
-  maxResendMs: 300_000,
+  /** The time for the release to answer before the signal is sent again, or the command is applied without its workflow. */
+  resendMs: 15_000,
 }
 type DeliveryPolicy = typeof deliveryPolicy
 
@@ -93,15 +93,12 @@ export async function deliverDue(
   return ends.length > 0 && ends.every(Boolean)
 }
 
-const resendMs = ({ times }: DueCommand, { minResendMs, maxResendMs }: DeliveryPolicy): number =>
-  Math.min(maxResendMs, minResendMs * 2 ** Math.min(times, 10))
-
 async function deliverSignal(
   { store, temporal }: CommandDeps,
   item: DueCommand,
   policy: DeliveryPolicy,
-): Promise<'sent' | 'refused'> {
-  const { id, workflowId, kind, releaseId: release, outcome } = item
+): Promise<'sent' | 'refused' | 'applied'> {
+  const { id, workflowId, kind, releaseId: release, outcome, isIgnored } = item
   const runId = await temporal.call(callTimeoutMs, (client) => findRun(client, item))
   if (runId === undefined) {
     // The control workers close an open release without a run.
@@ -114,9 +111,30 @@ async function deliverSignal(
   await temporal.call(callTimeoutMs, (client) =>
     client.workflow.getHandle(workflowId, runId).signal(commandSignals[kind], { command: id }),
   )
-  await markCommandSent(store, { id, againMs: resendMs(item, policy) })
-  return 'sent'
+  if (isIgnored) await applyIgnored(store, item)
+  await markCommandSent(store, { id, againMs: policy.resendMs })
+  return isIgnored ? 'applied' : 'sent'
 }
+
+/**
+ * Applies a command that the workflow of its release has left unanswered: it may be blocked, or run in the worker of a client of Temporal,
+ * which looks at no row. Every step of the release then finds it in the row.
+ */
+const applyIgnored = (
+  store: Store,
+  { kind, releaseId: release, workflowId, model }: DueCommand,
+): Promise<void> =>
+  store.transaction(async (database) => {
+    await applyCommands(database, { release, seen: 0 })
+    await upsertAlert(database, {
+      dedupeKey: `${unansweredPrefix}${release}`,
+      model,
+      severity: 'critical',
+      kind: 'workflow_blocked',
+      message: `The workflow ${workflowId} has not answered the command ${kind} to ${release}; it is applied without the workflow. Check which workers poll Temporal: tenure doctor. If it does not go on, end it: temporal workflow terminate --workflow-id ${workflowId} --reason "…"`,
+      evidence: { release, workflow: workflowId, command: kind },
+    })
+  })
 
 type Client = Parameters<Parameters<CommandDeps['temporal']['call']>[1]>[0]
 

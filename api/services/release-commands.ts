@@ -33,6 +33,9 @@ import { isNotFound } from '../temporal/errors.ts'
 import { orderRollback } from './rollback/rollback-model.ts'
 import type { RollbackReplica } from './rollback/write-rollback.ts'
 
+/** What a sender is told whose command the release has not answered yet. */
+const unansweredMessage = 'recorded; the release has not answered it yet'
+
 /** How long a command waits for the workflow's answer. */
 const commandMs = 8_000
 
@@ -77,18 +80,29 @@ export async function sendReleaseCommand(
   const { id } = row
   // The delivery waits for the answer to this request.
   await store.transaction((database) => insertCommand(database, row, { deliverInMs: 2 * commandMs }))
+  const defer = async (message: string, problem?: string): Promise<{ deferred: DeferredCommand }> => {
+    const deferred = { id, release, command, state: 'waiting', message } as const
+    await store.transaction(async (database) => {
+      await reschedule(database, { id, problem, againMs: 0 })
+      await keep?.(database, deferred)
+    })
+    log.info({ release, command, by: actor.name }, 'command deferred')
+    return { deferred }
+  }
   const own = command === 'approve' ? requesterIssue(state, { by: actor.name, key: actor.id }) : undefined
   try {
     const known = await findAnswer(store, { id, release })
-    const result =
-      known ??
-      (await temporal.command(commandMs, (client) =>
+    if (known === undefined)
+      await temporal.command(commandMs, (client) =>
         client.workflow
           // Without a run id, so that the update reaches the run that is open now.
           .getHandle(workflowId, undefined, { firstExecutionRunId: runId })
           // With an id of its own, because Temporal would answer it with the result of an earlier update, which anybody can have sent.
           .executeUpdate(commandUpdates[command], { args: [{ command: id }] }),
-      ))
+      )
+    // The row is the answer: the workflow may be that of a client of Temporal, which answers what it likes.
+    const result = known ?? (await findAnswer(store, { id, release }))
+    if (result === undefined) return await defer(unansweredMessage)
     log.info({ release, command, by: actor.name, ...result }, 'command')
     if (!result.accepted)
       throw own !== undefined && result.stage === 'awaiting_approval'
@@ -100,13 +114,7 @@ export async function sendReleaseCommand(
     if (!isError(error, 'temporal_unavailable')) throw error
     // This refusal is known in advance; every other answer is the release's.
     if (own !== undefined) throw selfApproved(own, stage)
-    const deferred = { id, release, command, state: 'waiting', message: deferredMessage } as const
-    await store.transaction(async (database) => {
-      await reschedule(database, { id, problem: error.message, againMs: 0 })
-      await keep?.(database, deferred)
-    })
-    log.info({ release, command, by: actor.name }, 'command deferred')
-    return { deferred }
+    return defer(deferredMessage, error.message)
   }
 }
 

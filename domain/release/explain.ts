@@ -12,6 +12,7 @@ import {
   isWarming,
   releaseStages,
   watchedPolicy,
+  type CommandName,
   type ReleaseState,
 } from './state.ts'
 
@@ -89,9 +90,33 @@ export function missingEvidence(
 export const warningOf = (
   state: ReleaseState,
   served: ServedShares | undefined,
-  seen: (Pick<Verdict, 'kind' | 'reasons'> & { watchedMs: number }) | undefined,
+  seen:
+    | (Partial<Pick<Verdict, 'kind' | 'reasons'>> & { watchedMs: number; unanswered?: UnansweredCommand })
+    | undefined,
 ): string | undefined =>
-  servingProblem(state, served) ?? (seen && missingEvidence(state, seen, seen.watchedMs))
+  unansweredText(seen?.unanswered) ?? servingProblem(state, served) ?? missingOf(state, seen)
+
+const missingOf = (
+  state: ReleaseState,
+  {
+    kind,
+    reasons = [],
+    watchedMs = 0,
+  }: Partial<Pick<Verdict, 'kind' | 'reasons'>> & { watchedMs?: number } = {},
+): string | undefined => kind && missingEvidence(state, { kind, reasons }, watchedMs)
+
+/** A command that is recorded and that its release has not answered yet. */
+export interface UnansweredCommand {
+  command: CommandName
+  actor: string
+  /** ISO 8601. */
+  at: string
+}
+
+/** "abort by olga at 12:00:03Z not answered yet": the release goes on until it has answered. */
+export const unansweredText = (given: UnansweredCommand | undefined): string | undefined =>
+  given &&
+  `${given.command} by ${given.actor} at ${new Date(given.at).toISOString().slice(11, 19)}Z not answered yet`
 
 /** The share of traffic that the candidate serves now. */
 export const servedBp = ({ version }: ReleaseState, served: ServedShares | undefined): number =>

@@ -122,13 +122,15 @@ export const sampleVerdicts = (database: Database, { release, most }: { release:
     where first or last or place % greatest(1, ceil(total::float8 / ${most}::int)::int) = 0
     order by decisions.id limit ${2 * most}`)
 
-export type ShownCommand = Omit<AnsweredCommand, 'id' | 'releaseId'>
+/** A command with its answer; without one, `at` is the time at which it was recorded. */
+export type ShownCommand = Pick<AnsweredCommand, 'command' | 'actor' | 'reason' | 'at'> &
+  Partial<Pick<AnsweredCommand, 'accepted' | 'message' | 'stage'>>
 
-/** The newest first. */
+/** Those without an answer, and then the newest. */
 export const recentCommands = (database: Database, { release, limit }: { release: string; limit: number }) =>
   rowsFrom(database).list<ShownCommand>(sql`
-    select kind as command, actor, reason, accepted, message, stage, answered_at as at
-    from commands where release_id = ${release} and answered_at is not null order by answered_at desc, id limit ${limit}`)
+    select kind as command, actor, reason, accepted, message, stage, coalesce(answered_at, at) as at
+    from commands where release_id = ${release} order by answered_at desc nulls first, id limit ${limit}`)
 
 /** The requests to one version in one routing generation of one release. */
 export interface ArmTotal extends Pick<

@@ -3,6 +3,7 @@
  */
 import sql, { raw } from 'sql-template-tag'
 import type { LookRecord } from '../../domain/release/judge-stage.ts'
+import type { UnansweredCommand } from '../../domain/release/explain.ts'
 import type { ReleaseStage, ReleaseState } from '../../domain/release/state.ts'
 import type { Verdict } from '../../domain/verdict.ts'
 import { rowsFrom } from '../database/from-row.ts'
@@ -93,22 +94,31 @@ export const findFailVerdict = (database: Database, releaseId: string): Promise<
       where release_id = ${releaseId} and kind = 'fail' order by id desc limit 1`,
   )
 
-/** The newest verdict of the running stage of each open release, and how long the stage has been observed, by release. */
-export async function findRunningVerdicts(
+/**
+ * The newest verdict of the running stage of each open release, how long the stage has been observed, and the first command without an answer,
+ * by release.
+ */
+export async function findRunning(
   database: Database,
   releases: readonly string[],
-): Promise<ReadonlyMap<string, Pick<Verdict, 'kind' | 'reasons'> & { watchedMs: number }>> {
-  const rows = await rowsFrom(database).list<
-    Pick<Verdict, 'kind' | 'reasons'> & { id: string; watchedMs: number }
-  >(sql`
-    select releases.id, newest.kind, newest.reasons, coalesce(watched_ms, 0) as watched_ms
-    from releases join lateral (
+): Promise<ReadonlyMap<string, RunningRelease>> {
+  const rows = await rowsFrom(database).list<RunningRelease & { id: string }>(sql`
+    select releases.id, newest.kind, newest.reasons, coalesce(watched_ms, 0) as watched_ms, unanswered
+    from releases left join lateral (
+      select jsonb_build_object('command', kind, 'actor', actor, 'at', at) as unanswered from commands
+      where release_id = releases.id and answered_at is null order by position limit 1) as first on true
+    left join lateral (
       select kind, reasons from decisions where release_id = releases.id and stage = releases.state ->> 'stage'
         and stage_index = (releases.state ->> 'stageIndex')::int order by id desc limit 1) as newest on true
       left join stage_clocks as clock on clock.release_id = releases.id and clock.stage = releases.state ->> 'stage'
         and clock.stage_index = (releases.state ->> 'stageIndex')::int
     where releases.id = any(${releases}::text[]) and ended_at is null`)
   return new Map(rows.map(({ id, ...each }) => [id, each]))
+}
+
+export interface RunningRelease extends Partial<Pick<Verdict, 'kind' | 'reasons'>> {
+  watchedMs: number
+  unanswered?: UnansweredCommand
 }
 
 export interface StageObservation {

@@ -24,7 +24,7 @@ import { appendAudit, type Transaction } from '../audit/audit-log.ts'
 import { readNow } from '../database/clock.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
 import { findRoutingPlace, firstEpoch } from '../serving/routing.ts'
-import { answerCommand, listUnanswered, type ReleaseCommand } from '../commands.ts'
+import { answerCommand, hasUnanswered, listUnanswered, type ReleaseCommand } from '../commands.ts'
 
 export interface Release {
   state: ReleaseState
@@ -202,6 +202,9 @@ export const listReleasesOfVersion = (database: Database, version: string) =>
     sql`select ${columns} from releases where version = ${version} order by started_at desc, id desc limit 20`,
   )
 
+/** Before the id of a release in the key of the alert about a command that its workflow has left unanswered. */
+export const unansweredPrefix = 'command_unanswered/'
+
 /** The key of the alert about a release that could not open. */
 export const refusalKeyOf = (release: string): string => `release-start/${release}`
 
@@ -256,12 +259,18 @@ export type StepReport = StepEvent extends infer Event
     : never
   : never
 
-/** The state of a release. Throws `release_not_found`, which a restored backup can cause. */
-export async function currentState(store: Store, { release, seen }: SeenRelease): Promise<ReleaseState> {
+/**
+ * The state of a release, with every recorded command applied, because its workflow may have looked at none. Throws `release_not_found`, which
+ * a restored backup can cause.
+ */
+export async function currentState(store: Store, given: SeenRelease): Promise<ReleaseState> {
+  const { release, seen } = given
+  // Before the row is read: a command that is applied in between is in the row.
+  const isUnanswered = await hasUnanswered(store, release)
   const found = (await findRelease(store, release)) ?? lost(release)
-  if (found.endedAt !== undefined) return endedState(found, seen)
-  if (found.state.revision >= seen) return found.state
-  return store.transaction((database) => lockState(database, { release, seen }))
+  if (!isUnanswered && found.endedAt !== undefined) return endedState(found, seen)
+  if (!isUnanswered && found.state.revision >= seen) return found.state
+  return actFor(store, given, async (_database, state) => state)
 }
 
 /** The state of a release whose end is recorded, also where its end was written without its workflow. */
@@ -275,10 +284,29 @@ function endedState({ state, outcome, reason }: Release, seen: number): ReleaseS
 const maxRevision = 1_000_000_000
 
 /**
+ * Acts for a release under its lock, once it has answered every recorded command. The commands are applied in transactions of their own,
+ * because they lock the audit log before the champion, and an act locks the champion first.
+ */
+export async function actFor<T>(
+  store: Pick<Store, 'transaction'>,
+  given: SeenRelease,
+  act: (database: Transaction, state: ReleaseState) => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    const done = await store.transaction(async (database) => {
+      const before = await lockState(database, given)
+      if (await applyUnanswered(database, before)) return undefined
+      return { result: await act(database, before) }
+    })
+    if (done !== undefined) return done.result
+  }
+}
+
+/**
  * Locks a release and returns its state. A row from a restored backup knows less than its workflow, and a late step may have advanced it
  * since: the epoch of the routes tells, even where the revisions agree. The release then ends with its baseline.
  */
-export async function lockState(database: Database, { release, seen }: SeenRelease): Promise<ReleaseState> {
+async function lockState(database: Database, { release, seen }: SeenRelease): Promise<ReleaseState> {
   if (!Number.isInteger(seen) || seen > maxRevision)
     throw new DomainError('forbidden', `${seen} is no revision of ${release}`)
   const found = (await lockRelease(database, release)) ?? lost(release)
@@ -306,14 +334,10 @@ async function save(database: Database, state: ReleaseState): Promise<ReleaseSta
 const timeOf = async (database: Database): Promise<number> => Math.floor(await readNow(database))
 
 /** Applies the report of a step, unless the release asks for another step by now. */
-export async function reportStep(
-  database: Database,
-  input: StepInput,
-  report: StepReport,
-): Promise<ReleaseState> {
-  const state = await lockState(database, input)
-  return nextEffect(state).key === input.step ? applyReport(database, state, report) : state
-}
+export const reportStep = (store: Store, input: StepInput, report: StepReport): Promise<ReleaseState> =>
+  actFor(store, input, async (database, state) =>
+    nextEffect(state).key === input.step ? applyReport(database, state, report) : state,
+  )
 
 /** Applies a report to a release whose row is locked. */
 export async function applyReport(
@@ -344,10 +368,19 @@ function advanced(state: ReleaseState, event: StepEvent): ReleaseState {
  * revoked key stops working at once.
  */
 export async function applyCommands(database: Transaction, given: SeenRelease): Promise<ReleaseState> {
-  let state = await lockState(database, given)
-  const commands = await listUnanswered(database, given.release)
-  if (commands.length === 0) return state
+  const state = await lockState(database, given)
+  return (await applyUnanswered(database, state)) ?? state
+}
+
+/** Undefined without such a command. The row is locked. */
+async function applyUnanswered(
+  database: Transaction,
+  given: ReleaseState,
+): Promise<ReleaseState | undefined> {
+  const commands = await listUnanswered(database, given.id)
+  if (commands.length === 0) return undefined
   const keys = await findActiveKeys(database)
+  let state = given
   for (const command of commands) {
     const key = keys.find(({ id, name }) => id === command.keyId && name === command.actor)
     const inScope = key !== undefined && (key.models === undefined || key.models.includes(state.model))

@@ -4,6 +4,7 @@ import type { Role } from '../../domain/roles.ts'
 import type { Store } from '../../store/postgres.ts'
 import {
   claimDueCommands,
+  findAnswer,
   insertCommand,
   markCommandSent,
   reschedule,
@@ -65,7 +66,12 @@ export async function sendCommand(
     if (isSignal) return temporal.signal(workflowId, command, { command: id })
     if (!isItsRun) return undefined
     return temporal.update(workflowId, command, id, { command: id }, (answer) => {
-      if ('result' in answer) onAnswer(id, answer.result as CommandAnswer)
+      if (!('result' in answer)) return
+      // The row is the answer, whatever the workflow says.
+      void findAnswer(store, { id, release }).then(
+        (stored) => stored && onAnswer(id, stored),
+        () => {},
+      )
     })
   })
 }
@@ -88,10 +94,11 @@ async function deliver(sender: Sender): Promise<void> {
 
 async function deliverOne(sender: Sender, item: DueCommand): Promise<void> {
   const { store } = sender
-  const { id, releaseId: release, outcome } = item
+  const { id, releaseId: release, outcome, isIgnored } = item
   const isSent = await signal(sender, item)
   if (!isSent && outcome === undefined) throw new Error('the release has no workflow run')
-  if (!isSent) await store.transaction((database) => applyCommands(database, { release, seen: 0 }))
+  if (!isSent || isIgnored)
+    await store.transaction((database) => applyCommands(database, { release, seen: 0 }))
   await markCommandSent(store, { id, againMs })
 }
 

@@ -428,6 +428,16 @@ export const plants: readonly Plant[] = [
       '',
     ),
   ),
+  scripted(
+    'abort-to-a-workflow-that-looks-at-nothing',
+    plant(
+      'acts-before-commands',
+      'a release acts although a recorded command has no answer',
+      'store/release/releases.ts',
+      '      if (await applyUnanswered(database, before)) return undefined\n',
+      '',
+    ),
+  ),
   plant(
     'row-not-locked',
     'two writers advance a release from the same state',

@@ -74,6 +74,8 @@ export interface Scenario {
   leaseMs: number
   callers: number
   longHistory: number
+  /** Whether the workflow is that of an attacker who reaches Temporal: it accepts every command and looks at none. */
+  isDeaf: boolean
   releases: PlannedRelease[]
   faults: Fault[]
   /** When faults stop. */
@@ -241,8 +243,7 @@ export function drawScenario(world: World, mode: Mode): Scenario {
   }
   const faults = Array.from({ length: world.pick([0, 1, 2, 3, 5]) }, () => faultOf(world, atMs))
   const healsAtMs = Math.max(atMs, ...faults.map((fault) => fault.atMs + fault.forMs)) + 500
-  return {
-    mode,
+  const drawn = {
     policy: policyOf(world),
     hasChampion: world.chance(0.9),
     replicas: world.pick([1, 2, 2, 2, 3]),
@@ -250,6 +251,12 @@ export function drawScenario(world: World, mode: Mode): Scenario {
     leaseMs: world.pick([1_200, 1_800]),
     callers: world.pick([3, 5, 5, 5, 0]),
     longHistory: world.pick([12, 25, 1_000, 1_000]),
+  }
+  return {
+    mode,
+    ...drawn,
+    // Derived from earlier draws, so that the following draws stay the same.
+    isDeaf: drawn.replicas === 3 && drawn.workers === 2 && drawn.longHistory === 1_000,
     releases,
     faults: faults.sort((a, b) => a.atMs - b.atMs),
     healsAtMs,

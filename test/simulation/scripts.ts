@@ -58,6 +58,7 @@ const scenario = (changes: Partial<ReleasePolicy> = {}, more: Partial<Scenario> 
   leaseMs: 1_200,
   callers: 5,
   longHistory: 1_000,
+  isDeaf: false,
   releases: [
     {
       atMs: 400,
@@ -162,6 +163,16 @@ export const scripts: readonly Script[] = [
       at(stage, asks('promote', 'lockRelease'), () => orders(stage, 'abort'), 300)
       at(stage, asks('rollBackCandidate', 'begin'), () => {}, 900)
     },
+  },
+  {
+    name: 'abort-to-a-workflow-that-looks-at-nothing',
+    says: 'The workflow is that of an attacker: it accepts an abort in a canary and looks at no row. The next act of the release finds the abort.',
+    scenario: scenario(
+      { strategy: 'canary', approval: { approvers: 0, withinMs: 3_000 } },
+      { isDeaf: true, releases: [unanswered] },
+    ),
+    outcomes: ['aborted'],
+    play: (stage) => at(stage, begins('watch'), () => orders(stage, 'abort')),
   },
   {
     name: 'restore-while-rolling-back',

@@ -17,7 +17,7 @@ import {
 } from '../../../store/commands.ts'
 import { findWithdrawals, type Withdrawal } from '../../../store/registry/champions.ts'
 import { findAnswerEvidence } from '../../../store/release/evidence.ts'
-import { findRunningVerdicts, listDecisions } from '../../../store/release/decisions.ts'
+import { findRunning, listDecisions } from '../../../store/release/decisions.ts'
 import { findKillSwitch } from '../../../store/serving/kill-switches.ts'
 import { listReleases, type Release } from '../../../store/release/releases.ts'
 import type { ServedShares } from '../../../domain/serving/served.ts'
@@ -122,7 +122,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
       const found = await listReleases(deps.store, query)
       const waiting = await listQueued(deps.store, { ...query, open: query.open || undefined })
       const served = await readServedShares(deps.store, [...new Set(found.map(({ state }) => state.model))])
-      const running = await findRunningVerdicts(
+      const running = await findRunning(
         deps.store,
         found.map(({ state }) => state.id),
       )
@@ -172,7 +172,7 @@ export const releaseRoutes = (deps: ApiDeps): RouteDefinition[] => [
           listRecorded(deps.store, id, query.limit),
           findKillSwitch(deps.store, release.state.model),
           readServedShares(deps.store, [release.state.model]),
-          findRunningVerdicts(deps.store, [id]),
+          findRunning(deps.store, [id]),
           findWithdrawals(deps.store, [version]),
           findRefitText(deps.store, version),
           findLoadTest(deps.store, version),
@@ -280,7 +280,7 @@ function briefOf(
     withdrawals,
   }: {
     served: ReadonlyMap<string, ServedShares>
-    running: Awaited<ReturnType<typeof findRunningVerdicts>>
+    running: Awaited<ReturnType<typeof findRunning>>
     withdrawals: ReadonlyMap<string, Withdrawal>
   },
 ) {

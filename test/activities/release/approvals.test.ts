@@ -8,11 +8,24 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { closeRelease } from '../../../activities/release/end-release.ts'
+import {
+  cancelRelease,
+  endWait,
+  failStep,
+  lookAtBasis,
+  lookAtQueue,
+} from '../../../activities/release/look.ts'
 import { promote } from '../../../activities/release/promote.ts'
+import { qualify } from '../../../activities/release/qualify.ts'
+import { rollBackCandidate } from '../../../activities/release/rollback.ts'
+import { routeStage } from '../../../activities/release/route.ts'
+import { watch } from '../../../activities/release/watch-stage.ts'
 import type { Deps } from '../../../activities/deps.ts'
-import { breakGlassMs } from '../../../domain/release/reducer.ts'
+import { advance, breakGlassMs } from '../../../domain/release/reducer.ts'
 import { nextEffect } from '../../../domain/release/next-effect.ts'
 import {
+  commandNames,
   openingState,
   type CommandName,
   type ReleaseDigests,
@@ -22,16 +35,24 @@ import type { Role } from '../../../domain/roles.ts'
 import { listAlerts } from '../../../store/monitoring/alerts.ts'
 import { openArtifacts } from '../../../store/artifacts.ts'
 import { listAudit } from '../../../store/audit/audit-log.ts'
-import { moveChampion } from '../../../store/registry/champions.ts'
+import { findChampion, moveChampion } from '../../../store/registry/champions.ts'
 import { insertKey, listKeys, revokeKey, rotateKey } from '../../../store/access/api-keys.ts'
 import type { Store } from '../../../store/postgres.ts'
 import {
+  findAnswer,
   insertCommand,
   listCommands,
   releaseCommandIdOf,
   type ReleaseCommand,
 } from '../../../store/commands.ts'
-import { applyCommands, findRelease, insertRelease, saveRelease } from '../../../store/release/releases.ts'
+import {
+  applyCommands,
+  findRelease,
+  findReleaseBasis,
+  insertRelease,
+  saveRelease,
+  type StepInput,
+} from '../../../store/release/releases.ts'
 import { readConfig } from '../../../temporal.config.ts'
 import { insertModel, insertPeople, type Registry } from '../../support/release/candidates.ts'
 import {
@@ -41,6 +62,8 @@ import {
   rolledBackEvent,
   advanceAll,
   commandEvent,
+  stateAt,
+  stages,
 } from '../../support/release/releases.ts'
 import { migratedDatabase, openPatientStore } from '../../support/servers/servers.ts'
 
@@ -109,6 +132,83 @@ beforeEach(async () => {
     0,
   )
   await insertRelease(store, { state: opened, workflowId: `release/${model}`, runId: version })
+})
+
+describe('a workflow that looks at no command', () => {
+  const acts = {
+    promote,
+    route: routeStage,
+    watch,
+    qualify,
+    closeRelease,
+    rollBackCandidate,
+    endWait,
+    failStep,
+    lookAtBasis,
+    lookAtQueue,
+    cancelRelease,
+  }
+  const kinds: Partial<Record<keyof typeof acts, string>> = {
+    promote: 'promote',
+    route: 'route',
+    watch: 'watch',
+    qualify: 'qualify',
+    closeRelease: 'close',
+    rollBackCandidate: 'roll_back',
+  }
+  const looks = new Set<string>(['lookAtBasis', 'lookAtQueue', 'cancelRelease'])
+
+  it.each(stages)('at %s: every act follows every command that was recorded before it', async (stage) => {
+    const { id, version, requestedByKey, digests } = opened
+    const placed: ReleaseState = {
+      ...stateAt[stage],
+      id,
+      version,
+      requestedByKey,
+      digests,
+      baseline: champion,
+    }
+    const step = nextEffect(placed)
+    let tried = 0
+    for (const command of commandNames)
+      for (const name of Object.keys(acts) as (keyof typeof acts)[]) {
+        await store.query(sql`update releases set rolled_back_at = null where id = ${id}`)
+        await saveRelease(store, placed)
+        const basis = await findReleaseBasis(store, placed)
+        const said = { role: 'admin', key: ids['root']!, basis, reason: 'it looks wrong' } as const
+        const next = advance(placed, commandEvent(command, 'root', said)).state
+        // What is still asked for after the command is performed, which the tests of each step show.
+        const isAsked = nextEffect(next).key === step.key && kinds[name] === step.kind
+        const isWait = !(name in kinds) && nextEffect(next).key === step.key
+        if (isAsked || isWait || looks.has(name)) continue
+        const { id: row } = await record(command, 'root', { reason: 'it looks wrong' })
+        const input = { release: id, seen: placed.revision, step: step.key }
+        const act = acts[name](deps) as (given: StepInput) => Promise<ReleaseState>
+        const after: ReleaseState = await new MockActivityEnvironment().run(act, input)
+        const what = `${command}, then ${name}`
+        expect(await findAnswer(store, { id: row, release: id }), what).toBeDefined()
+        expect(nextEffect(after), what).toMatchObject({ kind: nextEffect(next).kind })
+        expect(after, what).toMatchObject({ stage: next.stage, paused: next.paused, promoted: next.promoted })
+        expect((await findRelease(store, id))!.state, what).toEqual(after)
+        tried++
+      }
+    expect(tried).toBeGreaterThan(20)
+    expect(await listAudit(store, { subject: id, action: 'routing.changed' })).toEqual([])
+    expect((await findChampion(store, model))?.version).toBe(champion)
+  })
+
+  it.each(['abort', 'reject', 'rollback'] as const)(
+    'is superseded or cancelled only after the %s that was recorded before',
+    async (command) => {
+      for (const look of [lookAtBasis, lookAtQueue, cancelRelease]) {
+        const placed = advanceAll(opened, stepEvents.qualified)
+        await saveRelease(store, placed)
+        await record(command, 'root')
+        const after = await look(deps)({ release: opened.id, seen: 0 })
+        expect(after).toMatchObject({ stage: 'ended', reason: expect.stringContaining('by root') as string })
+      }
+    },
+  )
 })
 
 /** The stage of the release when the command arrives. */

@@ -98,7 +98,16 @@ export const commandStatements: Statements = {
       const row = { id, kind, model, release_id, actor, key_id, role, reason, digests: parse(digests), until }
       const next_at = later(query, deliverInMs)
       const position = query.number('commands')
-      if (!insertOnce(query, 'commands', id as string, { ...fresh, ...row, position, next_at })) return []
+      if (
+        !insertOnce(query, 'commands', id as string, {
+          ...fresh,
+          ...row,
+          position,
+          next_at,
+          at: query.clockMs,
+        })
+      )
+        return []
       demand(query, 'models', model)
       demand(query, 'releases', release_id)
       // The foreign key waits for a transaction that has locked the release for an update.
@@ -152,9 +161,9 @@ export const commandStatements: Statements = {
         )
         .map(() => ({})),
   ],
-  e19b6e04: [
+  '6f903fc5': [
     'claimDueCommands',
-    (query, [limit, leaseMs]) =>
+    (query, [limit, leaseMs, silence]) =>
       query
         .all('commands')
         .filter(
@@ -173,12 +182,14 @@ export const commandStatements: Statements = {
         .filter(({ id }) => isFree(query, id))
         .slice(0, limit as number)
         .flatMap((row) => {
-          const { id, kind, release_id, model, times } = row
+          const { id, kind, release_id, model, sent_at, answered_at, at } = row
           const release = query.find('releases', release_id as string)
           if (release === undefined) return []
           query.put('commands', id as string, { ...row, next_at: later(query, leaseMs) })
           const { workflow_id, run_id, outcome } = release
-          return [{ id, kind, release_id, model, workflow_id, run_id, outcome, times }]
+          const isOld = (at as number) <= query.clockMs - 1_000 * (silence as number)
+          const is_ignored = sent_at !== null && answered_at === null && isOld
+          return [{ id, kind, release_id, model, workflow_id, run_id, outcome, is_ignored }]
         }),
   ],
   '881c9a70': [

@@ -57,6 +57,12 @@ interface Seen {
 const acceptedOf = (memory: Memory, release: string): Row[] =>
   memory.rows('commands').filter((each) => each['release_id'] === release && each['accepted'] === true)
 
+/** A recorded command that the release has not answered. No act of the release may come before its answer. */
+export const unansweredOf = (memory: Memory, release: string): string | undefined =>
+  memory.rows('commands').find((each) => each['release_id'] === release && each['answered_at'] === null)?.[
+    'kind'
+  ] as string | undefined
+
 /** Checks a break-glass promotion: it replaces approvals and waiting time, but not the traffic of one share and its evaluation. */
 function checkBreakGlass({ memory, known, fail }: Pick<Seen, 'memory' | 'known' | 'fail'>, row: Row): void {
   const id = row['id'] as string
@@ -106,6 +112,9 @@ export function checkPromotion(
   const refusals = given.filter((each) => ['abort', 'rollback', 'reject'].includes(each['kind'] as string))
   if (refusals.length > 0)
     fail('abort and rollback win', `${id} was promoted after an accepted ${refusals[0]!['kind'] as string}`)
+  const unseen = unansweredOf(memory, id)
+  if (unseen !== undefined)
+    fail('no act before a recorded command', `${id} was promoted before its ${unseen}`)
   if (memory.rows('decisions').some((each) => each['release_id'] === id && each['kind'] === 'fail'))
     fail('a verdict against it wins', `${id} was promoted after the verdict fail`)
   // What the rows hold, of those that the simulator has seen a user send.

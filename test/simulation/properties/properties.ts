@@ -7,7 +7,7 @@ import type { CommandAnswer } from '../../../store/commands.ts'
 import { championOf, isOnProbation, type Route } from '../../../domain/serving/route.ts'
 import type { Change, Memory, Row, World } from '@tenure/simulator'
 import { isOnlyProven, isOrderStored } from './orders.ts'
-import { basisOf, checkPromotion, type Known, type Received } from './promotion.ts'
+import { basisOf, checkPromotion, unansweredOf, type Known, type Received } from './promotion.ts'
 import { armsIn, processOf, tableNow, type SimulatedResponse, type SimulatedReplica } from '../replicas.ts'
 import { checkReached } from './reached.ts'
 
@@ -112,6 +112,9 @@ export function createProperties(
       (isOnProbation(route) ? championOf(route) : route.shadow?.version)
     if (candidate !== undefined && known) {
       const release = memory.row('releases', route.release!)
+      const unseen = unansweredOf(memory, route.release!)
+      if (isNew && unseen !== undefined)
+        fail('no act before a recorded command', `${candidate} was routed before the ${unseen}`)
       if (isNew && release?.['rolled_back_at'] !== null)
         fail(
           'abort and rollback win',

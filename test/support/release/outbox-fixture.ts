@@ -30,6 +30,7 @@ export interface OutboxFixture {
   core: Core
   fixture: ServingFixture
   api: TestApi
+  keys: Readonly<Record<string, string>>
   toTemporal: CuttableLink
   toPostgres: CuttableLink
   say(who: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<TestResponse>
@@ -124,6 +125,7 @@ export async function openOutboxFixture(): Promise<OutboxFixture> {
     core,
     fixture,
     api,
+    keys,
     toTemporal,
     toPostgres,
     say,

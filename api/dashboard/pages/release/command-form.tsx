@@ -318,10 +318,20 @@ export const CommandLog = ({ subject: { commands, release } }: { subject: Releas
           {
             head: 'Status',
             cell: ({ accepted }) =>
-              accepted ? <Badge tone="good">accepted</Badge> : <Badge tone="quiet">rejected</Badge>,
+              accepted === undefined ? (
+                <Badge tone="bad">no answer yet</Badge>
+              ) : accepted ? (
+                <Badge tone="good">accepted</Badge>
+              ) : (
+                <Badge tone="quiet">rejected</Badge>
+              ),
           },
           { head: 'Reason', cell: ({ reason }) => reason ?? '' },
-          { head: 'Result', cell: ({ message, stage: at }) => `${message} (${plain(at)})` },
+          {
+            head: 'Result',
+            cell: ({ message, stage: at }) =>
+              message === undefined || at === undefined ? '' : `${message} (${plain(at)})`,
+          },
         ]}
       />
     </section>

@@ -1,6 +1,6 @@
 /** Reads all data of a release page with a fixed number of statements. */
 import { pinReason } from '../../../../domain/serving/kill-switch.ts'
-import { servingProblem } from '../../../../domain/release/explain.ts'
+import { servingProblem, unansweredText } from '../../../../domain/release/explain.ts'
 import type { Traffic } from '../../../../domain/serving/gateway.ts'
 import type { ServedShares } from '../../../../domain/serving/served.ts'
 import { readServedShares } from '../../../../store/serving/routing.ts'
@@ -111,7 +111,10 @@ export async function readSubject(store: Database, id: string): Promise<ReleaseS
     champion,
     withdrawal: withdrawals?.get(version),
     served,
-    problem: isOpen ? servingProblem(release.state, served) : undefined,
+    problem: isOpen
+      ? (unansweredText(commands.find(({ accepted }) => accepted === undefined)) ??
+        servingProblem(release.state, served))
+      : undefined,
     behind: served === undefined ? [] : laggingReplicas(followers, served.route),
     gateway: gateway?.traffic ?? followers.find(({ traffic }) => traffic)?.traffic,
     rate,

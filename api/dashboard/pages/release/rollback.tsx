@@ -28,10 +28,12 @@ export function rollbackSteps(
   const reason = release.reason ?? state.reason ?? ''
   const steps: RollbackStep[] = [
     { atMs: Date.parse(startedAt), what: `release of ${state.version} started by ${state.requestedBy}` },
-    ...commands
-      // The order below has the words of the command that caused it.
-      .filter(({ accepted, message }) => accepted && (result === undefined || message !== reason))
-      .map(({ at, message }) => ({ atMs: Date.parse(at), what: message })),
+    // The order below has the words of the command that caused it.
+    ...commands.flatMap(({ accepted, message, at }) =>
+      accepted && message !== undefined && (result === undefined || message !== reason)
+        ? [{ atMs: Date.parse(at), what: message }]
+        : [],
+    ),
     ...stages.flatMap(({ fromMs, name }) =>
       fromMs === undefined ? [] : [{ atMs: fromMs, what: `${name} began` }],
     ),
