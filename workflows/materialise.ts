@@ -19,9 +19,10 @@ const { failView } = proxyActivities<Pick<ControlActivities, 'failView'>>({
 export async function materialise(given: MaterialiseRequest): Promise<MaterialiseOutcome> {
   const request = parseInput<MaterialiseRequest>(given, {
     view: field.name,
+    digest: optional(field.name),
     order: optional(field.name),
   })
-  const { view } = request
+  const { view, digest } = request
   try {
     const done = await materialiseView(request)
     const { read, added, late } = done
@@ -31,7 +32,7 @@ export async function materialise(given: MaterialiseRequest): Promise<Materialis
   } catch (error) {
     if (isCancellation(error)) throw error
     const message = messageOf(error)
-    await failView({ view })
+    await failView({ view, digest })
     throw ApplicationFailure.nonRetryable(message, errorCodeOf(error) ?? 'internal')
   }
 }

@@ -158,11 +158,17 @@ export interface EraseRequest {
 
 // feature views
 
-/** One id per view, so that at most one run of a view is open at a time. */
-export const materialiseWorkflowId = (view: string): string => `materialise/${view}`
+/** One id per view, so that at most one run of a view is open at a time. With a digest: of this definition of the view alone. */
+export const materialiseWorkflowId = (view: string, digest?: string): string =>
+  digest === undefined ? `materialise/${view}` : `materialise/${view}/${shortDigest(digest)}`
+
+/** The first 12 digits. */
+const shortDigest = (digest: string): string => digest.replace('sha256:', '').slice(0, 12)
 
 export interface MaterialiseRequest {
   view: string
+  /** The definition to ingest. Absent: all of this name. */
+  digest?: string
   /** The command of a user. Absent: what the schedule of the view does. */
   order?: string
 }

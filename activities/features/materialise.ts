@@ -35,7 +35,7 @@ const maxForgotten = 100_000
 /** Throws `not_found` for a view without a definition, and `invalid_request` for an error in its SQL. */
 export const materialiseView =
   (deps: Deps) =>
-  ({ view: name, order }: MaterialiseRequest): Promise<MaterialiseResult> =>
+  ({ view: name, digest, order }: MaterialiseRequest): Promise<MaterialiseResult> =>
     withHeartbeat(async (beat) => {
       const { store, config, log } = deps
       // Without an order, a run does what the schedule of the view does.
@@ -43,7 +43,7 @@ export const materialiseView =
         order === undefined
           ? undefined
           : (await takeStart(store, { kind: 'materialise', order, subject: name })).from
-      const found = await listViews(store, { name })
+      const found = await listDefinitions(store, { name, digest })
       if (found.length === 0)
         throw new DomainError('not_found', `no feature view is named ${JSON.stringify(name)}`)
       const used = found.filter(isUsed)
@@ -64,6 +64,7 @@ export const materialiseView =
           total.late += counted.late
           total.forgotten += await forgetOld(store, each, beat)
           await recordRun(store, { id: each.id })
+          await resolveAlert(store, alertOf(each), `ingested until ${new Date(untilMs).toISOString()}`)
         } catch (error) {
           beat.check()
           // A changed definition that cannot be ingested must not keep the one of the live versions from it.
@@ -73,12 +74,18 @@ export const materialiseView =
       }
       if (failures.length > 0) throw failures[0]
       if (used.length > 0) total.watermark = new Date(untilMs).toISOString()
-      await resolveAlert(store, alertOf(name), `ingested until ${new Date(untilMs).toISOString()}`)
       if (total.added + total.forgotten > 0) log.info({ view: name, ...total }, 'feature view ingested')
       return total
     })
 
-const alertOf = (view: string): string => `features_late/${view}`
+/** The definitions of a view; with a digest, this one alone. */
+const listDefinitions = async (
+  store: Store,
+  { name, digest }: { name: string; digest: string | undefined },
+): Promise<StoredView[]> =>
+  (await listViews(store, { name })).filter((each) => digest === undefined || each.digest === digest)
+
+const alertOf = ({ name, digest }: StoredView): string => `features_late/${name}/${digest}`
 
 /** A run that was lost has stored no problem; a view that ran lately is not late. */
 const isLate = ({ ranAt, definition }: StoredView, nowMs: number): boolean =>
@@ -87,28 +94,30 @@ const isLate = ({ ranAt, definition }: StoredView, nowMs: number): boolean =>
 /** Raises an alert for a view that is not ingested, with the problem that its run has stored: its values age and then expire. */
 export const failView =
   ({ store, log }: Deps) =>
-  async ({ view }: { view: string }): Promise<void> => {
-    const found = await listViews(store, { name: view })
-    const used = found.filter(isUsed)
+  async ({ view, digest }: { view: string; digest?: string }): Promise<void> => {
+    const used = (await listDefinitions(store, { name: view, digest })).filter(isUsed)
     const nowMs = await readNow(store)
     const lost = used.filter((each) => each.problem === undefined && isLate(each, nowMs))
-    const problem = used.find((each) => each.problem !== undefined)?.problem
-    if (problem === undefined && lost.length === 0) return
-    const message = problem ?? 'its worker was lost or took too long'
-    for (const { id } of lost) await recordRun(store, { id, problem: message })
-    const [model] = found.flatMap(({ models }) => models)
-    if (model !== undefined)
-      await upsertAlert(store, {
-        dedupeKey: alertOf(view),
-        model,
-        severity: 'warning',
-        kind: 'features_late',
-        cause: message,
-        message: `The feature view ${view} cannot be ingested: ${message}`,
-        evidence: { view, watermark: found[0]?.watermark, models: found.flatMap(({ models }) => models) },
-      })
-    log.warn({ view }, `feature view not ingested: ${message}`)
+    for (const { id } of lost) await recordRun(store, { id, problem: lostRun })
+    for (const each of used) {
+      const problem = each.problem ?? (lost.includes(each) ? lostRun : undefined)
+      const [model] = each.models
+      if (problem === undefined) continue
+      if (model !== undefined)
+        await upsertAlert(store, {
+          dedupeKey: alertOf(each),
+          model,
+          severity: 'warning',
+          kind: 'features_late',
+          cause: problem,
+          message: `The feature view ${view} cannot be ingested: ${problem}`,
+          evidence: { view, watermark: each.watermark, models: each.models },
+        })
+      log.warn({ view }, `feature view not ingested: ${problem}`)
+    }
   }
+
+const lostRun = 'its worker was lost or took too long'
 
 async function forgetOld(store: Store, view: StoredView, beat: Beat): Promise<number> {
   const sinceMs = await findKeptSince(store, view)

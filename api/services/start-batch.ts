@@ -1,6 +1,6 @@
 /** Starts a batch prediction by the champion of a model. */
 import { DomainError } from '../../domain/errors.ts'
-import { issuesOfBatch, type BatchSpec } from '../../domain/model/batch-spec.ts'
+import { issueOfForeignPath, issuesOfBatch, type BatchSpec } from '../../domain/model/batch-spec.ts'
 import { startRoles } from '../../domain/roles.ts'
 import { findChampion } from '../../store/registry/champions.ts'
 import { noChampion } from '../../store/release/first-release.ts'
@@ -22,6 +22,8 @@ export const startBatch: StartCommand<BatchSpec, { id: string; model: string }> 
         throw new DomainError('forbidden', 'only an admin may use a query as the input of a batch')
       requireUnscoped(actor, 'a query as the input of a batch')
     }
+    const foreign = actor.models === undefined ? undefined : issueOfForeignPath(model, input)
+    if (foreign !== undefined) throw new DomainError('forbidden', foreign)
     const issues = issuesOfBatch(input)
     if (issues.length > 0) throw new DomainError('invalid_request', issues.join('; '), { issues })
     if ((await findChampion(store, model)) === undefined) throw await noChampion(store, model)

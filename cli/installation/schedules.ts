@@ -42,7 +42,7 @@ export function requireSchedules(
     return schedulesOf({ models: definitions, views: [] }, '').map(({ scheduleId }) => scheduleId)
   }
   const views = after.flatMap(({ value }) => (value['definition'] as ModelDefinition).views ?? [])
-  const declared = new Set([...declaredBy(after), ...views.map(({ name }) => viewScheduleId(name))])
+  const declared = new Set([...declaredBy(after), ...views.map(viewScheduleId)])
   const deleted = new Set(declaredBy(before).filter((id) => !declared.has(id)))
   const ids = new Set([...live.map(({ name }) => name).filter((id) => !deleted.has(id)), ...declared])
   for (const { kind, name } of changes)

@@ -421,9 +421,8 @@ export async function syncViews(
     await upsertSchedule(client, viewSchedule(view, taskQueue), listed)
   })
   const stored = await listViews(store)
-  const used = new Set(stored.filter(isUsed).map(({ name }) => name))
-  const unused = new Set(stored.map(({ name }) => name).filter((name) => !used.has(name)))
-  await inParallel(unused, (name) =>
-    client.schedule.getHandle(viewScheduleId(name)).delete().catch(ignoreAbsent),
+  const unused = stored.filter((each) => !isUsed(each))
+  await inParallel(unused, (each) =>
+    client.schedule.getHandle(viewScheduleId(each)).delete().catch(ignoreAbsent),
   )
 }

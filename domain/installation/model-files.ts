@@ -1,5 +1,6 @@
 /** Compares sent model files with those in use, and says whether their code needs an approval. */
 import type { ModelDefinition } from '../model-definition.ts'
+import { loosenedField } from './loosening.ts'
 import { changedFields } from './plan.ts'
 
 /** What the check of sent files finds. */
@@ -44,15 +45,17 @@ export function fieldOfCode(before: ModelDefinition, after: ModelDefinition): st
 type Compared = Pick<CheckedFiles, 'definition' | 'files'>
 
 /**
- * Returns why sent files need an approval: they would run other code in the workers than the files in use. Undefined where only settings
- * differ.
+ * Returns why sent files need an approval: they would run other code in the workers than the files in use, or loosen a policy. Undefined where
+ * only settings that tighten it differ.
  */
 export function codeChange(before: Compared | undefined, after: Compared): string | undefined {
   if (before === undefined) return 'the workers have run none of its files yet'
   const [file] = changedFiles(before.files, after.files)
   if (file !== undefined) return `the code of ${file.path} was ${file.change}`
   const field = fieldOfCode(before.definition, after.definition)
-  return field && `${field} of its definition has changed`
+  if (field !== undefined) return `${field} of its definition has changed`
+  const loosened = loosenedField(before.definition, after.definition)
+  return loosened && `${loosened} loosens its policy`
 }
 
 const isSetting = (value: unknown): boolean =>

@@ -65,6 +65,22 @@ export function issueOfPath(path: string, endings: readonly string[]): string | 
   return undefined
 }
 
+/**
+ * Why a key of some models may not name these files; undefined when it may. Files have no row-level security: the first folder of a path is
+ * their model. A key of all models may name any file below the directory.
+ */
+export function issueOfForeignPath(
+  model: string,
+  { input, output }: Pick<BatchSpec, 'input' | 'output'>,
+): string | undefined {
+  const paths = [input, output].flatMap((each) => (each.kind === 'file' ? [each.path] : []))
+  const foreign = paths.find((path) => !path.startsWith(`${model}/`))
+  return (
+    foreign &&
+    `a key of some models names batch files in the folder of their model only, such as ${model}/answers.parquet, not ${foreign}`
+  )
+}
+
 /** The key of a batch file in the object store. */
 export const batchKey = (path: string): string => `batches/${path}`
 

@@ -61,6 +61,18 @@ export const listViews = (
 export const findView = (database: Database, digest: string) =>
   rowsFrom(database).find<StoredView>(sql`${selected} where digest = ${digest}`)
 
+/**
+ * Whether this definition would change a view that models other than these use. Asked outside of the scope of a key, because a model that is
+ * hidden from it would count as absent.
+ */
+export const changesViewOfOthers = async (
+  database: Database,
+  { view, models }: { view: FeatureView; models: readonly string[] },
+): Promise<boolean> =>
+  (await rowsFrom(database).value<boolean>(
+    sql`select changes_view_of_others(${JSON.stringify(view)}::jsonb, ${models}::text[])`,
+  )) === true
+
 /** Whether a model file or a live version uses the view. */
 export const isUsed = ({ models, versions }: StoredView): boolean => models.length + versions.length > 0
 

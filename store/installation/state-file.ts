@@ -51,7 +51,7 @@ const stateFile = z.strictObject({
       .string()
       .regex(
         /^[\w-]+(\/[\w-]+){0,2}$/,
-        'is the id of a schedule: retrain/<model>, drill/<model>, trigger/<model>, score/<model>/<batch> or materialise/<view>',
+        'is the id of a schedule: retrain/<model>, drill/<model>, trigger/<model>, score/<model>/<batch> or materialise/<view>/<digest>',
       ),
     z.enum(['running', 'paused']),
   ),

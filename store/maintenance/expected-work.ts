@@ -26,8 +26,7 @@ export async function readExpectedWork(database: Database): Promise<ExpectedWork
   return {
     models: (await listModels(database)).map(({ definition, name }) => ({ ...definition, name })),
     removed: await listRemovedModels(database),
-    // When two definitions are in use, the newest is scheduled.
-    views: [...new Map(views.toReversed().map(({ name, definition }) => [name, definition])).values()],
+    views: views.map(({ definition }) => definition),
     queued: await rows.column<string>(sql`select model from release_queue where state = 'waiting'`),
     erasures: await rows.column<string>(sql`select id from erasures where ended_at is null`),
   }
@@ -153,7 +152,9 @@ export const runKinds = {
     prefix: 'materialise',
     ids: 'exact',
     alone: 'wait',
-    rows: sql`select distinct name, null, name, null, null::timestamptz, null from feature_views`,
+    // A schedule ingests one definition, under an id with the first digits of its digest.
+    rows: sql`select distinct name, null, subject, null, null::timestamptz, null from feature_views cross join lateral
+      (values (name), (name || '/' || left(replace(digest, 'sha256:', ''), 12))) as each (subject)`,
   },
 } as const satisfies Record<string, RunKind>
 

@@ -89,7 +89,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await core.client.schedule
-    .getHandle(viewScheduleId(name))
+    .getHandle(viewScheduleId({ name, digest }))
     .delete()
     .catch(() => {})
   await api.stop()
@@ -118,7 +118,7 @@ it('a scheduled feature view ingests each row once, across repeated and concurre
     )
     return row!.n
   }
-  const described = await core.client.schedule.getHandle(viewScheduleId(name)).describe()
+  const described = await core.client.schedule.getHandle(viewScheduleId({ name, digest })).describe()
   expect(described.spec.intervals).toMatchObject([{ every: 3_600_000 }])
   await until(async () => (await count()) === 12_000, 'all rows')
   // As if everything had been killed before the watermark moved; and two runs at once.
@@ -327,7 +327,7 @@ it('a history that has ended is kept as long as a current one, by two runs at on
 it('an unused feature view loses its schedule and is not ingested', async () => {
   await upsertModels(core.store, [{ name: model, definition: { ...definition, views: [] }, codeDigest: 'd' }])
   await syncViews({ client: core.client, store: core.store, taskQueue: core.config.taskQueues.control }, [])
-  await expect(core.client.schedule.getHandle(viewScheduleId(name)).describe()).rejects.toThrow(
+  await expect(core.client.schedule.getHandle(viewScheduleId({ name, digest })).describe()).rejects.toThrow(
     ScheduleNotFoundError,
   )
   const refused = await ask('POST', `/v1/features/${name}/materialise`, 'olga', {})

@@ -1,6 +1,7 @@
 /** Applies the schedules of one model whose files were sent, and deletes those of a deleted model. */
 import { WorkflowNotFoundError, type Client } from '@temporalio/client'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
+import type { FeatureView } from '../../domain/model/feature-view.ts'
 import { removedNote } from './inspect.ts'
 import { startAlerts, startMonitor, startOrWakeMonitor } from './permanent-workflows.ts'
 import { modelChangedSignal, monitorWorkflowId } from '../messages.ts'
@@ -48,7 +49,7 @@ export async function applyModelSchedules(
 export async function deleteModelSchedules(
   client: Client,
   definition: ModelDefinition,
-  views: readonly string[],
+  views: readonly FeatureView[],
 ): Promise<void> {
   const { name } = definition
   const ids = [

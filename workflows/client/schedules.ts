@@ -190,15 +190,18 @@ const retentionSchedule = (taskQueue: string): WorkflowSchedule => ({
   triggerImmediately: true,
 })
 
-export const viewScheduleId = (view: string): string => materialiseWorkflowId(view)
+type NamedView = Pick<FeatureView, 'name' | 'digest'>
 
-export const viewSchedule = ({ name, everyMs }: FeatureView, taskQueue: string): WorkflowSchedule => ({
-  scheduleId: viewScheduleId(name),
-  times: { everyMs },
+/** One for each definition, because models may share a name and not the query. */
+export const viewScheduleId = ({ name, digest }: NamedView): string => materialiseWorkflowId(name, digest)
+
+export const viewSchedule = (view: FeatureView, taskQueue: string): WorkflowSchedule => ({
+  scheduleId: viewScheduleId(view),
+  times: { everyMs: view.everyMs },
   workflowType: 'materialise',
-  workflowId: materialiseWorkflowId(name),
+  workflowId: viewScheduleId(view),
   taskQueue,
-  request: { view: name } satisfies MaterialiseRequest,
+  request: { view: view.name, digest: view.digest } satisfies MaterialiseRequest,
   // Missed runs are not caught up, because the next run also reads their rows.
   catchupWindow: '1 minute',
   triggerImmediately: true,

@@ -49,9 +49,9 @@ export async function deleteModel(
   }
   refuse(model, issues)
   const views = (await listViews(store)).filter(({ models }) => models.some((each) => each !== model))
-  const unusedViews = (stored.definition.views ?? [])
-    .map(({ name }) => name)
-    .filter((name) => !views.some((view) => view.name === name))
+  const unusedViews = (stored.definition.views ?? []).filter(
+    ({ digest }) => !views.some((view) => view.digest === digest),
+  )
   // Loads the SDK, which a replica avoids until it needs Temporal.
   const { deleteModelSchedules, endDeleted } = await import('../../../workflows/client/model-schedules.ts')
   // Before the rows: a schedule that was left behind would start a workflow of no model for ever.

@@ -9,12 +9,14 @@ import {
   type CheckedFiles,
   type FileChange,
 } from '../../../domain/installation/model-files.ts'
+import { issueOfForeignPath, type BatchSpec } from '../../../domain/model/batch-spec.ts'
+import { loosenedField } from '../../../domain/installation/loosening.ts'
 import type { ModelDefinition } from '../../../domain/model-definition.ts'
 import { textsOfChange } from '../../../domain/installation/model-change.ts'
 import { codeRoles } from '../../../domain/roles.ts'
 import { digestOf, digestOfJson } from '../../../store/artifacts.ts'
 import { appendAudit, type Transaction } from '../../../store/audit/audit-log.ts'
-import { findView, upsertView } from '../../../store/features/feature-views.ts'
+import { changesViewOfOthers, findView, upsertView } from '../../../store/features/feature-views.ts'
 import {
   decideModelFiles,
   findModelFiles,
@@ -75,6 +77,7 @@ export async function syncModel(
   const known = await findModelFiles(store, { model, digest })
   const checked: CheckedFiles = known ?? (await checkModelFiles(model, archive))
   const { definition, codeDigest, files, note } = checked
+  requireOwnFiles(actor, stored?.definition, definition)
   const sent = { model, digest, archive, definition, codeDigest, files, sentBy: actor.name }
   const difference = await compare(deps, stored, sent)
   const { code, fields } = difference
@@ -115,6 +118,22 @@ const rowOf = ({ model: name, definition, codeDigest, digest }: Omit<ModelFiles,
   codeDigest,
   filesDigest: digest,
 })
+
+/** Throws `forbidden` where a key of some models has a new batch read or write files outside of the folder of its model. */
+function requireOwnFiles(
+  { models }: Actor,
+  before: ModelDefinition | undefined,
+  { name, batches = [] }: ModelDefinition,
+): void {
+  if (models === undefined) return
+  const known = new Set((before?.batches ?? []).map((each) => digestOfJson(filesOf(each))))
+  for (const batch of batches) {
+    const issue = known.has(digestOfJson(filesOf(batch))) ? undefined : issueOfForeignPath(name, batch)
+    if (issue !== undefined) throw new DomainError('forbidden', `batch ${batch.name}: ${issue}`)
+  }
+}
+
+const filesOf = ({ input, output }: Pick<BatchSpec, 'input' | 'output'>) => ({ input, output })
 
 /** Shows the files that wait, with what they change. */
 export async function showWaiting(
@@ -283,37 +302,55 @@ async function compare(
   const before = stored && used && { definition: stored.definition, files: used.files }
   const fields = textsOfChange(stored?.definition, definition)
   const shared = await sharedViews(store, definition)
-  const isSettings = before !== undefined && fieldOfCode(before.definition, definition) === undefined
+  const isSettings =
+    before !== undefined &&
+    fieldOfCode(before.definition, definition) === undefined &&
+    loosenedField(before.definition, definition) === undefined
   return {
     model,
     digest,
     change: stored === undefined ? 'new' : 'changed',
-    fields: [...fields, ...shared.map(({ name, models }) => `the view ${name} of ${models.join(', ')} too`)],
+    fields: [
+      ...fields,
+      ...shared.map(({ name, models }) => `the view ${name} of ${models.join(', ') || 'other models'} too`),
+    ],
     files: changedFiles(used?.files ?? {}, files),
     code: codeChange(before, { definition, files }),
     settings: isSettings && fields.length > 0 ? 'applied at once' : undefined,
   }
 }
 
-/** The views that the definition changes for other models. Their query stays: it is part of the digest that names a view. */
+/**
+ * The views that the definition changes for other models, with the names of those that the key may see. Their query stays: it is part of the
+ * digest that names a view.
+ */
 async function sharedViews(
   store: Deps['store'],
   { name, views = [] }: ModelDefinition,
 ): Promise<{ name: string; models: string[] }[]> {
   const found = await Promise.all(
-    views.map(async (view) => [view, await findView(store, view.digest)] as const),
+    views.map(async (view) => ({
+      name: view.name,
+      isShared: await changesViewOfOthers(store, { view, models: [name] }),
+      models: (await findView(store, view.digest))?.models.filter((model) => model !== name) ?? [],
+    })),
   )
-  return found.flatMap(([view, stored]) => {
-    const models = stored?.models.filter((model) => model !== name) ?? []
-    const isSame = stored !== undefined && digestOfJson(stored.definition) === digestOfJson(view)
-    return models.length === 0 || isSame ? [] : [{ name: view.name, models }]
-  })
+  return found.filter(({ isShared }) => isShared)
 }
 
 /** Throws `forbidden` where the definition changes a view of a model outside of the key. */
-async function requireViewAccess({ store }: Deps, actor: Actor, definition: ModelDefinition): Promise<void> {
-  for (const { models } of await sharedViews(store, definition))
-    for (const model of models) requireModelAccess(actor, model)
+async function requireViewAccess(
+  { store }: Deps,
+  { name: key, models }: Actor,
+  { name, views = [] }: ModelDefinition,
+): Promise<void> {
+  if (models === undefined) return
+  for (const view of views)
+    if (await changesViewOfOthers(store, { view, models: [name, ...models] }))
+      throw new DomainError(
+        'forbidden',
+        `the key ${key} has no access to all models that use the view ${view.name}`,
+      )
 }
 
 interface Applied extends Difference {

@@ -180,6 +180,29 @@ function alternativesOf(type: string): string {
   return `${type.endsWith('[]') ? 'some' : 'one'} of ${words.join(', ')}`
 }
 
+/** The path in a model definition of every field that is no object, with its type. */
+export const policyWords = (): { path: string; type: string }[] =>
+  chapters.flatMap(({ whole, sections }) =>
+    sections.flatMap(({ type, at }) =>
+      leavesOf(
+        membersOf(type),
+        [roots[whole.type]!, ...at.split('.')].filter((part) => part !== '').join('.'),
+      ),
+    ),
+  )
+
+const roots: Readonly<Record<string, string>> = {
+  ReleasePolicy: 'release',
+  GatePolicy: 'evaluation.policy',
+  MonitorPolicy: 'monitor',
+}
+
+const leavesOf = (members: readonly Member[], place: string): { path: string; type: string }[] =>
+  members.flatMap(({ name, type, members: inner }) => {
+    const path = `${place.replace('[0]', '.0')}.${name}`
+    return inner.length > 0 ? leavesOf(inner, path) : types.has(type) ? [] : [{ path, type }]
+  })
+
 export function policyPage(): string {
   return [
     '# Policies',

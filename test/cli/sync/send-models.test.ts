@@ -177,7 +177,13 @@ describe('a model that was sent', () => {
     expect(again.out).toMatch(/^iris +changed, waits for an approval of its code$/m)
     expect(again.out).not.toContain('settings')
     write(model(0.8, '// The floor is that of last year.'))
-    expect((await atLaptop('leo', 'models', 'sync')).out).toMatch(/^iris +changed, applied\n.*: 0.85 → 0.8$/m)
+    const { out: lower } = await atLaptop('leo', 'models', 'sync')
+    expect(lower).toContain(
+      'its code needs an approval: evaluation.policy.floors.accuracy loosens its policy',
+    )
+    expect(lower).not.toContain('settings are applied')
+    const waiting = /approve iris (sha256:\w+)/.exec(lower)![1]!
+    expect((await atLaptop('ada', 'models', 'approve', 'iris', waiting)).out).toMatch(/^iris +applied$/m)
     expect((await atLaptop('leo', 'models', 'sync')).out).toMatch(/^iris +unchanged$/m)
   })
 
@@ -209,8 +215,9 @@ describe('a model that was sent', () => {
       'model.sent by leo',
       'model.sent by leo',
       'model.sent by leo',
+      'model.sent by leo',
       'model.synced by ada',
-      'model.synced by leo',
+      'model.synced by ada',
       'model.synced by leo',
     ])
   })
@@ -251,7 +258,7 @@ tenure.define_model(
       'evaluation.policy.floors.accuracy: 0.8 → 0.82\n  its settings are applied at once',
     )
     const stored = await atServer('models', 'show', 'pansies', '--json')
-    pansies(python)
+    pansies(python.replace('0.8', '0.84'))
     expect((await atLaptop('mia', 'models', 'sync', 'pansies')).out).toMatch(/^pansies +changed, applied$/m)
     expect((await atServer('models', 'show', 'pansies', '--json')).out).not.toBe(stored.out)
     expect((await atServer('models', 'waiting', 'pansies')).err).toContain('no waiting file')

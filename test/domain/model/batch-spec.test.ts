@@ -1,6 +1,11 @@
 /** Tests the options of a batch, and the label of a prediction. */
 import { describe, expect, it } from 'vitest'
-import { predictedText, issueOfPath, issuesOfBatch } from '../../../domain/model/batch-spec.ts'
+import {
+  predictedText,
+  issueOfForeignPath,
+  issueOfPath,
+  issuesOfBatch,
+} from '../../../domain/model/batch-spec.ts'
 
 const file = (path: string) => ({ kind: 'file', path }) as const
 const sound = { input: file('in.csv'), output: file('out/2026/a.parquet'), key: ['id'] }
@@ -27,6 +32,20 @@ describe('a batch', () => {
   ])('does not ask %j', (query, said) =>
     expect(issuesOfBatch({ ...sound, input: { kind: 'sql', query } }).join()).toContain(said),
   )
+
+  it.each([
+    ['input', { input: file('other/in.csv') }, 'other/in.csv'],
+    ['output', { output: file('other/a.parquet') }, 'other/a.parquet'],
+    ['output', { output: file('iris2/a.parquet') }, 'iris2/a.parquet'],
+    ['output', { output: file('a.parquet') }, 'a.parquet'],
+  ])('of a key of some models has no %s outside of the folder of its model: %j', (_what, given, named) => {
+    const own = { input: file('iris/in.csv'), output: file('iris/{date}/a.parquet') }
+    expect(issueOfForeignPath('iris', own)).toBeUndefined()
+    expect(issueOfForeignPath('iris', { input: { kind: 'sql', query: '' }, output: { kind: 'table' } })).toBe(
+      undefined,
+    )
+    expect(issueOfForeignPath('iris', { ...own, ...given })).toContain(`not ${named}`)
+  })
 
   it('neither replaces its input nor names columns of the output', () => {
     expect(issuesOfBatch({ ...sound, input: file('a.parquet'), output: file('a.parquet') })).toEqual([

@@ -34,6 +34,7 @@ const pinned: Record<string, string> = {
   '0022_expiry.sql': '74ec0c15435a08d1e5f5995aa8a092e41e898b5646ecebd4cba69c50b34a46e9',
   '0023_shadow_rows.sql': '9f12a21058ee0d39494de158e27e9c1e4d2c7cc34a21d8b779a4a5fd1b6cfd45',
   '0024_counted_units.sql': '898ee6148cae79fc57198f77c19f481bc3c6e250e40594b28e4c47b38c7a7556',
+  '0025_shared_views.sql': '24e66621b8b86a272ed321cf36f770637b7d95e918c9d1001167724c801f7454',
 }
 
 const query = async (url: string, text: string): Promise<Record<string, unknown>[]> => {

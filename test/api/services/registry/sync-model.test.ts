@@ -1,7 +1,9 @@
 /** Tests that files of a model are applied only over those that they were compared with, and that files which were taken back wait no longer. */
+import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { maxChecks } from '../../../../api/services/registry/check-model-files.ts'
 import { approveFiles, showWaiting, syncModel } from '../../../../api/services/registry/sync-model.ts'
+import { depsOf } from '../../../../api/auth/authorization.ts'
 import type { Actor } from '../../../../api/auth/authentication.ts'
 import { digestOf } from '../../../../store/artifacts.ts'
 import { listAudit } from '../../../../store/audit/audit-log.ts'
@@ -124,11 +126,22 @@ it('a view of other models is named, and changed only by those who may decide ab
   expect(await shown('query', query)).toEqual([])
   expect(delays(query).digest).not.toBe(other.views[0]!.digest)
   expect(await shown('keep', { keep: '2 d' })).toEqual(['the view delays of fraud too'])
-  const approved = approveFiles(api.deps, { ...ada, models: new Set([model]) } as Actor, filesOf('keep'))
+  // As a route does: the key sees the rows of its models alone, so the other model is hidden from the check.
+  const scoped = { ...ada, models: new Set([model]) } as Actor
+  const deps = depsOf(api.deps, scoped)
+  expect((await showWaiting(deps, model))!.fields).toContain('the view delays of other models too')
+  const approved = approveFiles(deps, scoped, filesOf('keep'))
   await expect(approved).rejects.toMatchObject({
     code: 'forbidden',
-    message: expect.stringContaining('fraud'),
+    message: 'the key ada has no access to all models that use the view delays',
   })
+  // Nor by a statement of its own, once its own model uses the view.
+  await upsertModels(fixture.store, [{ ...rowOf(used), definition: withView(model) }])
+  await expect(upsertView(deps.store, delays({ keep: '2 d' }))).rejects.toMatchObject({ code: 'forbidden' })
+  await upsertView(deps.store, delays({}))
+  for (const statement of [sql`delete from feature_views`, sql`delete from feature_history`])
+    await deps.store.query(statement).catch(() => {})
+  await upsertModels(fixture.store, [rowOf(used)])
   const [kept] = await listViews(fixture.store, { name: 'delays' })
   expect(kept!.definition).toEqual(JSON.parse(JSON.stringify(other.views[0])))
 })
