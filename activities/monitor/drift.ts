@@ -102,7 +102,8 @@ export const checkDrift =
       importance: importance ?? (measured && driftWeights(measured)),
     }
     const judged = { model, version, subject: 'served', fromMs, toMs } as const
-    return judgeWindow(deps, judged, reference, inputs, driftPolicyOf(tuning))
+    const isExported = own.some((hour) => hour.isExported === true)
+    return judgeWindow(deps, { ...judged, isExported }, reference, inputs, driftPolicyOf(tuning))
   }
 
 /** Checks whether the label distribution of matured outcomes still matches training, and compares it with the previous window. */
@@ -144,14 +145,19 @@ export const checkLabelDrift =
 /** Stores the verdict on a window once, and raises or resolves its alert. */
 async function judgeWindow(
   { store, log }: Deps,
-  span: Pick<DriftJudgement, 'model' | 'version' | 'subject' | 'fromMs' | 'toMs'>,
+  {
+    isExported = false,
+    ...span
+  }: Pick<DriftJudgement, 'model' | 'version' | 'subject' | 'fromMs' | 'toMs'> & { isExported?: boolean },
   reference: ReferenceProfile,
   inputs: DriftJudgement['inputs'],
   policy = defaultDriftPolicy,
 ): Promise<DriftResult> {
   const report = judge({ reference, ...inputs }, policy)
   const judgement = await insertDriftJudgement(store, { ...span, report, inputs, policy })
-  const result = resultOf(judgement)
+  const found = resultOf(judgement)
+  const isMarked = isExported && found.reasons.length > 0
+  const result = isMarked ? { ...found, reasons: [...found.reasons, exportedText] } : found
   await alertDrift(store, judgement, result)
   log.info({ ...span, ...result }, 'drift judged')
   return result
@@ -168,6 +174,9 @@ function countLabels(
   const values = rows.map(({ y }) => (profile.kind === 'number' ? y[place]! : named(y[place]!)))
   return countBins(profile, values)
 }
+
+/** Said where no replica has counted: the rows are a claim of a key. */
+const exportedText = 'from counts that exported predictors have sent'
 
 const nothing = (why: string): DriftResult => ({ level: 'insufficient', drifted: [], reasons: [why] })
 

@@ -201,6 +201,7 @@ const readRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
         countMs: schema.number,
         spanMs: schema.number,
         counts: countedHours,
+        exported: countedHours,
       },
       { earlier: countedHours },
     ),
@@ -221,7 +222,7 @@ const readRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
   }),
   defineRoute('post', '/v1/models/:name/feature-counts', predictors, {
     summary:
-      'Store what an exported predictor has counted (`tenure export --counters`), so that drift is judged from its rows too. Counts are absolute for a sender and period: sending them again changes nothing.',
+      'Store what an exported predictor has counted (`tenure export --counters`), so that drift is judged from its rows where no replica has counted. Counts are absolute for a key, sender and period: sending them again changes nothing.',
     answers: { 200: 'The number of periods stored' },
     answerSchema: schema.record({ stored: schema.count }),
     body: z.strictObject({
@@ -233,9 +234,11 @@ const readRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] => [
         .min(1)
         .max(maxSentPeriods),
     }),
-    async handle({ params, body }) {
+    async handle({ actor, params, body }) {
       const model = await getModel(store, params['name']!)
-      return { json: { stored: await storeSentCounts(store, model, body, serving.wall()) } }
+      return {
+        json: { stored: await storeSentCounts(store, actor!, { model, sent: body, nowMs: serving.wall() }) },
+      }
     },
   }),
   defineRoute('get', '/v1/models/:name/champion', viewers, {

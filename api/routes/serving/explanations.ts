@@ -51,8 +51,8 @@ export const explanationRoutes = (deps: ApiDeps): RouteDefinition[] => [
       background: z.array(row).optional(),
       of: z.union([z.string().max(200), z.number()]).optional(),
     }),
-    async handle({ params, body }) {
-      return { json: await explainPredictions(deps, { model: params['name']!, ...body }) }
+    async handle({ actor, params, body }) {
+      return { json: await explainPredictions(deps, actor!, { model: params['name']!, ...body }) }
     },
   }),
 ]

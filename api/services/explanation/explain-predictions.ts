@@ -16,6 +16,8 @@ import type { ApiDeps } from '../../deps.ts'
 import { compileReader } from '../../serving/codec/row-reader.ts'
 import type { ExplainedRows } from '../../serving/explanation/attribute-rows.ts'
 import { askReader } from '../../serving/runtime/limited-process.ts'
+import type { Actor } from '../../auth/authentication.ts'
+import { requireAskable } from '../askable-version.ts'
 import { resolveVersion } from '../resolve-version.ts'
 
 export const explainLimits = {
@@ -53,6 +55,7 @@ export async function explainPredictions(
     artifactRoot,
     serving,
   }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot' | 'serving'>,
+  actor: Actor,
   { model, version: named, of, ...input }: ExplainInput,
 ): Promise<ExplainedPredictions> {
   const version = await resolveVersion(store, named ?? `${model}@champion`)
@@ -61,6 +64,7 @@ export async function explainPredictions(
       'version_not_found',
       `${JSON.stringify(named)} is not a version of ${JSON.stringify(model)}`,
     )
+  await requireAskable(store, actor, version)
   const manifest = await getManifest(artifacts, version.artifactDigest)
   const fields = serving.fieldsOf(model)
   if (explaining >= explainLimits.maxConcurrent)

@@ -12,12 +12,22 @@ import {
 } from '../../../domain/model/reference-profile.ts'
 import type { CountedHour } from '../../../domain/monitoring/drift-history.ts'
 import { completeMonitorPolicy } from '../../../domain/monitoring/policy.ts'
-import type { Database } from '../../../store/postgres.ts'
+import { appendAudit } from '../../../store/audit/audit-log.ts'
+import type { Database, Store } from '../../../store/postgres.ts'
+import { sumOf } from '@tenure/sequential'
+import type { Actor } from '../../auth/authentication.ts'
+import { requireAskable } from '../askable-version.ts'
 import { findChampion } from '../../../store/registry/champions.ts'
 import { firstStepOf } from '../../../store/release/first-release.ts'
 import type { StoredModel } from '../../../store/registry/models.ts'
 import { getVersion, type Version } from '../../../store/registry/versions.ts'
-import { listHours, writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
+import {
+  exportIdOf,
+  listExportHours,
+  listHours,
+  lockExportCounts,
+  writeFeatureCounts,
+} from '../../../store/serving/feature-counts.ts'
 import { listReferenceHours } from '../../../store/serving/reference-hours.ts'
 
 const dayMs = 86_400_000
@@ -51,6 +61,7 @@ export async function readFeatureCounts(
     count_ms: profile.everyMs ?? defaultCountMs,
     span_ms: spanMs,
     counts: hours.map(counted),
+    exported: (await listExportHours(database, { model, version, fromMs, toMs })).map(counted),
     ...(before && { earlier: earlier.filter(({ hourMs }) => hourMs < fromMs).map(counted) }),
   }
 }
@@ -63,17 +74,22 @@ export interface SentCounts {
 }
 
 /**
- * Stores the counts of an exported predictor beside those of replicas, so that drift is judged from both. Counts are absolute for a sender
- * and period: sending them again changes nothing. Throws `invalid_request` for bins that are not those of the version's profile, and for
+ * Stores the counts of an exported predictor apart from those of replicas: they are a claim of the key, and judge drift only where no replica
+ * has counted. Counts are absolute for a key, sender and period: sending them again changes nothing. Throws `invalid_request` for bins that are not those of the version's profile, and for
  * a period that is not one of its periods of the last days.
  */
 export async function storeSentCounts(
-  database: Database,
-  { name }: StoredModel,
-  { version: named, sender, counts }: SentCounts,
-  nowMs: number,
+  store: Pick<Store, 'query' | 'transaction'>,
+  actor: Actor,
+  {
+    model: { name },
+    sent: { version: named, sender, counts },
+    nowMs,
+  }: { model: StoredModel; sent: SentCounts; nowMs: number },
 ): Promise<number> {
-  const { version, model, manifest } = await findCounted(database, name, named)
+  const found = await findCounted(store, name, named)
+  await requireAskable(store, actor, found)
+  const { version, model, manifest } = found
   const { profile } = manifest
   if (profile === undefined) throw new DomainError('not_found', `${version} has no training profile`)
   const { everyMs = defaultCountMs } = profile
@@ -96,9 +112,31 @@ export async function storeSentCounts(
       }),
     )
   })
-  await writeFeatureCounts(database, { replica: `export:${sender}`, rows })
+  const most = maxExportedRowsPerSecond * (everyMs / 1_000)
+  await store.transaction(async (database) => {
+    const beside = await lockExportCounts(database, { key: actor.id, sender, model, version })
+    for (const { hourMs, kind, name: each, counts: bins } of rows) {
+      const rest = beside.get(`${hourMs} ${kind} ${each}`) ?? 0
+      if (rest + sumOf(bins) > most)
+        throw new DomainError(
+          'invalid_request',
+          `${each} at ${new Date(hourMs).toISOString()}: the exports of one key count at most ${most} rows in ${everyMs / 60_000} min`,
+        )
+    }
+    await writeFeatureCounts(database, { replica: exportIdOf(actor.id, sender), rows })
+    await appendAudit(database, {
+      actor: actor.name,
+      action: 'counts.sent',
+      subject: version,
+      model,
+      detail: { sender, periods: counts.length, key: actor.id },
+    })
+  })
   return counts.length
 }
+
+/** What one key may claim to have answered outside of the replicas. */
+const maxExportedRowsPerSecond = 1_000
 
 function periodIssue(startMs: number, everyMs: number, nowMs: number): string | undefined {
   if (startMs % everyMs !== 0) return `is not the start of a period of ${everyMs / 60_000} min`

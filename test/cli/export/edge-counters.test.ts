@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import sql from 'sql-template-tag'
+import { listAudit } from '../../../store/audit/audit-log.ts'
+import { findWindow, writeFeatureCounts } from '../../../store/serving/feature-counts.ts'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createEdgeCounters } from '../../../cli/export/edge/counters.ts'
 import { exportVersion } from '../../../cli/export/write.ts'
@@ -68,6 +70,7 @@ const cases: Record<string, { spec: ArtifactSpec; profile: ReferenceProfile; row
 let fixture: ServingFixture
 let api: TestApi
 let key: string
+let petra: string
 let root: string
 let server: Awaited<ReturnType<typeof listenFor>>
 let url: string
@@ -92,6 +95,7 @@ beforeAll(async () => {
   fixture = await openServingFixture()
   root = mkdtempSync(join(tmpdir(), 'tenure-edge-counts-'))
   key = await fixture.key()
+  petra = await fixture.key({ role: 'predictor' })
   for (const [model, { spec, profile }] of Object.entries(cases)) {
     const version = (versions[model] = await fixture.register(spec))
     const artifactDigest = await putArtifact(fixture.artifactRoot, spec, (manifest) => ({
@@ -216,6 +220,34 @@ describe('counts that a server refuses', () => {
       /is a version of flight/,
     ],
     ['a version without a profile', bareVersion, /has no training profile/],
+    [
+      'more rows than the exports of a key may count',
+      () =>
+        send([
+          span(startMs, { sepalLength: [Number.MAX_SAFE_INTEGER, ...Array.from({ length: 10 }, () => 0)] }),
+        ]),
+      /the exports of one key count at most 3600000 rows in 60 min/,
+    ],
+    [
+      'more rows by another sender of the key',
+      async () => {
+        const half = { sepalLength: [2_000_000, ...Array.from({ length: 10 }, () => 0)] }
+        const first = await send([span(startMs, half)], { sender: '6e0a3c8e-6f0e-4b43-9d1c-0c8a5a9f1f11' })
+        expect(first.status).toBe(200)
+        return send([span(startMs, half)])
+      },
+      /the exports of one key count at most/,
+    ],
+    [
+      'a version that was never released, for a key of predictions',
+      async () => {
+        return api.request('POST', '/v1/models/iris/feature-counts', {
+          key: petra,
+          body: { version: versions['iris'], sender, counts: [span()] },
+        })
+      },
+      /was not released, so it answers no predictor/,
+    ],
   ])('%s', async (_what, ask, pattern) => {
     const { status, json } = await ask()
     expect([400, 404]).toContain(status)
@@ -244,4 +276,40 @@ it('an export without counters, or with a server that does not answer, says so a
   await expect(exported('iris', join(root, 'without'), digest, true)).rejects.toMatchObject({
     problem: { detail: expect.stringContaining('has no training profile') },
   })
+})
+
+it('what a key claims for exports judges nothing where replicas have counted, is shown apart, and is audited', async () => {
+  const version = versions['iris']!
+  const hourMs = Math.floor(Date.now() / defaultCountMs) * defaultCountMs - 3 * defaultCountMs
+  const bins = (first: number) => [first, ...Array.from({ length: 10 }, () => 0)]
+  const at = new Date(hourMs).toISOString()
+  const sent = await api.request('POST', '/v1/models/iris/feature-counts', {
+    key,
+    body: {
+      version,
+      sender: '6e0a3c8e-6f0e-4b43-9d1c-0c8a5a9f1f12',
+      counts: [{ at, features: { sepalLength: bins(1_000_000) }, scores: {} }],
+    },
+  })
+  expect(sent.status).toBe(200)
+  const span = { model: 'iris', version, fromMs: hourMs, toMs: hourMs + defaultCountMs }
+  expect(await findWindow(fixture.store, span)).toMatchObject({
+    isExported: true,
+    features: { sepalLength: bins(1_000_000) },
+  })
+  const rows = [
+    { model: 'iris', version, hourMs, kind: 'feature' as const, name: 'sepalLength', counts: bins(7) },
+  ]
+  await writeFeatureCounts(fixture.store, { replica: 'a replica', rows })
+  expect(await findWindow(fixture.store, span)).toEqual({ features: { sepalLength: bins(7) } })
+  const shown = (await api.request('GET', `/v1/models/iris/feature-counts?version=${version}`, { key }))
+    .json as {
+    counts: object[]
+    exported: object[]
+  }
+  expect(shown.counts).toContainEqual({ at, features: { sepalLength: bins(7) } })
+  expect(shown.exported).toContainEqual({ at, features: { sepalLength: bins(1_000_000) } })
+  expect(await listAudit(fixture.store, { action: 'counts.sent', subject: version, limit: 1 })).toHaveLength(
+    1,
+  )
 })

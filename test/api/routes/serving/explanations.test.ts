@@ -1,5 +1,5 @@
 /** Tests explanations of predictions through the API: the method of each format, and refusals. */
-import sql from 'sql-template-tag'
+import sql, { raw } from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { ExplainedPredictions } from '../../../../domain/explanation/explained-predictions.ts'
 import { explainLimits } from '../../../../api/services/explanation/explain-predictions.ts'
@@ -19,6 +19,7 @@ let fixture: ServingFixture
 let api: TestApi
 let key: string
 let elsewhere: string
+let vera: string
 let trees: TreeVersion
 const spec = irisSpec('iris')
 
@@ -47,6 +48,7 @@ beforeAll(async () => {
   const { features, output } = trees.manifest
   await registerDigest(fixture.store, fixture.artifactRoot, { model: 'trees', features, output, digest })
   key = await fixture.key({ role: 'predictor' })
+  vera = await fixture.key({ role: 'viewer' })
   elsewhere = await fixture.key({ role: 'admin', models: ['other'] })
   api = await startApi(fixture)
 })
@@ -55,7 +57,7 @@ afterAll(async () => {
   await fixture.close()
 })
 
-const explain = (model: string, body: object, as = key) =>
+const explain = (model: string, body: object, as = model === 'trees' ? vera : key) =>
   api.request('POST', `/v1/models/${model}/explain`, { key: as, body })
 const explained = async (model: string, body: object): Promise<ExplainedPredictions> => {
   const { status, json } = await explain(model, body)
@@ -159,6 +161,22 @@ describe('an explanation', () => {
   ])('is refused for %s', async (_what, model, body, status, code) => {
     const refused = await explain(model, body)
     expect([refused.status, refused.json]).toEqual([status, expect.objectContaining({ code }) as unknown])
+  })
+
+  it('is refused to a predictor for a version that was never released or was rolled back, and not to people', async () => {
+    const body = { instances: [trees.rows[9]!], version: 'trees_v1.0.0' }
+    const mark = (column: 'known_good_at' | 'rolled_back_at') =>
+      fixture.store.query(sql`update versions set ${raw(column)} = now() where version = 'trees_v1.0.0'`)
+    const asked = async () => {
+      const { status, json } = await explain('trees', body, key)
+      return [status, json['detail'] ?? '']
+    }
+    expect(await asked()).toEqual([404, 'trees_v1.0.0 was not released, so it answers no predictor'])
+    await mark('known_good_at')
+    expect(await asked()).toEqual([200, ''])
+    await mark('rolled_back_at')
+    expect(await asked()).toEqual([404, 'trees_v1.0.0 was rolled back, so it answers no predictor'])
+    expect((await explain('trees', body)).status).toBe(200)
   })
 
   it('is refused to a key of another model', async () =>
