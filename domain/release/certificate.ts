@@ -13,7 +13,7 @@ import { missingApprovals } from './approval.ts'
 import { canaryJudge } from '../canary/incremental-judge.ts'
 import { judgeLook, lookOf, type Judgement, type LookRecord } from './judge-stage.ts'
 import type { ReleasePolicy } from './policy.ts'
-import type { ReleaseDigests, ReleaseOutcomeKind, ReleaseStage } from './state.ts'
+import { stepsOf, type ReleaseDigests, type ReleaseOutcomeKind, type ReleaseStage } from './state.ts'
 
 /** The type of the statement that is signed. */
 export const certificateType = 'urn:tenure:release-certificate:1'
@@ -183,6 +183,71 @@ export function certificateIssues(
     ...approvalIssues(certificate),
     ...certificate.decisions.flatMap((each, at) => decisionIssues(each, certificate, `decisions/${at}`)),
     ...eventIssues(certificate),
+    ...timeIssues(certificate),
+    ...outcomeIssues(certificate),
+  ]
+}
+
+/** The order of the times, all of which are of the clock of the database: a release begins, is approved and judged, and ends. */
+function timeIssues({ release, approvals, decisions }: ReleaseCertificate): CertificateIssue[] {
+  const { startedAt, endedAt } = release
+  const ordered = (field: string, at: string, from: string, to: string) =>
+    Date.parse(at) >= Date.parse(from) && Date.parse(at) <= Date.parse(to)
+      ? []
+      : [issue(field, `is ${at}, not between ${from} and ${to}`)]
+  return [
+    ...ordered('release/endedAt', endedAt, startedAt, endedAt),
+    ...approvals.flatMap(({ at }, place) => ordered(`approvals/${place}/at`, at, startedAt, endedAt)),
+    ...decisions.flatMap(({ at }, place) =>
+      ordered(`decisions/${place}/at`, at, decisions[place - 1]?.at ?? startedAt, endedAt),
+    ),
+  ]
+}
+
+/**
+ * Whether the outcome follows from the verdicts: a promotion has no verdict against it, a verdict for each stage of its policy at the share of
+ * this stage, and its row in the audit log. What a command of a user has ended is stated by the signer.
+ */
+function outcomeIssues({ release, policy, decisions, events }: ReleaseCertificate): CertificateIssue[] {
+  const shares = decisions.flatMap(({ stage, stageIndex, evidence: { state } }, at) => {
+    const share = stage === 'canary' ? policy.stages[stageIndex]?.shareBp : undefined
+    return stage !== 'canary' || state.shareBp === share
+      ? []
+      : [issue(`decisions/${at}/evidence/state/shareBp`, `is ${state.shareBp}, but the policy has ${share}`)]
+  })
+  if (!events.some(({ action }) => action === 'release.ended'))
+    shares.push(issue('events', 'lacks release.ended'))
+  if (release.outcome !== 'promoted') return shares
+  const against = decisions.find(({ verdict }) => verdict.kind !== 'pass' && verdict.kind !== 'inconclusive')
+  // An order of break-glass and a hotfix have fewer stages, and a first version none.
+  const isWhole = !release.breakGlass && !release.hotfix && release.baseline !== undefined
+  const steps: Pick<CertifiedDecision, 'stage' | 'stageIndex'>[] = isWhole
+    ? [
+        ...stepsOf({ strategy: policy.strategy, policy }),
+        ...(policy.probation ? [{ stage: 'probation', stageIndex: 0 } as const] : []),
+      ]
+    : []
+  const judged = ({ stage, stageIndex }: Pick<CertifiedDecision, 'stage' | 'stageIndex'>) =>
+    decisions.some((each) => each.stage === stage && each.stageIndex === stageIndex)
+  return [
+    ...shares,
+    ...(against
+      ? [
+          issue(
+            'release/outcome',
+            `is promoted, although the verdict on ${against.stage} is ${against.verdict.kind}`,
+          ),
+        ]
+      : []),
+    ...steps
+      .filter((each) => !judged(each))
+      .map(({ stage, stageIndex }) =>
+        issue('decisions', `has no verdict on ${stage} ${stageIndex} of the policy`),
+      ),
+    ...(release.drill === undefined ? [] : [issue('release/outcome', 'is promoted, which a drill never is')]),
+    ...(events.some(({ action }) => action === 'champion.promoted')
+      ? []
+      : [issue('events', 'lacks champion.promoted')]),
   ]
 }
 
@@ -240,9 +305,12 @@ export function gateIssues({
     ...metrics.flatMap((row, at) =>
       metricIssues(row, `gate/report/metrics/${at}`, { policy, compared, isFirst }),
     ),
-    ...firstDifference({ verdict, needsPerson, reasons, warnings }, again, 'gate/report').map(
-      ({ field, one, other }) => issue(field, `is ${one}, but the tables give ${other}`),
-    ),
+    ...firstDifference(
+      { verdict, needsPerson, reasons, warnings },
+      again,
+      'gate/report',
+      recomputedTolerance,
+    ).map(({ field, one, other }) => issue(field, `is ${one}, but the tables give ${other}`)),
   ]
 }
 
@@ -321,8 +389,8 @@ function decisionIssues(
   const again = { verdict: { kind, reasons, statistics, judge }, inputs: judged.inputs }
   return [
     ...lossIssues(evidence, gate.report.policy, `${field}/evidence/observation`),
-    ...firstDifference({ verdict, inputs }, again, field).map(({ field: at, one, other }) =>
-      issue(at, `is ${one}, but the counts give ${other}`),
+    ...firstDifference({ verdict, inputs }, again, field, recomputedTolerance).map(
+      ({ field: at, one, other }) => issue(at, `is ${one}, but the counts give ${other}`),
     ),
   ]
 }
@@ -378,9 +446,18 @@ export interface Difference {
   other: string
 }
 
-/** The first field in which two values differ as JSON, below the path of `field`; empty where they are equal. */
-export function firstDifference(one: unknown, other: unknown, field = ''): Difference[] {
-  const found = differenceOf(one, other)
+/**
+ * How far a figure that is computed again may differ, relative to its size: engines differ in the last bits of a logarithm. Twelve digits are
+ * the same.
+ */
+export const recomputedTolerance = 1e-12
+
+/**
+ * The first field in which two values differ as JSON, below the path of `field`; empty where they are equal. `tolerance`: how far numbers may
+ * differ, relative to the larger one.
+ */
+export function firstDifference(one: unknown, other: unknown, field = '', tolerance = 0): Difference[] {
+  const found = differenceOf(one, other, tolerance)
   if (found === undefined) return []
   const path = field === '' ? found.path : [field, ...found.path]
   return [
@@ -395,16 +472,22 @@ export function firstDifference(one: unknown, other: unknown, field = ''): Diffe
 function differenceOf(
   one: unknown,
   other: unknown,
+  tolerance: number,
 ): { path: string[]; one: unknown; other: unknown } | undefined {
-  if (one === other) return undefined
+  if (one === other || isClose(one, other, tolerance)) return undefined
   if (!isParent(one) || !isParent(other) || Array.isArray(one) !== Array.isArray(other))
     return { path: [], one, other }
   for (const name of new Set([...Object.keys(one), ...Object.keys(other)])) {
-    const found = differenceOf(one[name], other[name])
+    const found = differenceOf(one[name], other[name], tolerance)
     if (found !== undefined) return { ...found, path: [name, ...found.path] }
   }
   return undefined
 }
+
+const isClose = (one: unknown, other: unknown, tolerance: number): boolean =>
+  typeof one === 'number' &&
+  typeof other === 'number' &&
+  Math.abs(one - other) <= tolerance * Math.max(Math.abs(one), Math.abs(other))
 
 const isParent = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null

@@ -55,7 +55,10 @@ export const certificatesGroup: CommandGroup = {
               fingerprint: fingerprintOf(createPublicKey(publicPem)),
             })),
           )
-          terminal.answer({ keys }, keys.map(({ public_key: pem }) => pem.trimEnd()).join('\n'))
+          terminal.answer(
+            { keys },
+            keys.map(({ purpose, public_key: pem }) => `# ${purpose}\n${pem.trimEnd()}`).join('\n'),
+          )
         } finally {
           await place.close()
         }

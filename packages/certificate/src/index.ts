@@ -29,10 +29,15 @@ export interface Verification {
   issues: Issue[]
 }
 
-/** `keys`: the Ed25519 public keys of the installation that are trusted, in PEM, one after the other. */
+/** `keys`: the Ed25519 public keys of the installation that are trusted, as `tenure certificates key` prints them. */
 export function verifyCertificate(file: string, keys: string): Verification {
   const trusted = readKeys(keys)
-  if (trusted.length === 0) return refused('--key', 'holds no Ed25519 public key in PEM')
+  for (const purpose of ['certificates', 'heads'] as const)
+    if (trusted[purpose].length === 0)
+      return refused(
+        '--key',
+        `holds no Ed25519 public key in PEM behind a line "# ${purpose}": take what \`tenure certificates key\` prints`,
+      )
   const parsed = parse(file)
   if (!parsed?.statement || !parsed.envelope) return refused('file', 'is not the JSON of a certificate')
   // Of two members of one name, a reader may see the one that is not verified.
@@ -41,7 +46,7 @@ export function verifyCertificate(file: string, keys: string): Verification {
   const payload = Buffer.from(String(envelope.payload), 'base64')
   const signed = parse(payload.toString())
   const issues = [
-    ...envelopeIssues(envelope, payload, trusted),
+    ...envelopeIssues(envelope, payload, trusted.certificates),
     ...firstDifference(envelope.payload, payload.toString('base64'), 'envelope/payload').map(({ field }) => ({
       field,
       message: 'is not base64',
@@ -55,7 +60,7 @@ export function verifyCertificate(file: string, keys: string): Verification {
   ]
   // What was not signed is not judged.
   if (issues.length > 0) return { summary: '', issues }
-  const found = judgedIssues(statement, trusted)
+  const found = judgedIssues(statement, trusted.heads)
   return { summary: found.length === 0 ? summaryOf(statement) : '', issues: found }
 }
 
@@ -85,16 +90,23 @@ function parse(text: string): Partial<CertificateFile> | undefined {
   }
 }
 
-function readKeys(pem: string): KeyObject[] {
-  const blocks = pem.match(/-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY-----/g) ?? []
-  return blocks.flatMap((block) => {
+/** The keys of an installation, by what they sign: the certificate, and the head of the audit log that it names. */
+type TrustedKeys = Readonly<Record<'certificates' | 'heads', KeyObject[]>>
+
+/** Reads keys behind a line with their purpose, as `tenure certificates key` prints them. A key without a purpose is trusted for none. */
+function readKeys(pem: string): TrustedKeys {
+  const keys: TrustedKeys = { certificates: [], heads: [] }
+  const blocks = pem.matchAll(
+    /^# (certificates|heads)\s*(-----BEGIN PUBLIC KEY-----[^-]*-----END PUBLIC KEY-----)/gm,
+  )
+  for (const [, purpose, block] of blocks)
     try {
-      const key = createPublicKey(block)
-      return key.asymmetricKeyType === 'ed25519' ? [key] : []
+      const key = createPublicKey(block!)
+      if (key.asymmetricKeyType === 'ed25519') keys[purpose as keyof TrustedKeys].push(key)
     } catch {
-      return []
+      // No key.
     }
-  })
+  return keys
 }
 
 const fingerprintOf = (key: KeyObject): string =>
@@ -138,9 +150,9 @@ const digestOf = (value: unknown): string =>
   `sha256:${createHash('sha256').update(canonicalJson(value)).digest('hex')}`
 
 /** A trusted key may have signed what is no certificate of this version. */
-function judgedIssues(statement: CertificateStatement, trusted: readonly KeyObject[]): Issue[] {
+function judgedIssues(statement: CertificateStatement, heads: readonly KeyObject[]): Issue[] {
   try {
-    return contentIssues(statement, trusted)
+    return contentIssues(statement, heads)
   } catch (error) {
     return [
       {
@@ -151,10 +163,10 @@ function judgedIssues(statement: CertificateStatement, trusted: readonly KeyObje
   }
 }
 
-function contentIssues(statement: CertificateStatement, trusted: readonly KeyObject[]): Issue[] {
+function contentIssues(statement: CertificateStatement, heads: readonly KeyObject[]): Issue[] {
   const { predicate } = statement
   const { auditHead } = predicate
-  const isSigned = trusted.some((key) =>
+  const isSigned = heads.some((key) =>
     verify(null, Buffer.from(auditHeadText(auditHead)), key, Buffer.from(auditHead.signature, 'base64url')),
   )
   return [

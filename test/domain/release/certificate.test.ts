@@ -10,7 +10,8 @@ import { worldsOf } from '../../support/evaluation/worlds.ts'
 import { certificateKey, digestOf, exampleCertificate } from '../../support/release/certificates.ts'
 
 const [key, headKey, other] = [certificateKey(), certificateKey(), certificateKey()]
-const trusted = key.publicPem + headKey.publicPem
+const keysOf = (certificates: string, heads: string) => `# certificates\n${certificates}# heads\n${heads}`
+const trusted = keysOf(key.publicPem, headKey.publicPem)
 const file = signStatement(key, exampleCertificate(headKey))
 const verify = (changed: unknown, keys = trusted) => verifyCertificate(JSON.stringify(changed), keys).issues
 
@@ -73,9 +74,12 @@ describe('the certificate of a release', () => {
   })
 
   it('is refused with the keys of another installation, and without one', () => {
-    expect(verify(file, other.publicPem).map(({ field }) => field)).toEqual(['envelope/signatures/0/keyid'])
+    expect(verify(file, keysOf(other.publicPem, headKey.publicPem)).map(({ field }) => field)).toEqual([
+      'envelope/signatures/0/keyid',
+    ])
     expect(verify(file, 'no key').map(({ field }) => field)).toEqual(['--key'])
-    expect(verify(file, key.publicPem).map(({ field }) => field)).toEqual([
+    expect(verify(file, key.publicPem + headKey.publicPem).map(({ field }) => field)).toEqual(['--key'])
+    expect(verify(file, keysOf(key.publicPem, key.publicPem)).map(({ field }) => field)).toEqual([
       'statement/predicate/auditHead/signature',
     ])
   })
@@ -147,7 +151,93 @@ it.each<[CallerTarget, CallerTarget]>([
   const targeted = { target, minMs: 1, minRequests: 1, deadlineMs: 2 }
   const policy = policyWithoutNames({ ...predicate.policy, targeted }, () => 'participant-1')
   expect(policy.targeted?.target).toEqual(shown)
-  expect(verify(signStatement(key, { ...predicate, policy }))).toEqual([])
+  // Its verdict is missing here.
+  expect(verify(signStatement(key, { ...predicate, policy }))).toEqual([
+    { field: 'statement/predicate/decisions', message: 'has no verdict on targeted 0 of the policy' },
+  ])
+})
+
+describe('a key of one purpose', () => {
+  const purposes = [
+    ['certificates', key],
+    ['heads', headKey],
+  ] as const
+  it.each(purposes)('that is stolen, of %s, makes no certificate alone', (_, stolen) => {
+    const forged = signStatement(stolen, exampleCertificate(stolen))
+    expect(verify(forged).map(({ field }) => field)).toEqual(
+      stolen === key ? ['statement/predicate/auditHead/signature'] : ['envelope/signatures/0/keyid'],
+    )
+  })
+})
+
+describe('a statement that a holder of both keys has signed', () => {
+  const signed = (change: (predicate: typeof file.statement.predicate) => void) => {
+    const changed = structuredClone(file.statement.predicate)
+    change(changed)
+    return verify(signStatement(key, changed)).map(({ field }) => field.replace('statement/predicate/', ''))
+  }
+
+  it.each<[string, Parameters<typeof signed>[0], string]>([
+    ['without verdicts', (each) => void (each.decisions = []), 'decisions'],
+    ['without the last verdict of a stage', (each) => void each.decisions.splice(2, 1), 'decisions'],
+    [
+      'of an end before the start',
+      ({ release }) => void (release.endedAt = '1960-01-01T00:00:00.000Z'),
+      'release/endedAt',
+    ],
+    [
+      'of a verdict before the start',
+      ({ decisions }) => void (decisions[0]!.at = '1960-01-01T00:00:00.000Z'),
+      'decisions/0/at',
+    ],
+    ['of verdicts in another order', ({ decisions }) => void decisions.reverse(), 'decisions/1/at'],
+    [
+      'of an approval after the end',
+      ({ approvals }) => void (approvals[0]!.at = '2100-01-01T00:00:00.000Z'),
+      'approvals/0/at',
+    ],
+    [
+      'of another share than that of the policy',
+      ({ policy }) => void (policy.stages[0]!.shareBp += 1),
+      'decisions/1/evidence/state/shareBp',
+    ],
+    ['of a promoted drill', ({ release }) => void (release.drill = 'bad'), 'release/outcome'],
+    [
+      'without the row of the promotion',
+      (each) => void (each.events = each.events.filter(({ action }) => action !== 'champion.promoted')),
+      'events',
+    ],
+  ])('%s is refused', (_, change, field) => {
+    expect(signed(() => {})).toEqual([])
+    expect(signed(change)).toContain(field)
+  })
+
+  it('is valid where another engine computes the last bits of a figure otherwise, and not beyond twelve digits', () => {
+    const { predicate } = file.statement
+    const figures = leavesOf(predicate).filter(
+      ({ path, value }) =>
+        /^decisions\/\d+\/verdict\/statistics\//.test(path.join('/')) &&
+        typeof value === 'number' &&
+        !Number.isInteger(value),
+    )
+    expect(figures.length).toBeGreaterThan(3)
+    const scaled = (by: number) => {
+      const changed = structuredClone(predicate)
+      for (const { path, value } of figures) {
+        const parent = path
+          .slice(0, -1)
+          .reduce(
+            (each, name) => each[name] as Record<string, unknown>,
+            changed as never as Record<string, unknown>,
+          )
+        parent[path.at(-1)!] = Number(value) * by
+      }
+      return verify(signStatement(key, changed))
+    }
+    expect(scaled(1 + 2 * Number.EPSILON)).toEqual([])
+    expect(scaled(1 - 2 * Number.EPSILON)).toEqual([])
+    expect(scaled(1 + 1e-9)).not.toEqual([])
+  })
 })
 
 describe('a figure that a holder of the key has changed and signed', () => {

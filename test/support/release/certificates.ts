@@ -152,7 +152,9 @@ export function exampleCertificate(headKey: ReturnType<typeof certificateKey>): 
     policy: digestOf(policy),
   }
   const at = '2026-01-05T00:00:00.000Z'
-  const hashes = Array.from({ length: 4 }, (_, i) => String(i).repeat(64))
+  // Before the first verdict.
+  const startedAt = '1970-01-01T00:00:00.000Z'
+  const hashes = Array.from({ length: 5 }, (_, i) => String(i).repeat(64))
   const head = { seq: 9, hash: 'f'.repeat(64), at }
   const certificate: ReleaseCertificate = {
     issuedAt: at,
@@ -163,7 +165,7 @@ export function exampleCertificate(headKey: ReturnType<typeof certificateKey>): 
       baseline,
       strategy: 'canary',
       outcome: 'promoted',
-      startedAt: at,
+      startedAt,
       endedAt: at,
       requestedBy: 'participant-1',
       hotfix: false,
@@ -173,11 +175,11 @@ export function exampleCertificate(headKey: ReturnType<typeof certificateKey>): 
     policy,
     gate,
     approvals: [
-      { by: 'participant-2', at, digests },
-      { by: 'participant-3', at, digests },
+      { by: 'participant-2', at: startedAt, digests },
+      { by: 'participant-3', at: startedAt, digests },
     ],
     decisions: decisions(),
-    events: ['release.opened', 'release.approve', 'release.ended'].map((action, i) => ({
+    events: ['release.opened', 'release.approve', 'champion.promoted', 'release.ended'].map((action, i) => ({
       seq: i + 3,
       at,
       action,
