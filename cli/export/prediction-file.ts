@@ -9,6 +9,7 @@ import { extname } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { createGzip } from 'node:zlib'
 import type * as duckDb from '@duckdb/node-api'
+import { disarmedCell } from '../../domain/values/csv-cell.ts'
 import { textLiteral } from '../../domain/sql-text.ts'
 
 export const fileFormats = { '.csv': 'csv, header', '.parquet': 'parquet, compression zstd' } as const
@@ -61,7 +62,7 @@ export async function writePredictions(
 ): Promise<number> {
   const [spool, partial] = [`${file}.rows.gz`, `${file}.partial`]
   try {
-    const { rows, types } = await spoolRows(pages, spool)
+    const { rows, types } = await spoolRows(pages, { spool, format })
     await writeFile(partial, '', ownerOnly)
     await writeWithDuck({ spool, partial, format, types })
     await rename(partial, file)
@@ -71,7 +72,10 @@ export async function writePredictions(
   }
 }
 
-async function spoolRows(pages: AsyncIterable<readonly object[]>, spool: string) {
+async function spoolRows(
+  pages: AsyncIterable<readonly object[]>,
+  { spool, format }: { spool: string; format: FileFormat },
+) {
   const types: Record<string, string> = { ...firstColumns }
   let rows = 0
   async function* lines() {
@@ -81,7 +85,7 @@ async function spoolRows(pages: AsyncIterable<readonly object[]>, spool: string)
         const columns = columnsOfPrediction(prediction)
         for (const [name, value] of Object.entries(columns))
           if (!(name in firstColumns)) types[name] = commonType(types[name], typeOf(name, value))
-        text += `${JSON.stringify(columns)}\n`
+        text += `${JSON.stringify(format === '.csv' ? disarmed(columns) : columns)}\n`
       }
       rows += page.length
       yield text
@@ -90,6 +94,15 @@ async function spoolRows(pages: AsyncIterable<readonly object[]>, spool: string)
   await pipeline(lines, createGzip({ level: 1 }), createWriteStream(spool, ownerOnly))
   return { rows, types }
 }
+
+/** A caller has chosen the texts. */
+const disarmed = (columns: Record<string, Cell>): Record<string, Cell> =>
+  Object.fromEntries(
+    Object.entries(columns).map(([name, value]) => [
+      name,
+      typeof value === 'string' ? disarmedCell(value) : value,
+    ]),
+  )
 
 const momentColumn = /^(outcome|review)\.\w+_at$/
 

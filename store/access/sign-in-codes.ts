@@ -6,6 +6,7 @@ import { randomBytes, scrypt } from 'node:crypto'
 import { promisify } from 'node:util'
 import sql from 'sql-template-tag'
 import { appendAudit } from '../audit/audit-log.ts'
+import { readServiceState } from '../database/key-value.ts'
 import type { Database, Store } from '../postgres.ts'
 
 /** The session that made the code; the new one belongs to the same key and secret, and ends with it at the latest. */
@@ -31,9 +32,21 @@ export function parseCode(typed: string): string | undefined {
   return /^[0-9A-HJKMNP-TV-Z]{8}$/.test(code) ? code : undefined
 }
 
-/** Makes the same hash everywhere, so that a row is found by it. */
-const hashOf = (code: string): Promise<Buffer> =>
-  promisify<string, string, number, Buffer>(scrypt)(code, 'tenure sign-in code', 32)
+/** Makes the same hash on every replica of this installation, so that a row is found by it, and another in any other. */
+const hashOf = async (store: Store, code: string): Promise<Buffer> =>
+  promisify<string, string, number, Buffer>(scrypt)(code, await saltOf(store), 32)
+
+const saltName = 'sign_in_salt'
+
+/** Makes the salt of the installation when its first code is made. */
+async function saltOf(store: Store): Promise<string> {
+  const known = await readServiceState<string>(store, saltName)
+  if (known !== undefined) return known
+  await store.query(sql`
+    insert into service_state (name, value) values (${saltName}, ${JSON.stringify(randomBytes(32).toString('base64url'))})
+    on conflict do nothing`)
+  return (await readServiceState<string>(store, saltName))!
+}
 
 /** Replaces the key's code with a new one. Returns undefined when the key is revoked. */
 export async function createSignInCode(
@@ -41,7 +54,7 @@ export async function createSignInCode(
   { key, mark, untilMs }: CodeSession,
 ): Promise<SignInCode | undefined> {
   const code = Array.from(randomBytes(8), (byte) => digits[byte % 32]).join('')
-  const hash = await hashOf(code)
+  const hash = await hashOf(store, code)
   return store.transaction(async (database) => {
     const [row] = await database.query<{ name: string; expiresAt: string }>(sql`
       with old as (delete from sign_in_codes where expires_at < now() and key_id <> ${key}),
@@ -62,7 +75,7 @@ export async function createSignInCode(
 
 /** Takes a code out; undefined when it is unknown, used or expired, or its key is revoked or expired. */
 export async function redeemSignInCode(store: Store, code: string): Promise<CodeSession | undefined> {
-  const hash = await hashOf(code)
+  const hash = await hashOf(store, code)
   return store.transaction(async (database) => {
     const [row] = await database.query<CodeSession & { name: string }>(sql`
       delete from sign_in_codes using api_keys

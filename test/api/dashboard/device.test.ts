@@ -158,6 +158,9 @@ it('stands in the database as a slow hash alone, and a revoked key makes none', 
     sql`select sign_in_codes::text as row from sign_in_codes where key_id = ${idOf(maker.key)}`,
   )
   expect(row!.row).not.toContain(code.replace('-', ''))
+  // The salt is that of this installation, made with its first code.
+  const salts = await servers.store.query(sql`select value from service_state where name = 'sign_in_salt'`)
+  expect(salts).toEqual([{ value: expect.stringMatching(/^[\w-]{43}$/) as string }])
   await revokeKey(servers.store, idOf(maker.key))
   const session = { key: idOf(maker.key), mark: 'x', untilMs: Date.now() + 60_000 }
   expect(await createSignInCode(servers.store, session)).toBeUndefined()

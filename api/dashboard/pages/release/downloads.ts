@@ -1,5 +1,6 @@
 /** Writes the files of a release page: the draft of a post-mortem, and the candidate's predictions that callers received. */
 import { DomainError } from '../../../../domain/errors.ts'
+import { disarmedCell } from '../../../../domain/values/csv-cell.ts'
 import { listExposed, maxExposed } from '../../../../store/dashboard/release-detail.ts'
 import type { ApiDeps } from '../../../deps.ts'
 import type { RouteRequest, RouteResponse } from '../../../http/route.ts'
@@ -30,7 +31,7 @@ export const downloadPostMortem: Download = async ({ store }, { params }) => {
 /** Quotes what would break a line, and disarms what a spreadsheet would run as a formula. */
 function csvCell(value: string | number | undefined): string {
   if (typeof value !== 'string') return value === undefined ? '' : String(value)
-  const text = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value
+  const text = disarmedCell(value)
   return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }
 

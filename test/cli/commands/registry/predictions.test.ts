@@ -218,6 +218,17 @@ describe('tenure predictions', () => {
       await Promise.resolve()
       throw new Error('the API is away')
     }
+    async function* hostile() {
+      await Promise.resolve()
+      yield [
+        { id: 'x', routing_key: '=HYPERLINK("http://x")', reference: '@SUM(1)', inputs: { a: '+1', b: -1 } },
+      ]
+    }
+    await writePredictions(hostile(), { file: file('hostile.csv'), format: '.csv' })
+    const cells = readFileSync(file('hostile.csv'), 'utf8').split('\n')[1]!
+    expect(cells).toContain(`'=HYPERLINK`)
+    expect(cells).toMatch(/'@SUM\(1\).*'\+1,-1/)
+    rmSync(file('hostile.csv'))
     await expect(writePredictions(broken(), { file: file('broken.csv'), format: '.csv' })).rejects.toThrow(
       'the API is away',
     )

@@ -1,0 +1,4 @@
+/** Disarms texts of callers in CSV, which a spreadsheet would run as formulas. */
+
+/** The text, behind an apostrophe where a spreadsheet would take it for a formula. */
+export const disarmedCell = (text: string): string => (/^[=+\-@\t\r]/.test(text) ? `'${text}` : text)
