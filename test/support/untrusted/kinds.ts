@@ -52,6 +52,10 @@ const ids: Readonly<Record<string, RowKind>> = {
   evaluationId: 'evaluation',
   version: 'version',
   view: 'view',
+  // Of a definition of the view.
+  'failView.digest': 'view',
+  'materialise.digest': 'view',
+  'materialiseView.digest': 'view',
   queued: 'queued',
   'endDrill.id': 'drill',
   'erase.id': 'erasure',
