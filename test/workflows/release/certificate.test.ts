@@ -67,9 +67,11 @@ async function deps() {
 async function publicKeys(): Promise<string> {
   const { signing } = fixture.config
   const keys = await Promise.all(
-    (['certificates', 'heads'] as const).map((each) => openSigner(signing, each)),
+    (['certificates', 'heads'] as const).map(
+      async (each) => `# ${each}\n${(await openSigner(signing, each)).publicPem}`,
+    ),
   )
-  return keys.map(({ publicPem }) => publicPem).join('')
+  return keys.join('')
 }
 
 /** Writes the certificate and the keys, and verifies it in another process. */
