@@ -169,7 +169,7 @@ describe('tenure predictions', () => {
     for (const [place, row] of csv.entries())
       for (const [name, cell] of Object.entries(row)) {
         const given = wanted[place]![name]
-        const value = typeof given === 'boolean' ? String(given) : given
+        const value = given === hostile ? `'${hostile}` : typeof given === 'boolean' ? String(given) : given
         expect(typeof value === 'number' ? Number(cell) : (cell ?? undefined), name).toEqual(value)
       }
     const parquet = await readFile('flight.parquet')
@@ -221,13 +221,18 @@ describe('tenure predictions', () => {
     async function* hostile() {
       await Promise.resolve()
       yield [
-        { id: 'x', routing_key: '=HYPERLINK("http://x")', reference: '@SUM(1)', inputs: { a: '+1', b: -1 } },
+        {
+          id: 'x',
+          routing_key: '=HYPERLINK("http://x")',
+          reference: '@SUM(1)',
+          inputs: { a: '+A1', b: '-1' },
+        },
       ]
     }
     await writePredictions(hostile(), { file: file('hostile.csv'), format: '.csv' })
     const cells = readFileSync(file('hostile.csv'), 'utf8').split('\n')[1]!
     expect(cells).toContain(`'=HYPERLINK`)
-    expect(cells).toMatch(/'@SUM\(1\).*'\+1,-1/)
+    expect(cells).toMatch(/'@SUM\(1\).*'\+A1,-1/)
     rmSync(file('hostile.csv'))
     await expect(writePredictions(broken(), { file: file('broken.csv'), format: '.csv' })).rejects.toThrow(
       'the API is away',
