@@ -211,7 +211,6 @@ describe('a model that was sent', () => {
     const steps = rows.filter(({ action }) => action.startsWith('model.'))
     expect(steps.map(({ actor, action }) => `${action} by ${actor}`).toSorted()).toEqual([
       'model.code_rejected by ada',
-      'model.code_rejected by leo',
       'model.sent by leo',
       'model.sent by leo',
       'model.sent by leo',
