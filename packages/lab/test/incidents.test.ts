@@ -82,7 +82,7 @@ describe('a played case', () => {
   })
 
   it('counts better versions as blocked when only their decisions are better, because a base rate has moved', async () => {
-    const [weekly, never] = await playCase(calm[0]!, learnt, [
+    const [weekly, never] = await playCase(calm[1]!, learnt, [
       ruleOf('weekly, unjudged'),
       programRule(await programOf(`for (let day = 0; day < 60; day++) console.log('{"verdict":"hold"}')`)),
     ])
