@@ -4,10 +4,11 @@
  * hangs delays no rollback.
  */
 import { canonicalJson } from '../../domain/canonical-json.ts'
+import { readSample } from '../../domain/canary/external/metric-answer.ts'
 import { reasonOf } from '../../domain/errors.ts'
 import type { GatewayServer } from '../../domain/serving/gateway.ts'
 import { readMetricSources } from '../integrations/metric-sources.ts'
-import { queryPrometheus, sampleValue } from '../integrations/prometheus.ts'
+import { queryPrometheus } from '../integrations/prometheus.ts'
 
 type Counted = Pick<GatewayServer, 'sinceMs' | 'attempts' | 'requests' | 'failures' | 'unread'>
 
@@ -199,7 +200,7 @@ function seriesIn(result: readonly unknown[], status: string): Map<string, Serie
     if (version === undefined)
       throw new Error(`a series has no label ${versionLabel}, which the query gives it`)
     if (code === undefined) throw new Error(`a series of ${version} has no label ${status}`)
-    const count = sampleValue(value)
+    const count = readSample(value)
     if (!Number.isFinite(count)) throw new Error(`a counter of ${version} is ${count}`)
     const labels = Object.entries(metric).toSorted(([one], [other]) => (one < other ? -1 : 1))
     const target = instance === undefined ? undefined : `${job} ${instance}`

@@ -9,6 +9,7 @@ import {
   type ExternalReading,
   type ExternalTest,
 } from '../../../domain/canary/external/external-metric.ts'
+import { readPrometheusValue, readWebhookValue } from '../../../domain/canary/external/metric-answer.ts'
 import type { ExternalMetric } from '../../../domain/canary/external/external-policy.ts'
 import { reasonOf } from '../../../domain/errors.ts'
 import type { CountedTick } from '../../../domain/release/evidence-builder.ts'
@@ -24,7 +25,7 @@ import type { Deps } from '../../deps.ts'
 import { redactedOf } from '../../../domain/redact.ts'
 import { percentDecoded } from '../../../domain/addresses/percent-decoded.ts'
 import { sendRequest } from '../../../store/integrations/http-request.ts'
-import { queryPrometheus, sampleValue } from '../../../store/integrations/prometheus.ts'
+import { queryPrometheus } from '../../../store/integrations/prometheus.ts'
 
 /** How long a look waits for sources that respond quickly. */
 const graceMs = 500
@@ -226,15 +227,7 @@ async function askPrometheus(
     window: `${Math.max(1, Math.round((toMs - fromMs) / 1_000))}s`,
   }
   const filled = query.replaceAll(/\$(model|version|arm|window)\b/g, (_, word: string) => words[word]!)
-  const { resultType, result } = await queryPrometheus(source, { query: filled, atMs: toMs, maxMs: askMs })
-  if (resultType === 'scalar') return sampleValue(result)
-  if (resultType !== 'vector' || !Array.isArray(result))
-    throw new Error('the answer is neither a vector nor a scalar of Prometheus')
-  if (result.length !== 1)
-    throw new Error(
-      `the query selects ${result.length} series, and exactly one is needed: aggregate with sum(…)`,
-    )
-  return sampleValue((result[0] as { value?: unknown } | null)?.value)
+  return readPrometheusValue(await queryPrometheus(source, { query: filled, atMs: toMs, maxMs: askMs }))
 }
 
 async function askSql(url: string, query: string, question: MetricQuestion): Promise<number> {
@@ -264,11 +257,10 @@ async function askWebhook(
   { model, version, arm, fromMs, toMs }: MetricQuestion,
 ): Promise<number> {
   const [from, to] = [new Date(fromMs).toISOString(), new Date(toMs).toISOString()]
-  const answer = await sendRequest<{ value?: unknown } | null | undefined>(source, {
+  const answer = await sendRequest<unknown>(source, {
     method: 'POST',
     path: '',
     body: { metric: query, model, version, arm, from, to },
   })
-  if (typeof answer?.value !== 'number') throw new Error('the answer has no number as its value')
-  return answer.value
+  return readWebhookValue(answer)
 }

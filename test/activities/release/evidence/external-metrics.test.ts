@@ -121,7 +121,12 @@ describe('Prometheus', () => {
     ['no series', vector(), 'the query selects 0 series, and exactly one is needed'],
     ['several series', vector('1', '2'), 'the query selects 2 series'],
     ['a range', { text: '{"data":{"resultType":"matrix","result":[]}}' }, 'neither a vector nor a scalar'],
-    ['no JSON', { text: '<html>' }, 'neither a vector nor a scalar'],
+    ['no JSON', { text: '<html>' }, 'the answer is no object of JSON'],
+    [
+      'a part',
+      { text: vector('0.25').text.replace('{', '{"isPartial":true,') },
+      'the answer is partial (isPartial: true)',
+    ],
     [
       'a broken sample',
       { text: '{"data":{"resultType":"scalar","result":[1]}}' },
