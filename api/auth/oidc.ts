@@ -2,7 +2,7 @@
  * Signs users in with an OpenID Connect provider: authorization code with PKCE (RFC 7636), state and nonce. The ID token must carry a
  * signature of the issuer, although TLS already authenticates the token endpoint.
  */
-import type { Configuration, CustomFetch, IDToken, TokenEndpointResponse } from 'openid-client'
+import type { ClientAuth, Configuration, CustomFetch, IDToken, TokenEndpointResponse } from 'openid-client'
 import { DomainError } from '../../domain/errors.ts'
 import type { SsoIdentity } from '../../store/access/sso-keys.ts'
 import type { Signer } from '../../store/signing/signing-key.ts'
@@ -101,7 +101,7 @@ async function profileOf(
   { claims, tokens }: { claims: IDToken; tokens: TokenEndpointResponse },
 ): Promise<object> {
   const used = [nameClaim, roleClaim, ...(nameClaim === 'email' ? ['email_verified'] : [])]
-  const isComplete = used.every((claim) => claims[claim] !== undefined)
+  const isComplete = used.every((claim) => claimOf(claims, claim) !== undefined)
   if (isComplete || client.serverMetadata().userinfo_endpoint === undefined) return {}
   const { fetchUserInfo } = await import('openid-client')
   const { email_verified, ...userInfo } = await fetchUserInfo(client, tokens.access_token, claims.sub)
@@ -120,7 +120,7 @@ async function clientOf(config: OidcConfig, nowMs: number): Promise<Configuratio
     [oidc.clockSkew]: Math.round((nowMs - Date.now()) / 1_000),
     [oidc.clockTolerance]: clockToleranceS,
   }
-  const authentication = clientSecret === undefined ? oidc.None() : oidc.ClientSecretBasic(clientSecret)
+  const authentication = clientSecret === undefined ? oidc.None() : bySecret(oidc, clientSecret)
   const isPlain = issuer.startsWith('http:')
   const execute = [oidc.enableNonRepudiationChecks, ...(isPlain ? [oidc.allowInsecureRequests] : [])]
   try {
@@ -133,6 +133,16 @@ async function clientOf(config: OidcConfig, nowMs: number): Promise<Configuratio
     return client
   } catch (error) {
     throw failureOf(error)
+  }
+}
+
+/** Sends the secret in the header, or in the body to a provider that takes it there alone (OpenID Connect Discovery, 3). */
+function bySecret(oidc: typeof import('openid-client'), secret: string): ClientAuth {
+  const [basic, post] = [oidc.ClientSecretBasic(secret), oidc.ClientSecretPost(secret)]
+  return (server, ...rest) => {
+    const methods = server.token_endpoint_auth_methods_supported ?? ['client_secret_basic']
+    const takesPostAlone = methods.includes('client_secret_post') && !methods.includes('client_secret_basic')
+    return (takesPostAlone ? post : basic)(server, ...rest)
   }
 }
 
@@ -161,16 +171,57 @@ function fetchOf({ issuer, privateHosts }: OidcConfig): CustomFetch {
 function identityOf({ nameClaim, roleClaim, roles }: OidcConfig, claims: IDToken): SsoIdentity {
   const name = claims[nameClaim]
   if (typeof name !== 'string' || !/^[\w.@+-]{1,90}$/.test(name))
-    throw refused(`the identity has no ${nameClaim} that could be a name`)
+    throw refused(
+      `the identity has no ${nameClaim} that could be a name: ${typeof name === 'string' ? `${JSON.stringify(name.slice(0, 90))} has other characters than a–z, 0–9 and _.@+-` : 'the claim is absent'}, so name users by another claim in TENURE_OIDC_NAME_CLAIM`,
+    )
   if (nameClaim === 'email' && claims['email_verified'] !== true)
     throw refused(
       'the email address of the identity is not verified: the claim email_verified is not true, so name users by another claim in TENURE_OIDC_NAME_CLAIM',
     )
-  const claimed = claims[roleClaim]
-  const groups = new Set((Array.isArray(claimed) ? claimed : [claimed]).map(String))
+  const claimed = claimOf(claims, roleClaim)
+  const groups = groupsOf(claimed)
   const role = roles.find(([group]) => groups.has(group))?.[1]
-  if (role === undefined) throw new DomainError('forbidden', `${name} has no role by the claim ${roleClaim}`)
+  if (role === undefined)
+    throw new DomainError(
+      'forbidden',
+      `${name} has no role by the claim ${roleClaim}: ${whyNone(claims, roleClaim, claimed)}`,
+      { withoutRole: { issuer: claims.iss, subject: claims.sub } },
+    )
   return { issuer: claims.iss, subject: claims.sub, name, role }
+}
+
+/** A claim by its name, or within others as in `realm_access.roles` of Keycloak. */
+function claimOf(claims: object, name: string): unknown {
+  const own = (fields: unknown, key: string): unknown =>
+    typeof fields === 'object' && fields !== null && Object.hasOwn(fields, key)
+      ? (fields as Record<string, unknown>)[key]
+      : undefined
+  return own(claims, name) ?? name.split('.').reduce<unknown>(own, claims)
+}
+
+/** A list, a single text, or the keys of an object, as Zitadel gives roles. */
+function groupsOf(claimed: unknown): ReadonlySet<string> {
+  if (Array.isArray(claimed)) return new Set(claimed.map(String))
+  if (typeof claimed === 'object' && claimed !== null) return new Set(Object.keys(claimed))
+  return new Set(typeof claimed === 'string' ? [claimed] : [])
+}
+
+const maxGroups = 10
+
+function whyNone(claims: IDToken, name: string, claimed: unknown): string {
+  const elsewhere = claimOf(claims, '_claim_names')
+  if (claimed === undefined && typeof elsewhere === 'object' && elsewhere !== null && name in elsewhere)
+    return 'the provider gives an address in place of so many groups, so let it give the groups of this application alone, or map app roles'
+  if (claimed === undefined) return 'the claim is absent'
+  const groups = [...groupsOf(claimed)]
+  if (typeof claimed === 'string' && /[\s,;]/.test(claimed))
+    return `it is one text, ${JSON.stringify(claimed.slice(0, 200))}, so let the provider give a list of groups`
+  return groups.length === 0
+    ? 'it names no group'
+    : `TENURE_OIDC_ROLES names none of ${groups
+        .slice(0, maxGroups)
+        .map((each) => JSON.stringify(each.slice(0, 100)))
+        .join(', ')}`
 }
 
 /** Translates an error of the library for the user. Matches its classes by code, because the library is loaded on first use. */
@@ -183,7 +234,17 @@ function failureOf(error: unknown): Error {
     return new DomainError('not_ready', `the identity provider does not respond: ${message}`)
   if (code === 'OAUTH_AUTHORIZATION_RESPONSE_ERROR')
     return refused(`the identity provider says ${/^[a-z_]{1,40}$/.exec(reason ?? '')?.[0] ?? 'no'}`)
-  if (httpStatus !== undefined) return refused(`the identity provider refuses with ${httpStatus}`)
+  if (httpStatus !== undefined) {
+    const said = /^[\w-]{1,40}$/.exec(reason ?? '')?.[0]
+    return refused(
+      `the identity provider refuses with ${httpStatus}${said === undefined ? '' : ` (${said})`}`,
+    )
+  }
+  const { expected, body } = (cause ?? {}) as { expected?: unknown; body?: { issuer?: unknown } }
+  if (typeof expected === 'string' && typeof body?.issuer === 'string')
+    return refused(
+      `the identity provider names the issuer ${body.issuer.slice(0, 200)}, and TENURE_OIDC_ISSUER is ${expected.slice(0, 200)}: write it there as the provider does`,
+    )
   return refused(`the identity cannot be verified: ${cause instanceof Error ? cause.message : message}`)
 }
 

@@ -51,8 +51,41 @@ export function parseOidc(
   const scopes = scope.split(' ')
   if (!scopes.includes('openid') || !scopes.every((each) => /^[\x21\x23-\x5b\x5d-\x7e]+$/.test(each)))
     issues.push('TENURE_OIDC_SCOPE is a list of scopes with openid, such as "openid email profile groups"')
-  const pairs = mapped.split(',').map((pair) => pair.trim().split('=') as [string, Role])
-  if (!pairs.every(([group, role]) => group !== '' && roles.includes(role) && !programRoles.includes(role)))
-    issues.push('TENURE_OIDC_ROLES is a list such as ml-approvers=approver,all-staff=viewer')
+  const pairs = pairsOf(mapped, issues)
   return { issuer, clientId, clientSecret, redirect, scope, nameClaim, roleClaim, roles: pairs, ...rest }
+}
+
+const personRoles = roles.filter((role) => !programRoles.includes(role))
+/** A part of a name of LDAP, such as `OU=Groups`, which has commas between its parts. */
+const ldapPart = /^(?:CN|OU|DC|O|L|ST|C|UID|SN|STREET)=[^=]+$/i
+
+/**
+ * Reads `group=role` pairs with commas between them. The last `=` of a pair divides it, because a group may have one, and commas within the
+ * name of a group of LDAP divide none. Otherwise another group would get the role.
+ */
+function pairsOf(mapped: string, issues: string[]): [string, Role][] {
+  const pairs: [string, Role][] = []
+  let ldap: string[] = []
+  for (const part of mapped.split(',').map((each) => each.trim())) {
+    if (part === '' && ldap.length === 0) continue
+    const at = part.lastIndexOf('=')
+    const role = part.slice(at + 1).trim() as Role
+    const own = part.slice(0, Math.max(0, at)).trim()
+    const isLdap = ldap.length === 0 || ldapPart.test(own)
+    if (personRoles.includes(role) && own !== '' && isLdap) {
+      pairs.push([[...ldap, own].join(','), role])
+      ldap = []
+    } else if (ldapPart.test(part)) ldap.push(part)
+    else {
+      issues.push(
+        `TENURE_OIDC_ROLES has ${JSON.stringify([...ldap, part].join(','))}: give each group as GROUP=ROLE with a role of ${personRoles.join(', ')}, such as ml-approvers=approver,all-staff=viewer`,
+      )
+      return pairs
+    }
+  }
+  if (ldap.length > 0 || pairs.length === 0)
+    issues.push(
+      `TENURE_OIDC_ROLES ${ldap.length > 0 ? `has ${JSON.stringify(ldap.join(','))} without a role` : 'has no role'}: give each group as GROUP=ROLE, such as ml-approvers=approver,all-staff=viewer`,
+    )
+  return pairs
 }

@@ -70,6 +70,22 @@ export async function ensureSsoKey(
   })
 }
 
+/** Revokes the keys of a user who has lost every role, and with them the sessions that they opened. */
+export const revokeSsoKeys = (
+  store: Store,
+  { issuer, subject }: Pick<SsoIdentity, 'issuer' | 'subject'>,
+): Promise<void> =>
+  store.transaction(async (database) => {
+    await database.query(sql`select pg_advisory_xact_lock(hashtext('person keys'))`)
+    const rows = await database.query<HeldKey>(sql`
+      select id, name, role from api_keys
+      where revoked_at is null and sso_issuer = ${issuer} and sso_subject = ${subject}`)
+    for (const held of rows) {
+      await revokeKey(database, held.id)
+      await auditKey(database, 'key.revoked', held, held.name)
+    }
+  })
+
 /** Stores the dashboard sessions that users ended early. Every other session is valid by its signed cookie alone. */
 export const isSessionRevoked = (database: Database, id: string) =>
   rowsFrom(database).any(sql`select 1 from revoked_sessions where id = ${id}`)

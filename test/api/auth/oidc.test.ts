@@ -117,6 +117,34 @@ it('sign-in keeps one key per user and role, and a revoked key has no access', a
   expect((await get('/', cookieOf(lesser))).status).toBe(303)
 })
 
+it('a user who has lost every group is refused, and the sessions that were open end', async () => {
+  Object.assign(provider.claims, { sub: 'lea', email: 'lea@example.org' })
+  const session = await signIn()
+  expect((await get('/', cookieOf(session))).status).toBe(200)
+  provider.claims['groups'] = ['sales']
+  expect((await signIn()).status).toBe(403)
+  expect((await get('/', cookieOf(session))).status).toBe(303)
+})
+
+it('roles may be within other claims, or the keys of an object', async () => {
+  const { oidc } = readConfig({
+    ...environment(provider.issuer),
+    TENURE_OIDC_ROLE_CLAIM: 'realm_access.roles',
+  })
+  const nested = createApp({ ...api.deps, metrics: createMetrics(api.serving, new Map()), oidc: oidc! }).app
+  const statusOf = async () => {
+    const { back, cookie } = await wayBack()
+    return (await nested.request(back, { headers: { accept: 'text/html', host: 'localhost', cookie } }))
+      .status
+  }
+  provider.claims['realm_access'] = { roles: ['employees'] }
+  expect(await statusOf()).toBe(303)
+  provider.claims['realm_access'] = { roles: { employees: { id: 'example.org' } } }
+  expect(await statusOf()).toBe(303)
+  provider.claims['realm_access'] = { roles: [] }
+  expect(await statusOf()).toBe(403)
+})
+
 it('a user is an issuer and a subject: an email address that passes to another user brings no key along', async () => {
   const keysNow = async () =>
     (await listKeys(fixture.store)).filter(({ name, revokedAt }) => /eve|mallory/.test(name) && !revokedAt)
@@ -228,7 +256,17 @@ it.each<[string, () => void, RegExp]>([
     () => (provider.claims['email_verified'] = 'true'),
     /not verified/,
   ],
-  ['without a role here', () => (provider.claims['groups'] = ['sales']), /has no role by the claim/],
+  ['without a role here', () => (provider.claims['groups'] = ['sales']), /names none of &quot;sales&quot;/],
+  [
+    'with several groups in one text',
+    () => (provider.claims['groups'] = 'sales,employees'),
+    /is one text, &quot;sales,employees&quot;/,
+  ],
+  [
+    'of so many groups that they are elsewhere',
+    () => Object.assign(provider.claims, { groups: undefined, _claim_names: { groups: 'src1' } }),
+    /gives an address in place of so many groups/,
+  ],
 ])('an identity %s is refused', async (_what, alter, why) => {
   alter()
   const refused = await signIn()

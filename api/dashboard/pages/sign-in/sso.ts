@@ -1,6 +1,6 @@
 /** Signs users in through the identity provider. Each user gets a key whose secret is unknown, and a session of that key. */
 import { DomainError, isError } from '../../../../domain/errors.ts'
-import { ensureSsoKey } from '../../../../store/access/sso-keys.ts'
+import { ensureSsoKey, revokeSsoKeys, type SsoIdentity } from '../../../../store/access/sso-keys.ts'
 import type { OidcConfig } from '../../../../domain/access/oidc-config.ts'
 import type { RouteResponse, RouteRequest } from '../../../http/route.ts'
 import type { ApiDeps } from '../../../deps.ts'
@@ -60,6 +60,11 @@ export async function completeSso(deps: ApiDeps, ask: AnyAsk): Promise<RouteResp
     }
   } catch (error) {
     if (!isError(error, 'unauthenticated') && !isError(error, 'forbidden')) throw error
+    const { withoutRole } = error.context as { withoutRole?: Pick<SsoIdentity, 'issuer' | 'subject'> }
+    if (withoutRole !== undefined) {
+      await revokeSsoKeys(deps.store, withoutRole)
+      await deps.authentication.refresh()
+    }
     deps.log.warn({ address: ask.address, why: error.message }, 'sign-in refused')
     const message = `Sign-in failed: ${error.message}.`
     return signInPage({ next: '/', status: 403, message, hasSso: true, zone: zoneOf(ask.header) })
