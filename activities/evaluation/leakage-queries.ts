@@ -11,12 +11,14 @@ import {
 import type { Feature } from '../../domain/model/features.ts'
 import { snapshotColumns, snapshotLabels, type ModelDefinition } from '../../domain/model-definition.ts'
 import {
+  areCopied,
   findClassShift,
   rankCorrelation,
   separationByValues,
   separationOfClasses,
   type ClassCounts,
   type ClassShift,
+  type EqualRows,
   type LeakageFacts,
 } from '../../domain/evaluation/leakage.ts'
 import { quotedIdentifier } from '../../domain/sql-text.ts'
@@ -33,6 +35,8 @@ export async function findLeaks(duck: Duck, definition: ModelDefinition): Promis
     select avg(cast(${key} in (select ${key} from snapshot where ${part} = 'train') as double)) as share
     from snapshot where ${part} = 'test'`)
   const facts: LeakageFacts = { rowOverlap: overlap?.share ?? 0 }
+  const equalRows = await findEqualRows(duck, definition)
+  if (equalRows !== undefined) facts.equalRows = equalRows
   const entityOverlap = await findEntityOverlap(duck, definition)
   if (entityOverlap !== undefined) facts.entityOverlap = entityOverlap
   const different = await countDifferentRows(duck, definition)
@@ -82,6 +86,52 @@ export async function findLeakingFeatures(
 
 const featuresOf = (kind: Feature['kind'], { features }: ModelDefinition): string[] =>
   Object.keys(features).filter((name) => features[name]?.kind === kind)
+
+/** Numbers that differ by the noise of a conversion are equal in so many digits. */
+const roundedDigits = 5
+
+/** Compares the values of test and training rows, exactly and with rounded numbers; undefined where no test row equals one. */
+async function findEqualRows(
+  duck: Duck,
+  { features, split }: ModelDefinition,
+): Promise<EqualRows | undefined> {
+  const names = Object.keys(features)
+  const exact = names.map(quotedIdentifier)
+  const rounded = names.map((name) => {
+    const column = quotedIdentifier(name)
+    if (features[name]!.kind !== 'number') return column
+    const digits = `${roundedDigits - 1} - cast(floor(log10(abs(${column}))) as integer)`
+    return `case when ${column} is null or ${column} = 0 or not isfinite(${column}) then ${column} else round(${column}, ${digits}) end`
+  })
+  const found = async (values: readonly string[]): Promise<EqualRows | undefined> => {
+    await duck.run(`create or replace temp table _row_hashes as
+      select hash(${values.join(', ')}) as h, hash(hash(${values.join(', ')}), ${label}) as l, ${part} as p
+      from snapshot where ${part} in ('train', 'test')`)
+    const [shares] = await duck.rows<{ features: number | null; withLabel: number | null }>(`
+      select avg(cast(h in (select h from _row_hashes where p = 'train') as double)) as features,
+        avg(cast(l in (select l from _row_hashes where p = 'train') as double)) as "withLabel"
+      from _row_hashes where p = 'test'`)
+    if ((shares?.features ?? 0) === 0) return undefined
+    const sizes = await duck.rows<{ size: number; groups: number }>(
+      'select size, count(*) as groups from (select count(*) as size from _row_hashes group by h) group by size',
+    )
+    const isCopied = areCopied(new Map(sizes.map(({ size, groups }) => [Number(size), Number(groups)])))
+    return {
+      features: shares!.features!,
+      withLabel: shares!.withLabel!,
+      isCopied,
+      ...(split.kind === 'time' ? { isByTime: true as const } : {}),
+    }
+  }
+  try {
+    const exactly = await found(exact)
+    if (exactly?.isCopied === true || !names.some((name) => features[name]!.kind === 'number')) return exactly
+    const roughly = await found(rounded)
+    return roughly?.isCopied === true ? { ...roughly, isRounded: true } : exactly
+  } finally {
+    await duck.run('drop table if exists _row_hashes')
+  }
+}
 
 /** The number of different test rows, when the split keeps equal rows together and most rows have an equal one. */
 async function countDifferentRows(

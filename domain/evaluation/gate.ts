@@ -21,7 +21,7 @@ import {
   type GateInput,
   type GateSearch,
 } from './input.ts'
-import { leakageReasons, type LeakageFacts } from './leakage.ts'
+import { leakageReasons, suspectedLeakReasons, type LeakageFacts } from './leakage.ts'
 import { rowsOfTruths, score, truthsOf } from './metrics.ts'
 import { builtInPrimary, correctedFor, type GatePolicy } from './policy.ts'
 import {
@@ -39,6 +39,7 @@ import {
   searchReasons,
   unjudgedSlices,
   unknownReasons,
+  libraryReasons,
   splitReasons,
   useReasons,
   weightReasons,
@@ -112,6 +113,7 @@ const emptyReport = (
     search,
     tests,
     unknownCategories,
+    libraryWarnings,
     weights,
     compression,
   }: GateInput,
@@ -127,6 +129,7 @@ const emptyReport = (
     ...useReasons(testSetUses, policy),
     ...splitReasons(championSplitDiffers),
     ...unknownReasons(unknownCategories),
+    ...libraryReasons(libraryWarnings),
     ...weightReasons(weights),
   ],
   search,
@@ -350,6 +353,7 @@ export function concludeGate(
     ...fairnessReasons(fairness, policy, 'doubtful'),
     ...repetitionReasons(leakage.differentRows, rows),
     ...shiftReasons(leakage.classShift, policy),
+    ...suspectedLeakReasons(leakage, policy),
     ...basis.filter((each) => !isOfLearntRows(each)),
   ]
   // A leak, a failed test and a difference from the parent are certain even with few rows; everything else needs enough rows.

@@ -56,6 +56,8 @@ export interface GateInput {
   search?: GateSearch
   /** The categories of the training rows that a brought challenger does not know. */
   unknownCategories?: readonly UnknownCategories[]
+  /** What the libraries of the challenger have warned of. */
+  libraryWarnings?: readonly string[]
   /** What was found of a compressed challenger beside its parent. */
   compression?: GateCompression
 }

@@ -10,6 +10,8 @@ import type { Reason } from '../verdict.ts'
 export interface LeakageFacts {
   /** The share of test rows that are also training rows. */
   rowOverlap?: number
+  /** How many test rows equal a training row in their values; absent without any. */
+  equalRows?: EqualRows
   /** The share of test entities that are also training entities, when the split is by entity. */
   entityOverlap?: number
   /** How many different rows the test rows of a split by hash without a key are; absent when at least half of them differ. */
@@ -25,6 +27,41 @@ export interface LeakageFacts {
   featureAuc?: { feature: string; auc: number | null; ofMissing?: true }[]
   /** The rank correlation of each feature alone with a numeric label; null when undefined. */
   featureCorrelation?: { feature: string; correlation: number | null }[]
+}
+
+/** Test rows that equal a training row, whatever their keys are. */
+export interface EqualRows {
+  /** The share of test rows whose features a training row has, too, and of those with the label as well. */
+  features: number
+  withLabel: number
+  /** Whether numbers were compared by their first digits alone, which finds more. */
+  isRounded?: true
+  /** Whether the split is by time, where rows repeat as those of production do. */
+  isByTime?: true
+  /** Whether rows repeat in another way than by chance, as after an import that ran twice. */
+  isCopied: boolean
+}
+
+/** Fewer groups of equal rows prove nothing. */
+const minGroups = 20
+const copyErrors = 4
+
+/**
+ * Tells copied rows from rows that are equal by chance, by how many groups of each size equal rows form. Rows drawn one by one, from
+ * whatever mixture of values, form sizes with f(k−1)·f(k+1) ≥ k/(k+1)·f(k)² in expectation (mixed Poisson counts, by Cauchy and Schwarz).
+ * Copies break this: an import that ran twice has many pairs and no groups of three.
+ *
+ * @param groups the number of groups by their size
+ */
+export function areCopied(groups: ReadonlyMap<number, number>): boolean {
+  const of = (size: number) => groups.get(size) ?? 0
+  return [...groups].some(([size, count]) => {
+    if (size < 2 || count < minGroups) return false
+    const [low, fewer] = [count - copyErrors * Math.sqrt(count), of(size - 1)]
+    const expected =
+      ((size / (size + 1)) * Math.max(0, low) ** 2) / (fewer + copyErrors * Math.sqrt(fewer) + 1)
+    return of(size + 1) + copyErrors * Math.sqrt(expected) < expected
+  })
 }
 
 /** The share of a class in the training and in the test rows. */
@@ -152,6 +189,12 @@ export function leakageReasons(facts: LeakageFacts, policy: Pick<GatePolicy, 'le
     add(code, `${trained}, limit ${100 * overlap} %`, { share, limit: overlap })
   }
   addOverlap('leak_rows', 'test rows', facts.rowOverlap)
+  const { equalRows } = facts
+  if (equalRows?.isCopied === true && equalRows.isByTime !== true && equalRows.withLabel > overlap)
+    add('leak_rows', `${equalRowsText(equalRows)}, limit ${100 * overlap} %`, {
+      share: equalRows.withLabel,
+      limit: overlap,
+    })
   addOverlap('leak_entities', 'test entities', facts.entityOverlap)
   const early = facts.labelNotAfterFeature ?? 0
   if (early > 0)
@@ -170,5 +213,50 @@ export function leakageReasons(facts: LeakageFacts, policy: Pick<GatePolicy, 'le
     const message = `"${feature}" alone has the rank correlation ${correlation.toFixed(4)} with the label, limit ${featureCorrelation}: it may contain the label`
     add('leak_feature', message, { feature, correlation, limit: featureCorrelation })
   }
+  return reasons
+}
+
+const shareText = (share: number): string => `${(100 * share).toPrecision(3)} %`
+
+const equalRowsText = ({ features, withLabel, isRounded, isCopied }: EqualRows): string =>
+  `${shareText(features)} of the test rows equal a training row in every feature${isRounded === true ? ' (numbers by their first five digits)' : ''}, ${shareText(withLabel)} in the label too${isCopied ? ', more than chance explains' : ''}: an import may have run twice, or rows of one entity may be on both sides. Drop copies in the SQL of the source, or split by the entity`
+
+/** From here on, a feature that predicts the label alone is told to the approver. */
+const toldSeparation = 0.9
+
+/** Fewer equal rows change no metric, and more are those of a model of few values. */
+const toldEqual = { from: 0.01, to: 0.5 }
+
+/** What is no certain leak, and what an approver should know. */
+export function suspectedLeakReasons(facts: LeakageFacts, policy: Pick<GatePolicy, 'leakage'>): Reason[] {
+  const { overlap, featureAuc, featureCorrelation } = policy.leakage
+  const reasons: Reason[] = []
+  const { equalRows } = facts
+  // Few equal rows that may be so by chance, copies with other labels, and rows of a split by time, which may repeat as those of production do.
+  const isStopped = equalRows !== undefined && equalRows.isByTime !== true && equalRows.withLabel > overlap
+  const isTold =
+    equalRows?.isCopied === true
+      ? equalRows.features > overlap && !isStopped
+      : equalRows !== undefined && equalRows.features >= toldEqual.from && equalRows.features <= toldEqual.to
+  if (equalRows !== undefined && isTold)
+    reasons.push({
+      code: 'equal_rows',
+      message: equalRowsText(equalRows),
+      values: { share: equalRows.features, limit: overlap },
+    })
+  const tell = (what: string, measure: string, value: number) =>
+    reasons.push({
+      code: 'feature_alone',
+      message: `${what} has ${measure} ${value.toFixed(4)} with the label: check that it is known before the label is`,
+      values: { value },
+    })
+  for (const { feature, auc, ofMissing } of facts.featureAuc ?? []) {
+    const separation = auc === null ? 0 : Math.max(auc, 1 - auc)
+    if (separation < toldSeparation || separation > featureAuc) continue
+    tell(ofMissing ? `whether "${feature}" is missing` : `"${feature}" alone`, 'AUC', separation)
+  }
+  for (const { feature, correlation } of facts.featureCorrelation ?? [])
+    if (correlation !== null && correlation >= toldSeparation && !(correlation > featureCorrelation))
+      tell(`"${feature}" alone`, 'the rank correlation', correlation)
   return reasons
 }

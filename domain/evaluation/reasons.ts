@@ -261,6 +261,13 @@ export const unknownReasons = (unknown: readonly UnknownCategories[] = []): Reas
     values: { feature: each.feature, share: each.share },
   }))
 
+export const libraryReasons = (warnings: readonly string[] = []): Reason[] =>
+  warnings.map((each) => ({
+    code: 'library_warning',
+    message: `a library of the model warns: ${each}`,
+    values: {},
+  }))
+
 /** Test rows may be among the training rows of a champion of another split. */
 export const splitReasons = (championSplitDiffers = false): Reason[] =>
   championSplitDiffers

@@ -67,7 +67,7 @@ it('leakage queries report shared rows, shared entities, labels of the same mome
       ['c', 'p2', 'test', 1, 2, null, 0],
       ['d', null, 'test', 1, 2, 1, 1],
     ]),
-  ).toEqual({
+  ).toMatchObject({
     rowOverlap: 0.25,
     entityOverlap: 0.5,
     labelNotAfterFeature: 2,
@@ -77,6 +77,25 @@ it('leakage queries report shared rows, shared entities, labels of the same mome
       { feature: 'size', auc: null, ofMissing: true },
     ],
   })
+})
+
+it('leakage queries find rows that are there again under other keys, also where a conversion has changed the last digits', async () => {
+  const random = seededRandom(5)
+  const rows = Array.from({ length: 300 }, () => ({ size: random() * 100, label: random() < 0.5 ? 1 : 0 }))
+  const twice = (changed: (size: number) => number) =>
+    leaks(
+      rows.flatMap(({ size, label }, at): Fact[] => [
+        [`a${at}`, null, at % 3 ? 'train' : 'test', 1, 2, size, label],
+        [`b${at}`, null, at % 4 ? 'train' : 'test', 1, 2, changed(size), label],
+      ]),
+    )
+  const { equalRows } = await twice((size) => size)
+  expect(equalRows).toMatchObject({ isCopied: true, withLabel: equalRows!.features })
+  expect(equalRows!.features).toBeGreaterThan(0.6)
+  const { equalRows: rounded } = await twice((size) => size * (1 + 1e-9))
+  expect(rounded).toMatchObject({ isCopied: true, isRounded: true })
+  const { equalRows: others } = await twice(() => random() * 100)
+  expect(others).toBeUndefined()
 })
 
 it('leakage queries find a class that has another share in the test rows of a split by time', async () => {

@@ -376,6 +376,11 @@ describe('a challenger is stopped', () => {
 
   it.each([
     ['rows that were trained on', { rowOverlap: 0.002 }, 'leak_rows'],
+    [
+      'copies of rows that were trained on',
+      { equalRows: { features: 0.7, withLabel: 0.7, isCopied: true } },
+      'leak_rows',
+    ],
     ['entities that were trained on', { entityOverlap: 0.002 }, 'leak_entities'],
     ['labels known before their features', { labelNotAfterFeature: 1 }, 'leak_time'],
     ['a feature that holds the label', { featureAuc: [{ feature: 'paid', auc: 0.999 }] }, 'leak_feature'],
@@ -410,6 +415,39 @@ describe('a challenger is stopped', () => {
     expect(
       told({ leakage: { rowOverlap: 0.0005, entityOverlap: 0, labelNotAfterFeature: 0, featureAuc } })[0],
     ).toBe('better')
+  })
+})
+
+describe('an approver is told', () => {
+  const warningsOf = (leakage: object) =>
+    judge({ leakage }).warnings.map(({ code, message }) => [code, message])
+  it('of a feature that predicts the label nearly alone', () => {
+    const featureAuc = [
+      { feature: 'balance', auc: 0.06 },
+      { feature: 'size', auc: 0.89 },
+      { feature: 'closed_at', auc: 0.93, ofMissing: true },
+    ]
+    expect(warningsOf({ featureAuc })).toEqual([
+      [
+        'feature_alone',
+        '"balance" alone has AUC 0.9400 with the label: check that it is known before the label is',
+      ],
+      [
+        'feature_alone',
+        'whether "closed_at" is missing has AUC 0.9300 with the label: check that it is known before the label is',
+      ],
+    ])
+  })
+
+  it('of equal rows that are no certain leak: few, with other labels, or of a split by time', () => {
+    const told = [expect.arrayContaining(['equal_rows']) as unknown]
+    expect(warningsOf({ equalRows: { features: 0.02, withLabel: 0.01, isCopied: false } })).toEqual(told)
+    expect(warningsOf({ equalRows: { features: 0.4, withLabel: 0, isCopied: true } })).toEqual(told)
+    const byTime = { features: 0.4, withLabel: 0.4, isCopied: true, isByTime: true as const }
+    expect(warningsOf({ equalRows: byTime })).toEqual(told)
+    expect(judge({ leakage: { equalRows: byTime } }).verdict).toBe('better')
+    expect(warningsOf({ equalRows: { features: 0.9, withLabel: 0.8, isCopied: false } })).toEqual([])
+    expect(warningsOf({ equalRows: { features: 0.002, withLabel: 0.001, isCopied: false } })).toEqual([])
   })
 })
 

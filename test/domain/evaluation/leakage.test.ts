@@ -1,6 +1,6 @@
 /** Tests how well single features separate classes or predict numbers. */
 import { describe, expect, it } from 'vitest'
-import { rankCorrelation, separationOfClasses } from '../../../domain/evaluation/leakage.ts'
+import { areCopied, rankCorrelation, separationOfClasses } from '../../../domain/evaluation/leakage.ts'
 import { seededRandom } from '@tenure/sequential'
 
 const random = seededRandom(1)
@@ -60,5 +60,35 @@ describe('a number that follows the label', () => {
         noise.map((_, row) => noise[(row * 7 + 3) % 300]!),
       ),
     ).toBeLessThan(0.3)
+  })
+})
+
+describe('equal rows', () => {
+  const sizesOf = (rows: readonly number[]) => {
+    const groups = Map.groupBy(rows, (row) => row)
+    return new Map(
+      [...Map.groupBy(groups.values(), ({ length }) => length)].map(([size, all]) => [size, all.length]),
+    )
+  }
+  const drawn = (rows: number, cells: number, skew = 1) =>
+    Array.from({ length: rows }, () => Math.floor(cells * random() ** skew))
+
+  it('that are drawn from few or many values, evenly or not, are no copies', () => {
+    const copied = [1, 2, 4].flatMap((skew) =>
+      [5, 100, 1_000, 10_000, 1e6].flatMap((cells) =>
+        [300, 2_000, 20_000].map((rows) => areCopied(sizesOf(drawn(rows, cells, skew)))),
+      ),
+    )
+    expect(copied).toEqual(copied.map(() => false))
+  })
+
+  it('are copies after an import that ran twice, of some or all rows, also of few values', () => {
+    const rows = drawn(900, 1e9)
+    const half = rows.slice(0, 450)
+    const few = drawn(900, 2_000)
+    for (const more of [rows, half, [...rows, ...half]])
+      expect(areCopied(sizesOf([...rows, ...more]))).toBe(true)
+    expect(areCopied(sizesOf([...few, ...few]))).toBe(true)
+    expect(areCopied(sizesOf([...rows, ...rows.slice(0, 15)]))).toBe(false)
   })
 })
