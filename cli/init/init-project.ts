@@ -75,6 +75,8 @@ export interface Initialised extends Written {
   note?: string
   /** That the margin of the gate is narrower than the test rows can show. */
   narrow?: string
+  /** That the rows are a series over time, of which the features tell nothing. */
+  forecast?: string
   /** The checkout that packs Tenure, when the project names no package that it could install. */
   packedBy?: string
   /** Whether the types were inferred from only the first part of the file. */
@@ -129,7 +131,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
   const models = existsSync(join(folder, projectFile)) ? readProject(folder).settings.models : 'models'
   const policy = relative(models, 'policies/release.ts')
   const repeats = mostRepeat(columns, label, rows)
-  const split = planSplit({ columns, label, time, knownAt }, rows, asOf)
+  const split = planSplit({ columns, label, time, knownAt }, rows, { asOf, isCut: last.length > 0 })
   const text = modelText({
     language,
     name: model,
@@ -163,6 +165,7 @@ export async function initProject(options: InitOptions): Promise<Initialised> {
     columns,
     asOf,
     note,
+    forecast: forecastOf({ columns, label, time }, rows),
     narrow: narrowOf(label, split),
     packedBy: plan.tenure === readVersion() && existsSync(join(checkout, '.git')) ? checkout : undefined,
     cut: last.length > 0,
@@ -191,6 +194,24 @@ function mostRepeat(
   const used = columns.flatMap((each, at) => (each === label || each.use === 'none' ? [] : [at]))
   const different = new Set(rows.map((row) => JSON.stringify(used.map((at) => row[at]))))
   return different.size < rows.length / 2
+}
+
+/** A number for each time, and for each of a few series, has no features but its own past. */
+function forecastOf(
+  {
+    columns,
+    label,
+    time,
+  }: { columns: readonly InferredColumn[]; label: InferredColumn; time?: InferredColumn },
+  rows: readonly (readonly string[])[],
+): string | undefined {
+  const others = columns.filter((each) => each !== label && each !== time && each.use !== 'none')
+  if (time === undefined || label.use !== 'number' || !others.every(({ use }) => use === 'category'))
+    return undefined
+  const places = [time, ...others].map((each) => columns.indexOf(each))
+  const different = new Set(rows.map((row) => JSON.stringify(places.map((at) => row[at]))))
+  if (different.size < rows.length) return undefined
+  return `This is a forecast: each row is ${label.column} of a time${others.length === 0 ? '' : ` and of ${others.map(({ column }) => column).join(', ')}`}, and nothing else is known before. Compute features of the past in \`rows\`, such as lag(${label.column}, 7) over (${others.length === 0 ? '' : `partition by ${others.map(({ column }) => column).join(', ')} `}order by ${time.column}), and the weekday.`
 }
 
 /** Names of files in the folder of models that define no model. */

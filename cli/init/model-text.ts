@@ -435,7 +435,7 @@ function remarkOf({ time, knownAt, split }: ModelPlan, { name }: Syntax): string
 export function planSplit(
   { columns, label, time, knownAt }: Pick<ModelPlan, 'columns' | 'label' | 'time' | 'knownAt'>,
   rows: readonly (readonly string[])[],
-  asOf: string | undefined,
+  { asOf, isCut }: { asOf: string | undefined; isCut: boolean },
 ): PlannedSplit {
   const labelled = label.rows - label.missing
   if (time?.use !== 'time' || asOf === undefined) {
@@ -475,6 +475,10 @@ export function planSplit(
       if (atMs > after && atMs <= toMs && knownMs <= knownByMs) counts[part]++
     }
   }
+  // Of a file that was read to its first part, the test rows may lie behind it, and the parts have at least as many rows as were read.
+  const atLeast = isCut
+    ? { rows: labelled, testRows: Math.floor(labelled * testShare) }
+    : { rows: 0, testRows: 0 }
   return {
     word: 'byTime',
     options: {
@@ -483,7 +487,7 @@ export function planSplit(
       ...(matured !== undefined && { matured }),
     },
     matured,
-    rows: counts.train + counts.test,
-    testRows: counts.test,
+    rows: Math.max(atLeast.rows, counts.train + counts.test),
+    testRows: Math.max(atLeast.testRows, counts.test),
   }
 }

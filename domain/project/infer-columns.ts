@@ -31,7 +31,8 @@ export type InferredColumn = ColumnUse & {
 }
 
 /** Dates such as 31.12.2026 and 12/31/2026, one way in all cells. */
-type DateFormat = `%${'d' | 'm'}${'.' | '/' | '-'}%${'d' | 'm'}${'.' | '/' | '-'}%Y`
+type DateFormat =
+  `%${'d' | 'm'}${'.' | '/' | '-'}%${'d' | 'm'}${'.' | '/' | '-'}%Y${'' | ' %H:%M' | ' %H:%M:%S'}`
 
 /** A column with more distinct texts is not a category. */
 const maxCategories = 50
@@ -50,6 +51,9 @@ const offsetPattern = /:.*[+-]\d\d(:?\d\d)?$/
  * are measured, as a Reynolds number.
  */
 const keyWords = ['id', 'key', 'uuid', 'guid', 'index', 'number', 'nr', 'no', 'ref', 'reference']
+/** The last word of the names of columns whose whole numbers name something, however often each is there. */
+const namingWords =
+  'id uuid guid number nr no num ref reference code zip zipcode postcode plz iban ean sku phone'.split(' ')
 /** The last word of the names of columns that tell persons and things apart. Their whole numbers have no order. */
 const entityWords = (
   'id uuid guid nr customer client user account member patient person merchant seller buyer supplier vendor device session card ' +
@@ -126,7 +130,12 @@ function useOf(column: string, values: readonly string[]): ColumnUse {
     const mean = numbers.reduce((sum, each) => sum + each, 0) / numbers.length
     const variance = numbers.reduce((sum, each) => sum + (each - mean) ** 2, 0) / numbers.length
     const whole = numbers.every(Number.isInteger)
-    if (whole && distinct.length > maxCategories && entityWords.includes(lastWordOf(column)))
+    const word = lastWordOf(column)
+    if (
+      whole &&
+      distinct.length > maxCategories &&
+      (entityWords.includes(word) || namingWords.includes(word))
+    )
       return { use: 'none', why: manyIds(distinct.length) }
     return { use: 'number', mean, std: Math.sqrt(variance), whole, ...codesOf(values, distinct, whole) }
   }
@@ -182,19 +191,25 @@ const isTime = (value: string): boolean => readTime(value) !== undefined
 /** The time as JavaScript reads it: with the year first, hyphens, and minutes of its offset. */
 function inIsoForm(value: string, format?: DateFormat): string {
   if (format === undefined) return value.replaceAll('/', '-').replace(/(:.*[+-]\d\d)$/, '$1:00')
-  const [first = '', second = '', year = ''] = value.split(/[./-]/)
+  const [date = '', clock] = value.split(' ')
+  const [first = '', second = '', year = ''] = date.split(/[./-]/)
   const [day, month] = format.startsWith('%d') ? [first, second] : [second, first]
-  return `${year}-${month.padStart(2, '0')}-${day.padStart(2, '0')}`
+  const iso = `${year}-${month.padStart(2, '0')}-${day.padStart(2, '0')}`
+  return clock === undefined ? iso : `${iso} ${clock.padStart(format.endsWith('%S') ? 8 : 5, '0')}`
 }
 
 /** The format of dates with the year last, if one of them has a day above 12; such dates that could be read both ways are left out. */
 function dateFormatOf(distinct: readonly string[]): DateFormat | undefined {
-  const [, separator] = /^\d{1,2}([./-])/.exec(distinct[0] ?? '') ?? []
+  const [, separator, clock] =
+    /^\d{1,2}([./-])\d{1,2}\1\d{4}( \d{1,2}:\d\d(?::\d\d)?)?$/.exec(distinct[0] ?? '') ?? []
   if (separator === undefined) return undefined
+  const hasSeconds = clock?.split(':').length === 3
+  const clockFormat = clock === undefined ? '' : hasSeconds ? ' %H:%M:%S' : ' %H:%M'
   const formats = (['d', 'm'] as const).map(
-    (first) => `%${first}${separator}%${first === 'd' ? 'm' : 'd'}${separator}%Y` as DateFormat,
+    (first) => `%${first}${separator}%${first === 'd' ? 'm' : 'd'}${separator}%Y${clockFormat}` as DateFormat,
   )
-  const pattern = new RegExp(`^\\d{1,2}[${separator}]\\d{1,2}[${separator}]\\d{4}$`)
+  const clockPattern = clock === undefined ? '' : ` \\d{1,2}:\\d\\d${hasSeconds ? ':\\d\\d' : ''}`
+  const pattern = new RegExp(`^\\d{1,2}[${separator}]\\d{1,2}[${separator}]\\d{4}${clockPattern}$`)
   if (!distinct.every((value) => pattern.test(value))) return undefined
   const fitting = formats.filter((format) => distinct.every((value) => isTime(inIsoForm(value, format))))
   return fitting.length === 1 ? fitting[0] : undefined

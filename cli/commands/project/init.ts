@@ -57,7 +57,7 @@ export const initCommand: CommandSpec = {
             `The column ${made.label} was taken because ${made.labelWhy}. To predict another, run \`tenure init\` again with --label <column> --overwrite.`,
           ]),
       ...(made.cut ? ['The types are those of the first 16 MB of the file.'] : []),
-      ...[made.note, made.narrow].filter((each) => each !== undefined),
+      ...[made.note, made.forecast, made.narrow].filter((each) => each !== undefined),
       ...(made.created.length === 0 ? [] : [`Written: ${made.created.join(', ')}`]),
       ...(made.overwritten.length === 0 ? [] : [`Overwritten: ${made.overwritten.join(', ')}`]),
       ...(made.kept.length === 0 ? [] : [`Kept as they are: ${made.kept.join(', ')}`]),

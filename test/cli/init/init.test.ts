@@ -363,6 +363,22 @@ describe('a column', () => {
       cut: true,
       asOf: new Date(Date.UTC(2026, 0, 1) + 8_999 * 3_600_000 + 1_000).toISOString(),
     })
+    // The test period lies behind what was read.
+    expect(textOf('models/rows.ts')).toContain('evidence: { rows: 1000, positives: 100, negatives: 100 }')
+  })
+
+  it('with a number a day and no features are told to be a forecast', async () => {
+    const rows = Array.from({ length: 120 }, (_, row) =>
+      [
+        new Date(Date.UTC(2026, 0, 1 + (row >> 1))).toISOString().slice(0, 10),
+        'ab'[row % 2],
+        20 + row / 7,
+      ].join(),
+    )
+    const from = csvOf('sales.csv', ['day,store,sales', ...rows].join('\n'))
+    expect((await init({ from })).forecast).toMatch(
+      /^This is a forecast: each row is sales of a time and of store, .*lag\(sales, 7\) over \(partition by store order by day\)/,
+    )
   })
 
   it('with offsets from UTC are read in UTC', async () => {

@@ -135,6 +135,24 @@ describe('a column', () => {
       { use: 'time', from: '2026-01-31', to: '2026-02-01', format: '%d.%m.%Y' },
     ],
     [
+      'moments of another order',
+      'at',
+      ['08.06.2025 06:00', '31.05.2025 7:30'],
+      { use: 'time', from: '2025-05-31 07:30', to: '2025-06-08 06:00', format: '%d.%m.%Y %H:%M' },
+    ],
+    [
+      'moments of another order with seconds',
+      'at',
+      ['12/31/2025 06:00:01', '12/30/2025 06:00:01'],
+      { use: 'time', to: '2025-12-31 06:00:01', format: '%m/%d/%Y %H:%M:%S' },
+    ],
+    [
+      'numbers that name things',
+      'Customer No.',
+      Array.from({ length: 200 }, (_, row) => String(4000 + ((row * 37) % 120))),
+      { use: 'none', why: expect.stringContaining('it has 120 different ids') as string },
+    ],
+    [
       'days of several orders',
       'day',
       ['31.01.2026', '01/02/2026'],
