@@ -50,7 +50,17 @@ async function adopt(
   onBatch: () => Promise<void>,
 ): Promise<StoredForeign> {
   const artifacts = openArtifacts(artifactRoot)
-  const { file, digest, bytes, columns, trainedOn, allowUnknownCategories, bundle, compression } = brought
+  const {
+    file,
+    digest,
+    bytes,
+    columns,
+    trainedOn,
+    allowUnknownCategories,
+    allowOtherVersions,
+    bundle,
+    compression,
+  } = brought
   const path = await artifacts.locate('snapshots', snapshotDigest)
   const data = await readPart(path, 'train', {
     names: Object.keys(definition.features),
@@ -100,6 +110,7 @@ async function adopt(
         hyperparameters: {},
         trainedOn,
         allowUnknownCategories,
+        allowOtherVersions,
       },
     }),
   )

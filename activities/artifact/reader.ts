@@ -2,7 +2,7 @@
  * Talks to the child process that reads artifacts of other libraries. Activities may not import serving code, and a bad file must not
  * crash a worker.
  */
-import type { DeclaredColumn, FeatureFit, UnknownRows } from '@tenure/predictors/features'
+import type { DeclaredColumn, FeatureFit, ModelFacts, UnknownRows } from '@tenure/predictors/features'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { createFrames } from '../../domain/message-framing.ts'
 import type { CompressionFacts } from '../../domain/model/compression.ts'
@@ -18,6 +18,8 @@ export type AnswerableManifest = Pick<
 > & {
   /** Whether code of Python is refused where it knows the categories of the rows as other values than their texts. */
   checksValues?: boolean
+  /** Whether a pickle that another minor version of its library has written is accepted all the same. */
+  allowsOtherVersions?: boolean
 }
 
 export interface BoundArtifact {
@@ -53,6 +55,8 @@ export interface ArtifactReader {
   }): Promise<BoundArtifact>
   /** One list of outputs per row; NaN for a non-finite output. */
   answer(manifest: AnswerableManifest, rows: readonly FeatureRow[]): Promise<number[][]>
+  /** What a model that is code tells of itself after its answers; nothing for others. */
+  facts(manifest: AnswerableManifest): Promise<ModelFacts>
   /** Stores the files of an artifact made smaller. Throws `artifact_invalid` for files that cannot be. */
   compress(
     manifest: AnswerableManifest,
@@ -62,7 +66,9 @@ export interface ArtifactReader {
   close(): Promise<void>
 }
 
-type Reply = { ok: true; width: number; outputs: (number | null)[] } & BoundArtifact & StoredCompression
+type Reply = { ok: true; width: number; outputs: (number | null)[] } & BoundArtifact &
+  StoredCompression &
+  ModelFacts
 type Refusal = { ok: false; code: string; message: string }
 
 const heapMb = 512
@@ -133,8 +139,13 @@ export function openArtifactReader(artifactRoot: string): ArtifactReader {
       const { artifact, library, fits, unused, unknown } = await ask({ kind: 'bind', ...request }, bindMs)
       return { artifact, library, fits, unused, unknown }
     },
-    async answer({ artifact, files, features, output, preprocessing, checksValues }, rows) {
-      const manifest = { artifact, files, features, output, preprocessing, checksValues }
+    async facts(manifest) {
+      const { types, warnings } = await ask({ kind: 'facts', manifest: asked(manifest) }, pieceMs)
+      return { types, warnings }
+    },
+    async answer(given, rows) {
+      const manifest = asked(given)
+      const { features } = manifest
       const answers: number[][] = []
       for (let from = 0; from < rows.length; from += pieceRows) {
         const some = rows.slice(from, from + pieceRows)
@@ -162,6 +173,24 @@ export function openArtifactReader(artifactRoot: string): ArtifactReader {
     },
   }
 }
+
+const asked = ({
+  artifact,
+  files,
+  features,
+  output,
+  preprocessing,
+  checksValues,
+  allowsOtherVersions,
+}: AnswerableManifest): AnswerableManifest => ({
+  artifact,
+  files,
+  features,
+  output,
+  preprocessing,
+  checksValues,
+  allowsOtherVersions,
+})
 
 const columnsOf = (features: Features, rows: readonly FeatureRow[]) =>
   Object.fromEntries(Object.keys(features).map((name) => [name, rows.map((row) => row[name] ?? null)]))

@@ -42,7 +42,11 @@ export interface ForeignArtifact {
   /** The training rows of the snapshot, for the profile and the golden rows. */
   data: LabelledRows
   training: TrainingFacts
+  /** What libraries have warned of in the training. */
+  warnings?: readonly string[]
 }
+
+const maxWarnings = 20
 
 export interface StoredForeign {
   artifactDigest: string
@@ -55,7 +59,7 @@ export interface StoredForeign {
 export async function storeForeign(
   artifacts: Artifacts,
   reader: ArtifactReader,
-  { definition, files, declared, order, replay, data, training }: ForeignArtifact,
+  { definition, files, declared, order, replay, data, training, warnings = [] }: ForeignArtifact,
 ): Promise<StoredForeign> {
   const features = modelFeatures(definition.features)
   const { output } = definition.label
@@ -70,11 +74,23 @@ export async function storeForeign(
   // A training program has read these rows, and may leave categories out on purpose.
   const isBrought = training.origin === 'brought'
   if (isBrought && training.allowUnknownCategories === undefined) refuseUnknown(unknown, data.rows)
-  const manifest = { artifact, files, features, output, preprocessing: fits, checksValues: true }
+  const manifest = {
+    artifact,
+    files,
+    features,
+    output,
+    preprocessing: fits,
+    checksValues: true,
+    allowsOtherVersions: training.allowOtherVersions !== undefined,
+  }
   const answer = (rows: readonly FeatureRow[]) => reader.answer(manifest, rows)
   if (replay !== undefined) await checkReplay(corrected(replay, output), answer)
   const unknownCategories = isBrought ? sharesOf(unknown, { rows: data.rows, definition }) : undefined
-  const made = { definition, artifact, library, files, data, unknownCategories, training, answer }
+  const facts = async () => {
+    const { types, warnings: told = [] } = await reader.facts(manifest)
+    return { types, warnings: [...new Set([...warnings, ...told])].slice(0, maxWarnings) }
+  }
+  const made = { definition, artifact, library, files, data, unknownCategories, training, answer, facts }
   const all = [...fits, ...unreadFits(definition.features)]
   return { artifactDigest: await storeArtifact(artifacts, { ...made, fits: all }), library, unused }
 }

@@ -54,6 +54,8 @@ export interface MadeArtifact {
   training: TrainingFacts
   /** Computes the answers of the model itself: one list of outputs per row. */
   answer: (rows: readonly FeatureRow[]) => number[][] | Promise<number[][]>
+  /** What the model tells of itself after all answers. */
+  facts?: () => Promise<Pick<Manifest, 'types' | 'warnings'>>
 }
 
 /** Stores the manifest, with golden rows and profile, and returns its digest. Throws `artifact_invalid` for a model that cannot serve. */
@@ -74,6 +76,8 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
   // Formats that are no code compute each row by itself.
   if (isCode({ artifact })) await checkAlone(instances, outputs, answer)
   if (isRemote({ artifact })) await checkAgain(instances, outputs, answer)
+  const profile = profileOf(definition, data, await answer(spread(scoredRows)))
+  const { types, warnings = [] } = (await made.facts?.()) ?? {}
   return putManifest(artifacts, {
     format: 'tenure-artifact@1',
     model: definition.name,
@@ -85,8 +89,10 @@ export async function storeArtifact(artifacts: Artifacts, made: MadeArtifact): P
     preprocessing: fits,
     files,
     golden: { instances, outputs },
-    profile: profileOf(definition, data, await answer(spread(scoredRows))),
+    profile,
     unknownCategories,
+    types,
+    warnings: warnings.length === 0 ? undefined : warnings,
     training,
   })
 }

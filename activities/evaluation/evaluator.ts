@@ -212,6 +212,7 @@ async function evaluateBy(
         targets: numbers?.compared ?? policy.targets,
       })
   const columns = columnsOf(test, definition, () => naiveAnswers(y, policy, answerWidth(challenger) || 1))
+  const manifest = await versions.manifestOf(job.challenger)
   const input: GateInput = {
     y,
     challenger,
@@ -228,7 +229,8 @@ async function evaluateBy(
     championSplitDiffers,
     comparison,
     search,
-    unknownCategories: (await versions.manifestOf(job.challenger)).unknownCategories,
+    unknownCategories: manifest.unknownCategories,
+    libraryWarnings: manifest.warnings,
     compression:
       job.compression &&
       (await besideParent(versions, job.compression, {

@@ -132,6 +132,7 @@ export const register =
           compressedFrom: lineage.compression?.version,
           breakGlass,
           allowUnknownCategories: manifest.training.allowUnknownCategories,
+          allowOtherVersions: manifest.training.allowOtherVersions,
         },
       })
       if (breakGlass !== undefined)

@@ -33,6 +33,7 @@ async function store(job: ResultJob): Promise<ReadResult> {
       files,
       declared: result.columns,
       replay: askable(result.replay),
+      warnings: result.warnings,
       data,
       training: {
         snapshot: snapshotDigest,

@@ -24,6 +24,8 @@ export interface ProgramResult {
   notes: string[]
   /** Package → version, as the program reported them. */
   environment: Record<string, string>
+  /** What the libraries of the program have warned of. */
+  warnings: string[]
 }
 
 /** Size limits in MiB. */
@@ -33,6 +35,7 @@ const maxMb = {
   'curve.json': 16,
   'rounds.json': 1,
   'environment.json': 1,
+  'warnings.json': 1,
 } as const
 /** The limit of every format, checked before the file is digested. */
 const maxArtifactMb = 64
@@ -73,7 +76,15 @@ export async function readResultFolder(folder: string): Promise<ProgramResult> {
     environment: names.includes('environment.json')
       ? packagesOf(await readJson(folder, 'environment.json'))
       : {},
+    warnings: names.includes('warnings.json') ? warningsOf(await readJson(folder, 'warnings.json')) : [],
   }
+}
+
+const maxWarnings = 20
+
+function warningsOf(given: unknown): string[] {
+  if (!isTexts(given)) throw failed('has a warnings.json that is not a list of texts')
+  return given.slice(0, maxWarnings).map((each) => each.slice(0, 300))
 }
 
 const failed = (what: string) =>

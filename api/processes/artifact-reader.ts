@@ -36,6 +36,7 @@ export type AnsweringManifest = Pick<
 > & {
   /** As in `OpenDeps`. */
   checksValues?: boolean
+  allowsOtherVersions?: boolean
 }
 
 type ReaderRequest =
@@ -58,6 +59,7 @@ type ReaderRequest =
       rows: number
       columns: Columns
     }
+  | { kind: 'facts'; manifest: AnsweringManifest }
   | {
       kind: 'compress'
       manifest: AnsweringManifest
@@ -94,12 +96,14 @@ async function replyTo(line: string): Promise<object> {
   }
 }
 
-function resultOf(request: ReaderRequest): Promise<object> {
+async function resultOf(request: ReaderRequest): Promise<object> {
   switch (request.kind) {
     case 'bind':
       return bind(request)
     case 'answer':
       return answerRows(request)
+    case 'facts':
+      return (await answerOf(request.manifest)).facts()
     case 'compress':
       return compress(request)
     case 'explain':
@@ -118,11 +122,12 @@ async function explain(question: ExplainQuestion): Promise<object> {
 }
 
 async function openPredictor(manifest: AnsweringManifest, files: ArtifactFiles): Promise<Predictor> {
-  const { checksValues } = manifest
+  const { checksValues, allowsOtherVersions } = manifest
   const opening = formatOf(manifest).open(describedBy(manifest), files, {
     version: 'artifact',
     runtimes,
     checksValues,
+    allowsOtherVersions,
   })
   return (await opened(opening)).predictor
 }
@@ -183,17 +188,22 @@ type Columns = Record<string, (number | string | null)[]>
 
 interface Answer {
   (rows: number, columns: Columns): Promise<object>
+  facts(): Promise<object>
   close(): void
 }
 
 async function answerRows({ manifest, rows, columns }: Extract<ReaderRequest, { kind: 'answer' }>) {
+  return (await answerOf(manifest))(rows, columns)
+}
+
+async function answerOf(manifest: AnsweringManifest): Promise<Answer> {
   const key = JSON.stringify(manifest)
   if (last?.key !== key) {
     last?.answer.close()
     last = undefined
     last = { key, answer: await compileAnswer(manifest) }
   }
-  return last.answer(rows, columns)
+  return last.answer
 }
 
 /** Returns a function that encodes rows as a replica does. */
@@ -254,7 +264,8 @@ async function compileAnswer(manifest: AnsweringManifest): Promise<Answer> {
       outputs: Array.from(outputs, (value) => (Number.isFinite(value) ? value : null)),
     }
   }
-  return Object.assign(answer, { close: () => predictor.close?.() })
+  const facts = async () => (await predictor.facts?.()) ?? {}
+  return Object.assign(answer, { facts, close: () => predictor.close?.() })
 }
 
 async function opened(opening: ArtifactStages): Promise<OpenedArtifact> {

@@ -17,6 +17,8 @@ export interface BroughtArtifact {
   trainedOn?: string
   /** Why it may lack categories of more training rows than `maxUnknownShare`. */
   allowUnknownCategories?: string
+  /** Why its pickle may be of another minor version of its library. */
+  allowOtherVersions?: string
   /** What the source installation states about it, for a bundle. */
   bundle?: BundleOrigin
   /** The version is made of this file, which is the first one of its parent, or of what the parent answers. */
@@ -73,7 +75,7 @@ export function issueOfBrought(given: unknown): string | undefined {
   if (!Number.isSafeInteger(bytes) || Number(bytes) < 1) return 'must have its "bytes"'
   if (columns !== undefined && (typeof columns !== 'string' || !digestPattern.test(columns)))
     return 'must have a digest as "columns"'
-  for (const name of ['trainedOn', 'allowUnknownCategories']) {
+  for (const name of ['trainedOn', 'allowUnknownCategories', 'allowOtherVersions']) {
     const note = notes[name]
     if (note !== undefined && (typeof note !== 'string' || note.length > maxNoteLength))
       return `must have a text of at most ${maxNoteLength} characters as "${name}"`

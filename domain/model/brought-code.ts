@@ -111,12 +111,12 @@ export function columnsOfCode(
 ) {
   const features = modelFeatures(listedFeatures(definition))
   const columns: readonly DeclaredColumn[] = declared ?? Object.keys(features).map((name) => ({ name }))
-  return columns.map(({ name, vocabulary }) => {
+  return columns.map(({ name, vocabulary, dtype }) => {
     const feature = Object.hasOwn(features, name) ? features[name]! : undefined
     if (feature === undefined) refuse(`columns.json has ${quotedName(name)}, which is no feature`)
     return feature.kind === 'number'
-      ? { name, isText: false }
-      : { name, isText: true, kind: feature.kind, categories: vocabulary ?? null }
+      ? { name, isText: false, dtype }
+      : { name, isText: true, kind: feature.kind, categories: vocabulary ?? null, dtype }
   })
 }
 

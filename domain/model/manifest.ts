@@ -39,6 +39,10 @@ export interface Manifest {
   profile?: ReferenceProfile
   /** Of a brought artifact, the largest share first; absent without any, or where its file does not tell the categories that it knows. */
   unknownCategories?: UnknownCategories[]
+  /** Of code of Python: the types of its columns in the training frame, as pandas names them, where something tells them. */
+  types?: Record<string, string>
+  /** What the libraries of the model have warned of in its training, at its load and at its first answers; absent without any. */
+  warnings?: string[]
   /** The injected fault of a drill's version. */
   drill?: DrillFault
   training: TrainingFacts
@@ -62,6 +66,8 @@ export interface TrainingFacts {
   trainedOn?: string
   /** Why the user who brought it allows unknown categories. */
   allowUnknownCategories?: string
+  /** Why the user who brought it allows a pickle of another minor version of its library. */
+  allowOtherVersions?: string
   /** What the source installation states about it, for an imported bundle. */
   bundle?: BundleOrigin
   /** Of a version that is its parent made smaller; the other facts are those of the parent's training. */

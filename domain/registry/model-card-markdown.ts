@@ -34,7 +34,7 @@ export function cardMarkdown(card: ModelCard): string {
       ['feature', 'kind', 'unit', 'range or values', 'missing'],
       card.asks.map((each) => [
         each.name + (each.about === null ? '' : ` (${each.about})`),
-        each.kind,
+        each.dtype === null ? each.kind : `${each.kind} (${each.dtype})`,
         each.unit ?? '—',
         each.range ?? 'any',
         each.missing,

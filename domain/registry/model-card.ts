@@ -138,13 +138,15 @@ const dataOf = ({ lineage, manifest }: CardSource, refit?: RefitLineage) => ({
 const originOf = ({ compression, origin }: Partial<VersionLineage>): 'trained' | 'brought' | 'distilled' =>
   compression?.to === 'distil' ? 'distilled' : (origin ?? 'trained')
 
-const asksOf = ({ features = {}, featureOrder = [], preprocessing = [] }: Partial<Manifest>) =>
+const asksOf = ({ features = {}, featureOrder = [], preprocessing = [], types = {} }: Partial<Manifest>) =>
   featureOrder.map((name) => {
     const feature = features[name]!
     const fit = preprocessing.find((each) => each.name === name)
     return {
       name,
       kind: feature.kind,
+      /** Its type in the training frame of a model that is code, as pandas names it; null where nothing tells it. */
+      dtype: types[name] ?? null,
       unit: feature.kind === 'number' ? (feature.unit ?? null) : null,
       range: rangeOf(feature),
       missing: missingOf(feature, fit),

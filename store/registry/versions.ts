@@ -105,7 +105,7 @@ export const listVersions = (
     order by model, major desc, minor desc, patch desc limit ${limit}`)
 
 /** The parts of a manifest that do not change its answers. */
-const fromSnapshot = ['golden', 'profile', 'unknownCategories', 'training', 'library']
+const fromSnapshot = ['golden', 'profile', 'unknownCategories', 'types', 'warnings', 'training', 'library']
 
 /** A version with the same artifact that is champion, is being released, or was rolled back. */
 export interface Twin {

@@ -26,6 +26,7 @@ export const uploadForm = {
     columns: file,
     trained_on: { type: 'string' },
     allow_unknown_categories: { type: 'string' },
+    allow_other_versions: { type: 'string' },
     note: { type: 'string' },
     as_of: { type: 'string', format: 'date-time' },
   },
@@ -37,6 +38,7 @@ const {
   columns: _columns,
   trained_on: _trainedOn,
   allow_unknown_categories: _allow,
+  allow_other_versions: _allowVersions,
   ...ofBundle
 } = uploadForm.properties
 export const bundleForm = { ...uploadForm, properties: ofBundle }
@@ -46,6 +48,7 @@ export const uploadNotes = (nowMs: () => number) =>
   z.strictObject({
     trained_on: reasonText.pipe(z.string().max(maxNoteLength)).optional(),
     allow_unknown_categories: reasonText.pipe(z.string().max(maxNoteLength)).optional(),
+    allow_other_versions: reasonText.pipe(z.string().max(maxNoteLength)).optional(),
     note: reasonText.optional(),
     as_of: pastTimeInUtc(nowMs).optional(),
   })
@@ -59,6 +62,8 @@ export interface Upload {
   trainedOn?: string
   /** Why the model may lack categories of more training rows than the limit. */
   allowUnknownCategories?: string
+  /** Why its pickle may be of another minor version of its library. */
+  allowOtherVersions?: string
   note?: string
   /** ISO 8601. The evaluation uses the rows that were known at this time. */
   asOf?: string
@@ -108,13 +113,19 @@ function requireOnce(parts: readonly FormPart[]): void {
 
 function uploadWith(
   { artifact, columns }: Pick<Upload, 'artifact' | 'columns'>,
-  { trained_on: trainedOn, allow_unknown_categories: allowUnknownCategories, note, as_of: asOf }: Notes,
+  {
+    trained_on: trainedOn,
+    allow_unknown_categories: allowUnknownCategories,
+    allow_other_versions: allowOtherVersions,
+    note,
+    as_of: asOf,
+  }: Notes,
 ): Upload {
   if (artifact.byteLength > uploadLimits.artifactBytes)
     throw tooLarge(uploadLimits.artifactBytes, '', 'the artifact')
   if (columns !== undefined && columns.byteLength > uploadLimits.columnsBytes)
     throw tooLarge(uploadLimits.columnsBytes, '', 'columns.json')
-  return { artifact, columns, trainedOn, allowUnknownCategories, note, asOf }
+  return { artifact, columns, trainedOn, allowUnknownCategories, allowOtherVersions, note, asOf }
 }
 
 // Parses a form with large files. The parser of `Response` copies each file and blocks the event loop meanwhile. So the files are cut out

@@ -65,7 +65,7 @@ export const versionRoutes = (deps: ApiDeps): RouteDefinition[] => [
     },
   }),
   defineRoute('post', '/v1/models/:name/versions', startRetraining.roles, {
-    summary: `Bring a version that was trained elsewhere: a file of LightGBM, XGBoost, CatBoost or ONNX of at most ${uploadLimits.artifactBytes / 1_048_576} MiB, or, as an admin, a tar of a folder of Python code. It is evaluated on the frozen rows against the champion, registered and released as a retraining is. As multipart/form-data: artifact, and optionally columns (columns.json, with the names and vocabularies of its columns), trained_on, allow_unknown_categories (why the model may lack categories of more than 2 % of the training rows), note and as_of; or the bytes alone.`,
+    summary: `Bring a version that was trained elsewhere: a file of LightGBM, XGBoost, CatBoost or ONNX of at most ${uploadLimits.artifactBytes / 1_048_576} MiB, or, as an admin, a tar of a folder of Python code. It is evaluated on the frozen rows against the champion, registered and released as a retraining is. As multipart/form-data: artifact, and optionally columns (columns.json, with the names and vocabularies of its columns), trained_on, allow_unknown_categories (why the model may lack categories of more than 2 % of the training rows), allow_other_versions (why its pickle may be of another minor version of its library), note and as_of; or the bytes alone.`,
     answers: {
       202: `The evaluation has started, or ${whenDeferred}`,
       422: 'The file is not read, or does not fit the features of the model; the detail says why',

@@ -24,6 +24,7 @@ export interface UploadedArtifact {
   trainedOn?: string
   /** Why it may lack categories of more training rows than the limit. */
   allowUnknownCategories?: string
+  allowOtherVersions?: string
 }
 
 /** The facts that were read from the file. */
@@ -55,7 +56,7 @@ let reading = 0
 export async function checkArtifact(
   { store, artifacts, artifactRoot }: Pick<ApiDeps, 'store' | 'artifacts' | 'artifactRoot'>,
   actor: Actor,
-  { model, artifact, columns, trainedOn, allowUnknownCategories }: UploadedArtifact,
+  { model, artifact, columns, trainedOn, allowUnknownCategories, allowOtherVersions }: UploadedArtifact,
 ): Promise<CheckedArtifact> {
   const { definition } = await getModel(store, model)
   if (reading >= uploadLimits.maxConcurrent)
@@ -78,7 +79,7 @@ export async function checkArtifact(
         output: definition.label.output,
         declaredIn: named,
       }))
-    const notes = { trainedOn, allowUnknownCategories }
+    const notes = { trainedOn, allowUnknownCategories, allowOtherVersions }
     return { brought: { file, ...stored, columns: named?.digest, ...notes }, ...read }
   } finally {
     reading--

@@ -145,6 +145,10 @@ export const versionsGroup: CommandGroup = {
           '--allow-unknown-categories <reason>',
           'Why the model may lack categories of more than 2 % of the training rows; stored with the version and in the audit log',
         ],
+        [
+          '--allow-other-versions <reason>',
+          'Why a pickle may be loaded by another minor version of its library than the one that wrote it; stored with the version and in the audit log',
+        ],
         ['--note, --reason <text>', 'Reason, stored with the version'],
         evaluateAsOfOption,
         ['--watch', 'Show the stages until the end; exit code 6 if there is no new version'],
@@ -167,6 +171,7 @@ export const versionsGroup: CommandGroup = {
         const notes = {
           trained_on: 'trainedOn',
           allow_unknown_categories: 'allowUnknownCategories',
+          allow_other_versions: 'allowOtherVersions',
           as_of: 'asOf',
           note: 'reason',
         }

@@ -105,6 +105,8 @@ function writeVector(
 export const inputWidthOf = (fits: readonly FeatureFit[]): number =>
   fits.reduce((sum, fit) => sum + widthOfFit(fit), 0)
 
+export type { ModelFacts } from './predictor.ts'
+
 /** A column as `columns.json` declares it. */
 export interface DeclaredColumn {
   name: string
@@ -112,8 +114,12 @@ export interface DeclaredColumn {
   vocabulary?: readonly string[]
   /** The value that replaces a missing number. Absent: it stays missing. */
   fill?: number
+  /** The type of the column in the training frame of a model that is code of Python, as pandas names it. */
+  dtype?: string
 }
 
+const dtypes =
+  /^(?:[Uu]?[Ii]nt(?:8|16|32|64)|[Ff]loat(?:32|64)|bool|boolean|str|string|object|category|datetime64\[(?:s|ms|us|ns)(?:, [\w/+:-]{1,60})?\])$/
 const maxDeclaredColumns = 10_000
 const maxVocabulary = 1_000_000
 
@@ -126,7 +132,7 @@ export function parseDeclaredColumns(given: unknown): DeclaredColumn[] {
     if (typeof each === 'string') return { name: each }
     if (typeof each !== 'object' || each === null || Array.isArray(each))
       return refuse(`${where} is not an object`)
-    const { name, vocabulary, fill, ...more } = each as Record<string, unknown>
+    const { name, vocabulary, fill, dtype, ...more } = each as Record<string, unknown>
     const [unknown] = Object.keys(more)
     if (unknown !== undefined) refuse(`${where} has an unknown field ${JSON.stringify(unknown.slice(0, 60))}`)
     if (typeof name !== 'string' || name === '') return refuse(`${where} has no "name"`)
@@ -134,7 +140,11 @@ export function parseDeclaredColumns(given: unknown): DeclaredColumn[] {
       return refuse(`"vocabulary" of ${where} is not a list of at most ${maxVocabulary} texts or numbers`)
     if (fill !== undefined && (typeof fill !== 'number' || !Number.isFinite(fill)))
       return refuse(`"fill" of ${where} is not a number`)
-    return { name, vocabulary: vocabulary?.map(String), fill }
+    if (dtype !== undefined && (typeof dtype !== 'string' || !dtypes.test(dtype)))
+      return refuse(
+        `"dtype" of ${where} is not a type of pandas, such as int64, Int64, float32, bool, boolean, category or datetime64[ns]`,
+      )
+    return { name, vocabulary: vocabulary?.map(String), fill, dtype }
   })
 }
 

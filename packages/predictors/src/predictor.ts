@@ -24,8 +24,18 @@ export interface Predictor {
   trouble?(): string | undefined
   /** Returns what the server of others that answers charges for 1,000 rows; undefined while it is not known. */
   price?(): { per1000: number; unit: string } | undefined
+  /** Returns what a model that is code tells of itself after its first answers; present only for those. */
+  facts?(): Promise<ModelFacts>
   /** Releases the model in the worker thread. Waiting rows are refused. */
   close?(): void
+}
+
+/** What a model that is code tells of itself. */
+export interface ModelFacts {
+  /** The types of its columns in the training frame, by their names, as pandas names them; of columns whose type something tells. */
+  types?: Record<string, string>
+  /** What its libraries have warned of since it was loaded, each once. */
+  warnings?: string[]
 }
 
 /** The state of a run of a model. */

@@ -466,7 +466,7 @@ class Objects(unittest.TestCase):
         from test_tenure import PlainJob, given_job
 
         class Kept(PlainJob):
-            def _save_object(self, model: Any, answer: Any, rounds: Any = None) -> None:
+            def _save_object(self, model: Any, answer: Any, **given: Any) -> None:
                 self.kept = answer
 
         rows = self.rows[["size", "pieces"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import importlib.util
 import json
 import math
@@ -17,7 +18,7 @@ from typing import Any
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(SOURCE))
 
-from tenure import AsyncClient, Client  # noqa: E402
+from tenure import AsyncClient, Client, _client  # noqa: E402
 from tenure._tables import chunks, plain, records  # noqa: E402
 
 has_pandas = importlib.util.find_spec("pandas") is not None
@@ -119,6 +120,37 @@ class TablesTest(unittest.TestCase):
             self.client.predict("m", {"x": object()})
         with self.assertRaisesRegex(TypeError, "row 0 is list, not a row by the names of its columns"):
             self.client.predict("m", [[1, 2]])  # type: ignore[list-item]
+
+    def test_names_a_column_that_is_there_twice_and_a_whole_number_that_a_double_does_not_hold(self) -> None:
+        cases: list[tuple[Any, str]] = [
+            ([{"1": 1.0, 1: 2.0}], 'row 0 has two columns of the name "1"'),
+            ([{"size": 2**53}, {"size": 2**53 + 1}], r'row 1, "size": 9007199254740993 is a whole number beyond 2\*\*53'),
+            ([{"size": {"1": 1.0, 1: 2.0}}], 'a mapping has two columns of the name "1"'),
+        ]
+        if has_pandas:
+            import numpy
+            import pandas
+
+            sizes, ages = pandas.DataFrame({"size": [1.0], "age": [2]}), pandas.DataFrame({"size": [99.0]})
+            both = pandas.concat([sizes, ages], axis=1)
+            cases += [
+                (both, 'the data frame has two columns of the name "size"'),
+                ([both.iloc[0]], 'row 0 has two columns of the name "size"'),
+                (pandas.DataFrame([[1, 2]], columns=["1", 1]), 'the data frame has two columns of the name "1"'),
+                (pandas.DataFrame({"id": numpy.array([2**60 + 1], dtype="uint64")}), 'row 0, "id": 1152921504606846977 is a whole'),
+            ]
+        for rows, message in cases:
+            with self.subTest(message), self.assertRaisesRegex(ValueError, message):
+                self.client.predict("m", rows)
+        with self.assertRaisesRegex(ValueError, '"big": 1152921504606846977 is a whole number'):
+            self.client.retrain("m", hyperparameters={"big": 2**60 + 1})
+
+    @unittest.skipUnless(has_pandas, "no pandas")
+    def test_a_time_of_pandas_without_a_zone_is_one_of_this_machine(self) -> None:
+        import pandas
+
+        text = _client._time_text(pandas.Timestamp("2026-11-30 12:00:00.000000001"))
+        self.assertEqual(text, datetime.datetime(2026, 11, 30, 12).astimezone().isoformat())
 
     def test_outcomes_are_sent_in_parts_and_counted_together(self) -> None:
         counts = self.client.outcomes({"prediction_id": str(each), "value": True} for each in range(12_000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import importlib
 import importlib.util
 import io
@@ -14,6 +15,7 @@ import sys
 import tarfile
 import tempfile
 import unittest
+import warnings
 from pathlib import Path
 from typing import Any, Optional
 from unittest import mock
@@ -22,13 +24,14 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 sys.path.insert(0, str(SOURCE))
 
 from tenure import Column, Job, Source  # noqa: E402
-from tenure._folders import answer_of_folder, open_folder, pack_folder  # noqa: E402
+from tenure._folders import answer_of_folder, open_folder, other_versions, pack_folder  # noqa: E402
 from tenure._objects import Asked, Task, class_places, numbers_of, put_in_order  # noqa: E402
 from tenure._lightgbm import joined_text  # noqa: E402
 from tenure._onnx import first_lines  # noqa: E402
 from tenure._checkpoints import newest_checkpoint, write_checkpoint  # noqa: E402
 from tenure._rows import has, pixels  # noqa: E402
 from tenure._serve import open_file  # noqa: E402
+from tenure._warned import keep_warnings  # noqa: E402
 from tenure._replay import cell_of, odd_rows, spread  # noqa: E402
 
 # NumPy cannot be imported again after a test has replaced modules.
@@ -651,6 +654,31 @@ class Folders(Folder):
         (self.folder / "serve.py").write_text("class Served:\n    pass\n")
         with self.assertRaisesRegex(ValueError, "serve.py has 0 classes with load.* or functions of these names"):
             self.answer(len)
+
+    def test_refuses_a_pickle_of_another_minor_version_of_its_library_unless_it_is_allowed(self) -> None:
+        folder = self.folder / "old"
+        folder.mkdir()
+        with mock.patch("importlib.metadata.version", lambda name: "1.9.1"):
+            for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+                (folder / "model.pkl").write_bytes(pickle.dumps({"_sklearn_version": "1.5.2"}, protocol))
+                with self.assertRaisesRegex(ValueError, r"model.pkl was written by scikit-learn 1.5.2, and 1.9.1 is installed.*--allow-other-versions"):
+                    open_folder(pack_folder(folder), Task(), allows_other_versions=False)
+                # One that fails says the versions, too.
+                with self.assertRaisesRegex(ValueError, "dict has no predict.*; model.pkl was written by scikit-learn 1.5.2"):
+                    open_folder(pack_folder(folder), Task())
+            (folder / "model.pkl").write_bytes(gzip.compress(pickle.dumps({"_sklearn_version": "1.5.2"})))
+            self.assertIn("scikit-learn 1.5.2", other_versions(folder))
+            (folder / "model.pkl").write_bytes(pickle.dumps({"_sklearn_version": "1.9.0"}))
+            self.assertEqual(other_versions(folder), "")
+
+    def test_keeps_what_libraries_warn_of_each_once_and_not_what_is_for_authors(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            with mock.patch.object(warnings, "showwarning", lambda *_arguments, **_named: None):
+                kept = keep_warnings()
+                for category in (UserWarning, UserWarning, DeprecationWarning):
+                    warnings.warn("the model\nis old", category)
+        self.assertEqual(kept, ["UserWarning: the model is old"])
 
     def test_unpacks_plain_files_of_the_folder_alone(self) -> None:
         packed = io.BytesIO()

@@ -68,6 +68,8 @@ export interface OpenDeps {
   isRedacted?: boolean
   /** Whether code of Python is refused where it knows the categories of the rows that it answers as other values than their texts. */
   checksValues?: boolean
+  /** Whether such a check accepts a pickle that another minor version of its library has written. */
+  allowsOtherVersions?: boolean
 }
 
 /** Stages between which other requests are served, or the promise of a model that is opened in another thread or process. */

@@ -15,7 +15,7 @@ export interface ModelFile<Plan extends object = object> {
 /** The head of a call. For `load`, the bytes of the file follow. A run has no head: its inputs follow as doubles, row by row, then its texts. */
 export type ProcessCall<Plan extends object = object> =
   | { kind: 'load'; model: number; plan: Plan }
-  | { kind: 'drop'; model: number }
+  | { kind: 'drop' | 'facts'; model: number }
 
 /** How long the process may take until it is ready. On a busy machine this takes longer than loading a graph. */
 const startMs = 30_000
@@ -135,6 +135,9 @@ export function startModelProcess(
       const model = models.get(key) ?? -1
       models.delete(key)
       return model < 0 ? Promise.resolve({}) : request(key, limitMs, { head: { kind: 'drop', model } })
+    },
+    facts(key, limitMs) {
+      return request(key, limitMs, { head: { kind: 'facts', model: models.get(key) ?? -1 } })
     },
     async end() {
       end()

@@ -3,7 +3,7 @@
  * When it dies, waiting requests fail. It restarts with all models except those that have ended it several times.
  */
 import { type PredictorError, isPredictorError, predictorError } from '../errors.ts'
-import type { Predictor, RowTexts, RunTicket } from '../predictor.ts'
+import type { ModelFacts, Predictor, RowTexts, RunTicket } from '../predictor.ts'
 import type { Hosts } from './hosts.ts'
 import { createBatcher, type ModelBatch, type BatcherOptions, type Lane, type TextRows } from './batcher.ts'
 
@@ -13,6 +13,8 @@ export interface ModelHost<Model> {
   load(key: string, model: Model, limitMs: number): Promise<LoadReply>
   run(key: string, batch: ModelBatch, limitMs: number): Promise<RunReply>
   drop(key: string, limitMs: number): Promise<unknown>
+  /** Absent for a host whose models tell nothing of themselves. */
+  facts?(key: string, limitMs: number): Promise<LoadReply>
   end(): Promise<void>
 }
 
@@ -24,6 +26,7 @@ export interface LoadReply {
   /** The number of outputs of a row. */
   outputs?: number
   cost?: RunCost
+  facts?: ModelFacts
 }
 
 /** Times in milliseconds that a host has measured when it loaded a model. */
@@ -157,6 +160,7 @@ export function createRuntime<Model>(kind: RuntimeKind<Model>, options: RuntimeO
           return lane.run(input, rows, output, order, texts && textsOf?.(texts, rows))
         },
         trouble: () => hosted.trouble,
+        facts: () => supervisor.facts(hosted),
         close: () => drop(hosted),
       }
     },
@@ -244,6 +248,9 @@ function superviseHost<Model>(
       return asked.run(model.key, batch, runMs)
     },
     load,
+    async facts({ key }: HostedModel<Model>): Promise<ModelFacts> {
+      return (await running().facts?.(key, runMs))?.facts ?? {}
+    },
     drop({ key }: HostedModel<Model>): void {
       if (models.size === 0) void end()
       else host?.drop(key, runMs).catch(() => {})

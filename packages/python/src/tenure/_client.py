@@ -478,7 +478,8 @@ class Client:
         hyperparameters: Optional[Mapping[str, Union[float, str, bool]]] = None,
     ) -> dict[str, Any]:
         """Starts a retraining. Pass the returned ``id`` to :meth:`wait`."""
-        body = _without_none({"reason": reason, "as_of": as_of, "hyperparameters": hyperparameters})
+        named = None if hyperparameters is None else records(hyperparameters)[0]
+        body = _without_none({"reason": reason, "as_of": as_of, "hyperparameters": named})
         return self._command(f"/v1/models/{_quoted(model)}/retrainings", body)
 
     def approve(
@@ -752,6 +753,8 @@ def _quoted(text: str) -> str:
 
 def _time_text(value: Union[str, date, None]) -> Optional[str]:
     """ISO 8601. A time without a zone is one of this machine, as Python means it."""
+    # pandas converts a time without a zone to none.
+    value = value.to_pydatetime(warn=False) if hasattr(value, "to_pydatetime") else value
     if isinstance(value, datetime):
         return (value.astimezone() if value.tzinfo is None else value).isoformat()
     return value.isoformat() if isinstance(value, date) else value

@@ -182,6 +182,9 @@ class _Definition:
             return self._value(value.tolist(), shape, place)
         if isinstance(value, os.PathLike):
             return os.fspath(value)
+        if isinstance(value, int) and abs(value) > 2**53:
+            self._report(place, f"{value} is a whole number beyond 2**53, which a double does not hold: write it as a text, or as a float")
+            return None
         if isinstance(value, (int, float)) and math.isfinite(value):
             return value
         self._report(place, f"a text, a finite number, True, False, a list or a dict is required, not {value!r}")

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import pickle
+import re
 import sys
 import tarfile
 import tempfile
@@ -15,9 +16,14 @@ from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
 from ._objects import Task, answer_of_object
+from ._types import Typed
 
 #: The endings of a pickle, also as joblib writes it.
 PICKLES = (".pkl", ".pickle", ".joblib")
+#: The version that scikit-learn writes into the state of an estimator, in each protocol of pickle.
+_VERSION = re.compile(rb"_sklearn_version[^_]{1,16}?([0-9]{1,4}\.[0-9]{1,4}(?:\.[0-9]{1,4})?(?:\.?(?:rc|dev|post)[0-9]{1,4})?)", re.DOTALL)
+#: The columns of a matrix whose signature has one type for all of them.
+_MOST_COLUMNS = 10_000
 
 
 def pack_folder(folder: Union[str, os.PathLike[str]], serve: Optional[Path] = None) -> bytes:
@@ -41,7 +47,7 @@ def pack_folder(folder: Union[str, os.PathLike[str]], serve: Optional[Path] = No
     return packed.getvalue()
 
 
-def open_folder(packed: bytes, task: Task) -> Callable[[Any], Any]:
+def open_folder(packed: bytes, task: Task, allows_other_versions: bool = True) -> Callable[[Any], Any]:
     """Returns the function that answers rows with the files of a tar. Runs their code.
 
     Raises ``ValueError`` for a folder without a model, and for a model that cannot give these answers.
@@ -57,15 +63,73 @@ def open_folder(packed: bytes, task: Task) -> Callable[[Any], Any]:
             path.write_bytes(file.read())
     # A pickle finds the modules beside it.
     sys.path.insert(0, str(folder))
-    return answer_of_folder(folder, task)
+    other = other_versions(folder)
+    if not allows_other_versions and other:
+        raise ValueError(f"{other}: list that version in requirements.txt, or allow it with --allow-other-versions REASON")
+    try:
+        return answer_of_folder(folder, task)
+    except Exception as error:
+        if other:
+            raise ValueError(f"{error}; {other}: list that version in requirements.txt") from error
+        raise
+
+
+def other_versions(folder: Path) -> str:
+    """
+    Tells of which minor versions the pickles of a folder are where others are installed; "" where each is of the installed one. Reads no pickle:
+    scikit-learn writes its version into each of its objects.
+    """
+    import importlib.metadata
+
+    found = []
+    for file in sorted(folder.rglob("*")):
+        if not file.is_file() or file.suffix not in PICKLES:
+            continue
+        for library, version in _versions_in(file.read_bytes()):
+            try:
+                installed = importlib.metadata.version(library)
+            except importlib.metadata.PackageNotFoundError:
+                continue
+            if version.split(".")[:2] != installed.split(".")[:2]:
+                found.append(f"{file.name} was written by {library} {version}, and {installed} is installed, which may answer otherwise")
+    return "; ".join(dict.fromkeys(found))
+
+
+def _versions_in(data: bytes) -> list[tuple[str, str]]:
+    """The libraries with their versions that a pickle names, also a compressed one of joblib."""
+    import bz2
+    import gzip
+    import lzma
+    import zlib
+
+    readers: tuple[tuple[bytes, Callable[[bytes], bytes]], ...] = (
+        (b"\x1f\x8b", gzip.decompress),
+        (b"x", zlib.decompress),
+        (b"BZh", bz2.decompress),
+        (b"\xfd7zXZ", lzma.decompress),
+        (b"]", lzma.decompress),
+    )
+    for head, read in readers:
+        if data.startswith(head):
+            try:
+                data = read(data)
+            except Exception:
+                # Another file that begins alike.
+                continue
+            break
+    return [("scikit-learn", version) for version in sorted({match[1].decode() for match in _VERSION.finditer(data)})]
 
 
 def answer_of_folder(folder: Path, task: Task) -> Callable[[Any], Any]:
     """Returns the function that answers rows with the model of a folder, as :func:`open_folder` does."""
     if (folder / "serve.py").is_file():
         return _load_code(folder)
-    model = load_folder(folder) if (folder / "MLmodel").is_file() else _load_pickle(folder)
-    return answer_of_object(model, task, "the pyfunc of MLflow" if getattr(model, "func", None) is _predict_signed else None)
+    if not (folder / "MLmodel").is_file():
+        return answer_of_object(_load_pickle(folder), task)
+    model = load_folder(folder)
+    answer = answer_of_object(model, task, "the pyfunc of MLflow" if getattr(model, "func", None) is _predict_signed else None)
+    types, placed = signed_types(folder)
+    return Typed(answer, types, task, placed) if types or placed else answer
 
 
 def _load_code(folder: Path) -> Callable[[Any], Any]:
@@ -124,6 +188,33 @@ def flavour_of(folder: Union[str, os.PathLike[str]]) -> Optional[str]:
     loader = str(Model.load(os.fspath(folder)).flavors.get("python_function", {}).get("loader_module", ""))
     # A model of pyfunc, also one from code, is loaded by mlflow.pyfunc alone.
     return loader if loader.startswith("mlflow.") and not loader.startswith("mlflow.pyfunc") else None
+
+
+def signed_types(folder: Union[str, os.PathLike[str]]) -> tuple[dict[str, str], list[str]]:
+    """
+    Returns the types of the columns in the signature of a folder of MLflow, by their names, or in their order for a signature without names.
+    Both are empty without a signature.
+    """
+    from mlflow.models import Model
+
+    schema = Model.load(os.fspath(folder)).get_input_schema()
+    if schema is None:
+        return {}, []
+    types = [_type_of(spec.type) for spec in schema.inputs]
+    if schema.has_input_names():
+        return {spec.name: each for spec, each in zip(schema.inputs, types)}, []
+    # A tensor without a name holds all columns.
+    return {}, types * _MOST_COLUMNS if schema.is_tensor_spec() and len(types) == 1 else types
+
+
+def _type_of(given: Any) -> str:
+    """The type of pandas for a type of a signature."""
+    try:
+        known = given if hasattr(given, "kind") else given.to_numpy()
+    except AttributeError:
+        # Arrays and objects.
+        return "object"
+    return "datetime64[ns]" if known.kind == "M" else "object" if known.kind in "OSU" else str(known)
 
 
 def load_folder(folder: Union[str, os.PathLike[str]]) -> Any:

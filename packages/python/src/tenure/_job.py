@@ -20,13 +20,15 @@ from pathlib import Path
 from typing import IO, Any, Callable, Iterator, Mapping, NoReturn, Optional, Sequence, TypeVar, cast
 
 from ._checkpoints import Checkpoint, newest_checkpoint, write_checkpoint
-from ._folders import flavour_of, load_folder, pack_folder
+from ._folders import flavour_of, load_folder, pack_folder, signed_types
 from ._lightgbm import join_lightgbm
-from ._objects import Task, answer_of_object, put_in_order
+from ._objects import Task, answer_of_object, class_places, picked, put_in_order, text_of_value
 from ._onnx import convert
 from ._replay import cell_of, midway_rows, odd_rows, spread
 from ._rows import answer_frame, decoded, has, pixels, read_columns, stacked, table_of, taken_columns, vocabulary_of
-from ._serve import _MARK, open_file
+from ._serve import _MARK, Opened, _answer, check_values, open_file, rows_of
+from ._types import Typed, types_of_frame
+from ._warned import keep_warnings
 
 #: The version of the contract that this package implements.
 CONTRACT = 1
@@ -38,6 +40,8 @@ _MOST_COMPARED = 20_000
 #: The maximum number of values in these rows, each of which takes about 150 bytes while they are compared.
 _MOST_COMPARED_CELLS = 4_000_000
 
+#: The most rows of a training frame, or for a stored object, that are compared, and the most columns that are looked at for a cause.
+_MOST_FRAME, _MOST_CAUSES = 500, 200
 #: The number of rows that are prepared alone.
 _MOST_ALONE = 50
 
@@ -144,6 +148,8 @@ class Job:
         #: The span of this script as a W3C traceparent, for an OpenTelemetry SDK in the script; None if the training is not traced.
         self.traceparent: Optional[str] = given.get("traceparent")
         self._loaded: Optional[float] = None
+        #: What libraries have warned of.
+        self._warned: list[str] = []
 
     # Rows.
 
@@ -322,19 +328,34 @@ class Job:
 
         Of quantiles and of several numbers, a list of models: one for each of ``job.levels`` or ``job.names``, in their order.
         """
-        booster = join_lightgbm(model) if isinstance(model, (list, tuple)) else getattr(model, "booster_", model)
+        models = list(model) if isinstance(model, (list, tuple)) else [model]
+        boosters = [_booster_of(each, "LightGBM", getattr(each, "booster_", each)) for each in models]
+        booster = join_lightgbm(models) if isinstance(model, (list, tuple)) else boosters[0]
         file = self.output / "model.txt"
         booster.save_model(str(file))
-        boosters = [getattr(each, "booster_", each) for each in (model if isinstance(model, (list, tuple)) else [model])]
         rounds = {each.best_iteration if each.best_iteration > 0 else each.current_iteration() for each in boosters}
         names, codes = booster.feature_name(), not booster.pandas_categorical
         # A linear leaf answers an infinite value with an infinite number, or with none.
         linear = "\nis_linear=1\n" in file.read_text(encoding="utf-8")
+
+        def saved(X: Any) -> Any:
+            return booster.predict(self._taken(X, names, codes))
+
+        own = saved
+        if boosters != models:
+            import lightgbm
+            import numpy
+
+            each_own = [self._own(each, names, codes) for each in models]
+            own = each_own[0] if len(models) == 1 else lambda X: numpy.column_stack([answer(X) for answer in each_own])
+            booster = lightgbm.Booster(model_file=str(file))
+            self._refuse_difference(own, saved, f"{file.name} of {type(models[0]).__name__}")
         self.write_result(
-            lambda X: booster.predict(self._taken(X, names, codes)),
+            own,
             names=names,
             infinite=not linear,
             rounds=rounds.pop() if len(rounds) == 1 else None,
+            categories=self._categories_of(names, booster.pandas_categorical),
         )
 
     @_writes
@@ -342,16 +363,26 @@ class Job:
         """Saves an XGBoost booster, or an estimator of its scikit-learn interface, up to its best round."""
         import xgboost
 
-        booster = model.get_booster() if hasattr(model, "get_booster") else model
+        booster = _booster_of(model, "XGBoost", model.get_booster() if hasattr(model, "get_booster") else model)
         best = booster.attr("best_iteration")
         if best is not None:
             booster = booster[: int(best) + 1]
-        booster.save_model(str(self.output / "model.ubj"))
+        file = self.output / "model.ubj"
+        booster.save_model(str(file))
+        names = booster.feature_names
 
-        def answer(X: Any) -> Any:
-            return booster.predict(xgboost.DMatrix(self._taken(X, booster.feature_names), enable_categorical=True))
+        def saved(X: Any) -> Any:
+            return booster.predict(xgboost.DMatrix(self._taken(X, names), enable_categorical=True))
 
-        self.write_result(answer, names=booster.feature_names, rounds=booster.num_boosted_rounds())
+        own = saved
+        if hasattr(model, "get_booster"):
+            own = self._own(model, names)
+            booster = xgboost.Booster(model_file=str(file))
+            # Tenure answers one of softmax with its probabilities, too.
+            if json.loads(booster.save_config())["learner"]["objective"]["name"] == "multi:softmax":
+                booster.set_param({"objective": "multi:softprob"})
+            self._refuse_difference(own, saved, f"{file.name} of {type(model).__name__}")
+        self.write_result(own, names=names, rounds=booster.num_boosted_rounds())
 
     @_writes
     def save_catboost(self, model: Any) -> None:
@@ -360,16 +391,26 @@ class Job:
         Such a column gets the texts of a category, and "" for a missing one, as ``X[name].astype(object).fillna("")``.
         Another category counts as a number by its code, ``X[name].cat.codes``.
         """
+        _booster_of(model, "CatBoost", model)
         # The class CatBoost has no predict_proba.
         predict = model.predict if self.kind in _numbers else functools.partial(model.predict, prediction_type="Probability")
+        places = None if self.kind in _numbers else class_places(model, self._task)
+        answer = predict if places is None else functools.partial(picked, predict, places)
         names = model.feature_names_
         order = [column.name for column in self._order(names)]
         texts = [order[index] for index in (*model.get_cat_feature_indices(), *model.get_text_feature_indices())]
         if texts:
-            self._save_object(model, functools.partial(answer_frame, predict, order, texts), rounds=model.tree_count_)
+            self._save_object(model, functools.partial(answer_frame, answer, order, texts), rounds=model.tree_count_)
             return
-        model.save_model(str(self.output / "model.json"), format="json")
-        self.write_result(lambda X: predict(self._taken(X, names, codes=True)), names=names, rounds=model.tree_count_)
+        file = self.output / "model.json"
+        model.save_model(str(file), format="json")
+
+        def own(X: Any) -> Any:
+            return answer(self._taken(X, names, codes=True))
+
+        if places is not None:
+            self._refuse_difference(own, lambda X: predict(self._taken(X, names, codes=True)), f"{file.name} of {type(model).__name__}")
+        self.write_result(own, names=names, rounds=model.tree_count_)
 
     @_writes
     def save_onnx(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
@@ -397,7 +438,7 @@ class Job:
         self.write_result(answer)
 
     @_writes
-    def save(self, model: Any, answer: Optional[Callable[[Any], Any]] = None) -> None:
+    def save(self, model: Any, answer: Optional[Callable[[Any], Any]] = None, frame: Optional[Any] = None) -> None:
         """Saves any object of Python, or a folder, which a Python process with the packages of this environment serves.
 
         ``answer`` predicts rows in the form of :meth:`train`; default: ``predict_proba`` of the model, ``predict`` for numbers and quantiles,
@@ -406,6 +447,10 @@ class Job:
         classes, its ``predict`` gives the probabilities, as of statsmodels. A folder with a ``serve.py`` is stored with all of its files:
         its class, or functions of this name, gets them by ``load(folder)``, and answers a data frame by ``predict(frame)``. So is a folder of MLflow
         whose model is code. With ``serve`` of the model file, its file becomes the ``serve.py`` of the folder; an object is ``model.pkl`` in one.
+
+        ``frame`` is the data frame that the object was fitted with, if its types are others than those of :meth:`train`, such as whole numbers: a
+        served row gets them, too. Raises ``ValueError`` where the served model answers the rows of the frame or of the training otherwise than the
+        object, and where the answers depend on types that nothing tells.
         """
         is_folder = isinstance(model, (str, os.PathLike))
         if self._serve is not None or (is_folder and flavour_of(model) is None):
@@ -415,14 +460,20 @@ class Job:
                 if not is_folder:
                     (Path(made) / "model.pkl").write_bytes(_pickled(model))
                 packed = pack_folder(model if is_folder else made, self._serve)
-            self._save_served(self._serve.name if self._serve else f"Python {platform.python_version()}", packed, is_folder=True)
+            self._save_served(self._serve.name if self._serve else f"Python {platform.python_version()}", packed, is_folder=True, frame=frame)
             return
+        types: dict[str, Any] = {}
         if is_folder:
+            signed, placed = signed_types(model)
+            types = Typed(load_folder, signed, self._task, placed).told([column.name for column in self.columns])
             model = load_folder(model)
         answers = answer or answer_of_object(model, self._task)
         if self._prepare is not None:
+            if frame is not None:
+                raise ValueError("prepare of the model file makes the types of the training frame, from those of job.train(): leave frame out")
             answers = self._with_prepare(self._prepare, answers)
-        self._save_object(model, answers)
+            types = {column.name: "float64" for column in self.columns if column.kind == "number"}
+        self._save_object(model, answers, types=types, frame=frame)
 
     def _prepared(self, X: Any) -> Any:
         if self._prepare is None:
@@ -446,24 +497,47 @@ class Job:
                 )
         return lambda X: answer(prepared(X))
 
-    def _save_object(self, model: Any, answer: Callable[[Any], Any], rounds: Optional[int] = None) -> None:
-        self._save_served(_library_of(model), _pickled(answer), rounds)
+    def _save_object(
+        self,
+        model: Any,
+        answer: Callable[[Any], Any],
+        rounds: Optional[int] = None,
+        types: Optional[Mapping[str, Any]] = None,
+        frame: Optional[Any] = None,
+    ) -> None:
+        self._save_served(_library_of(model), _pickled(answer), rounds, types=types, frame=frame, own=answer)
 
     @property
     def _task(self) -> Task:
         names = self.classes or self.names or [str(level) for level in self.levels]
         return Task(self.kind in _numbers, names, self._given["label"].get("positive"))
 
-    def _save_served(self, library: str, body: bytes, rounds: Optional[int] = None, is_folder: bool = False) -> None:
+    def _save_served(
+        self,
+        library: str,
+        body: bytes,
+        rounds: Optional[int] = None,
+        is_folder: bool = False,
+        types: Optional[Mapping[str, Any]] = None,
+        frame: Optional[Any] = None,
+        own: Optional[Callable[[Any], Any]] = None,
+    ) -> None:
         self._read()
+        told = {**(types or {}), **({} if frame is None else types_of_frame(frame, [(each.name, each.kind != "number") for each in self.columns]))}
         head = {
             "python": platform.python_version(),
             "packages": _packages(),
             "library": library,
             "columns": [
-                {"name": column.name, "isText": False}
-                if column.kind == "number"
-                else {"name": column.name, "isText": True, "kind": column.kind, "categories": self._categories.get(column.name)}
+                {
+                    "name": column.name,
+                    **(
+                        {"isText": False}
+                        if column.kind == "number"
+                        else {"isText": True, "kind": column.kind, "categories": self._categories.get(column.name)}
+                    ),
+                    **({"dtype": told[column.name]} if column.name in told else {}),
+                }
                 for column in self.columns
             ],
             "frames": has("pandas"),
@@ -475,7 +549,36 @@ class Job:
         file.write_bytes(_MARK + json.dumps(head).encode() + b"\n" + body)
         # The answers of the model as it is served, so that what the pickle forgets is found here.
         served = open_file(file.read_bytes())
-        self.write_result(served.answer, rounds=rounds)
+        if own is not None:
+            own_typed = Typed(own, told, self._task) if told else own
+            self._refuse_difference(own_typed, served.answer, f"the stored {library}", most=_MOST_FRAME)
+        if frame is not None and own is not None:
+            self._refuse_other_frame(own, served, frame)
+        elif served.frames:
+            count = len(self._read()[self._label_columns[0]])
+            check_values(served, self.frame(self._rows_at(spread(count))))
+        self.write_result(served.answer if own is None else own_typed, rounds=rounds)
+
+    def _refuse_other_frame(self, own: Callable[[Any], Any], served: Opened, frame: Any) -> None:
+        """Raises ``ValueError`` where a served model answers rows of its training frame otherwise than the object."""
+        import numpy
+
+        rows = frame.iloc[spread(len(frame), min(len(frame), _MOST_FRAME))].reset_index(drop=True)
+        columns = [each for each in served.columns if each["name"] in rows.columns]
+        known = numpy.array(self._answers(own(rows.copy()), len(rows)))
+        absent = {each["name"]: numpy.full(len(rows), numpy.nan) for each in served.columns if each["name"] not in rows.columns}
+        numbers = [absent.get(each["name"], rows.get(each["name"])) for each in served.columns if not each["isText"]]
+        texts = [absent.get(each["name"], rows.get(each["name"])) for each in served.columns if each["isText"]]
+        sent = rows_of(
+            served,
+            numpy.column_stack([[math.nan if _is_missing(value) else float(value) for value in values] for values in numbers] or [numpy.empty((len(rows), 0))]),
+            [[None if _is_missing(value) else _sent_text(value) for value in values] for values in texts],
+        )
+        found = _answer(served, sent)
+        differs = _differing(known, found)
+        if differs.any():
+            row = int(numpy.argmax(differs))
+            self._refuse_row((known[row], found[row]), rows.iloc[row][[each["name"] for each in columns]].to_dict(), "the served model", "")
 
     def _taken(self, X: Any, names: Optional[Sequence[str]], codes: bool = False) -> Any:
         """Selects the columns that a model names, in its order, because a script may train on some of them. Returns a matrix unchanged."""
@@ -490,25 +593,76 @@ class Job:
         """
         import numpy
 
-        def numbers_of(given: Any, rows: Any) -> Any:
-            return numpy.array(self._answers(given, len(rows)))
-
-        rows = self._read()
-        count = len(rows[self.columns[0].name])
-        places = spread(count, min(count, _MOST_COMPARED, max(1_000, _MOST_COMPARED_CELLS // len(self.columns))))
-        chosen = self._rows_at(places)
-        numbers = {column.name: numpy.unique(rows[column.name][places]).tolist() for column in self.columns if column.kind == "number"}
-        chosen += odd_rows(chosen, self.columns, self._categories, infinite=False)
-        asked = self.frame(chosen + midway_rows(chosen, self.columns, numbers))
-        known = numbers_of(source(asked), asked)
+        asked = self._compared_rows(are_midway=True)
+        known = numpy.array(self._answers(source(asked), len(asked)))
 
         def compare(data: bytes) -> None:
-            near = abs(numbers_of(self._runtime(data)(asked), asked) - known) <= 1e-5 * numpy.maximum(1, abs(known))
+            near = abs(numpy.array(self._answers(self._runtime(data)(asked), len(asked))) - known) <= 1e-5 * numpy.maximum(1, abs(known))
             different = int((~near).any(axis=1).sum())
             if different > 0:
                 raise ValueError(f"as ONNX, {different} of {len(asked)} rows at and between the values of the training are answered otherwise")
 
         return compare
+
+    def _compared_rows(self, most: int = _MOST_COMPARED, are_midway: bool = False) -> Any:
+        """Training rows and the odd ones that Tenure compares; ``are_midway``: as many rows between their values, too."""
+        rows = self._read()
+        count = len(rows[self.columns[0].name])
+        places = spread(count, min(count, most, max(1_000, _MOST_COMPARED_CELLS // len(self.columns))))
+        chosen = self._rows_at(places)
+        numbers = [column.name for column in self.columns if column.kind == "number"]
+        if are_midway:
+            import numpy
+
+            known = {name: numpy.unique(rows[name][places]).tolist() for name in numbers}
+        chosen += odd_rows(chosen, self.columns, self._categories, infinite=False)
+        return self.frame(chosen + midway_rows(chosen, self.columns, known) if are_midway else chosen + self._rows_at(_ends(rows, numbers)))
+
+    def _own(self, model: Any, names: Optional[Sequence[str]], codes: bool = False) -> Callable[[Any], Any]:
+        """Returns the function by which an estimator itself answers rows."""
+        predict = None if self.kind in _numbers else getattr(model, "predict_proba", None)
+        places = None if predict is None else class_places(model, self._task)
+        answer = predict or model.predict
+        answer = answer if places is None else functools.partial(picked, answer, places)
+        return lambda X: answer(self._taken(X, names, codes))
+
+    def _refuse_difference(self, own: Callable[[Any], Any], saved: Callable[[Any], Any], what: str, most: int = _MOST_COMPARED) -> None:
+        """Raises ``ValueError`` with the first row and column where what is saved answers otherwise than the object that is given."""
+        import numpy
+
+        def compared(X: Any) -> tuple[Any, Any]:
+            known, found = (numpy.array(self._answers(answer(X), len(X))) for answer in (own, saved))
+            return known, found
+
+        asked = self._compared_rows(most)
+        known, found = compared(asked)
+        differs = _differing(known, found)
+        if not differs.any():
+            return
+        row, equal = int(numpy.argmax(differs)), int(numpy.argmin(differs))
+        cause = ""
+        if not differs[equal]:
+            # The same row with one value of a row that is answered equally.
+            names = [column.name for column in self.columns][:_MOST_CAUSES]
+            probe = _taken_rows(asked, [row] * len(names))
+            for place, name in enumerate(names):
+                if hasattr(probe, "columns"):
+                    probe.loc[place, name] = asked[name].iloc[equal]
+                else:
+                    probe[place, place] = asked[equal, place]
+            causes = [name for name, still in zip(names, _differing(*compared(probe))) if not still]
+            cause = f', because of its value in the column "{causes[0]}"' if causes else ""
+        self._refuse_row((known[row], found[row]), dict(zip([column.name for column in self.columns], _taken_rows(asked, [row]).values.tolist()[0] if hasattr(asked, "columns") else asked[row].tolist())), what, cause)
+
+    def _refuse_row(self, answers: tuple[Any, Any], row: Mapping[str, Any], what: str, cause: str) -> NoReturn:
+        known, found = (", ".join(f"{each:.6g}" for each in answer[:10]) for answer in answers)
+        names = self.classes or self.names
+        of = f" ({', '.join(names[:10])})" if names else ""
+        values = ", ".join(f"{name} = {value}" for name, value in row.items())[:300]
+        raise ValueError(
+            f"{what} answers a row with {found}, and the object itself with {known}{of}{cause}: {values}. It does not keep what the object knows, such as a mark of missing "
+            "values, the names of classes or the types of columns: save the object by job.save(model), or train it on the rows and codes of job.train()"
+        )
 
     def _runtime(self, data: bytes) -> Callable[[Any], Any]:
         import numpy
@@ -560,12 +714,14 @@ class Job:
         names: Optional[Sequence[str]] = None,
         infinite: bool = False,
         rounds: Optional[int] = None,
+        categories: Optional[Mapping[str, Sequence[str]]] = None,
     ) -> None:
         """Writes everything besides the artifact: columns, rows with the library's predictions, curve and packages.
 
         ``answer`` predicts rows in the form of :meth:`frame`. ``names`` are the columns of the artifact in its order, if it has names.
         ``infinite`` states that the library accepts infinite values. ``rounds`` are those of the model, up to its best one, for :attr:`best_round`
-        of a refit; default: the epoch with the least validation loss that :meth:`progress` was told.
+        of a refit; default: the epoch with the least validation loss that :meth:`progress` was told. ``categories`` are those that the artifact
+        knows, in its order, where they are others than those of the training rows.
         """
         order = self._order(names)
         rows = self._read()
@@ -580,7 +736,7 @@ class Job:
         self._write(
             "columns.json",
             [
-                {"name": column.name, "vocabulary": self._categories[column.name]}
+                {"name": column.name, "vocabulary": (categories or self._categories).get(column.name, self._categories[column.name])}
                 if column.kind == "category"
                 else {"name": column.name}
                 for column in order
@@ -589,11 +745,18 @@ class Job:
         self._write("curve.json", self.curve)
         if rounds is not None and rounds > 0:
             self._write("rounds.json", int(rounds))
+        if self._warned:
+            self._write("warnings.json", self._warned)
         self._write("environment.json", {"python": platform.python_version(), **_packages()})
 
     def _rows_at(self, places: Sequence[int]) -> list[list[Any]]:
         rows = self._read()
         return [[_plain(rows[column.name][place]) for column in self.columns] for place in places]
+
+    def _categories_of(self, names: Optional[Sequence[str]], lists: Optional[Sequence[Sequence[Any]]]) -> Optional[dict[str, list[str]]]:
+        """The categories by their columns that a file of LightGBM lists without these; None where they may be of other columns."""
+        texts = [column.name for column in self._order(names) if column.kind == "category"]
+        return {name: [text_of_value(each) for each in values] for name, values in zip(texts, lists)} if lists and len(lists) == len(texts) else None
 
     def _order(self, names: Optional[Sequence[str]]) -> list[Column]:
         """Returns the columns of the artifact in its order: by its names, or in the order of the model file if no name is a feature."""
@@ -637,6 +800,46 @@ class Job:
 
     def _write(self, name: str, value: Any) -> None:
         (self.output / name).write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
+
+
+def _booster_of(model: Any, library: str, booster: Any) -> Any:
+    """Returns the booster of a model. Raises ``ValueError`` for an object of another kind, such as a search around an estimator."""
+    if not hasattr(booster, "save_model"):
+        inner = next((name for name in ("best_estimator_", "estimator", "regressor_") if hasattr(model, name)), None)
+        remedy = f"save its {inner}" if inner == "best_estimator_" else "save the whole object"
+        raise ValueError(f"{type(model).__name__} is no booster or estimator of {library}: {remedy}{'' if inner == 'best_estimator_' else ' by job.save(model)'}")
+    return booster
+
+
+def _differing(known: Any, found: Any) -> Any:
+    """Which rows have other answers, as far as Tenure compares them."""
+    import numpy
+
+    return (abs(found - known) > 1e-5 * numpy.maximum(1, abs(known))).any(axis=1)
+
+
+def _ends(rows: Mapping[str, Any], names: Sequence[str]) -> list[int]:
+    """The places of the least and the largest number of each column, which are often marks of a missing value."""
+    import numpy
+
+    found: set[int] = set()
+    for name in names[:_MOST_CAUSES]:
+        if len(rows[name]) > 0 and not numpy.isnan(rows[name]).all():
+            found.update((int(numpy.nanargmin(rows[name])), int(numpy.nanargmax(rows[name]))))
+    return sorted(found)
+
+
+def _taken_rows(X: Any, places: Sequence[int]) -> Any:
+    return X.iloc[list(places)].reset_index(drop=True) if hasattr(X, "columns") else X[list(places)].copy()
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or (isinstance(value, float) and math.isnan(value))
+
+
+def _sent_text(value: Any) -> str:
+    """A value as a request holds it."""
+    return value.isoformat() if isinstance(value, (datetime.datetime, datetime.date)) else text_of_value(value)
 
 
 def _pickled(model: Any) -> bytes:
@@ -724,6 +927,7 @@ def job() -> Job:
     global _current
     if _current is None:
         _current = Job(*_given())
+        _current._warned = keep_warnings()
     return _current
 
 

@@ -12,12 +12,14 @@ import os
 import pickle
 import struct
 import traceback
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 from ._folders import open_folder
 from ._objects import Task, numbers_of, put_in_order
 from ._rows import decoded, table_of
+from ._types import Typed, refuse_other_types
 from ._values import FIRST_ROWS, refuse_other_values
+from ._warned import keep_warnings
 
 _MARK = b"TENURE-PYTHON 1\n"
 _HEADER = struct.Struct("<6I")
@@ -40,16 +42,21 @@ class Opened(NamedTuple):
     serves: bool = False
 
 
-def open_file(data: bytes) -> Opened:
-    """Reads the file of a model, which runs its code."""
+def open_file(data: bytes, allows_other_versions: bool = True) -> Opened:
+    """
+    Reads the file of a model, which runs its code. Raises ``ValueError`` for a brought pickle that another minor version of its library has
+    written, unless ``allows_other_versions``.
+    """
     if not data.startswith(_MARK):
         raise ValueError("the file is no model of Python")
     end = data.index(b"\n", len(_MARK))
     head = json.loads(data[len(_MARK) : end])
     body = data[end + 1 :]
     task = Task(**head.get("task", {}))
-    answer = open_folder(body, task) if head.get("isFolder") else pickle.loads(body)
-    return Opened(answer, head["columns"], head["outputs"], bool(head["frames"]), task, getattr(answer, "__module__", "") == "serve")
+    answer = open_folder(body, task, allows_other_versions) if head.get("isFolder") else pickle.loads(body)
+    serves = getattr(answer, "__module__", "") == "serve"
+    types = {column["name"]: column["dtype"] for column in head["columns"] if "dtype" in column}
+    return Opened(Typed(answer, types, task) if types else answer, head["columns"], head["outputs"], bool(head["frames"]), task, serves)
 
 
 def rows_of(model: Opened, numbers: Any, texts: list[list[Optional[str]]]) -> Any:
@@ -83,11 +90,36 @@ def answers_of(model: Opened, X: Any) -> bytes:
 
 
 def check_values(model: Opened, X: Any, first: int = FIRST_ROWS) -> None:
-    """Raises ``ValueError`` for a model that knows a category of these rows as another value than its text, or that does not tell."""
-    if model.frames:
-        # A vocabulary says that these are texts.
-        texts = {each["name"]: model.serves or each.get("categories") is not None for each in model.columns if each["isText"] and each.get("kind", "category") == "category"}
-        refuse_other_values(lambda rows: _answer(model, rows), X, texts, first)
+    """
+    Raises ``ValueError`` for a model that knows a category of these rows as another value than its text, or a number as one of another type, or that
+    does not tell.
+    """
+    if not hasattr(X, "columns"):
+        return
+    told = _told(model.answer, [each["name"] for each in model.columns])
+    # A vocabulary says that these are texts.
+    texts = {
+        each["name"]: model.serves or each.get("categories") is not None
+        for each in model.columns
+        if each["isText"] and each.get("kind", "category") == "category" and told.get(each["name"], "object") in ("object", "category")
+    }
+    refuse_other_values(lambda rows: _answer(model, rows), X, texts, first)
+    # The first rows of all tell it.
+    if first == FIRST_ROWS:
+        untold = [each["name"] for each in model.columns if not each["isText"] and each["name"] not in told]
+        refuse_other_types(lambda rows: _answer(model, rows), X, untold)
+
+
+def facts_of(model: Opened, warned: Sequence[str]) -> dict[str, Any]:
+    """What a registration tells of a model: the types that something tells of its columns, and the warnings of libraries."""
+    types = _told(model.answer, [each["name"] for each in model.columns])
+    named = {name: each if isinstance(each, str) else "category" for name, each in types.items() if each not in ("object", "str")}
+    return {"types": named or None, "warnings": list(warned)}
+
+
+def _told(answer: Any, columns: list[str]) -> dict[str, Any]:
+    """The types that a description or a signature tells of these columns."""
+    return {**_told(answer.answer, columns), **answer.told(columns)} if isinstance(answer, Typed) else {}
 
 
 def _texts(body: bytes, at: int, rows: int, count: int) -> list[list[Optional[str]]]:
@@ -145,6 +177,7 @@ def main() -> None:
     models: dict[int, Opened] = {}
     # Of those that a registration asks, how many of the first rows are left.
     first: dict[int, int] = {}
+    warned = keep_warnings()
     # The first message says that the process is ready.
     _reply(0, {})
     while True:
@@ -162,14 +195,18 @@ def main() -> None:
                     first[key] = max(0, first[key] - rows)
                 continue
             call = json.loads(body[:head])
+            if call["kind"] == "facts":
+                _reply(number, {"facts": facts_of(models[call["model"]], warned)})
+                continue
             models.pop(call["model"], None)
             if call["kind"] != "load":
                 _reply(number, {})
                 continue
-            model = open_file(body[head:])
+            plan = call["plan"]
+            model = open_file(body[head:], not plan.get("checksValues") or bool(plan.get("allowsOtherVersions")))
             models[call["model"]] = model
             first.pop(call["model"], None)
-            if call["plan"].get("checksValues"):
+            if plan.get("checksValues"):
                 first[call["model"]] = FIRST_ROWS
             # The objects of a loaded model stay, and are not looked through again.
             gc.collect()

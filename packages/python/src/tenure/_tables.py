@@ -9,6 +9,10 @@ import math
 from typing import Any, Iterable, Iterator, Mapping, Optional, Protocol, Sequence
 
 
+#: JSON of other languages has doubles alone.
+_MOST_WHOLE = 2**53
+
+
 class Table(Protocol):
     """A pandas data frame."""
 
@@ -35,9 +39,24 @@ def is_table(value: object) -> bool:
     return hasattr(value, "columns") and hasattr(value, "iloc")
 
 
+def refuse_twice(names: Sequence[str], of: str) -> None:
+    """Raises ``ValueError`` with the name that two columns have."""
+    if len(set(names)) == len(names):
+        return
+    twice = next(name for place, name in enumerate(names) if name in names[:place])
+    raise ValueError(f'{of} has two columns of the name "{twice}": rename or drop one of them')
+
+
 def plain(value: Any) -> Any:
-    """The value as JSON has it: None for NaN, NaT and NA, ISO 8601 for times. Raises ValueError for an infinite number, TypeError for others."""
-    if value is None or isinstance(value, (str, bool)) or type(value) is int:
+    """
+    The value as JSON has it: None for NaN, NaT and NA, ISO 8601 for times. Raises ValueError for an infinite number and a whole one beyond 2**53,
+    TypeError for others.
+    """
+    if value is None or isinstance(value, (str, bool)):
+        return value
+    if type(value) is int:
+        if abs(value) > _MOST_WHOLE:
+            raise ValueError(f"{value} is a whole number beyond 2**53, which a double does not hold: send it as a text, or as a float")
         return value
     # NaT is a datetime, and a comparison with NA has no truth value.
     if type(value).__name__ in ("NaTType", "NAType"):
@@ -47,6 +66,7 @@ def plain(value: Any) -> Any:
             raise ValueError(f"{value} is not a finite number")
         return None if math.isnan(value) else value
     if isinstance(value, Mapping):
+        refuse_twice([str(name) for name in value], "a mapping")
         return {str(name): plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(each) for each in value]
@@ -77,6 +97,7 @@ def records(rows: Any) -> list[dict[str, Any]]:
     """The rows of a data frame, of a list of mappings or series, or of one of them."""
     if is_table(rows):
         names = [str(name) for name in rows.columns]
+        refuse_twice(names, "the data frame")
         columns = [rows.iloc[:, place].tolist() for place in range(len(names))]
         return [
             {name: _cell(value, row, name) for name, value in zip(names, values)}
@@ -88,9 +109,12 @@ def records(rows: Any) -> list[dict[str, Any]]:
         raise TypeError("an array has no names of columns: give a data frame, or a list of rows by name")
     found = []
     for row, given in enumerate(rows):
+        if hasattr(given, "to_dict") and hasattr(given, "index"):
+            refuse_twice([str(name) for name in given.index], f"row {row}")
         fields = given.to_dict() if hasattr(given, "to_dict") else given
         if not isinstance(fields, Mapping):
             raise TypeError(f"row {row} is {type(given).__name__}, not a row by the names of its columns")
+        refuse_twice([str(name) for name in fields], f"row {row}")
         found.append({str(name): _cell(value, row, str(name)) for name, value in fields.items()})
     return found
 

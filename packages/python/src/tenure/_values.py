@@ -7,6 +7,7 @@ from typing import Any, Callable, Mapping, Optional
 
 #: The first rows of a model are asked again, and then one of so many, so that a slow model takes at most twice its time.
 FIRST_ROWS, _ONE_OF = 250, 8
+_TIMES = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:?\d\d)?)?")
 _BOOLEANS = {"true": True, "false": False}
 
 
@@ -22,11 +23,23 @@ def _double(text: str) -> Any:
     return float(text) if re.fullmatch(r"-?\d{1,15}(\.\d+)?", text) else text
 
 
+def _time(text: str) -> Any:
+    if not _TIMES.fullmatch(text):
+        return text
+    import pandas
+
+    try:
+        return pandas.Timestamp(text)
+    except ValueError:
+        return text
+
+
 #: The values that a library may read from a text, and those that a person makes of them, by an example of each.
 _READINGS: dict[str, Callable[[str], Any]] = {
     'True for "true"': _boolean,
     '3 for "3"': _whole,
     '3.0 for "3"': _double,
+    'a time of pandas for "2026-11-30"': _time,
     '"True" for "true"': lambda text: str(_boolean(text)),
     '"3" for "03"': lambda text: str(_whole(text)),
     '"3.0" for "3"': lambda text: str(_double(text)),

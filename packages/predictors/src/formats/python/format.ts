@@ -24,7 +24,7 @@ const bytesOf = (files: ArtifactFiles): Uint8Array =>
 async function openProcess(
   { output, preprocessing }: ModelDescription,
   bytes: Uint8Array,
-  { version, runtimes, isRedacted, checksValues }: OpenDeps,
+  { version, runtimes, isRedacted, checksValues, allowsOtherVersions }: OpenDeps,
 ): Promise<OpenedArtifact> {
   const { columns, python, packages } = readPythonFile(bytes)
   const names = columns.map(({ name }) => name).join(', ')
@@ -35,7 +35,7 @@ async function openProcess(
   )
   const hosted = await runtimes.python.open(
     version,
-    { bytes, plan: { checksValues }, needs: { python, packages } },
+    { bytes, plan: { checksValues, allowsOtherVersions }, needs: { python, packages } },
     { inputs: inputWidthOf(preprocessing), textsOf, isRedacted },
   )
   return { predictor: clampProbabilities(hosted, output), memoryBytes: bytes.byteLength }
