@@ -33,3 +33,18 @@ export async function hintOfChangedFile(
     return undefined
   }
 }
+
+/** Returns undefined for a model with a champion, and where its policy asks for an approval. */
+export async function hintOfFirstVersion(api: Client, model: string): Promise<string | undefined> {
+  try {
+    const { champion, release_policy: policy } = await api.get<{
+      champion?: object
+      release_policy?: { approval?: { approvers?: number } }
+    }>(path`/v1/models/${model}`)
+    return champion === undefined && policy?.approval?.approvers === 0
+      ? `The first version of ${model} needs an approval, and approval.by of its release is 0: it will be registered, and an operator must release it. Set it to 1 and run \`tenure models sync\`.`
+      : undefined
+  } catch {
+    return undefined
+  }
+}

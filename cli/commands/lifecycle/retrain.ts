@@ -17,7 +17,7 @@ import { barOf, type Terminal } from '../../terminal.ts'
 import { deferredText, type CommandReply } from '../deferred.ts'
 import { checksTable } from '../checks-table.ts'
 import { follow } from '../follow.ts'
-import { hintOfChangedFile } from '../../sync/changed-file.ts'
+import { hintOfChangedFile, hintOfFirstVersion } from '../../sync/changed-file.ts'
 import { coloured, orDash } from '../format.ts'
 import { asOfOption, readOverrides } from './training-options.ts'
 import { gateTable } from './releases.ts'
@@ -58,10 +58,10 @@ export const retrainCommand: CommandSpec = {
   },
 }
 
-/** Warns if the model file was edited without a sync. */
+/** Warns if the model file was edited without a sync, and if the first version of a model will wait for an approval that no policy asks for. */
 export async function warnOfChangedFile({ api, terminal }: CommandSession, model: string): Promise<void> {
-  const hint = await hintOfChangedFile(api(), model)
-  if (hint !== undefined) terminal.complain(terminal.paint('yellow', hint))
+  const hints = [await hintOfChangedFile(api(), model), await hintOfFirstVersion(api(), model)]
+  for (const hint of hints) if (hint !== undefined) terminal.complain(terminal.paint('yellow', hint))
 }
 
 /** Prints that a retraining has started, or follows it to its end. */

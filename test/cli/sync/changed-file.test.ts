@@ -3,7 +3,7 @@ import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { Client } from '../../../cli/client/client.ts'
-import { hintOfChangedFile } from '../../../cli/sync/changed-file.ts'
+import { hintOfChangedFile, hintOfFirstVersion } from '../../../cli/sync/changed-file.ts'
 import { loadModel } from '../../../models/index.ts'
 import { digestOfJson } from '../../../store/artifacts.ts'
 import { exampleModelDirectory } from '../../support/training/example-model.ts'
@@ -45,3 +45,15 @@ it.each([
 ])('there is no hint where %s', async (_, api, model) =>
   expect(await hintOfChangedFile(api, model, directory)).toBeUndefined(),
 )
+
+it('a first version that no approver is asked about is told when it is started', async () => {
+  const of = (model: object) =>
+    hintOfFirstVersion({ get: () => Promise.resolve(model) } as unknown as Client, 'roses')
+  const free = { release_policy: { approval: { approvers: 0 } } }
+  expect(await of(free)).toMatch(
+    /^The first version of roses needs an approval, .* an operator must release it/,
+  )
+  expect(await of({ ...free, champion: { version: 'roses_v1.0.0' } })).toBeUndefined()
+  expect(await of({ release_policy: { approval: { approvers: 1 } } })).toBeUndefined()
+  expect(await of({})).toBeUndefined()
+})
