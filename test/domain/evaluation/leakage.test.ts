@@ -65,10 +65,12 @@ describe('a number that follows the label', () => {
 
 describe('equal rows', () => {
   const sizesOf = (rows: readonly number[]) => {
-    const groups = Map.groupBy(rows, (row) => row)
-    return new Map(
-      [...Map.groupBy(groups.values(), ({ length }) => length)].map(([size, all]) => [size, all.length]),
-    )
+    const count = (values: Iterable<number>) => {
+      const counts = new Map<number, number>()
+      for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1)
+      return counts
+    }
+    return count(count(rows).values())
   }
   const drawn = (rows: number, cells: number, skew = 1) =>
     Array.from({ length: rows }, () => Math.floor(cells * random() ** skew))
