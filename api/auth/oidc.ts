@@ -137,8 +137,14 @@ async function clientOf(config: OidcConfig, nowMs: number): Promise<Configuratio
 }
 
 /** Sends the secret in the header, or in the body to a provider that takes it there alone (OpenID Connect Discovery, 3). */
-function bySecret(oidc: typeof import('openid-client'), secret: string): ClientAuth {
-  const [basic, post] = [oidc.ClientSecretBasic(secret), oidc.ClientSecretPost(secret)]
+function bySecret(
+  {
+    ClientSecretBasic,
+    ClientSecretPost,
+  }: Record<'ClientSecretBasic' | 'ClientSecretPost', (secret: string) => ClientAuth>,
+  secret: string,
+): ClientAuth {
+  const [basic, post] = [ClientSecretBasic(secret), ClientSecretPost(secret)]
   return (server, ...rest) => {
     const methods = server.token_endpoint_auth_methods_supported ?? ['client_secret_basic']
     const takesPostAlone = methods.includes('client_secret_post') && !methods.includes('client_secret_basic')
