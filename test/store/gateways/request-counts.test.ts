@@ -152,7 +152,7 @@ it('does not know the requests while the answer of Prometheus is partial', async
   const opened = open()
   await opened.after(0)
   warnings = ['a store was not asked']
-  expect((await pass(opened, 21_000)).unread).toMatch(/is partial: a store was not asked/)
+  expect((await pass(opened, 21_000)).unread).toMatch(/the answer has warnings: a store was not asked/)
 })
 
 it('says with the same text at each time that Prometheus has no counter of any version', async () => {
