@@ -364,7 +364,7 @@ describe('a column', () => {
       asOf: new Date(Date.UTC(2026, 0, 1) + 8_999 * 3_600_000 + 1_000).toISOString(),
     })
     // The test period lies behind what was read.
-    expect(textOf('models/rows.ts')).toContain('evidence: { rows: 1000, positives: 100, negatives: 100 }')
+    expect(textOf('models/rows.ts')).toContain('evidence: { rows: 1000, positives: 10, negatives: 10 }')
   })
 
   it('with a number a day and no features are told to be a forecast', async () => {

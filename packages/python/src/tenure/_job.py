@@ -338,10 +338,10 @@ class Job:
         # A linear leaf answers an infinite value with an infinite number, or with none.
         linear = "\nis_linear=1\n" in file.read_text(encoding="utf-8")
 
-        def saved(X: Any) -> Any:
+        def of_file(X: Any) -> Any:
             return booster.predict(self._taken(X, names, codes))
 
-        own = saved
+        own = of_file
         if boosters != models:
             import lightgbm
             import numpy
@@ -349,7 +349,7 @@ class Job:
             each_own = [self._own(each, names, codes) for each in models]
             own = each_own[0] if len(models) == 1 else lambda X: numpy.column_stack([answer(X) for answer in each_own])
             booster = lightgbm.Booster(model_file=str(file))
-            self._refuse_difference(own, saved, f"{file.name} of {type(models[0]).__name__}")
+            self._refuse_difference(own, of_file, f"{file.name} of {type(models[0]).__name__}")
         self.write_result(
             own,
             names=names,
@@ -371,17 +371,17 @@ class Job:
         booster.save_model(str(file))
         names = booster.feature_names
 
-        def saved(X: Any) -> Any:
+        def of_file(X: Any) -> Any:
             return booster.predict(xgboost.DMatrix(self._taken(X, names), enable_categorical=True))
 
-        own = saved
+        own = of_file
         if hasattr(model, "get_booster"):
             own = self._own(model, names)
             booster = xgboost.Booster(model_file=str(file))
             # Tenure answers one of softmax with its probabilities, too.
             if json.loads(booster.save_config())["learner"]["objective"]["name"] == "multi:softmax":
                 booster.set_param({"objective": "multi:softprob"})
-            self._refuse_difference(own, saved, f"{file.name} of {type(model).__name__}")
+            self._refuse_difference(own, of_file, f"{file.name} of {type(model).__name__}")
         self.write_result(own, names=names, rounds=booster.num_boosted_rounds())
 
     @_writes
