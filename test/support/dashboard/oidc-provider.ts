@@ -86,7 +86,11 @@ export async function startProvider(): Promise<TestProvider> {
       adapter,
       jwks: { keys: [{ ...(await exportJWK(privateKey)), kid, alg, use: 'sig' }] },
       cookies: { keys: ['of the tests'] },
-      claims: { openid: ['sub', 'groups', 'realm_access', '_claim_names'], email: ['email', 'email_verified'], profile: ['name'] },
+      claims: {
+        openid: ['sub', 'groups', 'realm_access', '_claim_names'],
+        email: ['email', 'email_verified'],
+        profile: ['name'],
+      },
       conformIdTokenClaims: false,
       pkce: { required: () => true },
       ttl: {
