@@ -517,7 +517,7 @@ export const releaseStatements: Statements = {
     },
   ],
   '5b3b6034': ['insertNotice, not read here', () => []],
-  '62d86906': [
+  db0973df: [
     'upsertAlert',
     (query, [dedupe_key, model, severity, kind, message, evidence]) => {
       query.lock('alerts', dedupe_key as string)
