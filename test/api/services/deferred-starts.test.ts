@@ -101,7 +101,7 @@ it('a deferred release is recorded once with its audit row, and starts once alth
       model,
       command: 'release',
       state: 'waiting',
-      message: expect.stringMatching(/is back/) as string,
+      message: expect.stringMatching(/as soon as Temporal answers/) as string,
     },
   })
   const id = String(first.json['id'])
