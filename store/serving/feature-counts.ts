@@ -2,7 +2,7 @@
  * Stores how often feature values and scores fell into the bins of a reference profile, hour by hour. Counts are absolute per replica and
  * hour, so that writing them again changes nothing.
  */
-import sql, { type Sql } from 'sql-template-tag'
+import sql from 'sql-template-tag'
 import { mergeCounts, type DriftWindow } from '../../domain/monitoring/drift-window.ts'
 import { iso, type VersionSpan } from '../monitoring/monitor-windows.ts'
 import type { Database } from '../postgres.ts'
@@ -52,11 +52,20 @@ export const exportIdOf = (key: string, sender: string): string => `export:${key
  * The rows that judge a version: those of the replicas, or, where none of them has counted in this time, those that exports have sent. The two
  * are never added, because what a key sends could hide or invent a drift of what the replicas have seen.
  */
-const judgedRows = ({ model, version, fromMs, toMs }: VersionSpan): Sql => {
-  const span = sql`model = ${model} and version = ${version} and kind <> 'range' and hour >= ${iso(fromMs)} and hour < ${iso(toMs)}`
-  return sql`${span} and (not starts_with(replica_id, 'export:')
-    or not exists (select from feature_counts where ${span} and not starts_with(replica_id, 'export:')))`
+function judging(rows: readonly CountRow[]): readonly CountRow[] {
+  const counted = rows.filter(({ exported }) => !exported)
+  return counted.length === 0 ? rows : counted
 }
+
+/** All counts of a version in the hours that began in [fromMs, toMs), the oldest hour first. */
+const rowsIn = (database: Database, { model, version, fromMs, toMs }: VersionSpan) =>
+  database.query<CountRow>(sql`
+    select (extract(epoch from hour) * 1000)::float8 as hour_ms, kind, name, counts,
+      starts_with(replica_id, 'export:') as exported
+    from feature_counts
+    where model = ${model} and version = ${version} and kind <> 'range'
+      and hour >= ${iso(fromMs)} and hour < ${iso(toMs)}
+    order by hour`)
 
 /**
  * The counts of a version in the hours that began in [fromMs, toMs). Counts with different bins become empty, which
@@ -66,9 +75,7 @@ export async function findWindow(
   database: Database,
   span: VersionSpan,
 ): Promise<(DriftWindow & { isExported?: true }) | undefined> {
-  const rows = await database.query<CountRow>(
-    sql`select kind, name, counts, starts_with(replica_id, 'export:') as exported from feature_counts where ${judgedRows(span)}`,
-  )
+  const rows = judging(await rowsIn(database, span))
   return rows.length === 0 ? undefined : { ...windowOf(rows), ...markOf(rows) }
 }
 
@@ -76,19 +83,17 @@ const markOf = (rows: readonly CountRow[]): { isExported?: true } =>
   rows.some(({ exported }) => exported) ? { isExported: true } : {}
 
 /** The same for each hour separately, oldest first; hours without counts are left out. */
-export const listHours = (database: Database, span: VersionSpan): Promise<StoredHour[]> =>
-  hoursWhere(database, judgedRows(span))
+export const listHours = async (database: Database, span: VersionSpan): Promise<StoredHour[]> =>
+  (await listHoursAndExports(database, span)).hours
 
-/** What exports have sent of a version, whether it judges or not. */
-export const listExportHours = (
+/** The hours that judge a version, and what exports have sent of it, whether it judges or not. */
+export async function listHoursAndExports(
   database: Database,
-  { model, version, fromMs, toMs }: VersionSpan,
-): Promise<StoredHour[]> =>
-  hoursWhere(
-    database,
-    sql`model = ${model} and version = ${version} and kind <> 'range'
-      and hour >= ${iso(fromMs)} and hour < ${iso(toMs)} and starts_with(replica_id, 'export:')`,
-  )
+  span: VersionSpan,
+): Promise<{ hours: StoredHour[]; exported: StoredHour[] }> {
+  const rows = await rowsIn(database, span)
+  return { hours: hoursOf(judging(rows)), exported: hoursOf(rows.filter(({ exported }) => exported)) }
+}
 
 interface StoredHour {
   hourMs: number
@@ -97,13 +102,13 @@ interface StoredHour {
   isExported?: true
 }
 
-async function hoursWhere(database: Database, condition: Sql): Promise<StoredHour[]> {
-  const rows = await database.query<CountRow & { hour_ms: number }>(sql`
-    select (extract(epoch from hour) * 1000)::float8 as hour_ms, kind, name, counts,
-      starts_with(replica_id, 'export:') as exported
-    from feature_counts where ${condition} order by hour`)
+function hoursOf(rows: readonly CountRow[]): StoredHour[] {
   const hours = new Map<number, CountRow[]>()
-  for (const row of rows) hours.set(row.hour_ms, [...(hours.get(row.hour_ms) ?? []), row])
+  for (const row of rows) {
+    const known = hours.get(row.hour_ms)
+    if (known === undefined) hours.set(row.hour_ms, [row])
+    else known.push(row)
+  }
   return [...hours].map(([hourMs, counted]) => ({
     hourMs,
     counts: windowOf(counted),
@@ -111,22 +116,33 @@ async function hoursWhere(database: Database, condition: Sql): Promise<StoredHou
   }))
 }
 
-/** The rows that the other senders of a key claim of a version, by hour, kind and name; no other request of the key adds to them meanwhile. */
+/**
+ * The rows that the other senders of a key claim of a version in these hours, by hour, kind and name; no other request of the key adds to them
+ * meanwhile.
+ */
 export async function lockExportCounts(
   database: Database,
-  { key, sender, model, version }: { key: string; sender: string; model: string; version: string },
+  {
+    key,
+    sender,
+    model,
+    version,
+    hours,
+  }: { key: string; sender: string; model: string; version: string; hours: readonly number[] },
 ): Promise<ReadonlyMap<string, number>> {
   await database.query(sql`select pg_advisory_xact_lock(hashtext('export_counts'), hashtext(${key}))`)
   const rows = await database.query<{ hour_ms: number; kind: string; name: string; rows: number }>(sql`
     select (extract(epoch from hour) * 1000)::float8 as hour_ms, kind, name, sum(count)::float8 as rows
     from feature_counts, unnest(counts) as count
-    where model = ${model} and version = ${version} and starts_with(replica_id, ${exportIdOf(key, '')})
+    where model = ${model} and version = ${version} and hour = any(${hours.map(iso)}::timestamptz[])
+      and starts_with(replica_id, ${exportIdOf(key, '')})
       and replica_id <> ${exportIdOf(key, sender)}
     group by hour, kind, name`)
   return new Map(rows.map(({ hour_ms, kind, name, rows: count }) => [`${hour_ms} ${kind} ${name}`, count]))
 }
 
 interface CountRow {
+  hour_ms: number
   kind: FeatureCounts['kind']
   name: string
   counts: string[]

@@ -23,8 +23,7 @@ import type { StoredModel } from '../../../store/registry/models.ts'
 import { getVersion, type Version } from '../../../store/registry/versions.ts'
 import {
   exportIdOf,
-  listExportHours,
-  listHours,
+  listHoursAndExports,
   lockExportCounts,
   writeFeatureCounts,
 } from '../../../store/serving/feature-counts.ts'
@@ -51,7 +50,7 @@ export async function readFeatureCounts(
   if (profile === undefined) throw new DomainError('not_found', `${version} has no training profile`)
   const fromMs = toMs - days * dayMs
   const { spanMs } = completeMonitorPolicy(definition.monitor)
-  const hours = await listHours(database, { model, version, fromMs, toMs })
+  const { hours, exported } = await listHoursAndExports(database, { model, version, fromMs, toMs })
   const spans = spansBefore({ fromMs: fromMs - spanMs, toMs }, before)
   const earlier = await listReferenceHours(database, { model, version, profile }, spans)
   return {
@@ -61,7 +60,7 @@ export async function readFeatureCounts(
     count_ms: profile.everyMs ?? defaultCountMs,
     span_ms: spanMs,
     counts: hours.map(counted),
-    exported: (await listExportHours(database, { model, version, fromMs, toMs })).map(counted),
+    exported: exported.map(counted),
     ...(before && { earlier: earlier.filter(({ hourMs }) => hourMs < fromMs).map(counted) }),
   }
 }
@@ -114,7 +113,13 @@ export async function storeSentCounts(
   })
   const most = maxExportedRowsPerSecond * (everyMs / 1_000)
   await store.transaction(async (database) => {
-    const beside = await lockExportCounts(database, { key: actor.id, sender, model, version })
+    const beside = await lockExportCounts(database, {
+      key: actor.id,
+      sender,
+      model,
+      version,
+      hours: [...new Set(rows.map(({ hourMs }) => hourMs))],
+    })
     for (const { hourMs, kind, name: each, counts: bins } of rows) {
       const rest = beside.get(`${hourMs} ${kind} ${each}`) ?? 0
       if (rest + sumOf(bins) > most)
