@@ -138,7 +138,7 @@ const dataOf = ({ lineage, manifest }: CardSource, refit?: RefitLineage) => ({
 const originOf = ({ compression, origin }: Partial<VersionLineage>): 'trained' | 'brought' | 'distilled' =>
   compression?.to === 'distil' ? 'distilled' : (origin ?? 'trained')
 
-const asksOf = ({ features = {}, featureOrder = [], preprocessing = [], types }: Partial<Manifest>) =>
+const asksOf = ({ features = {}, featureOrder = [], preprocessing = [], types = {} }: Partial<Manifest>) =>
   featureOrder.map((name) => {
     const feature = features[name]!
     const fit = preprocessing.find((each) => each.name === name)
@@ -146,7 +146,7 @@ const asksOf = ({ features = {}, featureOrder = [], preprocessing = [], types }:
       name,
       kind: feature.kind,
       /** Its type in the training frame of a model that is code, as pandas names it; null where nothing tells it. */
-      dtype: types?.[name] ?? null,
+      dtype: types[name] ?? null,
       unit: feature.kind === 'number' ? (feature.unit ?? null) : null,
       range: rangeOf(feature),
       missing: missingOf(feature, fit),

@@ -114,7 +114,8 @@ def facts_of(model: Opened, warned: Sequence[str]) -> dict[str, Any]:
     """What a registration tells of a model: the types that something tells of its columns, and the warnings of libraries."""
     types = _told(model.answer, [each["name"] for each in model.columns])
     named = {name: each if isinstance(each, str) else "category" for name, each in types.items() if each not in ("object", "str")}
-    return {"types": named or None, "warnings": list(warned)}
+    facts: dict[str, Any] = {"warnings": list(warned)}
+    return {"types": named, **facts} if named else facts
 
 
 def _told(answer: Any, columns: list[str]) -> dict[str, Any]:
