@@ -174,23 +174,19 @@ export function openArtifactReader(artifactRoot: string): ArtifactReader {
   }
 }
 
-const asked = ({
-  artifact,
-  files,
-  features,
-  output,
-  preprocessing,
-  checksValues,
-  allowsOtherVersions,
-}: AnswerableManifest): AnswerableManifest => ({
-  artifact,
-  files,
-  features,
-  output,
-  preprocessing,
-  checksValues,
-  allowsOtherVersions,
-})
+/** What the child reads of a manifest, without its golden rows and its profile. */
+const askedFields = [
+  'artifact',
+  'files',
+  'features',
+  'output',
+  'preprocessing',
+  'checksValues',
+  'allowsOtherVersions',
+] as const satisfies readonly (keyof AnswerableManifest)[]
+
+const asked = (manifest: AnswerableManifest): AnswerableManifest =>
+  Object.fromEntries(askedFields.map((name) => [name, manifest[name]])) as unknown as AnswerableManifest
 
 const columnsOf = (features: Features, rows: readonly FeatureRow[]) =>
   Object.fromEntries(Object.keys(features).map((name) => [name, rows.map((row) => row[name] ?? null)]))

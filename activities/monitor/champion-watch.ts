@@ -3,6 +3,7 @@
  * last known good version that can serve. Outside of Temporal, because an activity for each model and tick would cost more than the models.
  */
 import { setTimeout as pause } from 'node:timers/promises'
+import { sumOf } from '@tenure/sequential'
 import { reasonOf } from '../../domain/errors.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import {
@@ -276,9 +277,8 @@ async function alertSlow(
   { model, version, slowUs = 0, ticks }: Watched,
   others: readonly WatchState[],
 ): Promise<void> {
-  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
   const share =
-    sum(ticks.map(({ slow }) => slow ?? 0)) / Math.max(1, sum(ticks.map(({ requests }) => requests)))
+    sumOf(ticks.map(({ slow }) => slow ?? 0)) / Math.max(1, sumOf(ticks.map(({ requests }) => requests)))
   const slow = others.filter(({ isSlow }) => isSlow).length
   const beside =
     others.length === 0

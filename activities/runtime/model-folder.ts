@@ -1,7 +1,7 @@
 /** Lays out the files that a model was synced with, for the programs that run them. */
 import { DomainError, isError } from '../../domain/errors.ts'
 import { fieldOfCode } from '../../domain/installation/model-files.ts'
-import { changedFields } from '../../domain/installation/plan.ts'
+import { asStored, changedFields } from '../../domain/installation/plan.ts'
 import type { ModelDefinition } from '../../domain/model-definition.ts'
 import { hasPython } from '../../models/define/python-model.ts'
 import { modelsDirectory } from '../../models/index.ts'
@@ -63,7 +63,7 @@ export const loadFiles =
       if (!names.has(`${model}.ts`) && !(await hasPython())) return {}
       try {
         const defined = await definitionOf({ model, modelsDirectory }, limitMs)
-        const [field] = changedFields(definition, JSON.parse(JSON.stringify(defined)))
+        const [field] = changedFields(definition, asStored(defined))
         return field === undefined
           ? {}
           : { issue: `the files define another ${field.path} than the data that came with them` }

@@ -7,7 +7,7 @@ import { primaryIsHigher } from '../evaluation/policy.ts'
 import type { ModelDefinition } from '../model-definition.ts'
 import { defaultQualification } from '../model/qualification.ts'
 import { completeMonitorPolicy } from '../monitoring/policy.ts'
-import { changedFields, type ChangedField } from './plan.ts'
+import { asStored, changedFields, type ChangedField } from './plan.ts'
 
 /**
  * - `more`, `less`: the direction that tightens. With `given`, an absent value is the loosest; without it, an added or removed value waits.
@@ -87,8 +87,7 @@ export const tighteningOf = (path: string): Tightening =>
 
 /** The first setting that loosens a policy; undefined where all that differ tighten it or are free. */
 export function loosenedField(before: ModelDefinition, after: ModelDefinition): string | undefined {
-  // As the database returns it.
-  const stored = JSON.parse(JSON.stringify(after)) as ModelDefinition
+  const stored = asStored(after)
   return changedFields(complete(before), complete(stored)).find((field) => loosens(field, before))?.path
 }
 

@@ -1,6 +1,6 @@
 /** Says which fields of a model definition a sync has changed, for the audit log. */
 import type { ModelDefinition } from '../model-definition.ts'
-import { changedFields } from './plan.ts'
+import { asStored, changedFields } from './plan.ts'
 
 const maxFields = 50
 
@@ -10,8 +10,7 @@ const maxFields = 50
  */
 export function textsOfChange(before: ModelDefinition | undefined, after: ModelDefinition): string[] {
   if (before === undefined) return []
-  // As the database returns it.
-  const stored = JSON.parse(JSON.stringify(after)) as ModelDefinition
+  const stored = asStored(after)
   const { golden: goldenBefore, tests: testsBefore, ...rest } = before
   const { golden, tests, ...restAfter } = stored
   const rows = { golden: [goldenBefore, golden], tests: [testsBefore, tests] }

@@ -1,7 +1,7 @@
 /** Compares sent model files with those in use, and says whether their code needs an approval. */
 import type { ModelDefinition } from '../model-definition.ts'
 import { loosenedField } from './loosening.ts'
-import { changedFields } from './plan.ts'
+import { asStored, changedFields } from './plan.ts'
 
 /** What the check of sent files finds. */
 export interface CheckedFiles {
@@ -35,8 +35,7 @@ export function changedFiles(before: CheckedFiles['files'], after: CheckedFiles[
  * they differ in settings alone.
  */
 export function fieldOfCode(before: ModelDefinition, after: ModelDefinition): string | undefined {
-  // As the database returns it.
-  const stored = JSON.parse(JSON.stringify(after)) as ModelDefinition
+  const stored = asStored(after)
   return changedFields(before, stored).find(
     (field) => !settings.test(field.path) || ![field.before, field.after].every(isSetting),
   )?.path

@@ -99,6 +99,9 @@ export interface ChangedField {
   after: unknown
 }
 
+/** A value as the database returns it: JSON, without the fields that are undefined. */
+export const asStored = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T
+
 /** The differing fields at any depth: `definition.release.canary.0.bp`. */
 export function changedFields(before: unknown, after: unknown, path = ''): ChangedField[] {
   if (isNested(before) && isNested(after) && Array.isArray(before) === Array.isArray(after)) {

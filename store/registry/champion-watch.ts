@@ -161,6 +161,7 @@ export async function readLastMinute(
   database: Database,
   models: readonly string[],
 ): Promise<Map<string, LastMinute>> {
+  if (models.length === 0) return new Map()
   const rows = await database.query<LastMinute & { model: string }>(sql`
     with span as (select statement_timestamp() - ${lastMinuteMs}::float8 * interval '1 millisecond' as from_at),
     counted as (

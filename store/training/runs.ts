@@ -23,7 +23,6 @@ import { findEvaluation } from './evaluations.ts'
 import { findTraining } from './trainings.ts'
 import { findValidation, resultsOf } from './snapshots.ts'
 
-/** What a failed activity said. */
 interface RunRow {
   id: string
   kind: 'retraining' | 'trial' | 'sweep'
