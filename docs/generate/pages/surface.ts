@@ -76,7 +76,7 @@ export function surfacePage(pages: ReadonlyMap<string, string>): string {
     ).flatMap(([title, names]) => [
       `## ${title}`,
       '',
-      ...names.toSorted().map((name) => `- ${markdownCode(name)}`),
+      ...names.toSorted((one, other) => (one < other ? -1 : 1)).map((name) => `- ${markdownCode(name)}`),
       '',
     ]),
   ].join('\n')
