@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { deliverDue, deliveryPolicy } from '../../../../api/services/command-delivery.ts'
 import { claimDueCommands, listCommands } from '../../../../store/commands.ts'
 import type { Store } from '../../../../store/postgres.ts'
+import { findRelease } from '../../../../store/release/releases.ts'
 import { releaseWorkflowId } from '../../../../workflows/messages.ts'
 import { recorded } from '../../../support/commands/signed.ts'
 import { openOutboxFixture, type OutboxFixture } from '../../../support/release/outbox-fixture.ts'
@@ -96,7 +97,7 @@ it('the commands of a release are sent in order, and a claimed command is leased
   expect(await take()).toEqual([])
 })
 
-it('an approval after its window or after the end of its release is refused and audited', async () => {
+it('an approval after its window is refused, one recorded before the end of its release is answered before it, and both are audited', async () => {
   const { approve, fixture, count, send, answered, show, toTemporal, core } = office
   await fixture.store.query(sql`
     update releases set state = jsonb_set(state, '{enteredMs}', to_jsonb((state ->> 'enteredMs')::bigint - 7200000))
@@ -116,16 +117,22 @@ it('an approval after its window or after the end of its release is refused and 
     update releases set state = jsonb_set(state, '{enteredMs}', to_jsonb((state ->> 'enteredMs')::bigint + 7200000))
     where id = ${id}`)
   toTemporal.cut()
-  const useless = String((await approve('ben', id)).json['id'])
-  // Ends without a look at the commands.
+  const early = String((await approve('ben', id)).json['id'])
+  // The act that ends the release answers what was recorded before it, without a look of the workflow.
   const handle = core.client.workflow.getHandle(releaseWorkflowId(model))
   await handle.cancel()
   await handle.result()
   toTemporal.mend()
-  await send(useless)
-  expect(await show(`/v1/commands/${useless}`)).toMatchObject({
-    state: 'refused',
-    message: 'the release has ended (aborted): the workflow was cancelled',
+  await send(early)
+  expect(await show(`/v1/commands/${early}`)).toMatchObject({
+    state: 'delivered',
+    accepted: true,
+    message: 'approved by ben, 1 of 2',
+  })
+  expect((await findRelease(fixture.store, id))?.state).toMatchObject({
+    outcome: 'aborted',
+    reason: 'the workflow was cancelled',
+    approvals: [{ by: 'ben' }],
   })
   expect(await count(id, 'release.approve')).toBe(2)
 })
