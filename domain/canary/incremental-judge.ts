@@ -48,7 +48,7 @@ import {
   type VerdictKind,
 } from '../verdict.ts'
 
-export const canaryJudge = 'canary@4'
+export const canaryJudge = 'canary@5'
 
 export interface IncrementalJudge {
   /** Adds the next tick. An invalid tick makes every later verdict an error. */

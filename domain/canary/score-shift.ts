@@ -240,7 +240,7 @@ function compareStage(
     },
     /** An upper bound on the evidence of the level. */
     atMost: (level: number): number => Math.max(...tests[level]!.map((test) => test.largest())),
-    /** The evidence of a level, and the answer that moved most; undefined when none moved by `minDelta` beyond what is expected. */
+    /** The evidence that answers moved by `minDelta` beyond what is expected, and the one that moved most; undefined when none did. */
     evidence(level: number, minDelta: number): { logE: number; answer: number | undefined } {
       const logs: number[] = []
       let answer: number | undefined
@@ -250,7 +250,6 @@ function compareStage(
       for (const [side, test] of tests[level]!.entries())
         for (let i = 0; i < bins; i++) {
           const logE = logMeanExp(test.of(i))
-          logs.push(logE)
           const share = shares?.[i] ?? 0
           const now = share + (weight > 0 ? difference[i]! / weight : 0)
           const { low, high } = expected[i]!
@@ -260,6 +259,8 @@ function compareStage(
             side === 0
               ? now - Math.max(share * high, mix === undefined ? 0 : mix * widened)
               : Math.min(share * low, mix === undefined ? 1 : mix / widened) - now
+          // An answer that moved by less counts as a bet that was not placed, so that it proves nothing about another answer.
+          logs.push(beyond >= minDelta ? logE : -Infinity)
           if (logE > largest && beyond >= minDelta) [largest, answer] = [logE, i]
         }
       return { logE: logMeanExp(logs), answer }

@@ -94,6 +94,18 @@ describe('the shares of the answers', () => {
     expect(judge(many(300, [6, 4], [72, 18]), { accepted: ['score_shift'] }).kind).toBe('pass')
   })
 
+  it('ask about no answer for what proves the move of another one, which is smaller than minDelta', () => {
+    // The first is proven to have risen from 0.1 to 0.9 %, which is too little; the second lies 1 point above its limit of 45 %, by chance.
+    const judged = judge(many(5, [9, 461, 530], [3, 900, 2_097], 2_500), {
+      answerNames: ['rare', 'some', 'most'],
+    })
+    expect([judged.questions, judged.reasons.map(({ code }) => code)]).toEqual([undefined, ['stage_passed']])
+    expect(
+      judge(many(5, [30, 440, 530], [3, 900, 2_097], 2_500), { answerNames: ['rare', 'some', 'most'] })
+        .questions,
+    ).toEqual(['score_shift'])
+  })
+
   it('hold the stage for a share that is nine tenths higher, and pass one within the tolerance', () => {
     expect(judge(many(300, [62, 38], [240, 60], 2_500))).toMatchObject({ questions: ['score_shift'] })
     expect(judge(many(300, [71, 29], [240, 60], 2_500)).kind).toBe('pass')
