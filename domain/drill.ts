@@ -4,7 +4,6 @@
  */
 import { counted } from './figures.ts'
 import { policyIssues } from './policy-issues.ts'
-import { noDataPrefix } from './verdict.ts'
 
 /** Each kind of drill with its fault and the expected reaction. */
 export const drillKinds = {
@@ -94,6 +93,8 @@ export interface DrillFacts {
   failure?: { code: string; message: string }
   /** Whether the last verdict found no traffic at all, neither for the candidate nor for the champion. */
   isIdle?: boolean
+  /** Whether missing data ordered the rollback. */
+  isWithoutData?: boolean
   exposed: number
   harmed: number
   harmBudget: number
@@ -107,7 +108,7 @@ export interface DrillFacts {
 /** Whether the expected defence worked, with the reason as a message. */
 export function judgeDrill(facts: DrillFacts): { passed: boolean; message: string; detectedBy?: string } {
   const { kind, outcome, reason, failure, exposed, harmed, harmBudget, detected, recovered } = facts
-  const { isIdle, unacknowledged } = facts
+  const { isIdle, isWithoutData, unacknowledged } = facts
   const failed = (message: string) => ({ passed: false, message })
   const passed = (message: string, detectedBy: string) => ({ passed: true, message, detectedBy })
   if (outcome === undefined) return failed('the release of the drill has not ended')
@@ -129,7 +130,7 @@ export function judgeDrill(facts: DrillFacts): { passed: boolean; message: strin
       )
     case 'silent':
       if (isIdle === true) return failed(`inconclusive, the model got no traffic: ${reason}`)
-      if (outcome === 'rolled_back' && reason.startsWith(noDataPrefix)) return passed(reason, 'no_data')
+      if (outcome === 'rolled_back' && isWithoutData === true) return passed(reason, 'no_data')
       return failed(`the missing data did not roll it back: ${reason}`)
     case 'lost-replica':
       if (!detected) return failed('the silent replica was not detected as lost')

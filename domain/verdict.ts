@@ -58,6 +58,3 @@ export const needsApprover = ({ kind, reasons, questions }: Verdict): boolean =>
   kind === 'inconclusive' &&
   questions !== undefined &&
   reasons.every((reason) => questions.includes(questionOf(reason)))
-
-/** Begins the reason of a rollback without data; a drill recognises its success by it. */
-export const noDataPrefix = 'no data at the deadline'

@@ -198,6 +198,7 @@ export const endDrill =
       outcome: state?.outcome,
       reason: refused ?? state?.reason ?? 'the release was not opened',
       failure,
+      isWithoutData: state?.rollbackOrder?.isWithoutData,
       isIdle: last?.verdict.reasons.some(({ code }) => code === 'no_traffic'),
       exposed: seen.requests,
       harmed,

@@ -7,7 +7,7 @@ import { DomainError } from '../errors.ts'
 import { groupedDigits, limitText } from '../figures.ts'
 import { incompatibilityReason } from '../registry/schema-compatibility.ts'
 import type { Role } from '../roles.ts'
-import { noDataPrefix, type VerdictKind } from '../verdict.ts'
+import type { VerdictKind } from '../verdict.ts'
 import {
   approversOf,
   isApproved,
@@ -293,8 +293,14 @@ function judged(state: ReleaseState, event: Step<'judged'>): Advance {
         ? `inconclusive at the deadline, an approver decides: ${reason}`
         : `an approver decides: ${reason}`,
     )
-  const message = `${verdict === 'no_data' ? noDataPrefix : 'unreadable evidence at the deadline'}: ${reason}`
-  return rollBack(next, atMs, 'rolled_back', message)
+  const order = { outcome: 'rolled_back', withdraw: false } as const
+  if (verdict === 'no_data')
+    return ordered(next, atMs, {
+      ...order,
+      reason: `no data at the deadline: ${reason}`,
+      isWithoutData: true,
+    })
+  return ordered(next, atMs, { ...order, reason: `unreadable evidence at the deadline: ${reason}` })
 }
 
 function promoted(state: ReleaseState, { atMs, epoch, generation }: Step<'promoted'>): Advance {
@@ -720,7 +726,10 @@ const rollBack = (
   outcome: RollbackOrder['outcome'],
   reason: string,
   withdraw = false,
-): Advance => applied(orderRollback(state, atMs, { outcome, reason, withdraw }), reason)
+): Advance => ordered(state, atMs, { outcome, reason, withdraw })
+
+const ordered = (state: ReleaseState, atMs: number, order: RollbackOrder): Advance =>
+  applied(orderRollback(state, atMs, order), order.reason)
 
 const ignored = (state: ReleaseState, message: string): Advance => ({ state, applied: false, message })
 

@@ -244,6 +244,8 @@ export interface ReleaseState {
     outcome: 'rolled_back' | 'aborted' | 'superseded' | 'expired' | 'failed'
     reason: string
     withdraw: boolean
+    /** Set when nothing but missing data ordered it, which says nothing against the version. */
+    isWithoutData?: true
   }
   rollbackResult?: Recovery
   outcome?: ReleaseOutcomeKind

@@ -8,7 +8,6 @@ import { incompatibilityReason } from '../../domain/registry/schema-compatibilit
 import { approversOf } from '../../domain/release/approval.ts'
 import { withoutEvidence } from '../../domain/release/explain.ts'
 import { end } from '../../domain/release/reducer.ts'
-import { noDataPrefix } from '../../domain/verdict.ts'
 import { upsertAlert } from '../monitoring/alerts.ts'
 import { insertNotice } from '../monitoring/release-requests.ts'
 import { appendAudit } from '../audit/audit-log.ts'
@@ -80,7 +79,7 @@ export async function concludeRelease(database: Database, given: ReleaseState): 
     // The user who has ordered it knows; channels are told of every rollback.
     const isOrdered = outcome === 'rolled_back' && (await isEndedByUser(database, id))
     // Without data there is nothing against the version.
-    const isWithoutData = reason?.startsWith(noDataPrefix) === true
+    const isWithoutData = state.rollbackOrder?.isWithoutData === true
     const write = noticeKinds.has(alert.kind) ? insertNotice : upsertAlert
     await write(database, {
       dedupeKey: `release/${id}`,

@@ -6,6 +6,7 @@ const silent: DrillFacts = {
   kind: 'silent',
   outcome: 'rolled_back',
   reason: 'no data at the deadline: the canary served 0 of the last 40 requests, the control all of them',
+  isWithoutData: true,
   exposed: 0,
   harmed: 0,
   harmBudget: 50,

@@ -349,6 +349,7 @@ describe('evidence against a candidate', () => {
       expect(advance(routedCanary, judgedEvent(verdict, false)).applied).toBe(false)
       const back = advanceAll(routedCanary, judgedEvent(verdict))
       expect(back.rollbackOrder).toMatchObject({ outcome: 'rolled_back', withdraw: false })
+      expect(back.rollbackOrder?.isWithoutData).toBe(verdict === 'no_data' ? true : undefined)
       expect(back.rollbackOrder?.reason).toMatch(verdict === 'no_data' ? /no data/ : /unreadable evidence/)
     }
   })
