@@ -12,7 +12,15 @@ import { findUnknownVariables } from '../unknown-variables.ts'
 import { checkAnswer, checkCertificate } from './api.ts'
 import { checkModels, checkRoot } from './files.ts'
 import { broken, ok, warning, type Finding, type Note } from './finding.ts'
-import { checkDisk, checkLocale, checkMemory, checkNode, checkPort, checkSharedMemory } from './machine.ts'
+import {
+  checkDisk,
+  checkJail,
+  checkLocale,
+  checkMemory,
+  checkNode,
+  checkPort,
+  checkSharedMemory,
+} from './machine.ts'
 import { checkParts } from './set-up.ts'
 
 /**
@@ -76,6 +84,7 @@ export async function examine({
   await attempt('set-up', async () => note(...(await checkParts(elsewhere, { verify }))))
   await attempt('memory', () => note(checkMemory(), checkSharedMemory()))
   await attempt('locale', async () => note(await checkLocale()))
+  await attempt('python models', async () => note(await checkJail()))
   const keptDays = target?.config.retention.predictionDays
   await attempt('model files', async () => note(...(await checkModels({ keptDays }))))
   if (target === undefined) return all

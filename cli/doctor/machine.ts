@@ -63,6 +63,23 @@ export function checkMemory(text = readText('/proc/meminfo') ?? ''): Finding {
   return ok('memory', found)
 }
 
+/** Checks what keeps the code of Python models from the rights of the replica. */
+export async function checkJail(): Promise<Finding> {
+  const check = 'python models'
+  const { stdout } = await run('/usr/bin/env', ['python3', '-c', 'import sys; print(sys.executable)'])
+  const { requireJail } = await import('../../api/serving/runtime/python-process.ts')
+  try {
+    requireJail(stdout.trim())
+  } catch (error) {
+    return warning(
+      check,
+      (error as Error).message,
+      'Start Tenure where these are allowed. Without them, models that are code of Python are refused.',
+    )
+  }
+  return ok(check, 'their code gets no network, no files and no rights of the replica here')
+}
+
 /** Checks shared memory: Postgres and the served-request counters of replicas use it. */
 export function checkSharedMemory(): Finding {
   const directory = '/dev/shm'

@@ -201,6 +201,8 @@ export const layers: Readonly<Record<string, Layer>> = {
       'activities/data/check-sql.ts',
       'activities/data/prepared-rows.ts',
       'activities/check/compile-script.ts',
+      // `doctor` tries the jail that a replica would use.
+      'api/serving/runtime/python-process.ts',
       'workflows/messages.ts',
       'temporal.config.ts',
       'project.mjs',

@@ -37,12 +37,13 @@ export const hosts: Hosts = {
     }),
   python: {
     async prepare(needs) {
-      requireJail()
-      return findPython(needs, {
+      const interpreter = await findPython(needs, {
         cache: cacheDir(),
         env: installerEnvironment(),
         signal: AbortSignal.timeout(makeEnvironmentMs),
       })
+      requireJail(interpreter)
+      return interpreter
     },
     start: startPython,
   },

@@ -13,6 +13,8 @@ import { checkout, programEnvironment, systemEnvironment } from '../../../tempor
 
 /** The most processes and threads of one model. */
 const maxProcesses = 128
+/** The most files and sockets of one of its processes, whose buffers no limit of memory counts. */
+const maxFiles = 1_024
 /** Requests of other models come first where the processors are busy. */
 const niceness = 5
 
@@ -48,12 +50,16 @@ while [ "$1" != -- ]; do
   elif [ -d "$1" ]; then
     mkdir -p "/mnt$1"
     mount --rbind "$1" "/mnt$1"
-    mount -o remount,bind,ro "/mnt$1"
+    # Also what is mounted below it, whose flags a namespace of users may not drop. The list has the blanks of a name as octal numbers.
+    while read -r _ _ _ _ place flags _; do
+      case "$place" in "/mnt$1" | "/mnt$1"/*) mount -o "remount,bind,$flags,ro" "$(printf %b "$place")" ;; esac
+    done </proc/self/mountinfo
   fi
   shift
 done
 shift
-for device in null zero random urandom; do : >"/mnt/dev/$device"; mount --bind "/dev/$device" "/mnt/dev/$device"; done
+# Not zero, whose shared memory no limit counts.
+for device in null random urandom; do : >"/mnt/dev/$device"; mount --bind "/dev/$device" "/mnt/dev/$device"; done
 mount -t proc proc /mnt/proc
 if [ "$0" = 0 ]; then become=; else become="--reuid $0 --regid $0 --clear-groups"; fi
 # Becoming another user has forgotten that this process ends with its parent.
@@ -64,8 +70,8 @@ const system = ['/usr', '/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32']
 const isRoot = process.getuid?.() === 0
 const namespaces = `unshare ${isRoot ? '' : '--user --map-root-user '}--mount --net --ipc --uts --pid --fork --kill-child`
 
-/** Returns a command that runs another one in a file system with these folders alone. */
-const jailed = (folders: readonly string[]): string[] => [
+/** Returns a command that runs another one in a file system with these folders alone, which nothing can change. */
+export const jailed = (folders: readonly string[]): string[] => [
   ...namespaces.split(' '),
   '--',
   '/bin/sh',
@@ -79,13 +85,14 @@ const jailed = (folders: readonly string[]): string[] => [
 let isTried = false
 
 /** Throws `model_unavailable` where the system does not let this user make namespaces: the code would have the rights of the replica. */
-export function requireJail(): void {
+export function requireJail(interpreter: string): void {
   if (isTried) return
-  const args = [...jailed([]), '/bin/sh', '-c', limited(64), 'true']
+  const confined = [...confinedBy(interpreter), '/bin/true']
+  const args = [...jailed(foldersOf(interpreter)), '/bin/sh', '-c', limited(64), ...confined]
   const { status, stderr } = spawnSync('/usr/bin/env', args, { env: systemEnvironment() })
   if (status !== 0)
     refuse(
-      `the model is code, and this machine cannot keep it from the rights of the replica. That needs Linux with unshare, setpriv and prlimit of util-linux, and permission to make namespaces: ${
+      `the model is code, and this machine cannot keep it from the rights of the replica. That needs Linux with unshare, setpriv and prlimit of util-linux, permission to make namespaces, and filters of system calls (seccomp): ${
         String(stderr ?? '')
           .trim()
           .slice(-200) || `the attempt ended with ${status}`
@@ -95,11 +102,20 @@ export function requireJail(): void {
 }
 
 const limited = (memoryMb: number): string =>
-  `ulimit -d ${memoryMb * 1_024} && exec nice -n ${niceness} prlimit --nproc=${maxProcesses} -- "$0" "$@"`
+  `ulimit -d ${memoryMb * 1_024} && exec nice -n ${niceness} prlimit --nproc=${maxProcesses} --nofile=${maxFiles} -- "$0" "$@"`
+
+/** The beginning of a command whose memory is limited and whose calls of the kernel are filtered, before any package of a model is read. */
+const confinedBy = (interpreter: string): string[] => [
+  interpreter,
+  '-I',
+  '-S',
+  join(sources, 'tenure', '_confine.py'),
+]
 
 /** Starts the server of one model. Its standard error is a pipe, and the third channel a socket. */
 export function startPython(interpreter: string, memoryMb: number): ChildProcess {
-  const server = ['/bin/sh', '-c', limited(memoryMb), interpreter, '-m', 'tenure._serve']
+  const program = [...confinedBy(interpreter), interpreter, '-m', 'tenure._serve']
+  const server = ['/bin/sh', '-c', limited(memoryMb), ...program]
   const child = startTied([...jailed(foldersOf(interpreter)), ...server], { cwd: '/', env: environment() })
   // It may import a module at any time.
   const use = setInterval(() => void noteUse(interpreter), dayMs).unref()

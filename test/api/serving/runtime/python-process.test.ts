@@ -2,13 +2,15 @@
  * Tests what the code of a model can reach and how it ends, on real Python processes. The code runs as its pickle is read, so a model needs
  * no package.
  */
-import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createPatience } from '../../../../api/serving/routing/version-loader.ts'
 import { createRuntimes } from '../../../../api/serving/runtime/hosts.ts'
-import { requireJail } from '../../../../api/serving/runtime/python-process.ts'
-import { systemEnvironment } from '../../../../temporal.config.ts'
+import { jailed, requireJail } from '../../../../api/serving/runtime/python-process.ts'
+import { checkout, systemEnvironment } from '../../../../temporal.config.ts'
 import type { PredictorError } from '@tenure/predictors'
 import { pythonFile } from '../../../support/serving/python-file.ts'
 
@@ -60,10 +62,15 @@ function isOfAnotherFile(pid: number): boolean {
   return pid === process.ppid || isOfAnotherFile(Number(stat.slice(stat.lastIndexOf(')')).split(' ')[2]))
 }
 
+const python3 = execFileSync('python3', ['-c', 'import sys; print(sys.executable)'], {
+  env: systemEnvironment(),
+  encoding: 'utf8',
+}).trim()
+
 /** Where namespaces are forbidden, no such model is run. */
 const isJailed = (() => {
   try {
-    requireJail()
+    requireJail(python3)
     return true
   } catch {
     return false
@@ -116,6 +123,86 @@ describe.runIf(isJailed)('the code of a model', () => {
     expect(status).toMatch(/CapEff:\s0+\n/)
     expect(status).toMatch(/CapBnd:\s0+\n/)
     expect(status).toMatch(/NoNewPrivs:\s1/)
+  })
+
+  it.each([
+    ['anonymous shared memory', `__import__('mmap').mmap(-1, 1 << 20)`, 'Cannot allocate memory'],
+    ['a stack that grows', `__import__('mmap').mmap(-1, 1 << 20, flags=0x122)`, 'Cannot allocate memory'],
+    ['a file of memory alone', `__import__('os').memfd_create('a')`, 'Cannot allocate memory'],
+    ['the device of zeros', `open('/dev/zero')`, 'No such file'],
+    ['shared memory of System V', `call('shmget', (29, 194), 0, 1 << 20, 0o1600)`, 'Cannot allocate memory'],
+    ['io_uring', `call('io_uring_setup', (425, 425), 8, buffer)`, 'Operation not permitted'],
+    ['userfaultfd', `call('userfaultfd', (323, 282), 0)`, 'Operation not permitted'],
+    ['bpf', `call('bpf', (321, 280), 0, buffer, 120)`, 'Operation not permitted'],
+    ['keys of the kernel', `call('keyctl', (250, 219), 0, -3, 0)`, 'Operation not permitted'],
+    ['ptrace', `call('ptrace', (101, 117), 0, 0, 0, 0)`, 'Operation not permitted'],
+    ['namespaces of its own', `call('unshare', (272, 97), 0x10000000)`, 'Operation not permitted'],
+    ['calls that are newer than the filter', `call('new', (463, 463), 0)`, 'Function not implemented'],
+    ['calls of x32', `call('mmap', (0x40000009, 0x40000009), 0)`, 'Function not implemented'],
+    ['netlink', `__import__('socket').socket(16, 3)`, 'Address family not supported'],
+    ['vsock', `__import__('socket').socket(40, 1)`, 'Address family not supported'],
+    ['raw packets', `__import__('socket').socket(17, 3)`, 'Address family not supported'],
+  ])('does not get %s', async (_what, expression, problem) => {
+    const { message } = (await open(`
+import ctypes, os, platform
+libc = ctypes.CDLL(None, use_errno=True)
+buffer = ctypes.create_string_buffer(256)
+def call(name, numbers, *given):
+    at = 0 if platform.machine() == 'x86_64' else 1
+    if libc.syscall(ctypes.c_long(numbers[at]), *[ctypes.c_long(v) if isinstance(v, int) else v for v in given]) == -1:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+result = ${expression}
+raise Exception(f'it got {result}')
+`).catch((error: Error) => error)) as Error
+    expect(message).toContain(problem)
+  })
+
+  it('does not get shared memory in files beyond the limit of their file system, nor more sockets than files', async () => {
+    expect(
+      await seen(`'%d' % (lambda s: s.f_blocks * s.f_frsize >> 20)(__import__('os').statvfs('/dev/shm'))`),
+    ).toBe('256')
+    expect(await seen(`str(__import__('resource').getrlimit(__import__('resource').RLIMIT_NOFILE))`)).toBe(
+      '(1024, 1024)',
+    )
+  })
+
+  it('has no descriptor that its server was started with but the four of its channels', () => {
+    const confine = join(checkout, 'packages', 'python', 'src', 'tenure', '_confine.py')
+    const { stdout, stderr } = spawnSync(
+      'setpriv',
+      ['--no-new-privs', python3, '-I', '-S', confine, '/bin/ls', '/proc/self/fd'],
+      { env: systemEnvironment(), encoding: 'utf8', stdio: ['ignore', ...Array<'pipe'>(6).fill('pipe')] },
+    )
+    // The last one is that of the listing itself.
+    expect([stdout.trim().split('\n').join(' '), stderr]).toEqual(['0 1 2 3 4', ''])
+  })
+
+  it.each(['below', 'with a blank'])('changes nothing that is mounted below its folders: %s', (name) => {
+    const folder = mkdtempSync(join(tmpdir(), 'mounted-'))
+    // The code of a model is another user.
+    chmodSync(folder, 0o755)
+    mkdirSync(join(folder, name))
+    const isRoot = process.getuid?.() === 0
+    const { stdout, stderr } = spawnSync(
+      'unshare',
+      [
+        ...(isRoot ? [] : ['--user', '--map-root-user']),
+        '--mount',
+        '/bin/sh',
+        '-ec',
+        'mount -t tmpfs -o nosuid,nodev,mode=1777 tmpfs "$0"; touch "$0/own"; exec "$@"',
+        join(folder, name),
+        ...jailed([folder]),
+        '/bin/sh',
+        '-c',
+        'ls "$0"; touch "$0/changed"; ls "$0"',
+        join(folder, name),
+      ],
+      { env: systemEnvironment(), encoding: 'utf8' },
+    )
+    expect(stdout).toBe('own\nown\n')
+    expect(stderr).toContain('Read-only file system')
+    rmSync(folder, { recursive: true })
   })
 
   it('cannot start more processes than its limit', async () => {
