@@ -13,6 +13,8 @@ import { createNameCheck, issueOfName, type ForeignLimits } from './foreign-name
 
 /** Of a header, and the unit of sizes, in bytes. */
 export const tarBlock = 512
+/** GNU tar fills an archive with empty blocks to a multiple of this, in bytes. */
+const tarRecord = 20 * tarBlock
 
 /** Returns the header of a file of these bytes, readable and writable by its owner only. */
 export function tarHeader(name: string, bytes: number, at = new Date()): Buffer {
@@ -54,18 +56,21 @@ export function createTarIndex(
   const entries = new Map<string, TarPlace>()
   const issueOf = createNameCheck(limits)
   let at: number | undefined = 0
+  let end: number | undefined
   return {
     entries,
     next: () => at,
     add(bytes) {
       const from = at!
       if (bytes.byteLength < tarBlock) refuse(`is truncated or overwritten at byte ${from}`)
-      if (bytes.every((byte) => byte === 0)) {
-        // Two empty blocks end an archive. What follows is not covered by its signature.
-        const end: number = from + 2 * tarBlock
+      const isEmpty = bytes.every((byte) => byte === 0)
+      if (isEmpty || end !== undefined) {
+        // Two empty blocks end an archive, and more of them fill its last record. Other bytes are not covered by its signature.
+        end ??= from + 2 * tarBlock
         if (size < end) refuse(`is truncated or overwritten at byte ${size}`)
-        if (size > end) refuse(`has bytes behind its end at byte ${end}`)
-        at = undefined
+        if (!isEmpty || size > Math.ceil(end / tarRecord) * tarRecord)
+          refuse(`has bytes behind its end at byte ${isEmpty ? end : from}`)
+        at = from + tarBlock < size ? from + tarBlock : undefined
         return
       }
       if (!isTarHeader(bytes)) refuse(`is truncated or overwritten at byte ${from}`)

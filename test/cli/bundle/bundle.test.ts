@@ -178,7 +178,16 @@ describe('a bundle is refused', () => {
     ],
     ['that is truncated', () => bundle().subarray(0, 3_000), /truncated within/],
     ['without its end', () => bundle().subarray(0, -512), /truncated or overwritten at byte/],
-    ['with bytes behind its end', () => Buffer.concat([bundle(), Buffer.alloc(512)]), /bytes behind its end/],
+    [
+      'with bytes behind its end',
+      () => Buffer.concat([bundle(), Buffer.alloc(512, 1)]),
+      /bytes behind its end/,
+    ],
+    [
+      'with more than fills a record',
+      () => Buffer.concat([bundle(), Buffer.alloc(10_240)]),
+      /bytes behind its end/,
+    ],
     ['that is something else', () => Buffer.from('hello'), /it is not a bundle/],
   ])('%s', async (_name, make, said) => {
     expect(await send(make())).toEqual([422, 'bundle_invalid', expect.stringMatching(said)])
