@@ -5,6 +5,7 @@
 import type * as duckDb from '@duckdb/node-api'
 import type { DuckDBConnection, DuckDBValue } from '@duckdb/node-api'
 import { createRequire } from 'node:module'
+import { DomainError } from '../../domain/errors.ts'
 import type { BatchCell } from '../../domain/validation/expectations.ts'
 
 /** The rows of a small result, column by column. */
@@ -36,16 +37,21 @@ const settings = {
 }
 
 export interface DuckOptions {
-  /** A closed database reads and writes no files, whatever its SQL says. */
+  /** A closed database reads and writes no files, whatever its SQL says, and its statements end after five seconds in all: its tables are small. */
   isClosed?: boolean
   memory?: string
 }
 
-/** Opens an empty in-memory database for `work` and always closes it. */
+const closedLimitMs = 5_000
+
+/** Opens an empty in-memory database for `work` and always closes it. Throws `source_unreadable` where a closed one takes too long. */
 export async function withDuck<T>(work: (duck: Duck) => Promise<T>, options?: DuckOptions): Promise<T> {
-  const { duck, close } = await openDuck(options)
+  const { duck, close, requireTime } = await openDuck(options)
   try {
-    return await work(duck)
+    const result = await work(duck)
+    // The work may have taken the end of a statement for an error of its SQL.
+    requireTime()
+    return result
   } finally {
     close()
   }
@@ -55,16 +61,37 @@ export async function withDuck<T>(work: (duck: Duck) => Promise<T>, options?: Du
 export async function openDuck({
   isClosed = false,
   memory = settings.memory_limit,
-}: DuckOptions = {}): Promise<{ duck: Duck; close: () => void }> {
+}: DuckOptions = {}): Promise<{ duck: Duck; close: () => void; requireTime: () => void }> {
   const instance = await loadDuckDb().DuckDBInstance.create(':memory:', {
     ...settings,
     memory_limit: memory,
     ...(isClosed && { enable_external_access: 'false' }),
   })
   const connection = await instance.connect()
+  let leftMs = isClosed ? closedLimitMs : Infinity
+  const requireTime = () => {
+    if (leftMs <= 0)
+      throw new DomainError(
+        'source_unreadable',
+        `SQL of the model file takes more than ${closedLimitMs / 1_000} s before it has any row: simplify its slices, metrics and computed columns`,
+      )
+  }
+  const inTime = async <R>(statement: () => Promise<R>): Promise<R> => {
+    if (leftMs === Infinity) return statement()
+    requireTime()
+    const startedMs = performance.now()
+    const timer = setTimeout(() => connection.interrupt(), leftMs)
+    try {
+      return await statement()
+    } finally {
+      clearTimeout(timer)
+      leftMs -= performance.now() - startedMs
+      requireTime()
+    }
+  }
   const duck: Duck = {
     connection,
-    run: async (statement) => void (await connection.run(statement)),
+    run: async (statement) => void (await inTime(() => connection.run(statement))),
     rows: async <R extends object>(statement: string) => {
       const { rows, columns } = await duck.table(statement)
       const names = Object.keys(columns)
@@ -74,7 +101,7 @@ export async function openDuck({
       )
     },
     table: async (statement) => {
-      const reader = await connection.runAndReadAll(statement)
+      const reader = await inTime(() => connection.runAndReadAll(statement))
       // No prototype: a column may be named like a property of every object.
       const columns = Object.create(null) as Record<string, BatchCell[]>
       const values = reader.getColumns()
@@ -91,7 +118,7 @@ export async function openDuck({
   try {
     await connection.run(`set TimeZone = 'UTC'`)
     if (isClosed) await connection.run('set lock_configuration = true')
-    return { duck, close }
+    return { duck, close, requireTime }
   } catch (error) {
     close()
     throw error

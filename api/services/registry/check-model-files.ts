@@ -3,24 +3,35 @@ import { fork } from 'node:child_process'
 import { withMemoryLimit } from '@tenure/predictors/memory-limit'
 import { DomainError } from '../../../domain/errors.ts'
 import type { CheckedFiles } from '../../../domain/installation/model-files.ts'
+import type { Actor } from '../../auth/authentication.ts'
 import { checkout, launcher, systemEnvironment } from '../../../temporal.config.ts'
 
 const memoryMb = 1_024
 const limitMs = 120_000
 /** The number of models whose files a replica checks or lets wait: each holds an archive in memory. */
 export const maxChecks = 8
+/** Those of one user: the others keep places of their own. */
+export const maxOwnChecks = 4
 
 let last: Promise<unknown> = Promise.resolve()
-let checks = 0
+const checks: string[] = []
 
-/** Throws `invalid_model_file` with the issues of the check, and `overloaded` while too many others wait for theirs. */
-export async function checkModelFiles(model: string, archive: Buffer): Promise<CheckedFiles> {
-  if (checks >= maxChecks)
-    throw new DomainError('overloaded', `this replica is checking the files of ${checks} models already`)
-  checks++
+/** Throws `invalid_model_file` with the issues of the check, and `overloaded` while too many others, or the same user's, wait for theirs. */
+export async function checkModelFiles(
+  actor: Pick<Actor, 'name'>,
+  model: string,
+  archive: Buffer,
+): Promise<CheckedFiles> {
+  const own = checks.filter((name) => name === actor.name).length
+  if (checks.length >= maxChecks || own >= maxOwnChecks)
+    throw new DomainError(
+      'overloaded',
+      `this replica is checking the files of ${checks.length} models already, ${own} of them for ${actor.name}`,
+    )
+  checks.push(actor.name)
   const next = last.catch(() => {}).then(() => check(model, archive))
   last = next
-  return next.finally(() => checks--)
+  return next.finally(() => checks.splice(checks.indexOf(actor.name), 1))
 }
 
 type Reply = { checked: CheckedFiles } | { message: string; issues?: string[] }

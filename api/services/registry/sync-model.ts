@@ -75,7 +75,7 @@ export async function syncModel(
   const stored = await findModel(store, model)
   const waiting = await findWaitingFiles(store, model)
   const known = await findModelFiles(store, { model, digest })
-  const checked: CheckedFiles = known ?? (await checkModelFiles(model, archive))
+  const checked: CheckedFiles = known ?? (await checkModelFiles(actor, model, archive))
   const { definition, codeDigest, files, note } = checked
   requireOwnFiles(actor, stored?.definition, definition)
   const sent = { model, digest, archive, definition, codeDigest, files, sentBy: actor.name }

@@ -132,3 +132,23 @@ it('a business metric that reads a file is refused, because its file may wait fo
   } as unknown as ModelDefinition
   expect(await issueOfBusiness(definition)).toContain('Permission Error')
 })
+
+it('a slice that takes long before it has a row is refused, and its statement ended', async () => {
+  const endless = '(select sum(a.range * b.range) from range(10000000) a, range(10000000) b) > size'
+  const definition = definitionWith(endless)
+  const judged = {
+    ...definition,
+    label: { output: { kind: 'probability' } },
+    evaluation: { ...definition.evaluation, groups: [] },
+  } as unknown as ModelDefinition
+  for (const refused of await Promise.allSettled([
+    issueOfSlices(definition, ['size']),
+    gateOnlyPartsOf(judged),
+  ]))
+    expect(refused).toMatchObject({
+      reason: {
+        code: 'source_unreadable',
+        message: expect.stringContaining('takes more than 5 s before it has any row') as unknown,
+      },
+    })
+})

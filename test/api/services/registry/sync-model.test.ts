@@ -1,7 +1,7 @@
 /** Tests that files of a model are applied only over those that they were compared with, and that files which were taken back wait no longer. */
 import sql from 'sql-template-tag'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { maxChecks } from '../../../../api/services/registry/check-model-files.ts'
+import { maxChecks, maxOwnChecks } from '../../../../api/services/registry/check-model-files.ts'
 import { approveFiles, showWaiting, syncModel } from '../../../../api/services/registry/sync-model.ts'
 import { depsOf } from '../../../../api/auth/authorization.ts'
 import type { Actor } from '../../../../api/auth/authentication.ts'
@@ -93,13 +93,23 @@ it('files wait no longer when those in use are sent again', async () => {
   })
 })
 
-it('files are refused while a replica checks as many as it may', async () => {
-  const send = (content: number) =>
-    syncModel(api.deps, leo, { model, archive: Buffer.from(`no archive ${content}`), isDry: true })
-  const sent = await Promise.allSettled(Array.from({ length: maxChecks + 2 }, (_, content) => send(content)))
-  const codes = sent.map((each) => (each as { reason?: { code: string } }).reason?.code)
-  expect(codes.filter((code) => code === 'overloaded')).toHaveLength(2)
-  expect(codes.filter((code) => code === 'invalid_model_file')).toHaveLength(maxChecks)
+it('files are refused while a replica checks as many as it may, and as many of one user', async () => {
+  const send = (content: number, name = 'leo') =>
+    syncModel(
+      api.deps,
+      { ...leo, name },
+      { model, archive: Buffer.from(`no archive ${content}`), isDry: true },
+    )
+  const checkedOf = async (users: string[]) => {
+    const sent = await Promise.allSettled(users.map((name, content) => send(content, name)))
+    const codes = sent.map((each) => (each as { reason?: { code: string } }).reason?.code)
+    expect([...new Set(codes)].sort()).toEqual(['invalid_model_file', 'overloaded'])
+    return users.filter((_, at) => codes[at] === 'invalid_model_file')
+  }
+  const many = Array<string>(maxChecks).fill('leo')
+  expect((await checkedOf([...many, 'mia'])).sort()).toEqual([...many.slice(0, maxOwnChecks), 'mia'])
+  const all = ['leo', 'mia', 'tom'].flatMap((name) => Array<string>(maxOwnChecks).fill(name))
+  expect(await checkedOf(all)).toHaveLength(maxChecks)
   await expect(send(0)).rejects.toMatchObject({ code: 'invalid_model_file' })
 })
 
