@@ -743,6 +743,30 @@ class Prepare(Folder):
         with self.assertRaisesRegex(ValueError, "drops, adds or reorders rows"):
             self.job(lambda X: X.head(1)).train()
 
+    def test_names_the_value_by_which_a_row_fails_that_no_training_row_has(self) -> None:
+        def strict(X: Any) -> Any:
+            import numpy
+
+            if not numpy.isfinite(X.select_dtypes("number").to_numpy()).all():
+                raise ValueError("Input X contains infinity")
+            return [0.5] * len(X)
+
+        def unless_zero(X: Any) -> Any:
+            if (X["size"] == 0).any():
+                raise KeyError("zero")
+            return X
+
+        tried = "a value that Tenure tries because a request may send it"
+        for prepare, answer, sentence in (
+            (lambda X: X.assign(ratio=1 / X["size"]), strict, rf'^prepare gives inf in the column "ratio" for size = 0\.0, {tried}: guard'),
+            (unless_zero, strict, rf"^prepare fails \(KeyError: 'zero'\) for size = 0\.0, {tried}"),
+            (lambda X: X, lambda X: 1 / X["size"], rf"^the model fails \(ValueError: the model answers .* not finite\) for size = 0\.0, {tried}"),
+        ):
+            with self.subTest(sentence), self.assertRaisesRegex(ValueError, sentence):
+                self.job(prepare).save(None, answer=answer)
+        # A guarded division is saved.
+        self.job(lambda X: X.assign(ratio=1 / X["size"].clip(lower=0.001))).save(None, answer=strict)
+
     def test_refuses_the_formats_that_store_no_function(self) -> None:
         for name in ("save_lightgbm", "save_xgboost", "save_catboost", "save_onnx"):
             with self.assertRaisesRegex(ValueError, rf"^{name} stores no function of Python, and prepare .* use job\.save\(model\)$"):

@@ -594,10 +594,10 @@ class Job:
         import numpy
 
         asked = self._compared_rows(are_midway=True)
-        known = numpy.array(self._answers(source(asked), len(asked)))
+        known = numpy.array(self._asked(source, asked))
 
         def compare(data: bytes) -> None:
-            near = abs(numpy.array(self._answers(self._runtime(data)(asked), len(asked))) - known) <= 1e-5 * numpy.maximum(1, abs(known))
+            near = abs(numpy.array(self._asked(self._runtime(data), asked)) - known) <= 1e-5 * numpy.maximum(1, abs(known))
             different = int((~near).any(axis=1).sum())
             if different > 0:
                 raise ValueError(f"as ONNX, {different} of {len(asked)} rows at and between the values of the training are answered otherwise")
@@ -631,7 +631,7 @@ class Job:
         import numpy
 
         def compared(X: Any) -> tuple[Any, Any]:
-            known, found = (numpy.array(self._answers(answer(X), len(X))) for answer in (own, saved))
+            known, found = (numpy.array(self._asked(answer, X)) for answer in (own, saved))
             return known, found
 
         asked = self._compared_rows(most)
@@ -730,7 +730,7 @@ class Job:
         chosen += odd_rows(chosen, self.columns, self._categories, infinite)
         self._end_fit()
         with self.part("evaluate"):
-            outputs = self._answers(answer(self.frame(chosen)), len(chosen))
+            outputs = self._asked(answer, self.frame(chosen))
         listed = [column.name for column in self.columns]
         self._write("replay.json", {"columns": listed, "rows": [[cell_of(cell) for cell in row] for row in chosen], "outputs": outputs})
         self._write(
@@ -791,6 +791,66 @@ class Job:
         if any(not math.isfinite(cell) for row in rows for cell in row):
             raise ValueError("the model answers a training row, or one with a changed value, with a number that is not finite")
         return rows
+
+    def _asked(self, answer: Callable[[Any], Any], X: Any) -> list[list[float]]:
+        """Answers rows, of which some hold values that no training row has. Raises with the value by which a row fails."""
+        try:
+            return self._answers(answer(X), len(X))
+        except Exception as error:
+            message = self._failing_value(answer, X)
+            if message is None:
+                raise
+            raise ValueError(message) from error
+
+    def _failing_value(self, answer: Callable[[Any], Any], X: Any) -> Optional[str]:
+        """Says by which value a row fails; None where the first row fails too, which is one of the training, or no row does so alone."""
+
+        def problem_of(rows: Any) -> Optional[BaseException]:
+            try:
+                self._answers(answer(rows), len(rows))
+            except Exception as error:
+                cause: BaseException = error
+                while cause.__cause__ is not None:
+                    cause = cause.__cause__
+                return cause
+            return None
+
+        is_table = hasattr(X, "columns") or hasattr(X, "tolist")
+        if not is_table or len(X) < 2 or problem_of(_taken_rows(X, [0])) is not None:
+            return None
+        places = list(range(len(X)))
+        while len(places) > 1:
+            half = places[: len(places) // 2]
+            places = half if problem_of(_taken_rows(X, half)) is not None else places[len(half) :]
+        row = _taken_rows(X, places)
+        problem = problem_of(row)
+        if problem is None:
+            return None
+        for place, column in enumerate(self.columns):
+            probe = _taken_rows(X, places)
+            if hasattr(X, "columns"):
+                value, probe[column.name] = row[column.name].iloc[0], X[column.name].iloc[[0]].reset_index(drop=True)
+            else:
+                value, probe[0, place] = row[0, place], X[0, place]
+            if problem_of(probe) is None:
+                return f"{self._prepared_wrongly(row, problem)} for {column.name} = {value!s:.200}, {_ORIGIN}"
+        return f"{self._prepared_wrongly(row, problem)} for a row with several unusual values, {_ORIGIN}"
+
+    def _prepared_wrongly(self, row: Any, problem: BaseException) -> str:
+        """What fails: the column that prepare makes of a row whose own numbers are known, or the model with its error."""
+        failed = f"the model fails ({type(problem).__name__}: {str(problem).strip().partition(chr(10))[0][:300]})"
+        if self._prepare is None:
+            return failed
+        try:
+            made = preparing(self._prepare)(row)
+        except Exception as error:
+            return f"prepare fails ({type(error).__name__}: {error})"
+        for name in made.columns:
+            value = made[name].iloc[0]
+            was_missing = name in row.columns and _is_missing(row[name].iloc[0])
+            if isinstance(value, float) and not math.isfinite(value) and not was_missing:
+                return f'prepare gives {value} in the column "{name}"'
+        return failed
 
     def _absent_classes(self) -> str:
         """Names the classes without a training row: a library does not learn them, and gives no number for them."""
@@ -855,6 +915,10 @@ def _pickled(model: Any) -> bytes:
         if name != "__main__" and path is not None and folder in Path(path).resolve().parents and "site-packages" not in path:
             cloudpickle.register_pickle_by_value(module)
     return cast(bytes, cloudpickle.dumps(model))
+
+
+#: The rows with which answers are compared have the ends of each column, what lies beyond them, zero, and missing values.
+_ORIGIN = "a value that Tenure tries because a request may send it: guard against it, such as in a division"
 
 
 def preparing(prepare: Callable[[Any], Any]) -> Callable[[Any], Any]:
