@@ -15,6 +15,8 @@ export interface JsonLimits {
   what?: string
   /** Changes the text before it is parsed. */
   rewrite?: (text: string) => string
+  /** Refuses whole numbers beyond 2^53, because they may be a seed or an id. */
+  isExact?: boolean
 }
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -45,7 +47,38 @@ export function parseJsonBody(bytes: Uint8Array, limits: JsonLimits): unknown {
   }
   const repeated = countNames(value, what) === names ? undefined : findRepeated(text)
   if (repeated !== undefined) throw repeatedName(what, repeated)
+  const inexact = limits.isExact === true ? findInexact(text) : undefined
+  if (inexact !== undefined) {
+    const field = fieldWith(value, Number(inexact)) ?? 'a field'
+    throw new DomainError(
+      'invalid_request',
+      `${field} is ${inexact}, which is not kept exactly: send a whole number up to ${Number.MAX_SAFE_INTEGER}, or a text`,
+      { field },
+    )
+  }
   return value
+}
+
+/** Strings, in which digits are no number, and numbers. */
+const tokens = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
+
+/** The first whole number of a valid text that a double may round, or that is printed as another one. */
+function findInexact(text: string): string | undefined {
+  if (!/\d{16}/.test(text)) return undefined
+  for (const [token] of text.matchAll(tokens))
+    if (/^-?\d+$/.test(token) && !Number.isSafeInteger(Number(token))) return token
+  return undefined
+}
+
+/** The path of a number, as in `hyperparameters.seed`. */
+function fieldWith(value: unknown, wanted: number): string | undefined {
+  if (typeof value !== 'object' || value === null) return undefined
+  for (const [name, each] of Object.entries(value)) {
+    if (each === wanted) return name
+    const inner = fieldWith(each, wanted)
+    if (inner !== undefined) return `${name}.${inner}`
+  }
+  return undefined
 }
 
 /** Throws `body_not_json` for bytes that are not UTF-8, which a decoder would replace silently. */

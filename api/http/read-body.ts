@@ -85,7 +85,7 @@ export async function* limited(
  * and the audit log keep a reason forever. Throws like `parseJsonBody`.
  */
 export const parseCommandBody = (bytes: Uint8Array, maxValues = commandLimits.values): unknown =>
-  bytes.byteLength === 0 ? {} : parseJsonBody(bytes, { maxValues, rewrite: redacted })
+  bytes.byteLength === 0 ? {} : parseJsonBody(bytes, { maxValues, rewrite: redacted, isExact: true })
 
 /**
  * Parses the fields of a form. Redacts each value separately, because in the whole body the token of the form would look like a secret.

@@ -97,3 +97,31 @@ describe('a JSON body', () => {
     expect(() => parse(text)).toThrow(expect.objectContaining({ code, message }))
   })
 })
+
+describe('a whole number of a command', () => {
+  const parseExact = (text: string) =>
+    parseJsonBody(new TextEncoder().encode(text), { maxValues: 1_000, isExact: true })
+
+  it.each(['1152921504606846977', '1152921504606846976', '-9007199254740993', '100000000000000000000'])(
+    'of %s is refused by its field, because it would become another one',
+    (number) => {
+      expect(() => parseExact(`{"seed":1,"hyperparameters":{"a":["x"],"big":${number}}}`)).toThrow(
+        expect.objectContaining({
+          code: 'invalid_request',
+          message: `hyperparameters.big is ${number}, which is not kept exactly: send a whole number up to 9007199254740991, or a text`,
+        }) as Error,
+      )
+    },
+  )
+
+  it.each([
+    '9007199254740991',
+    '-9007199254740991',
+    '1e20',
+    '0.12345678901234567890',
+    '"1152921504606846977"',
+    '"\\"1152921504606846977"',
+  ])('of %s is taken', (number) => {
+    expect(parseExact(`{"big":${number}}`)).toEqual({ big: JSON.parse(number) as unknown })
+  })
+})

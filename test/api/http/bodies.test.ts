@@ -83,10 +83,25 @@ describe('a JSON body', () => {
     }
   })
 
-  it('with a field that its schema lacks is refused by its name on every route that declares one', async () => {
-    const declared = takersOf().filter(({ method, path }) =>
+  const declaredTakers = () =>
+    takersOf().filter(({ method, path }) =>
       api.routes.some((each) => each.method === method && pathTemplate(each.path) === path && each.body),
     )
+
+  it('with a whole number that is not kept exactly is refused by its field on every route that declares one', async () => {
+    const sent = '{"inner":{"big":1152921504606846977}}'
+    for (const { method, path } of declaredTakers()) {
+      const { status, text } = await api.request(method.toUpperCase(), addressOf(path), { key, body: sent })
+      expect([path, status, text]).toEqual([
+        path,
+        400,
+        expect.stringContaining('inner.big is 1152921504606846977'),
+      ])
+    }
+  })
+
+  it('with a field that its schema lacks is refused by its name on every route that declares one', async () => {
+    const declared = declaredTakers()
     expect(declared.length).toBeGreaterThan(25)
     for (const { method, path, body } of declared)
       for (const name of ['constructor', 'toString', 'hasOwnProperty', 'not_a_field']) {
