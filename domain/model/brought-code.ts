@@ -22,7 +22,8 @@ export interface BroughtCode {
 }
 
 const requirementsName = 'requirements.txt'
-const pickles = /^[^/]+\.(?:pkl|pickle|joblib)$/
+/** As people name pickles, also those that joblib has compressed. */
+const pickles = /^[^/]+\.(?:pkl|pickle|joblib|sav|p)(?:\.(?:gz|z|bz2|xz))?$/i
 /** Whether a file at the top of a folder tells that it holds a model. */
 export const isOfCode = (name: string): boolean =>
   name === 'serve.py' || name === 'MLmodel' || pickles.test(name)
@@ -67,10 +68,15 @@ function libraryOf(files: ReadonlyMap<string, Uint8Array>): string {
   if (model !== undefined)
     return `MLflow folder (${/^\s+loader_module:\s*["']?([\w.]{1,100})/m.exec(model)?.[1] ?? 'pyfunc'})`
   const found = [...files.keys()].filter((name) => pickles.test(name))
-  if (found.length !== 1)
+  if (found.length !== 1) {
+    const listed = (names: readonly string[]) => names.slice(0, 10).map(quotedName).join(', ')
+    const others = [...files.keys()].filter((name) => name !== requirementsName)
     refuse(
-      `it has neither serve.py nor MLmodel, and ${found.length} pickles (.pkl, .pickle, .joblib) in place of one`,
+      found.length === 0
+        ? `it has neither serve.py nor MLmodel, and ${listed(others) || 'nothing'} is no pickle by its name (.pkl, .pickle, .joblib, .sav, .p): register a folder with it and a serve.py that loads it`
+        : `it has several pickles, ${listed(found)}: register the one that answers, or add a serve.py that loads them`,
     )
+  }
   return found[0]!
 }
 

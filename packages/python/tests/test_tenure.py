@@ -649,7 +649,7 @@ class Folders(Folder):
         with self.assertRaisesRegex(ValueError, "dict has no predict: bring a serve.py"):
             self.answer({})
         (self.folder / "other.joblib").write_bytes(b"")
-        with self.assertRaisesRegex(ValueError, "neither serve.py nor MLmodel, and 2 files"):
+        with self.assertRaisesRegex(ValueError, "neither serve.py nor MLmodel, and 2 pickles"):
             self.answer(len)
         (self.folder / "serve.py").write_text("class Served:\n    pass\n")
         with self.assertRaisesRegex(ValueError, "serve.py has 0 classes with load.* or functions of these names"):

@@ -47,7 +47,25 @@ describe('a brought folder', () => {
   )
 
   it('is refused with two pickles', () =>
-    expect(() => read({ 'a.pkl': '', 'b.joblib': '', 'requirements.txt': '' })).toThrow('and 2 pickles'))
+    expect(() => read({ 'a.pkl': '', 'b.joblib': '', 'requirements.txt': '' })).toThrow(
+      'it has several pickles, "a.pkl", "b.joblib": register the one that answers, or add a serve.py that loads them',
+    ))
+
+  it.each(['model.pkl', 'model.sav', 'model.p', 'model.pkl.gz', 'model.joblib.z', 'MODEL.PKL'])(
+    'is a pickle by the name %s',
+    (name) => {
+      expect(read({ [name]: '', 'requirements.txt': '' }).library).toBe(name)
+    },
+  )
+
+  it.each(['model.cbm', 'model.pmml', 'model.json', 'model.skops'])(
+    'is refused with %s, by its name and with what to add',
+    (name) => {
+      expect(() => read({ [name]: '', 'requirements.txt': '' })).toThrow(
+        `"${name}" is no pickle by its name (.pkl, .pickle, .joblib, .sav, .p): register a folder with it and a serve.py that loads it`,
+      )
+    },
+  )
 })
 
 describe('the file of a brought folder', () => {

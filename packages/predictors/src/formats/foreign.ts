@@ -67,6 +67,13 @@ export const headOf = (bytes: Uint8Array, most = 64): string =>
 /** Throws `artifact_invalid`, with the name of the format, for a known format that is not supported. */
 export function refuseForeign(bytes: Uint8Array, head: string): void {
   if (bytes.byteLength === 0) refuse('the file is empty')
+  if (
+    head.startsWith('PK') &&
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).includes('schema.json')
+  )
+    refuse(
+      'the file is one of skops: register a folder with it and a serve.py that loads it (skops.io.load), with its packages (--requirements requirements.txt)',
+    )
   const found = foreign.find(([heads]) => heads.some((each) => head.startsWith(each)))
   if (found !== undefined) refuse(`the file is ${found[1]}`)
   if (safetensors.test(head)) refuse('the file has weights alone (safetensors): export the model as ONNX')

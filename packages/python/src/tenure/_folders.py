@@ -18,8 +18,8 @@ from typing import Any, Callable, Optional, Union
 from ._objects import Task, answer_of_object
 from ._types import Typed
 
-#: The endings of a pickle, also as joblib writes it.
-PICKLES = (".pkl", ".pickle", ".joblib")
+#: The name of a pickle, also of one that joblib has compressed.
+PICKLE = re.compile(r".+\.(?:pkl|pickle|joblib|sav|p)(?:\.(?:gz|z|bz2|xz))?", re.IGNORECASE)
 #: The version that scikit-learn writes into the state of an estimator, in each protocol of pickle.
 _VERSION = re.compile(rb"_sklearn_version[^_]{1,16}?([0-9]{1,4}\.[0-9]{1,4}(?:\.[0-9]{1,4})?(?:\.?(?:rc|dev|post)[0-9]{1,4})?)", re.DOTALL)
 #: The columns of a matrix whose signature has one type for all of them.
@@ -83,7 +83,7 @@ def other_versions(folder: Path) -> str:
 
     found = []
     for file in sorted(folder.rglob("*")):
-        if not file.is_file() or file.suffix not in PICKLES:
+        if not file.is_file() or not PICKLE.fullmatch(file.name):
             continue
         for library, version in _versions_in(file.read_bytes()):
             try:
@@ -153,9 +153,9 @@ def _load_code(folder: Path) -> Callable[[Any], Any]:
 
 
 def _load_pickle(folder: Path) -> Any:
-    files = [each for each in folder.iterdir() if each.suffix in PICKLES]
+    files = [each for each in folder.iterdir() if PICKLE.fullmatch(each.name)]
     if len(files) != 1:
-        raise ValueError(f"the folder has neither serve.py nor MLmodel, and {len(files)} files of {', '.join(PICKLES)} in place of one")
+        raise ValueError(f"the folder has neither serve.py nor MLmodel, and {len(files)} pickles in place of one")
     try:
         import joblib
     except ImportError:

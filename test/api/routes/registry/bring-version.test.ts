@@ -167,6 +167,7 @@ describe('an artifact', () => {
   it.each([
     ['a pickle', () => bytesOf('\x80\x04'), /pickle|not a model of/],
     ['a zip archive', () => bytesOf('PK\x03\x04'), /zip archive of PyTorch/],
+    ['a file of skops', () => bytesOf('PK\x03\x04 schema.json'), /one of skops: register a folder/],
     ['a truncated file', () => bytesOf(model.slice(0, 5_000)), /truncated|trees/],
     [
       'a column that is not a feature',
@@ -267,7 +268,7 @@ describe('a folder of code', () => {
     [
       'without a model',
       () => folder({ 'requirements.txt': '' }),
-      /neither serve\.py nor MLmodel, and 0 pickles/,
+      /is no pickle by its name \(\.pkl, \.pickle, \.joblib, \.sav, \.p\)/,
     ],
     [
       'that leads out of itself',
