@@ -299,6 +299,32 @@ async function computeParts({ shape, compute }: Queue, parts: readonly Part[]): 
   }
 }
 
+const died = 'DiedWithRows'
+
+/** The error of a batch during which its thread or process has died: its rows are computed again one by one. */
+export const diedWith = (death: Error): Error => Object.assign(new Error(death.message), { name: died })
+
+/** Computes a row, and once more if the thread or process dies with it alone. */
+const computeRow = async (queue: Queue, part: Part): Promise<void> =>
+  computeParts(queue, [part]).catch((error: Error) => {
+    if (error.name !== died) throw error
+    return computeParts(queue, [part])
+  })
+
+/** Computes each row of a batch with which a thread or process has died. */
+async function computeRows(queue: Queue, parts: readonly Part[]): Promise<void> {
+  for (const { wait, from, rows } of parts)
+    for (let row = from; row < from + rows; row++) {
+      const part = { wait, from: row, rows: 1 }
+      try {
+        await computeRow(queue, part)
+      } catch (failure) {
+        rejectPart(queue, part, failure as Error)
+        break
+      }
+    }
+}
+
 /** Computes the parts of a failed batch one by one, so that a row that the model cannot compute fails alone. Skips parts whose request has ended. */
 async function computeApart(
   queue: Queue,
@@ -306,6 +332,7 @@ async function computeApart(
   error: Error,
   isFinal: (error: Error) => boolean,
 ): Promise<void> {
+  if (error.name === died) return computeRows(queue, parts)
   const isOfAll = parts.length === 1 || isFinal(error)
   for (const part of parts)
     if (isOfAll || part.wait.order.cancelled) rejectPart(queue, part, error)

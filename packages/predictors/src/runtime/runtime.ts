@@ -1,11 +1,21 @@
 /**
  * Runs the models of a format outside the event loop, in one thread or process that starts with the first model and ends with the last.
- * When it dies, waiting requests fail. It restarts with all models except those that have ended it several times.
+ * When it dies, it restarts, and the rows that it was computing are asked one by one: a row with which it dies again is refused from then on, and
+ * the others are answered. Models that have ended it several times otherwise, or by rows alone, return after minutes.
  */
+import { createHash } from 'node:crypto'
 import { type PredictorError, isPredictorError, predictorError } from '../errors.ts'
 import type { ModelFacts, Predictor, RowTexts, RunTicket } from '../predictor.ts'
 import type { Hosts } from './hosts.ts'
-import { createBatcher, type ModelBatch, type BatcherOptions, type Lane, type TextRows } from './batcher.ts'
+import {
+  createBatcher,
+  diedWith,
+  type ModelBatch,
+  type BatcherOptions,
+  type Lane,
+  type TextRows,
+} from './batcher.ts'
+import { isCallTimeout } from './pending-calls.ts'
 
 /** A thread or process in which models are computed. Calls reject with `model_unavailable` when it dies in the meantime. */
 export interface ModelHost<Model> {
@@ -91,11 +101,21 @@ interface HostedModel<Model> {
   isRedacted: boolean
   /** Why the model is unavailable. */
   trouble: string | undefined
-  /** How often the host has died during calls of this model. */
+  /** How often the host has died during calls of this model since its last answer; with a row that is refused since then, once. */
   strikes: number
+  /** Refused rows that have ended the host since the last answer. */
+  found: number
+  /** The digest of a row with which alone the host has died once. */
+  suspect: string | undefined
+  /** Rows with which alone the host has died twice, by their digests, with the time until which they are refused. */
+  ending: Map<string, number>
 }
 
 const maxStrikes = 3
+/** After so long a model that was given up, and a row that was refused, are tried again: the machine may have lacked memory. */
+const againMs = 300_000
+/** Of the refused rows, the oldest is forgotten. */
+const maxEnding = 1_000
 const firstPauseMs = 100
 const maxPauseMs = 5_000
 const defaultRunMs = 10_000
@@ -110,12 +130,15 @@ export function createRuntime<Model>(kind: RuntimeKind<Model>, options: RuntimeO
 
   const compute = async (model: HostedModel<Model>, batch: ModelBatch): Promise<Float32Array> => {
     if (!models.has(model)) throw unloaded(model)
+    if (model.trouble !== undefined) await supervisor.revived(model)
     if (model.trouble !== undefined) throw predictorError('model_unavailable', model.trouble)
-    const { output, error } = await supervisor.run(model, batch)
+    const { output, error } = await supervisor.run(model, batch).catch((problem: unknown) => {
+      throw isDeath(problem) ? afterDeath(model, batch, problem) : problem
+    })
     if (output === undefined) throw new Error(error)
     if (output.length !== batch.rows * (model.outputs ?? 0))
       throw new Error(`the model gives ${output.length} numbers for ${batch.rows} rows`)
-    model.strikes = 0
+    Object.assign(model, { strikes: 0, found: 0, suspect: undefined })
     return output
   }
   const drop = (model: HostedModel<Model>): void => {
@@ -136,8 +159,15 @@ export function createRuntime<Model>(kind: RuntimeKind<Model>, options: RuntimeO
     ): Promise<HostedPredictor> {
       // The same version may be loaded again while the old one still serves.
       const key = `${name} ${opened++}`
-      const idle = { lane: undefined, trouble: undefined, strikes: 0 }
-      const hosted: HostedModel<Model> = { key, model, outputs: expected, isRedacted, ...idle }
+      const idle = { lane: undefined, trouble: undefined, strikes: 0, found: 0, suspect: undefined }
+      const hosted: HostedModel<Model> = {
+        key,
+        model,
+        outputs: expected,
+        isRedacted,
+        ending: new Map(),
+        ...idle,
+      }
       models.add(hosted)
       let cost: RunCost | undefined
       try {
@@ -157,7 +187,9 @@ export function createRuntime<Model>(kind: RuntimeKind<Model>, options: RuntimeO
         cost,
         run(input, rows, output, order = { ...noOrder }, texts) {
           if (hosted.trouble !== undefined) throw predictorError('model_unavailable', hosted.trouble)
-          return lane.run(input, rows, output, order, texts && textsOf?.(texts, rows))
+          const own = texts && textsOf?.(texts, rows)
+          if (hosted.ending.size > 0) refuseEnding(hosted, { input, rows, inputs }, own)
+          return lane.run(input, rows, output, order, own)
         },
         trouble: () => hosted.trouble,
         facts: () => supervisor.facts(hosted),
@@ -172,6 +204,54 @@ export function createRuntime<Model>(kind: RuntimeKind<Model>, options: RuntimeO
   }
 }
 
+/** Whether a host has died, and not of a call that took too long, as it may on a busy machine. */
+const isDeath = (problem: unknown): problem is Error =>
+  isPredictorError(problem, 'model_unavailable') &&
+  problem.cause !== undefined &&
+  !isCallTimeout(problem.cause)
+
+/** Returns the error of a batch with which the host has died: of a row alone, when it has done so twice; otherwise its rows are computed one by one. */
+function afterDeath<Model>(
+  model: HostedModel<Model>,
+  { rows, input, texts }: ModelBatch,
+  death: Error,
+): Error {
+  if (rows > 1) return diedWith(death)
+  const digest = digestOf(input, texts)
+  if (model.suspect !== digest) {
+    model.suspect = digest
+    return diedWith(death)
+  }
+  model.suspect = undefined
+  model.strikes = ++model.found
+  model.ending.set(digest, performance.now() + againMs)
+  for (const [oldest] of model.ending) if (model.ending.size > maxEnding) model.ending.delete(oldest)
+  return endingRow()
+}
+
+const endingRow = (): Error =>
+  new Error(
+    `this row ends the process that computes the model, as it has done twice: it is refused for ${againMs / 60_000} minutes`,
+  )
+
+function refuseEnding<Model>(
+  { ending }: HostedModel<Model>,
+  { input, rows, inputs }: { input: Float64Array; rows: number; inputs: number },
+  texts: TextRows | undefined,
+): void {
+  for (const [digest, untilMs] of ending) if (untilMs <= performance.now()) ending.delete(digest)
+  for (let row = 0; row < rows; row++) {
+    const own = texts?.bytes.subarray(texts.starts[row], texts.starts[row + 1])
+    if (ending.has(digestOf(input.subarray(row * inputs, (row + 1) * inputs), own))) throw endingRow()
+  }
+}
+
+const digestOf = (input: Float64Array, texts: Uint8Array = new Uint8Array()): string =>
+  createHash('sha1')
+    .update(new Uint8Array(input.buffer, input.byteOffset, input.byteLength))
+    .update(texts)
+    .digest('base64')
+
 /** Starts the host with its first model, ends it with its last, and starts it again with its models after it has died. */
 function superviseHost<Model>(
   { name: library, where, start }: RuntimeKind<Model>,
@@ -181,6 +261,13 @@ function superviseHost<Model>(
   let host: ModelHost<Model> | undefined
   let redaction = { isOn: false }
   let deaths = 0
+  /** The models that are to be loaded again, with what waits for that. */
+  const waiting = new Map<HostedModel<Model>, (() => void)[]>()
+  const settle = (model: HostedModel<Model>): void => {
+    const all = waiting.get(model) ?? []
+    waiting.delete(model)
+    for (const go of all) go()
+  }
 
   const running = (): ModelHost<Model> => {
     if (host === undefined) {
@@ -197,6 +284,7 @@ function superviseHost<Model>(
     for (const model of models) {
       model.trouble = error.message
       if (keys.has(model.key)) model.strikes++
+      if (!waiting.has(model)) waiting.set(model, [])
     }
     onError(`the ${where} of ${library} has died and is started again`, cause)
     revival.schedule()
@@ -225,17 +313,30 @@ function superviseHost<Model>(
       if (isPredictorError(error, 'overloaded') && models.size > 0) revival.schedule()
     }
   }
+  const givenUp = new Set<NodeJS.Timeout>()
   const revival = createBackoff(() => {
     for (const model of models) {
-      if (model.strikes < maxStrikes) void reload(model)
+      if (model.strikes < maxStrikes) void reload(model).finally(() => settle(model))
       else {
-        model.trouble = `the ${where} has died ${model.strikes} times with it; release another version`
+        model.trouble = `the ${where} has died ${model.strikes} times with it; it is tried again after ${againMs / 60_000} minutes, or release another version`
         onError(`${model.key} is not loaded again: ${model.trouble}`)
+        settle(model)
+        const timer = setTimeout(() => {
+          givenUp.delete(timer)
+          if (!models.has(model)) return
+          // One more death, and it is given up again.
+          model.strikes = maxStrikes - 1
+          void reload(model)
+        }, againMs).unref()
+        givenUp.add(timer)
       }
     }
   })
   const end = async (): Promise<void> => {
     revival.cancel()
+    for (const timer of givenUp) clearTimeout(timer)
+    givenUp.clear()
+    for (const model of [...waiting.keys()]) settle(model)
     const ending = host
     host = undefined
     await ending?.end()
@@ -248,6 +349,13 @@ function superviseHost<Model>(
       return asked.run(model.key, batch, runMs)
     },
     load,
+    /** Resolves when the model was loaded again or could not be. */
+    revived: (model: HostedModel<Model>): Promise<void> =>
+      new Promise((resolve) => {
+        const others = waiting.get(model)
+        if (others === undefined) resolve()
+        else others.push(resolve)
+      }),
     async facts({ key }: HostedModel<Model>): Promise<ModelFacts> {
       return (await running().facts?.(key, runMs))?.facts ?? {}
     },

@@ -18,7 +18,14 @@ export function startThread(
   { onError, onDeath }: HostOptions<TensorModel>,
   worker: Worker,
 ): ModelHost<TensorModel> {
-  const calls = createCalls<TensorReply>('thread', { onError, end: () => void worker.terminate() })
+  let cause = new Error('it has ended')
+  const calls = createCalls<TensorReply>('thread', {
+    onError,
+    end(why) {
+      cause = why
+      void worker.terminate()
+    },
+  })
   const call = (message: TensorCall, limitMs: number, transfer: ArrayBuffer[] = []): Promise<TensorReply> =>
     calls.call(message.key, limitMs, (id) =>
       worker.postMessage({ id, ...message } satisfies TensorCommand, transfer),
@@ -35,7 +42,6 @@ export function startThread(
       await worker.terminate()
     },
   }
-  let cause = new Error('it has ended')
   worker.on('error', (error) => (cause = error as Error))
   worker.on('message', (reply: TensorReply) => calls.settle(reply.id, reply))
   worker.on('exit', () => calls.fail(cause, (error, keys) => onDeath(thread, error, keys, cause)))

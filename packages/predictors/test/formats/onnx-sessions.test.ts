@@ -371,7 +371,7 @@ describe('the process of ONNX Runtime', () => {
     expect(told.join('\n')).toMatch(/slow \d+ has taken more than 1000 ms: its process is ended/)
   })
 
-  it('that crashes fails its own requests and is started again', async () => {
+  it('that crashes by chance is started again, and its requests are answered', async () => {
     const find = () => {
       try {
         const pids = execFileSync('pgrep', ['-P', String(process.pid), '-f', 'session-process'], {
@@ -388,11 +388,11 @@ describe('the process of ONNX Runtime', () => {
     const predictor = await open(sessions, demandingModel(400))
     const ours = find().filter((pid) => !others.includes(pid))
     expect(ours).toHaveLength(1)
-    const running = expect(ask(predictor, 2_000)).rejects.toThrow(/was ended by SIGSEGV/)
+    const running = ask(predictor, 200)
     await pause(50)
     process.kill(ours[0]!, 'SIGSEGV')
-    await running
-    await expect.poll(() => predictor.trouble!()).toBeUndefined()
+    expect(await running).toEqual([200])
+    expect(sessions.counts().deaths).toBe(1)
     expect(await ask(predictor, 5)).toEqual([5])
     expect(told).toContain('the process of ONNX Runtime has died and is started again')
   })

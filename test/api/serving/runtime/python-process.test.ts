@@ -231,6 +231,67 @@ describe.runIf(isJailed)('a model that is code', () => {
     })
   })
 
+  describe('and ends its process by a row', () => {
+    const code = `
+import os
+def answer(rows):
+    if (rows == 666).any():
+        os._exit(1)
+    return rows[:, 0]`
+    const packages = { numpy: '2.2.6' }
+    const opened = (text: string, { python: models }: typeof runtimes) =>
+      models.open(
+        'roses_v1.0.0',
+        { bytes: pythonFile(text, { python, packages }), plan: {}, needs: { python, packages } },
+        { inputs: 1 },
+      )
+    const asked = async ({ run }: Awaited<ReturnType<typeof open>>, ...values: number[]) => {
+      const output = new Float32Array(values.length)
+      await run(Float64Array.from(values), values.length, output)
+      return [...output]
+    }
+
+    it('refuses this row and answers the others, also those of the same moment, for as long as it is asked', async () => {
+      const own = createRuntimes(patient)
+      try {
+        const model = await opened(code, own)
+        const killer = /this row ends the process that computes the model/
+        const [first, second, last] = await Promise.allSettled([
+          asked(model, 1, 2),
+          asked(model, 666),
+          asked(model, 3),
+        ])
+        expect([first, last]).toMatchObject([{ value: [1, 2] }, { value: [3] }])
+        expect(second).toMatchObject({ reason: { message: expect.stringMatching(killer) as unknown } })
+        for (let time = 0; time < 5; time++) {
+          await expect(async () => asked(model, 666)).rejects.toThrow(killer)
+          await expect(async () => asked(model, 4, 666)).rejects.toThrow(killer)
+          expect(await asked(model, 4, 5)).toEqual([4, 5])
+        }
+      } finally {
+        await own.stop()
+      }
+    })
+
+    it('is given up for some minutes when three such rows come and none that it answers', async () => {
+      const own = createRuntimes(patient)
+      try {
+        const model = await opened(`import os\ndef answer(rows): os._exit(1)`, own)
+        for (const row of [1, 2]) {
+          await expect.poll(() => model.trouble?.()).toBeUndefined()
+          await expect(async () => asked(model, row)).rejects.toThrow('this row ends the process')
+        }
+        await expect.poll(() => model.trouble?.()).toBeUndefined()
+        await expect(async () => asked(model, 3)).rejects.toThrow('has died 3 times')
+        await expect
+          .poll(() => model.trouble?.())
+          .toMatch(/has died 3 times with it; it is tried again after 5 minutes/)
+      } finally {
+        await own.stop()
+      }
+    })
+  })
+
   it('is refused when it ends its process as it loads', async () => {
     await expect(open(`import os; os._exit(3)`)).rejects.toMatchObject({
       code: 'model_unavailable',
