@@ -36,8 +36,8 @@ export async function requireSlices(
     }
 }
 
-/** The SQL may be of a file that nobody has approved. */
-const closed = { isClosed: true }
+/** The SQL may be of a file that nobody has approved. Its tables are empty, so a statement takes a moment. */
+const closed = { isClosed: true, limitMs: 5_000 }
 
 /** Returns the first slice that is no SQL or names a column that a source with these columns does not have. */
 export async function issueOfSlices(

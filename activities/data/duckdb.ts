@@ -37,14 +37,14 @@ const settings = {
 }
 
 export interface DuckOptions {
-  /** A closed database reads and writes no files, whatever its SQL says, and its statements end after five seconds in all: its tables are small. */
+  /** A closed database reads and writes no files, whatever its SQL says. */
   isClosed?: boolean
+  /** After so many milliseconds in all its statements end. */
+  limitMs?: number
   memory?: string
 }
 
-const closedLimitMs = 5_000
-
-/** Opens an empty in-memory database for `work` and always closes it. Throws `source_unreadable` where a closed one takes too long. */
+/** Opens an empty in-memory database for `work` and always closes it. Throws `source_unreadable` beyond `limitMs`. */
 export async function withDuck<T>(work: (duck: Duck) => Promise<T>, options?: DuckOptions): Promise<T> {
   const { duck, close, requireTime } = await openDuck(options)
   try {
@@ -60,6 +60,7 @@ export async function withDuck<T>(work: (duck: Duck) => Promise<T>, options?: Du
 /** Opens an empty in-memory database, which the caller closes. */
 export async function openDuck({
   isClosed = false,
+  limitMs = Infinity,
   memory = settings.memory_limit,
 }: DuckOptions = {}): Promise<{ duck: Duck; close: () => void; requireTime: () => void }> {
   const instance = await loadDuckDb().DuckDBInstance.create(':memory:', {
@@ -68,12 +69,12 @@ export async function openDuck({
     ...(isClosed && { enable_external_access: 'false' }),
   })
   const connection = await instance.connect()
-  let leftMs = isClosed ? closedLimitMs : Infinity
+  let leftMs = limitMs
   const requireTime = () => {
     if (leftMs <= 0)
       throw new DomainError(
         'source_unreadable',
-        `SQL of the model file takes more than ${closedLimitMs / 1_000} s before it has any row: simplify its slices, metrics and computed columns`,
+        `SQL of the model file takes more than ${limitMs / 1_000} s before it has any row: simplify its slices, metrics and computed columns`,
       )
   }
   const inTime = async <R>(statement: () => Promise<R>): Promise<R> => {

@@ -107,8 +107,8 @@ interface HostedModel<Model> {
   found: number
   /** The digest of a row with which alone the host has died once. */
   suspect: string | undefined
-  /** Rows with which alone the host has died twice, by their digests, with the time until which they are refused. */
-  ending: Map<string, number>
+  /** Rows with which alone the host has died twice, by their digests, with the time until which they are refused, and how it died. */
+  ending: Map<string, { untilMs: number; death: Error }>
 }
 
 const maxStrikes = 3
@@ -224,25 +224,24 @@ function afterDeath<Model>(
   }
   model.suspect = undefined
   model.strikes = ++model.found
-  model.ending.set(digest, performance.now() + againMs)
+  model.ending.set(digest, { untilMs: performance.now() + againMs, death })
   for (const [oldest] of model.ending) if (model.ending.size > maxEnding) model.ending.delete(oldest)
-  return endingRow()
+  return endingRow(death)
 }
 
-const endingRow = (): Error =>
-  new Error(
-    `this row ends the process that computes the model, as it has done twice: it is refused for ${againMs / 60_000} minutes`,
-  )
+const endingRow = ({ message }: Error): Error =>
+  new Error(`${message}; twice by this row alone, which is refused for ${againMs / 60_000} minutes`)
 
 function refuseEnding<Model>(
   { ending }: HostedModel<Model>,
   { input, rows, inputs }: { input: Float64Array; rows: number; inputs: number },
   texts: TextRows | undefined,
 ): void {
-  for (const [digest, untilMs] of ending) if (untilMs <= performance.now()) ending.delete(digest)
+  for (const [digest, { untilMs }] of ending) if (untilMs <= performance.now()) ending.delete(digest)
   for (let row = 0; row < rows; row++) {
     const own = texts?.bytes.subarray(texts.starts[row], texts.starts[row + 1])
-    if (ending.has(digestOf(input.subarray(row * inputs, (row + 1) * inputs), own))) throw endingRow()
+    const found = ending.get(digestOf(input.subarray(row * inputs, (row + 1) * inputs), own))
+    if (found !== undefined) throw endingRow(found.death)
   }
 }
 
@@ -336,7 +335,7 @@ function superviseHost<Model>(
     revival.cancel()
     for (const timer of givenUp) clearTimeout(timer)
     givenUp.clear()
-    for (const model of [...waiting.keys()]) settle(model)
+    for (const model of waiting.keys()) settle(model)
     const ending = host
     host = undefined
     await ending?.end()
