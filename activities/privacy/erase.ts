@@ -11,6 +11,7 @@ import {
   listOutstanding,
   endErasure,
   findEarlierErasure,
+  findSharedErasure,
   getErasure,
   listDigestedSubjects,
   noteErasure,
@@ -128,8 +129,14 @@ async function runStage(
 /** Records the end in the audit log, with counts and without the subject. Raises an alert when the person was found nowhere. */
 async function finish({ store }: Deps, { id, from }: { id: string; from: OpenStage }): Promise<void> {
   await store.transaction(async (database) => {
-    const end = await endErasure(database, { id, from })
+    const erased = await findSharedErasure(database, await getErasure(database, id))
+    const end = await endErasure(database, { id, from, isErased: erased !== undefined })
     if (end === undefined) return
+    if (erased !== undefined)
+      await noteErasure(database, {
+        id,
+        note: `${erased.id} of ${erased.model} has erased this key from a snapshot that both models use`,
+      })
     if (end === 'nothing_found') await reportNothingFound(database, await getErasure(database, id))
     const { model, requestedBy: actor, snapshots, ...ended } = await getErasure(database, id)
     const { subjectHash, counts, outstanding, notes } = ended

@@ -3,6 +3,7 @@
  */
 import sql, { type Sql } from 'sql-template-tag'
 import type pg from 'pg'
+import { isUsedBy } from '../training/snapshots.ts'
 import { DomainError } from '../../domain/errors.ts'
 import * as schema from '../../domain/schema.ts'
 import { ofModel, type ModelFilter } from '../database/filter.ts'
@@ -114,12 +115,18 @@ export async function reachStage(
   )
 }
 
-/** Ends an erasure by what it has found. Rows of other models were not erased. Undefined when it has left that stage already. */
-export const endErasure = (database: Database, { id, from }: { id: string; from: OpenStage }) =>
+/**
+ * Ends an erasure by what it has found, or another one has erased with a shared snapshot. Rows of other models were not erased. Undefined when it
+ * has left that stage already.
+ */
+export const endErasure = (
+  database: Database,
+  { id, from, isErased }: { id: string; from: OpenStage; isErased: boolean },
+) =>
   rowsFrom(database).value<ErasureEnd>(sql`
     update erasures set reached_at = null, ended_at = clock_timestamp(), stage = case
       when exists (select from jsonb_each(counts - 'of_other_models') as counted where value::bigint > 0)
-        or exists (select from erasure_snapshots where erasure_id = ${id} and holds = 'yes')
+        or exists (select from erasure_snapshots where erasure_id = ${id} and holds = 'yes') or ${isErased}
       then 'done' else 'nothing_found' end
     where id = ${id} and stage = ${from} returning stage`)
 
@@ -130,6 +137,18 @@ export const findEarlierErasure = (
 ) =>
   rowsFrom(database).value<string>(sql`
     select id from erasures where model = ${model} and subject_hash = ${subjectHash} and stage = 'done'
+    order by ended_at desc limit 1`)
+
+/** An erasure of the same key in another model that has found it in a snapshot of this model, too. */
+export const findSharedErasure = (
+  database: Database,
+  { model, subjectHash }: Pick<Erasure, 'model' | 'subjectHash'>,
+) =>
+  rowsFrom(database).find<{ id: string; model: string }>(sql`
+    select erasures.id, erasures.model from erasures
+    join erasure_snapshots as held on held.erasure_id = erasures.id and held.holds = 'yes'
+    join snapshots on snapshots.digest = held.digest
+    where erasures.model <> ${model} and subject_hash = ${subjectHash} and stage = 'done' and ${isUsedBy(model)}
     order by ended_at desc limit 1`)
 
 export async function noteErasure(

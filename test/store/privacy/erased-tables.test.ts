@@ -321,3 +321,22 @@ it('an erasure of a key that was erased before says so, and raises no alert', as
   expect(second).toMatchObject({ stage: 'nothing_found', notes: [expect.stringContaining(first.id)] })
   expect(await alertsOf(model)).toEqual([])
 })
+
+it('an erasure whose rows another model has erased with a shared snapshot is done, and names that erasure', async () => {
+  const { store } = deps
+  const person = randomUUID()
+  const { model } = await fill('varchar', [person, randomUUID()])
+  const { model: second } = await fill('varchar', [randomUUID(), randomUUID()])
+  await store.query(sql`
+    insert into validations (id, model, snapshot_digest, verdict, report)
+    select digest || ${second}, ${second}, digest, 'pass', '{}' from snapshots where model = ${model}`)
+  const first = await erase(model, person)
+  await store.query(sql`update snapshots set dropped_at = now() where model = ${model}`)
+  expect(await erase(second, person)).toMatchObject({
+    stage: 'done',
+    notes: [expect.stringContaining(`${first.id} of ${model}`)],
+  })
+  expect(await alertsOf(second)).toEqual([])
+  // Another key was erased nowhere.
+  expect(await erase(second, randomUUID())).toMatchObject({ stage: 'nothing_found' })
+})
