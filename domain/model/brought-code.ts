@@ -98,6 +98,8 @@ export function pythonFileOf(
     packages,
     library,
     columns: columnsOfCode(definition, declared),
+    // Whether a person has given their order.
+    isOrdered: declared !== undefined,
     frames: packages['pandas'] !== undefined,
     outputs: outputWidth(output),
     isFolder: true,

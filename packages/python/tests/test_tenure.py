@@ -680,6 +680,20 @@ class Folders(Folder):
                     warnings.warn("the model\nis old", category)
         self.assertEqual(kept, ["UserWarning: the model is old"])
 
+    def test_warns_of_an_object_without_names_of_columns_whose_order_nobody_has_given(self) -> None:
+        head: dict[str, Any] = {"columns": [{"name": "size"}, {"name": "colour"}], "outputs": 1, "frames": False, "isFolder": True, "isOrdered": False}
+        named = Classifier(["no", "yes"])
+        named.feature_names_in_ = ["colour", "size"]
+        for model, changes, count in ((Coded(), {}, 1), (Coded(), {"isOrdered": True}, 0), (Coded(), {"columns": [{"name": "size"}]}, 0), (named, {}, 0)):
+            folder = self.folder / "model"
+            folder.mkdir(exist_ok=True)
+            (folder / "model.pkl").write_bytes(pickle.dumps(model))
+            file = b"TENURE-PYTHON 1\n" + json.dumps({**head, **changes}).encode() + b"\n" + pack_folder(folder)
+            with warnings.catch_warnings(record=True) as told, mock.patch.dict(sys.modules, {"joblib": None}):
+                warnings.simplefilter("always")
+                open_file(file)
+            self.assertEqual(["keeps no names of its columns" in str(each.message) for each in told], [True] * count)
+
     def test_unpacks_plain_files_of_the_folder_alone(self) -> None:
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
@@ -698,6 +712,8 @@ class Labels(Coded):
 
 
 class Classifier(Coded):
+    feature_names_in_: list[str]
+
     def __init__(self, classes: list[Any]) -> None:
         self.classes_ = classes
 

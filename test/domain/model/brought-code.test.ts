@@ -101,6 +101,7 @@ describe('the file of a brought folder', () => {
       ],
       frames: false,
       outputs: 2,
+      isOrdered: false,
       isFolder: true,
       task: { numbers: false, names: ['b', 'a'] },
     }))

@@ -6,16 +6,18 @@ of the model, its rows and the numbers of a row. ``packages/predictors/src/runti
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
 import pickle
 import struct
 import traceback
+import warnings
 from typing import Any, Callable, NamedTuple, Optional, Sequence
 
 from ._folders import open_folder
-from ._objects import Task, numbers_of, put_in_order
+from ._objects import Asked, Task, numbers_of, put_in_order
 from ._rows import decoded, table_of
 from ._types import Typed, refuse_other_types
 from ._values import FIRST_ROWS, refuse_other_values
@@ -54,6 +56,14 @@ def open_file(data: bytes, allows_other_versions: bool = True) -> Opened:
     body = data[end + 1 :]
     task = Task(**head.get("task", {}))
     answer = open_folder(body, task, allows_other_versions) if head.get("isFolder") else pickle.loads(body)
+    # Labels are refused by a function around it.
+    asked = answer.args[0] if isinstance(answer, functools.partial) else answer
+    if head.get("isOrdered") is False and isinstance(asked, Asked) and asked.names is None and len(head["columns"]) > 1:
+        names = ", ".join(column["name"] for column in head["columns"][:20])
+        warnings.warn(
+            f"the object keeps no names of its columns: if it was fitted with them in another order than the model file has, list them (--columns columns.json). It gets {names}",
+            stacklevel=2,
+        )
     serves = getattr(answer, "__module__", "") == "serve"
     types = {column["name"]: column["dtype"] for column in head["columns"] if "dtype" in column}
     return Opened(Typed(answer, types, task) if types else answer, head["columns"], head["outputs"], bool(head["frames"]), task, serves)
