@@ -23,7 +23,7 @@ import { compileViews } from './data/lookup.ts'
 import type { Hyperparameters, Model, ModelFile } from './model.ts'
 import { compileMonitor } from './monitor.ts'
 import { compileRefit, compileRelease, withCostLimits } from './release.ts'
-import { collectIssues, type IssueCollector } from './issues.ts'
+import { collectIssues, shapeProblem, type IssueCollector } from './issues.ts'
 import { compileRetrain } from './triggers/retrain.ts'
 import { labelOfServed } from './data/served.ts'
 import { compileSource, type SourceSpec } from './data/source.ts'
@@ -118,7 +118,7 @@ function compileModel(report: IssueCollector, file: AnyModelFile): ModelDefiniti
   const isBrought = !('train' in file)
   const trainer = isBrought ? undefined : compileTrainer(report, file.train)
   reportUnknown(report, file.name, file, fields)
-  const compilers = compilersOf(report, reportMissing(report, file))
+  const compilers = compilersOf(report, file, reportMissing(report, file))
   checkParts(report, file, compilers)
   const joined = compilers.part('prepare', ['features'], () =>
     withPrepare(report, file.features, file.prepare),
@@ -171,13 +171,13 @@ interface Compilers {
 }
 
 /** Model files run without type checks, so a part of the wrong shape must not hide the issues of the other parts. */
-function compilersOf(report: IssueCollector, missing: ReadonlySet<Part>): Compilers {
+function compilersOf(report: IssueCollector, file: AnyModelFile, missing: ReadonlySet<Part>): Compilers {
   const part: Compilers['part'] = <T>(place: string, needs: readonly Part[], compile: () => T): T => {
     if (needs.some((name) => missing.has(name))) return undefined as T
     try {
       return compile()
     } catch (error) {
-      report(place, `has the wrong shape: ${error instanceof Error ? error.message : error}`)
+      report(place, shapeProblem(error, (file as unknown as Record<string, unknown>)[place]))
       return undefined as T
     }
   }

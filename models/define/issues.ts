@@ -8,6 +8,17 @@ export function collectIssues(): { report: IssueCollector; issues: string[] } {
   return { issues, report: (place, message) => issues.push(`${place}: ${message}`) }
 }
 
+const mostShown = 100
+
+/** The issue of a value that could not be read. The words of JavaScript say how it was read, and not what to write. */
+export function shapeProblem(error: unknown, given: unknown): string {
+  if (error instanceof Error && !(error instanceof TypeError || error instanceof RangeError))
+    return `has the wrong shape: ${error.message}`
+  const text = JSON.stringify(given) ?? typeof given
+  const shown = text.length > mostShown ? `${text.slice(0, mostShown)}…` : text
+  return `has the wrong shape, as ${shown}: docs/reference/model-file.md says what it takes`
+}
+
 export function reportRange(
   report: IssueCollector,
   place: string,

@@ -5,6 +5,7 @@
 import { basename } from 'node:path'
 import { DomainError, isError } from '../../domain/errors.ts'
 import { defineModel, fileOfDefined } from './define-model.ts'
+import { shapeProblem } from './issues.ts'
 import type { Model } from './model.ts'
 
 export interface PrintedModel {
@@ -74,7 +75,7 @@ export function makeModel(path: string, printed: PrintedModel, vocabulary: Vocab
     try {
       made[field] = revive(value, vocabulary)
     } catch (error) {
-      issues.push(`${field}: has the wrong shape: ${error instanceof Error ? error.message : error}`)
+      issues.push(`${field}: ${shapeProblem(error, value)}`)
     }
   const placed = (all: readonly string[]) => all.map((issue) => `${lineOf(issue, lines)}${issue}`)
   if (issues.length > 0) throw withIssues(path, placed(issues))

@@ -37,6 +37,81 @@ const issuesWith = (change: object): unknown => issuesOfModel(() => define(chang
 describe('a model file', () => {
   it('has no issue when it is valid', () => expect(issuesWith({})).toEqual([]))
 
+  const odd = [
+    'text',
+    3,
+    true,
+    null,
+    [],
+    ['plan'],
+    [null],
+    [[]],
+    {},
+    { a: 1 },
+    { a: null },
+    { a: { b: ['c'] } },
+  ]
+  const inner = [
+    'slices',
+    'groups',
+    'floors',
+    'margins',
+    'metrics',
+    'limits',
+    'windows',
+    'stages',
+    'shadow',
+    'probation',
+    'fields',
+    'columns',
+  ]
+  // The fields of a file are those that `define` does not call unknown.
+  const candidates = [
+    ...Object.keys(base),
+    'expect',
+    'floods',
+    'weights',
+    'hyperparameters',
+    'seed',
+    'tests',
+    'retrain',
+    'refit',
+    'batches',
+  ]
+  const places = [
+    ...candidates,
+    'subject',
+    'monitor',
+    'fallback',
+    'traffic',
+    'golden',
+    'prepare',
+    'serve',
+    'release',
+  ]
+  it.each(places)('says nothing in the words of JavaScript of a wrong %s', (field) => {
+    const given: unknown = (base as unknown as Record<string, unknown>)[field]
+    const whole = typeof given === 'object' && given !== null ? given : {}
+    const changes = odd.flatMap((value) => [
+      { [field]: value },
+      ...inner.map((name) => ({ [field]: { ...whole, [name]: value } })),
+    ])
+    const raw = changes.flatMap((change) => {
+      let issues: string[]
+      try {
+        issues = (issuesWith(change) as string[] | undefined) ?? []
+      } catch (error) {
+        issues = [`thrown: ${(error as Error).message}`]
+      }
+      return issues.filter((issue) =>
+        /^thrown|undefined \(reading|null \(reading|is not (?:a function|iterable|an object)|Cannot (?:read|convert|use)/.test(
+          issue,
+        ),
+      )
+    })
+    expect([...new Set(raw)]).toEqual([])
+  })
+
   it.each(['number', 3, null, undefined, true])(
     'says of %j in the place of a feature what is one',
     (given) => {

@@ -7,7 +7,7 @@ import { isRemoteFile } from '../../../domain/addresses/source-address.ts'
 import { durationAt, type Duration } from '../duration.ts'
 import { checkFeatures } from './features.ts'
 import { fieldNames, reportUnknown } from '../fields.ts'
-import { collectIssues, type IssueCollector } from '../issues.ts'
+import { collectIssues, shapeProblem, type IssueCollector } from '../issues.ts'
 import { compileSource, identifier, type SourceSpec } from './source.ts'
 
 export interface ViewFile<V extends Features> {
@@ -65,7 +65,7 @@ export function view<const V extends Features>(name: string, file: ViewFile<V>):
     try {
       return work()
     } catch (error) {
-      place(field, `has the wrong shape: ${error instanceof Error ? error.message : error}`)
+      place(field, shapeProblem(error, (file as unknown as Record<string, unknown>)[field]))
       return otherwise
     }
   }

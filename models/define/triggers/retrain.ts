@@ -78,7 +78,7 @@ const compressTrigger = 'compress'
 
 function compileThen(report: IssueCollector, wish: CompressionWish): TriggerDefinition {
   if (typeof wish !== 'object' || !compressionMethods.some((each) => each === wish.to))
-    throw new TypeError(
+    throw new Error(
       `then needs compress(…) with one of ${compressionMethods.join(', ')}, not ${JSON.stringify(wish)}`,
     )
   reportUnknown(report, 'retrain.then', wish, compressFields)
@@ -113,9 +113,7 @@ const isList = <T>(given: T | readonly T[]): given is readonly T[] => Array.isAr
 
 function compileSchedule(report: IssueCollector, place: string, spec: RetrainSpec): StartSchedule {
   if (typeof spec !== 'object')
-    throw new TypeError(
-      `{ every: '1 week' } or { cron: '0 3 * * 1' } is required, not ${JSON.stringify(spec)}`,
-    )
+    throw new Error(`{ every: '1 week' } or { cron: '0 3 * * 1' } is required, not ${JSON.stringify(spec)}`)
   reportUnknown(report, place, spec, ['every', 'cron', 'catchUp'])
   const catchUpMs = durationAt(report, `${place}.catchUp`, spec.catchUp ?? '1 h')
   if ('every' in spec) return { everyMs: durationAt(report, `${place}.every`, spec.every), catchUpMs }

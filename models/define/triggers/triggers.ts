@@ -88,7 +88,7 @@ export function compileTrigger(report: IssueCollector, part: string, spec: Trigg
   const name = spec.name ?? spec.kind
   const place = `${part}.${name}`
   if (!(spec.kind in fieldsOf))
-    throw new TypeError(
+    throw new Error(
       `cron(…), whenFile(…), whenWatermark(…), afterWorkflow(…) or onWebhook(…) is required, not ${JSON.stringify(spec)}`,
     )
   reportUnknown(report, place, spec, fieldsOf[spec.kind])
