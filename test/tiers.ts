@@ -10,7 +10,7 @@ export const unit = [
   'test/activities/data/**/*.test.ts',
   'test/activities/privacy/**/*.test.ts',
   'test/api/auth/pace.test.ts',
-  'test/api/http/{openapi,model-openapi,compression,schemas}.test.ts',
+  'test/api/http/{openapi,model-openapi,compression,schemas,turns}.test.ts',
   'test/api/routes/registry/artifact-upload.test.ts',
   'test/api/metrics/promlint.test.ts',
   'test/api/serving/{explanation,formats,runtime}/*.test.ts',

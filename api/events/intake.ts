@@ -4,6 +4,7 @@
  */
 import { isError } from '../../domain/errors.ts'
 import { parseJsonBody } from '../../domain/json-body.ts'
+import { turnsOf } from '../http/turns.ts'
 import { linesOf, requireLines } from '../outcomes/line-reader.ts'
 import { createEventCheck, storeEvents, type EventDeps, type EventResult, type SentEvent } from './events.ts'
 
@@ -16,7 +17,8 @@ export interface EventIntakeCounts extends Omit<EventResult, 'refused'> {
 
 export type EventIntake = ReturnType<typeof openEventIntake>
 
-const batchSize = 1_000
+/** A statement of so many is made within a turn. */
+const batchSize = 250
 const maxIssues = 20
 const maxLineBytes = 16_384
 /** The maximum number of JSON values in a line. An event has seven. */
@@ -37,6 +39,7 @@ export function openEventIntake(
     issues: [],
   }
   const check = createEventCheck(deps.nowMs)
+  const turn = turnsOf(deps.actor.id)
   let batch: SentEvent[] = []
   /** The digests of the events in the current batch, by id. */
   let digests = new Map<string, string>()
@@ -55,7 +58,10 @@ export function openEventIntake(
     for (const { place, message } of taken.refused) refuse(place, message)
   }
   return {
+    /** Waits until the next record may be read. */
+    turn,
     async take(value: unknown, place: string): Promise<void> {
+      await turn()
       counts.received++
       const event = check(value, place)
       if (typeof event === 'string') return refuse(place, event)
@@ -85,6 +91,7 @@ export async function takeEventLines(body: AsyncIterable<Uint8Array>, intake: Ev
   for await (const { text, number } of linesOf(body, maxLineBytes)) {
     lines++
     const place = `line ${number}`
+    await intake.turn()
     let value: unknown
     try {
       value = parseJsonBody(Buffer.from(text), { maxValues: maxLineValues, what: 'the line' })

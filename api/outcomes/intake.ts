@@ -3,6 +3,7 @@
  * Stored outcomes stay stored when the sender disconnects, and may be sent again.
  */
 import type { Actor } from '../auth/authentication.ts'
+import { turnsOf } from '../http/turns.ts'
 import type { KeyColumn } from './outcome-columns.ts'
 import { createOutcomeCheck, storeOutcomes, type SentOutcome, type OutcomeResult } from './outcomes.ts'
 import { isoTime } from '../../domain/values/readings.ts'
@@ -16,7 +17,8 @@ export interface IntakeCounts extends Omit<OutcomeResult, 'refused' | 'lost'> {
   issues: string[]
 }
 
-const batchSize = 1_000
+/** A statement of so many is made within a turn. */
+const batchSize = 250
 const maxIssues = 20
 
 export function openIntake(deps: {
@@ -47,8 +49,10 @@ export function openIntake(deps: {
     places = new Map()
   }
   const check = createOutcomeCheck(deps.nowMs)
+  const turn = turnsOf(deps.actor.id)
   const key: KeyColumn = model === undefined ? 'prediction_id' : 'reference'
   const take = async (outcome: SentOutcome): Promise<void> => {
+    await turn()
     counts.received++
     batch.push(outcome)
     places.set(outcome.place, undefined)
@@ -56,6 +60,7 @@ export function openIntake(deps: {
   }
   /** Counts a row that is not an outcome. */
   const refuse = async (place: string, message: string): Promise<void> => {
+    await turn()
     counts.received++
     places.set(place, message)
     if (places.size >= batchSize) await flush()
