@@ -154,12 +154,36 @@ export function checkInput<T>(schema: z.ZodType<T>, value: unknown, what: string
   requireStorable(value, what)
   const { data, error } = schema.safeParse(value, { error: issueText })
   if (error === undefined) return data
-  const issues = error.issues
-    .slice(0, maxIssues)
-    .map(({ path, message }) => `${path.map(String).join('.') || what}: ${message}`)
-  const more = error.issues.length - issues.length
+  throw invalidInput(
+    error.issues.map(({ path, message }) => `${path.map(String).join('.') || what}: ${message}`),
+  )
+}
+
+function invalidInput(all: readonly string[]): DomainError {
+  const issues = all.slice(0, maxIssues)
+  const more = all.length - issues.length
   const listed = more > 0 ? [...issues, `and ${more} more`] : issues
-  throw new DomainError('invalid_request', listed.join('; '), { issues })
+  return new DomainError('invalid_request', listed.join('; '), { issues })
+}
+
+/** Validates the entries of a long list as `checkInput` does, each after its turn. */
+export async function checkEach<T>(
+  schema: z.ZodType<T>,
+  values: readonly unknown[],
+  { place, turn }: { place: string; turn: () => Promise<void> },
+): Promise<T[]> {
+  const checked: T[] = []
+  const issues: string[] = []
+  for (const [index, value] of values.entries()) {
+    await turn()
+    const { data, error } = schema.safeParse(value, { error: issueText })
+    if (error === undefined) checked.push(data)
+    else
+      for (const { path, message } of error.issues)
+        issues.push(`${[place, index, ...path.map(String)].join('.')}: ${message}`)
+  }
+  if (issues.length > 0) throw invalidInput(issues)
+  return checked
 }
 
 /** Validates one entry of a list or stream. Returns its data, or the error message. */

@@ -90,7 +90,7 @@ export interface OutcomeResult {
 export async function storeOutcomes(
   { store, actor }: { store: Store; actor: Actor },
   sent: readonly SentOutcome[],
-  { atomic }: { atomic: boolean },
+  { atomic, turn }: { atomic: boolean; turn?: () => Promise<void> },
 ): Promise<OutcomeResult> {
   const targetsOf = await findTargets({ store, actor }, sent)
   const targets = sent.map(targetsOf)
@@ -103,7 +103,7 @@ export async function storeOutcomes(
   const refused: OutcomeResult['refused'] = []
   let unknown = 0
   let accepted = 0
-  sent.forEach((each, index) => {
+  const take = (each: SentOutcome, index: number): void => {
     const { place, of } = each
     const found = targets[index]!
     const judged = 'message' in found ? [found] : found.map((target) => judge(each, target))
@@ -127,7 +127,11 @@ export async function storeOutcomes(
       })
     if (kept.length > 0) accepted++
     for (const outcome of kept) addToRound(rounds, outcome)
-  })
+  }
+  for (const [index, each] of sent.entries()) {
+    await turn?.()
+    take(each, index)
+  }
   let stored = 0
   if (!atomic || refused.length === 0)
     for (const round of rounds)

@@ -5,7 +5,9 @@ import { z } from 'zod'
 import { predictBytes, defineRoute, type RouteRequest, type RouteDefinition } from '../../http/route.ts'
 import type { ApiDeps } from '../../deps.ts'
 import { requireMediaType, json } from '../../http/content-type.ts'
-import { boundedList, modelName } from '../../http/schemas.ts'
+import { boundedList, checkEach, checkInput, modelName } from '../../http/schemas.ts'
+import { turnsOf } from '../../http/turns.ts'
+import { parseCommandBody } from '../../http/read-body.ts'
 import { openIntake } from '../../outcomes/intake.ts'
 import { ingestLines } from '../../outcomes/text-files.ts'
 import { ingestParquet } from '../../outcomes/parquet-files.ts'
@@ -15,8 +17,9 @@ import { requireNoneRefused, outcomeSchema, sentOutcome, storeOutcomes } from '.
 
 const maxOutcomes = 10_000
 
-const outcomes = (nowMs: () => number) =>
-  z.strictObject({ outcomes: boundedList(outcomeSchema(nowMs), { min: 1, max: maxOutcomes }) })
+const listOf = <T extends z.ZodType>(entry: T) =>
+  z.strictObject({ outcomes: boundedList(entry, { min: 1, max: maxOutcomes }) })
+const listSchema = z.toJSONSchema(listOf(outcomeSchema(Date.now)), { io: 'input' })
 const media = {
   ndjson: ['application/x-ndjson', 'application/jsonl'],
   csv: ['text/csv'],
@@ -40,13 +43,18 @@ export const outcomeRoutes = ({ store, serving }: ApiDeps): RouteDefinition[] =>
       200: 'The number of outcomes received, accepted, newly stored, and of unknown predictions, which are stored only for a labeller or an admin of all models, and not by reference',
     },
     answerSchema: counted,
-    body: outcomes(serving.wall),
+    rawSchema: listSchema,
     rawBytes: predictBytes,
-    // An outcome has at most six values. The seventh is a margin, so that a list that is slightly too long is refused with the limit on outcomes.
-    maxValues: 7 * maxOutcomes,
-    async handle({ body, actor }) {
-      const sent = body.outcomes.map((each, index) => sentOutcome(each, `outcomes.${index}`))
-      const taken = await storeOutcomes({ store, actor: actor! }, sent, { atomic: true })
+    async handle({ bytes, actor }) {
+      const turn = turnsOf(actor!.id)
+      await turn()
+      // An outcome has at most six values. The seventh is a margin, so that a list that is slightly too long is refused with the limit on outcomes.
+      const body = parseCommandBody(bytes, 7 * maxOutcomes)
+      const { outcomes } = checkInput(listOf(z.unknown()), body, 'the body')
+      const entry = outcomeSchema(serving.wall)
+      const sent = await checkEach(entry, outcomes, { place: 'outcomes', turn })
+      const named = sent.map((each, index) => sentOutcome(each, `outcomes.${index}`))
+      const taken = await storeOutcomes({ store, actor: actor! }, named, { atomic: true, turn })
       requireNoneRefused(taken)
       const { refused: _refused, lost: _lost, ...counts } = taken
       return { json: counts }
