@@ -6,7 +6,7 @@ import sql from 'sql-template-tag'
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest'
 import { recordDecision } from '../../../activities/release/decide.ts'
 import { createObserver } from '../../../activities/release/observe.ts'
-import { incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
+import { canaryJudge, incrementalJudge } from '../../../domain/canary/incremental-judge.ts'
 import { withoutEvidence } from '../../../domain/release/explain.ts'
 import { judge } from '../../../domain/release/judge-stage.ts'
 import { canaryEvidenceOf } from '../../../domain/release/evidence-builder.ts'
@@ -174,7 +174,7 @@ it('a decision repeated on the same counts is the same row', async () => {
   const [a, b] = (await listDecisions(deps.store, last.id)).map(({ id: _id, at: _at, ...row }) => row)
   expect(a).toEqual(b)
   expect(a).toMatchObject({
-    verdict: { kind: 'fail', judge: 'canary@4' },
+    verdict: { kind: 'fail', judge: canaryJudge },
     inputs: { canary: { requests: 1_600 }, control: { requests: 4_800 } },
   })
 })
