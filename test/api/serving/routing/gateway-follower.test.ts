@@ -195,9 +195,10 @@ it.each([
 
 it('gives a lease to the versions that serve, until the exposure of the candidate ends', async () => {
   const { model, old, champion, candidate, canary } = await threeVersions(fixture)
+  // A replica that starts afterwards knows the key.
+  const key = await fixture.key({ role: 'predictor' })
   const api = await startApi(fixture)
   onTestFinished(() => api.stop())
-  const key = await fixture.key({ role: 'predictor' })
   await api.follows(await fixture.route(model, canary(500), 60_000))
   const ask = async (version: string) =>
     (await api.request('get', `/v1/models/${model}/exposure/${version}`, { key })).status
