@@ -17,8 +17,7 @@ export interface EventIntakeCounts extends Omit<EventResult, 'refused'> {
 
 export type EventIntake = ReturnType<typeof openEventIntake>
 
-/** A statement of so many is made within a turn. */
-const batchSize = 250
+const batchSize = 1_000
 const maxIssues = 20
 const maxLineBytes = 16_384
 /** The maximum number of JSON values in a line. An event has seven. */

@@ -17,8 +17,7 @@ export interface IntakeCounts extends Omit<OutcomeResult, 'refused' | 'lost'> {
   issues: string[]
 }
 
-/** A statement of so many is made within a turn. */
-const batchSize = 250
+const batchSize = 1_000
 const maxIssues = 20
 
 export function openIntake(deps: {
